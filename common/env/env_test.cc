@@ -1,0 +1,77 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <vector>
+
+#include "common/env/real_clock.h"
+#include "common/env/sim_world.h"
+#include "common/env/thread_executor.h"
+
+namespace sluice {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(ThreadExecutorTest, RunsTasksInOrderOnItsOwnThread) {
+  ThreadExecutor executor("test");
+  std::vector<int> order;
+  std::promise<bool> done;
+  for (int i = 0; i < 3; ++i) {
+    executor.Post([&order, i] { order.push_back(i); });
+  }
+  executor.Post([&] { done.set_value(executor.IsCurrent()); });
+
+  EXPECT_TRUE(done.get_future().get());
+  EXPECT_THAT(order, ElementsAre(0, 1, 2));
+  EXPECT_FALSE(executor.IsCurrent());
+}
+
+TEST(ThreadExecutorTest, TimersRunInOrderOfTimeAndCancelledOnesNever) {
+  ThreadExecutor executor("test");
+  std::vector<int> order;
+  std::promise<void> done;
+  executor.PostAfter(20000, [&] {
+    order.push_back(2);
+    done.set_value();
+  });
+  executor.PostAfter(1000, [&] { order.push_back(1); });
+  const TimerId cancelled =
+      executor.PostAfter(2000, [&] { order.push_back(99); });
+  EXPECT_TRUE(executor.Cancel(cancelled));
+  EXPECT_FALSE(executor.Cancel(cancelled));
+
+  done.get_future().get();
+  EXPECT_THAT(order, ElementsAre(1, 2));
+}
+
+TEST(SimWorldTest, TimeMovesFromEventToEvent) {
+  SimWorld world;
+  const auto a = world.NewExecutor();
+  auto b = world.NewExecutor();
+  std::vector<int64_t> seen;
+  a->PostAfter(500, [&] { seen.push_back(world.MonoMicros()); });
+  b->PostAfter(100, [&] {
+    seen.push_back(world.MonoMicros());
+    EXPECT_TRUE(b->IsCurrent());
+    a->Post([&] { seen.push_back(-1); });
+  });
+
+  world.RunFor(1000);
+
+  EXPECT_THAT(seen, ElementsAre(100, -1, 500));
+  EXPECT_EQ(world.MonoMicros(), 1000);
+}
+
+TEST(SimWorldTest, AnExecutorThatDiesTakesItsEventsAlong) {
+  SimWorld world;
+  auto executor = world.NewExecutor();
+  bool ran = false;
+  executor->PostAfter(10, [&] { ran = true; });
+  executor.reset();
+  world.RunFor(100);
+  EXPECT_FALSE(ran);
+}
+
+}  // namespace
+}  // namespace sluice
