@@ -22,8 +22,11 @@ Buffer Buffer::Slice(size_t from, size_t count) const {
   return Buffer(owner_, bytes_.substr(from, count));
 }
 
-MutableBuffer::MutableBuffer(size_t size)
-    : bytes_(new char[size]), size_(size) {}
+MutableBuffer::MutableBuffer(size_t size) : size_(size) {
+  std::shared_ptr<char[]> bytes(new char[size]);
+  bytes_ = bytes.get();
+  owner_ = std::move(bytes);
+}
 
 MutableBuffer MutableBuffer::CopyOf(std::string_view bytes) {
   MutableBuffer copy(bytes.size());
@@ -31,10 +34,17 @@ MutableBuffer MutableBuffer::CopyOf(std::string_view bytes) {
   return copy;
 }
 
+MutableBuffer MutableBuffer::Adopt(std::string bytes) {
+  auto owner = std::make_shared<std::string>(std::move(bytes));
+  MutableBuffer adopted(0);
+  adopted.bytes_ = owner->data();
+  adopted.size_ = owner->size();
+  adopted.owner_ = std::move(owner);
+  return adopted;
+}
+
 Buffer MutableBuffer::Publish() && {
-  const std::string_view view(bytes_.get(), size_);
-  return Buffer(std::shared_ptr<const void>(std::move(bytes_), view.data()),
-                view);
+  return Buffer(std::move(owner_), view());
 }
 
 }  // namespace sluice

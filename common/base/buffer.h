@@ -44,18 +44,22 @@ class Buffer {
 // Bytes under construction, with one owner. Publish() ends the mutation.
 class MutableBuffer {
  public:
+  MutableBuffer() : MutableBuffer(0) {}
   explicit MutableBuffer(size_t size);
   static MutableBuffer CopyOf(std::string_view bytes);
+  // Takes the string's bytes over without a copy.
+  static MutableBuffer Adopt(std::string bytes);
 
-  char* data() { return bytes_.get(); }
-  const char* data() const { return bytes_.get(); }
+  char* data() { return bytes_; }
+  const char* data() const { return bytes_; }
   size_t size() const { return size_; }
-  std::string_view view() const { return {bytes_.get(), size_}; }
+  std::string_view view() const { return {bytes_, size_}; }
 
   Buffer Publish() &&;
 
  private:
-  std::shared_ptr<char[]> bytes_;
+  std::shared_ptr<const void> owner_;
+  char* bytes_;
   size_t size_;
 };
 

@@ -1,0 +1,66 @@
+// A client's view of one broker's public services, without a transport: data
+// calls in plain structs, control calls in the public protobuf messages.
+#pragma once
+
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "client/peers/controller_peer.h"
+#include "common/api/log_api.h"
+#include "common/env/executor.h"
+#include "sluice/v1/cluster.pb.h"
+#include "sluice/v1/topic.pb.h"
+
+namespace sluice {
+
+// Replies run on the executor the peer was made with, each exactly once. A
+// transport error (kUnavailable, kDeadlineExceeded) leaves the outcome of a
+// produce unknown.
+class BrokerPeer {
+ public:
+  virtual ~BrokerPeer() = default;
+
+  virtual const api::Endpoint& endpoint() const = 0;
+
+  virtual void Produce(api::ProduceRequest request, int64_t timeout_us,
+                       PeerReply<api::ProduceResponse> reply) = 0;
+  virtual void Fetch(const api::FetchRequest& request, int64_t timeout_us,
+                     PeerReply<api::FetchResponse> reply) = 0;
+  virtual void ListOffsets(const api::ListOffsetsRequest& request,
+                           int64_t timeout_us,
+                           PeerReply<api::ListOffsetsResponse> reply) = 0;
+
+  virtual void DescribeCluster(const v1::DescribeClusterRequest& request,
+                               int64_t timeout_us,
+                               PeerReply<v1::DescribeClusterResponse> reply) = 0;
+  virtual void GetMetadata(const v1::GetMetadataRequest& request,
+                           int64_t timeout_us,
+                           PeerReply<v1::GetMetadataResponse> reply) = 0;
+  virtual void DescribeQuorum(const v1::DescribeQuorumRequest& request,
+                              int64_t timeout_us,
+                              PeerReply<v1::DescribeQuorumResponse> reply) = 0;
+  virtual void CreateTopics(const v1::CreateTopicsRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void DeleteTopics(const v1::DeleteTopicsRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::DeleteTopicsResponse> reply) = 0;
+  virtual void ListTopics(const v1::ListTopicsRequest& request,
+                          int64_t timeout_us,
+                          PeerReply<v1::ListTopicsResponse> reply) = 0;
+  virtual void DescribeTopics(const v1::DescribeTopicsRequest& request,
+                              int64_t timeout_us,
+                              PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+};
+
+// Makes peers by address; asked once per address by a client's connection
+// table.
+class BrokerConnector {
+ public:
+  virtual ~BrokerConnector() = default;
+  virtual std::shared_ptr<BrokerPeer> Connect(const api::Endpoint& endpoint,
+                                              Executor* executor) = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,141 @@
+// The replication stream of one ordered broker pair, follower -> leader
+// (design/replication.md 1), without a transport. gRPC and the simulator each
+// implement it; neither promises more than: frames of one stream arrive in
+// order or not at all, and a stream that breaks loses what was in flight.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "common/api/log_api.h"
+#include "common/base/buffer.h"
+#include "common/base/ids.h"
+#include "common/env/executor.h"
+
+namespace sluice {
+
+struct OpenSession {
+  ClusterId cluster_id;
+  NodeId broker_id;
+  BrokerEpoch broker_epoch;
+  IncarnationId incarnation_id;
+  NodeId leader_id;
+};
+
+struct AddReplica {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  Offset fetch_offset;
+  LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
+};
+
+struct AckReplica {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  Offset appended_leo;
+  Offset durable_leo;
+};
+
+struct RemoveReplica {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+};
+
+struct FollowerFrame {
+  std::optional<OpenSession> open;
+  std::vector<AddReplica> adds;
+  std::vector<AckReplica> acks;
+  std::vector<RemoveReplica> removes;
+  int64_t credit_bytes = 0;
+};
+
+struct AddAnswer {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  api::ItemError error;
+  Offset log_start_offset = kNoOffset;  // with OFFSET_OUT_OF_RANGE
+  bool diverging = false;
+  LeaderEpoch diverging_epoch = kNoLeaderEpoch;
+  Offset diverging_end_offset = kNoOffset;
+  Offset fetch_offset = kNoOffset;
+};
+
+struct ReplicaData {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  Buffer batches;
+  Offset high_watermark;
+  Offset log_start_offset;
+};
+
+struct HighWatermarkMoved {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  Offset high_watermark;
+  Offset log_start_offset;
+};
+
+struct ReplicaRemoved {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  api::ItemError error;
+};
+
+struct LeaderFrame {
+  api::ItemError refused;  // kNone: not refused
+  std::vector<AddAnswer> add_answers;
+  std::vector<ReplicaData> data;
+  std::vector<HighWatermarkMoved> high_watermarks;
+  std::vector<ReplicaRemoved> removed;
+};
+
+// One end of an open stream. Send never blocks and may be called from any
+// thread; frames sent after the stream broke vanish. The number of bytes
+// accepted but not yet on the wire is bounded by the caller through credits.
+// Destroying it, or Close(), ends the stream; no callback runs afterwards
+// once Close() was called on the callbacks' executor.
+template <class Out>
+class FrameSender {
+ public:
+  virtual ~FrameSender() = default;
+  virtual void Send(Out frame) = 0;
+  virtual void Close() = 0;
+};
+
+using FollowerStream = FrameSender<FollowerFrame>;  // held by the follower
+using LeaderStream = FrameSender<LeaderFrame>;      // held by the leader
+
+// Run on the executor that was given when the stream was opened.
+template <class In>
+struct StreamEvents {
+  absl::AnyInvocable<void(In frame)> on_frame;
+  // Once; nothing follows.
+  absl::AnyInvocable<void(absl::Status why)> on_closed;
+};
+
+// The follower's way out.
+class ReplicationConnector {
+ public:
+  virtual ~ReplicationConnector() = default;
+  // Never fails at once: a leader that cannot be reached shows as on_closed.
+  virtual std::shared_ptr<FollowerStream> Open(
+      const api::Endpoint& leader, Executor* executor,
+      StreamEvents<LeaderFrame> events) = 0;
+};
+
+// The leader's way in: implemented by the broker, called by the edge.
+class ReplicationAcceptor {
+ public:
+  virtual ~ReplicationAcceptor() = default;
+  // Where the events of accepted streams must run.
+  virtual Executor* executor() = 0;
+  // On executor(). The edge then delivers frames to what is returned.
+  virtual StreamEvents<FollowerFrame> Accept(
+      std::shared_ptr<LeaderStream> stream) = 0;
+};
+
+}  // namespace sluice

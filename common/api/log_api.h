@@ -1,0 +1,247 @@
+// What LogService's handlers take and give: plain structs with Buffers. The
+// protobuf edge, a raw edge and Kafka's wire are thin translations of these,
+// and the simulator calls the handlers with them directly.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "common/base/buffer.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+
+namespace sluice::api {
+
+// Who calls and until when. Every handler gets one.
+struct CallContext {
+  std::string client_id;
+  std::string client_software;
+  std::string peer_address;
+  std::string listener;   // the listener's name
+  std::string principal;  // "" while there is no authentication
+  int64_t deadline_us = INT64_MAX;  // Clock::MonoMicros
+};
+
+// By name or by id; the answer echoes the form that was used.
+struct TopicRef {
+  std::string name;
+  TopicId id;
+
+  bool by_id() const { return id.is_set(); }
+  bool operator==(const TopicRef&) const = default;
+};
+
+struct Endpoint {
+  std::string host;
+  int32_t port = 0;
+
+  std::string ToString() const { return host + ":" + std::to_string(port); }
+  auto operator<=>(const Endpoint&) const = default;
+};
+
+// "host:port", "[v6]:port"; nullopt for anything else.
+std::optional<Endpoint> ParseEndpoint(std::string_view text);
+
+struct LeaderHint {
+  NodeId leader_id = kNoNode;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  Endpoint endpoint;
+
+  bool operator==(const LeaderHint&) const = default;
+};
+
+// kNone means success.
+struct ItemError {
+  ErrorCode code = ErrorCode::kNone;
+  std::string message;
+  int32_t retry_after_ms = 0;
+
+  ItemError() = default;
+  ItemError(ErrorCode c, std::string m) : code(c), message(std::move(m)) {}
+  explicit ItemError(const absl::Status& status)
+      : code(CodeOf(status)), message(std::string(status.message())) {}
+  bool ok() const { return code == ErrorCode::kNone; }
+};
+
+struct RecordHeader {
+  std::string key;
+  std::optional<std::string> value;
+};
+
+struct Record {
+  std::optional<std::string> key;
+  std::optional<std::string> value;
+  std::vector<RecordHeader> headers;
+  int64_t timestamp_ms = 0;  // produce: 0 means the broker's clock
+  Offset offset;             // fetch only
+};
+
+// ---- Produce ----
+
+// Bytes the edge owns and the log may patch in place (offsets and epoch lie
+// outside the CRC). A foreign payload is copied into one by the edge.
+struct ProducePartition {
+  TopicRef topic;
+  std::optional<PartitionIndex> partition;
+  std::variant<MutableBuffer, std::vector<Record>> payload;
+  std::optional<LeaderEpoch> leader_epoch;
+  std::optional<ProducerId> producer_id;
+  std::optional<int32_t> producer_epoch;
+  std::optional<int32_t> base_sequence;
+};
+
+enum class AppendOrigin { kClient, kCoordinator, kReplication, kMirror };
+
+enum class Acks : int32_t { kAll = -1, kNone = 0, kLeader = 1 };
+
+struct ProduceRequest {
+  int32_t acks = -1;       // as sent: validated by the handler
+  int32_t timeout_ms = 0;  // 0: the default
+  std::vector<ProducePartition> partitions;
+  std::string transactional_id;
+  AppendOrigin origin = AppendOrigin::kClient;
+};
+
+struct RecordError {
+  int32_t record_index = 0;
+  std::string message;
+};
+
+struct ProduceResult {
+  TopicRef topic;
+  PartitionIndex partition{-1};
+  ItemError error;
+  Offset base_offset = kNoOffset;
+  int64_t log_append_time_ms = -1;
+  Offset log_start_offset = kNoOffset;
+  std::optional<LeaderHint> leader;
+  std::vector<RecordError> record_errors;
+  int32_t record_count = 0;
+  std::string durability;
+  bool below_min_isr = false;
+  std::vector<int32_t> record_indexes;
+};
+
+struct ProduceResponse {
+  std::vector<ProduceResult> results;
+  int32_t throttle_ms = 0;
+};
+
+// ---- Fetch ----
+
+enum class Isolation { kReadUncommitted, kReadCommitted };
+enum class PayloadForm { kRecords, kBatches };
+
+struct FetchPartition {
+  TopicRef topic;
+  PartitionIndex partition;
+  Offset offset;
+  int32_t max_bytes = 0;  // 0: the default
+  std::optional<LeaderEpoch> leader_epoch;
+};
+
+struct FetchRequest {
+  std::vector<FetchPartition> partitions;
+  int32_t min_bytes = 1;
+  int32_t max_wait_ms = 0;
+  int32_t max_bytes = 0;  // 0: the default
+  Isolation isolation = Isolation::kReadUncommitted;
+  PayloadForm form = PayloadForm::kRecords;
+};
+
+struct AbortedTransaction {
+  ProducerId producer_id;
+  Offset first_offset;
+};
+
+struct FetchResult {
+  TopicRef topic;
+  PartitionIndex partition;
+  ItemError error;
+  Offset high_watermark = kNoOffset;
+  Offset last_stable_offset = kNoOffset;
+  Offset log_start_offset = kNoOffset;
+  Offset next_offset = kNoOffset;
+  // Whole batches as stored; the edge (or a worker) decodes them for the
+  // RECORDS form, dropping records below the offset asked for.
+  std::vector<Buffer> batches;
+  std::vector<Record> records;
+  std::optional<LeaderHint> leader;
+  NodeId preferred_replica;
+  std::vector<AbortedTransaction> aborted_transactions;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+};
+
+struct FetchResponse {
+  std::vector<FetchResult> results;
+  int32_t throttle_ms = 0;
+};
+
+// ---- ListOffsets ----
+
+enum class OffsetPosition { kEarliest, kLatest, kInvalid };
+
+struct ListOffsetsPartition {
+  TopicRef topic;
+  PartitionIndex partition;
+  OffsetPosition position = OffsetPosition::kInvalid;
+  std::optional<LeaderEpoch> leader_epoch;
+};
+
+struct ListOffsetsRequest {
+  std::vector<ListOffsetsPartition> partitions;
+  Isolation isolation = Isolation::kReadUncommitted;
+};
+
+struct ListOffsetsResult {
+  TopicRef topic;
+  PartitionIndex partition;
+  ItemError error;
+  Offset offset = kNoOffset;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  std::optional<LeaderHint> leader;
+  Offset high_watermark = kNoOffset;
+  Offset last_stable_offset = kNoOffset;
+};
+
+struct ListOffsetsResponse {
+  std::vector<ListOffsetsResult> results;
+};
+
+// ---- Subscribe ----
+
+enum class StartPosition { kEarliest, kLatest };
+
+struct SubscribePartition {
+  TopicRef topic;
+  PartitionIndex partition;  // -1: every partition of the topic
+  std::variant<StartPosition, Offset> start = StartPosition::kEarliest;
+};
+
+struct SubscribeRequest {
+  std::vector<SubscribePartition> partitions;
+  std::vector<SubscribePartition> stop;
+  int64_t credit_bytes = 0;
+  // First message only.
+  Isolation isolation = Isolation::kReadUncommitted;
+  PayloadForm form = PayloadForm::kRecords;
+};
+
+struct SubscribeResponse {
+  FetchResult result;  // one partition; an error ends it
+  int64_t charged_bytes = 0;
+};
+
+// A handler answers exactly once, on any thread. A non-OK status fails the
+// whole request.
+template <class Response>
+using Answer = absl::AnyInvocable<void(absl::Status, Response)>;
+
+}  // namespace sluice::api
