@@ -16,19 +16,25 @@ namespace sluice {
 template <class Response>
 using PeerReply = absl::AnyInvocable<void(absl::StatusOr<Response>)>;
 
-// An open stream towards a controller.
+// One end of an open stream. Send never blocks and may be called from any
+// thread; what is sent after the stream broke vanishes.
 template <class Out>
 class PeerStream {
  public:
   virtual ~PeerStream() = default;
   virtual void Send(const Out& message) = 0;
-  virtual void Close() = 0;
+  // Ends the stream; the other end sees `why`. No event follows when called
+  // on the events' executor.
+  virtual void Close(absl::Status why) = 0;
 };
 
 template <class In>
 struct PeerStreamEvents {
   absl::AnyInvocable<void(In message)> on_message;
   absl::AnyInvocable<void(absl::Status why)> on_closed;  // once, last
+  // Every message sent so far is on the wire: time for the next ones. A
+  // sender of much data sends a bounded piece and waits for this. May be null.
+  absl::AnyInvocable<void()> on_drained;
 };
 
 using LivenessStream = PeerStream<internal::v1::LivenessRequest>;

@@ -1,0 +1,85 @@
+// What a broker answers to clients, as its gRPC edge and the simulator call
+// it: plain structs for data, public protobuf messages for control.
+#pragma once
+
+#include <memory>
+
+#include "client/peers/controller_peer.h"
+#include "common/api/log_api.h"
+#include "sluice/v1/cluster.pb.h"
+#include "sluice/v1/topic.pb.h"
+
+namespace sluice {
+
+// Where a Subscribe stream's pushes go. Thread-safe, never blocks; what is
+// pushed beyond the wire's pace is bounded by the client's credit.
+class SubscribeSink {
+ public:
+  virtual ~SubscribeSink() = default;
+  virtual void Push(api::SubscribeResponse response) = 0;
+  // Ends the stream. Nothing may be pushed afterwards.
+  virtual void Finish(absl::Status status) = 0;
+};
+
+// The broker's half of one Subscribe stream. Any thread.
+class SubscribeSession {
+ public:
+  virtual ~SubscribeSession() = default;
+  // In the order received.
+  virtual void OnRequest(api::SubscribeRequest request) = 0;
+  // The client is gone or has half-closed; the sink is not used afterwards
+  // except, after a half-close, for Finish(OK).
+  virtual void OnClosed() = 0;
+};
+
+// A waiting call that its caller gave up: releases what it holds. Calling it
+// after the answer is harmless.
+using CancelCall = absl::AnyInvocable<void()>;
+
+// Methods may be called on any thread and never block. Each answer runs once,
+// on a thread of the broker's. Per-partition failures are in the response;
+// a non-OK status fails the whole request and carries an ErrorCode.
+class BrokerApi {
+ public:
+  virtual ~BrokerApi() = default;
+
+  // `order_fixed` runs once, when the next request of the same connection may
+  // be taken without overtaking this one.
+  virtual void Produce(const api::CallContext& context,
+                       api::ProduceRequest request,
+                       absl::AnyInvocable<void()> order_fixed,
+                       api::Answer<api::ProduceResponse> done) = 0;
+  virtual CancelCall Fetch(const api::CallContext& context,
+                           api::FetchRequest request,
+                           api::Answer<api::FetchResponse> done) = 0;
+  virtual void ListOffsets(const api::CallContext& context,
+                           api::ListOffsetsRequest request,
+                           api::Answer<api::ListOffsetsResponse> done) = 0;
+  virtual std::shared_ptr<SubscribeSession> Subscribe(
+      const api::CallContext& context,
+      std::shared_ptr<SubscribeSink> sink) = 0;
+
+  virtual void DescribeCluster(const api::CallContext& context,
+                               v1::DescribeClusterRequest request,
+                               PeerReply<v1::DescribeClusterResponse> reply) = 0;
+  virtual void GetMetadata(const api::CallContext& context,
+                           v1::GetMetadataRequest request,
+                           PeerReply<v1::GetMetadataResponse> reply) = 0;
+  virtual void DescribeQuorum(const api::CallContext& context,
+                              v1::DescribeQuorumRequest request,
+                              PeerReply<v1::DescribeQuorumResponse> reply) = 0;
+  virtual void CreateTopics(const api::CallContext& context,
+                            v1::CreateTopicsRequest request,
+                            PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void DeleteTopics(const api::CallContext& context,
+                            v1::DeleteTopicsRequest request,
+                            PeerReply<v1::DeleteTopicsResponse> reply) = 0;
+  virtual void ListTopics(const api::CallContext& context,
+                          v1::ListTopicsRequest request,
+                          PeerReply<v1::ListTopicsResponse> reply) = 0;
+  virtual void DescribeTopics(const api::CallContext& context,
+                              v1::DescribeTopicsRequest request,
+                              PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+};
+
+}  // namespace sluice
