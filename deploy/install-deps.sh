@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what Sluice is built from and tested with: Debian 12 packages only.
+# Running it again is harmless and quick; it says what it adds and why.
+set -euo pipefail
+
+packages=(
+  # package                       why
+  "bazel-bootstrap                the build (Bazel 4.2.3, works offline)"
+  "bazel-rules-java               Bazel asks for it even for C++ alone"
+  "bazel-rules-proto              the same"
+  "bazel-skylib                   the same"
+  "bazel-platforms                the same"
+  "g++                            C++20 compiler"
+  "git                            version and test seeds come from the commit"
+  "pkg-config                     finds the libraries below"
+  "libgrpc++-dev                  gRPC: clients, brokers and controllers talk it"
+  "libprotobuf-dev                Protocol Buffers"
+  "protobuf-compiler              protoc"
+  "protobuf-compiler-grpc         gRPC stubs for C++ and Python"
+  "golang-github-gogo-googleapis-dev  google/rpc/error_details.proto: rich errors"
+  "librocksdb-dev                 the Raft log's store"
+  "libgoogle-glog-dev             logging"
+  "libgflags-dev                  sluiced's flags"
+  "libgtest-dev                   tests"
+  "libgmock-dev                   tests"
+  "libabsl-dev                    status, strings, functional"
+  "libisal-dev                    CRC-32C"
+  "liblz4-dev                     record batch compression"
+  "libzstd-dev                    record batch compression"
+  "libcli11-dev                   the CLI's command line"
+  "nlohmann-json3-dev             JSON of the CLI"
+  "prometheus-cpp-dev             metrics"
+  "libcpp-httplib-dev             /metrics and /healthz"
+  "python3                        tests and checks"
+  "python3-grpcio                 the README's Python program"
+  "python3-protobuf               the same"
+)
+
+missing=()
+for row in "${packages[@]}"; do
+  name=${row%% *}
+  if ! dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q '^install ok installed$'; then
+    echo "install-deps: $row"
+    missing+=("$name")
+  fi
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "install-deps: all ${#packages[@]} packages are there"
+  exit 0
+fi
+sudo=""
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || {
+    echo "install-deps: needs root or sudo to install: ${missing[*]}" >&2
+    exit 1
+  }
+  sudo=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+echo "install-deps: installed ${#missing[@]} packages"

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Holds the walls of ARCHITECTURE.md: who may include what.
+
+Bazel's visibility and sandbox stop an undeclared header of ours; they cannot
+see system headers, and g++ ignores layering_check. This reads every #include.
+
+usage: check_floors.py ROOT
+"""
+import os
+import re
+import sys
+
+# Longest prefix wins. floor, then what the files there are.
+FLOORS = [
+    ("common/base/", 0),
+    ("common/api/", 0),
+    ("proto/", 0),
+    ("sluice/", 0),  # generated from proto/
+    ("google/rpc/", 0),  # generated
+    ("controller/raft/", 1),
+    ("controller/metadata/", 1),
+    ("broker/replica/", 1),
+    ("common/env/", 1),
+    ("common/obs/", 1),
+    ("common/env/posix_file_system", 2),
+    ("common/env/mem_file_system", 2),
+    ("common/env/thread_executor", 2),
+    ("common/env/real_clock", 2),
+    ("common/env/sim_world", 2),
+    ("storage/", 2),
+    ("client/peers/", 2),
+    ("controller/", 3),
+    ("broker/", 3),
+    ("client/", 3),
+    ("common/rpc/", 4),
+    ("controller/rpc/", 4),
+    ("broker/rpc/", 4),
+    ("client/grpc_peers/", 4),
+    ("tools/", 5),
+    ("test/", 5),
+]
+MAINS = {"broker/sluiced_main.cc"}
+
+# Cores never look sideways at each other.
+CORES = ("controller/raft/", "controller/metadata/", "broker/replica/")
+
+# System header -> the only places that may include it.
+FENCED = [
+    (r"<grpc(pp)?/", ("common/rpc/", "controller/rpc/", "broker/rpc/",
+                      "client/grpc_peers/", "tools/", "test/", "MAIN")),
+    (r"<rocksdb/", ("storage/rocks_kv_store",)),
+    (r"<(gflags)/", ("MAIN",)),
+    (r"<(glog)/", ("FLOOR3+",)),
+    (r"<(prometheus|httplib)", ("common/obs/", "common/rpc/")),
+    (r"<(thread|mutex|shared_mutex|condition_variable|future|atomic)>",
+     ("common/env/thread_executor", "common/env/posix_file_system",
+      "common/env/env_test.cc", "common/obs/", "FLOOR4+", "storage/group_commit",
+      "client/blocking", "storage/rocks_kv_store")),
+    (r"<(pthread|signal|sys/.*|unistd|fcntl|netdb|arpa/.*|netinet/.*)\.h>",
+     ("common/env/posix_file_system", "common/env/thread_executor",
+      "common/env/real_clock", "storage/rocks_kv_store", "FLOOR4+")),
+    (r"<chrono>", ("common/env/thread_executor", "common/env/real_clock",
+                   "FLOOR4+", "common/obs/", "TESTS")),
+    (r"<(random)>", ()),
+]
+
+
+def floor_of(path):
+    if path in MAINS:
+        return 5
+    best, floor = "", None
+    for prefix, number in FLOORS:
+        if path.startswith(prefix) and len(prefix) > len(best):
+            best, floor = prefix, number
+    return floor
+
+
+def allowed(path, places):
+    is_test = path.endswith("_test.cc") or "testing" in path
+    for place in places:
+        if place == "MAIN" and floor_of(path) == 5:
+            return True
+        if place == "TESTS" and is_test:
+            return True
+        if place.startswith("FLOOR") and floor_of(path) >= int(place[5]):
+            return True
+        if path.startswith(place):
+            return True
+    return False
+
+
+def check(path, text):
+    wrong = []
+    floor = floor_of(path)
+    if floor is None:
+        return ["%s: no floor is known for it (test/floors/check_floors.py)" % path]
+    is_test = path.endswith("_test.cc")
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r'\s*#\s*include\s+(["<][^">]+[">])', line)
+        if not found:
+            continue
+        what = found.group(1)
+        where = "%s:%d" % (path, number)
+        if re.match(r'"(absl/|google/protobuf/|httplib|grpc|rocksdb/)', what):
+            what = "<%s>" % what[1:-1]
+        if what[0] == '"':
+            target = what[1:-1]
+            other = floor_of(target)
+            if other is None:
+                wrong.append("%s: %s is on no floor" % (where, what))
+            elif other > floor and not is_test:
+                wrong.append("%s: %s points up (floor %d -> %d)" %
+                             (where, what, floor, other))
+            for core in CORES:
+                if (target.startswith(core) and floor == 1 and
+                        not path.startswith(core)):
+                    wrong.append("%s: %s points sideways into a core" % (where, what))
+        else:
+            for pattern, places in FENCED:
+                if re.match(pattern, what) and not allowed(path, places):
+                    wrong.append("%s: %s is fenced off from here" % (where, what))
+    if path.startswith(CORES) and not is_test:
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"\b(flat_hash_map|unordered_map|unordered_set|flat_hash_set)\b", line):
+                wrong.append("%s:%d: cores iterate ordered containers only" % (path, number))
+    return wrong
+
+
+def sources(root):
+    for folder in ("common", "controller", "broker", "storage", "client", "tools", "test"):
+        for base, _, names in os.walk(os.path.join(root, folder)):
+            for name in sorted(names):
+                if name.endswith((".cc", ".h")):
+                    yield os.path.relpath(os.path.join(base, name), root)
+
+
+def self_test():
+    """A checker that cannot fail would be worth nothing."""
+    bad = [
+        ("controller/raft/x.cc", "#include <grpcpp/grpcpp.h>"),
+        ("controller/raft/x.cc", "#include <thread>"),
+        ("broker/replica/x.h", '#include "storage/log.h"'),
+        ("broker/replica/x.h", '#include "controller/raft/types.h"'),
+        ("storage/log.cc", "#include <rocksdb/db.h>"),
+        ("storage/log.cc", '#include "broker/shard.h"'),
+        ("broker/shard.cc", "#include <grpcpp/grpcpp.h>"),
+        ("common/base/ids.h", '#include "common/env/clock.h"'),
+        ("controller/metadata/image.h", "std::unordered_map<int, int> m;"),
+        ("nowhere/x.h", ""),
+    ]
+    for path, text in bad:
+        assert check(path, text), "not caught: %s: %s" % (path, text)
+    assert not check("broker/rpc/log_service.cc", "#include <grpcpp/grpcpp.h>")
+    assert not check("storage/rocks_kv_store.cc", "#include <rocksdb/db.h>")
+    assert not check("broker/shard.cc", '#include "storage/log.h"')
+
+
+def main():
+    self_test()
+    root = sys.argv[1] if len(sys.argv) > 1 else "."
+    wrong, seen = [], 0
+    for path in sources(root):
+        seen += 1
+        with open(os.path.join(root, path), encoding="utf-8") as source:
+            wrong += check(path, source.read())
+    print("\n".join(wrong))
+    print("%d files, %d walls broken" % (seen, len(wrong)))
+    if seen < 20:
+        print("too few files seen: wrong root?")
+        return 1
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
