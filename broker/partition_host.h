@@ -1,0 +1,118 @@
+// What request handlers ask of the shard that owns a partition. The shard
+// implements it; handler tests fake it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "common/api/log_api.h"
+#include "common/base/buffer.h"
+#include "common/base/ids.h"
+#include "common/env/executor.h"
+#include "sluice/v1/topic.pb.h"
+
+namespace sluice {
+
+struct AppendRequest {
+  TopicPartition tp;
+  // One or more RecordBatch v2 as sent. Validated, patched and appended by the
+  // shard, all batches or none.
+  MutableBuffer batches;
+  api::Acks acks = api::Acks::kAll;
+  int64_t deadline_us = 0;  // Clock::MonoMicros; acks = all waits until then
+  std::optional<LeaderEpoch> leader_epoch;
+  api::AppendOrigin origin = api::AppendOrigin::kClient;
+};
+
+struct AppendOutcome {
+  api::ItemError error;
+  Offset base_offset = kNoOffset;
+  int32_t record_count = 0;
+  Offset log_start_offset = kNoOffset;
+  std::optional<api::LeaderHint> leader;  // with NOT_LEADER
+  std::vector<api::RecordError> record_errors;
+  std::string durability;  // "disk" or "memory": what the answer promises
+  bool below_min_isr = false;
+};
+
+struct ReadRequest {
+  TopicPartition tp;
+  Offset offset;
+  int32_t max_bytes = 0;  // > 0; a batch that is larger comes whole
+  std::optional<LeaderEpoch> leader_epoch;
+  api::Isolation isolation = api::Isolation::kReadUncommitted;
+};
+
+struct ReadOutcome {
+  api::ItemError error;
+  std::optional<api::LeaderHint> leader;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  Offset high_watermark = kNoOffset;
+  Offset last_stable_offset = kNoOffset;
+  Offset log_start_offset = kNoOffset;
+  // Whole batches; the first may begin below the offset asked for, none ends
+  // above the visible limit. Empty when nothing is there to read yet.
+  std::vector<Buffer> batches;
+  size_t batches_bytes = 0;
+  Offset next_offset = kNoOffset;
+};
+
+struct OffsetRequest {
+  TopicPartition tp;
+  api::OffsetPosition position = api::OffsetPosition::kInvalid;
+  std::optional<LeaderEpoch> leader_epoch;
+  api::Isolation isolation = api::Isolation::kReadUncommitted;
+};
+
+struct OffsetOutcome {
+  api::ItemError error;
+  std::optional<api::LeaderHint> leader;
+  Offset offset = kNoOffset;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  Offset high_watermark = kNoOffset;
+  Offset last_stable_offset = kNoOffset;
+};
+
+using WaitId = uint64_t;  // 0: none
+
+// Every method runs on executor() and every callback is called there, once;
+// possibly before the method returns. A partition this broker does not host is
+// UNKNOWN_TOPIC_OR_PARTITION (UNKNOWN_TOPIC_ID by id), one led elsewhere is
+// NOT_LEADER with the leader.
+class PartitionHost {
+ public:
+  virtual ~PartitionHost() = default;
+
+  virtual Executor* executor() = 0;
+
+  // `ordered` runs when the batches have their place in the log (or were
+  // refused): the next append of the same caller may follow.
+  virtual void Append(AppendRequest request, Task ordered,
+                      absl::AnyInvocable<void(AppendOutcome)> done) = 0;
+  virtual void Read(const ReadRequest& request,
+                    absl::AnyInvocable<void(ReadOutcome)> done) = 0;
+  virtual OffsetOutcome FindOffset(const OffsetRequest& request) = 0;
+
+  // Runs `wake` once, as soon as the visible limit passes `offset` or this
+  // broker stops leading the partition; at once (posted) when that is so
+  // already. At most kWaitersMax a partition; 0 when there is no room: the
+  // caller answers with what it has.
+  virtual WaitId WaitForProgress(const TopicPartition& tp, Offset offset,
+                                 Task wake) = 0;
+  virtual void CancelWait(const TopicPartition& tp, WaitId wait) = 0;
+
+  // What DescribeTopics(include_log) tells of a partition led here.
+  virtual v1::PartitionLog DescribeLog(const TopicPartition& tp) = 0;
+};
+
+// Finds the host of a partition: by hash of the topic id and partition, the
+// same for the life of the process. Any thread.
+class PartitionHosts {
+ public:
+  virtual ~PartitionHosts() = default;
+  virtual PartitionHost* HostOf(const TopicPartition& tp) = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,71 @@
+// What the broker's control side (lifecycle, metadata follower, ISR reporter)
+// asks of all shards together, and what shards tell it back.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "client/peers/controller_peer.h"
+#include "common/base/ids.h"
+#include "common/env/executor.h"
+
+namespace sluice {
+
+class MetadataImage;
+struct MetadataChanges;
+
+// The answer to one proposed ISR change (kafka-semantics.md 2.4).
+struct IsrDecision {
+  enum class Outcome {
+    kApplied,     // the new partition state comes with the metadata too
+    kNotApplied,  // INELIGIBLE_REPLICA, refused before any effect: revert
+    kStale,       // FENCED_LEADER_EPOCH, INVALID_UPDATE_VERSION, ...: wait for
+                  // the metadata
+    kUnknown,     // no answer: it may have been applied; ask again
+  };
+  TopicPartition tp;
+  Outcome outcome = Outcome::kUnknown;
+  LeaderEpoch leader_epoch;        // of the proposal
+  PartitionEpoch partition_epoch;  // kApplied: the new one
+};
+
+// Implemented by the shards; called on the broker's control executor.
+class ReplicaHost {
+ public:
+  virtual ~ReplicaHost() = default;
+
+  // Opens and recovers every log found in the data directories; `done` runs on
+  // the control executor with one verdict a replica (Rule T), those in
+  // `wanted` first. A log that cannot be used is reported as failed.
+  virtual void RecoverLogs(
+      absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
+          done) = 0;
+
+  // From the first image that contains the broker's own registration on:
+  // creates, changes and removes replicas. Images come in order, none is
+  // skipped; `changes` is relative to the image before (everything, in the
+  // first call).
+  virtual void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
+                             const MetadataChanges& changes,
+                             BrokerEpoch own_epoch) = 0;
+
+  virtual void OnIsrDecisions(std::vector<IsrDecision> decisions) = 0;
+
+  // No more appends; flushes every log, writes the marks and the clean
+  // markers. `done` runs on the control executor.
+  virtual void StopClean(BrokerEpoch own_epoch,
+                         absl::AnyInvocable<void(absl::Status)> done) = 0;
+};
+
+// Implemented by the control side; called from any shard, never blocks.
+class IsrProposals {
+ public:
+  virtual ~IsrProposals() = default;
+  // One in flight a partition. The decision comes back through
+  // ReplicaHost::OnIsrDecisions.
+  virtual void Propose(internal::v1::AlterPartition proposal) = 0;
+};
+
+}  // namespace sluice
