@@ -1,0 +1,89 @@
+// A file system in memory that forgets, on a crash, what was not synced.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "common/base/random.h"
+#include "common/env/file_system.h"
+
+namespace sluice {
+
+struct MemDisk;  // the shared state; in the .cc
+
+// Models: file bytes reach the disk by SyncData or SyncAll; entries of a
+// directory (creations, renames, removals) by SyncDirectory or SyncAll. What
+// a crash leaves of the rest is up to the Random, entries in the order they
+// were made. "/" exists. Thread-safe.
+class MemFileSystem final : public FileSystem {
+ public:
+  MemFileSystem();
+  ~MemFileSystem() override;
+
+  absl::StatusOr<std::shared_ptr<File>> Open(const std::string& path,
+                                             OpenMode mode) override;
+  absl::Status CreateDirectory(const std::string& path) override;
+  absl::StatusOr<std::vector<DirectoryEntry>> List(
+      const std::string& path) override;
+  absl::StatusOr<bool> Exists(const std::string& path) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status RemoveFile(const std::string& path) override;
+  absl::Status RemoveDirectory(const std::string& path) override;
+  absl::Status SyncDirectory(const std::string& path) override;
+  absl::Status SyncAll(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(
+      const std::string& path) override;
+
+  // ---- Ends of the machine. Open files answer errors ever after, locks are
+  // released, and stop/fault hooks are cleared. ----
+
+  // Power loss. Of each file's unsynced writes a prefix survives, the last of
+  // it torn at 512 bytes; of each directory's unsynced entries a prefix.
+  void Crash(Random& random);
+  // The same, but sectors of unsynced writes survive in any combination.
+  void CrashReordering(Random& random);
+  // Power loss; nothing unsynced survives.
+  void CrashLosingAll();
+  // The process dies; what it wrote stays, though still not synced.
+  void Kill();
+
+  // ---- Faults ----
+
+  enum class Operation { kRead, kWrite, kSyncData, kSyncAny, kOpen, kRename };
+  // The next `count` operations of the kind fail with kStorageError (EIO), or
+  // kStorageFull. A failing write leaves the first half of its bytes.
+  void FailNext(Operation operation, int count = 1, bool full = false);
+  // Only for paths that contain `part`.
+  void FailNextOn(const std::string& part, Operation operation, int count = 1,
+                  bool full = false);
+  // After `operations` more changes (writes, truncations, syncs, creations,
+  // renames, removals) every call fails, as if the process had died there.
+  void StopAfter(int64_t operations);
+  bool stopped() const;
+  // Changes so far: the range to enumerate for StopAfter.
+  int64_t change_count() const;
+  // Writes fail with kStorageFull past this many bytes in all files.
+  void SetCapacity(int64_t bytes);
+  // Flips one bit on the disk and in the page cache.
+  void FlipBit(const std::string& path, int64_t byte, int bit = 0);
+
+  // ---- Counters ----
+
+  // SyncData, SyncDirectory and SyncAll calls that succeeded.
+  int64_t sync_count() const;
+  int64_t write_count() const;
+  int64_t read_count() const;
+  int64_t bytes() const;
+  // ReadAtNoWait answers nullopt (a cold cache) while set.
+  void SetCold(bool cold);
+
+ private:
+  std::shared_ptr<MemDisk> disk_;
+};
+
+}  // namespace sluice

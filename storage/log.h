@@ -1,0 +1,209 @@
+// A partition's log on disk: segments of record batches, a sparse index each,
+// the newest appends in memory.
+//
+// States: open -> (write failed and could not be undone | corrupt) failed.
+// Owned by one shard's thread; ReadPlans leave it for other threads.
+//
+// Invariants: segments are contiguous; log start <= LEO; durable LEO <= LEO;
+// the epoch history matches the batches, plus epochs that have none yet
+// (RP10); at most one write is in progress.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/buffer.h"
+#include "common/base/epoch_history.h"
+#include "common/base/ids.h"
+#include "common/env/file_system.h"
+#include "storage/read_plan.h"
+#include "storage/segment.h"
+#include "storage/sync_set.h"
+#include "storage/tail_cache.h"
+
+namespace sluice {
+
+struct LogConfig {
+  int64_t segment_bytes = 1 << 30;
+  int32_t index_interval_bytes = 4096;
+  int64_t tail_cache_bytes = 4 << 20;
+};
+
+// File positions and index entries are 31-bit numbers.
+inline constexpr int64_t kSegmentBytesMax = 0x7fffffff;
+
+// What the directory's store remembers of a partition when a log is opened.
+struct RecoveryMarks {
+  Offset log_start;
+  // All below was valid and durable when the mark was made: not scanned.
+  Offset recovery_point;
+  // All below was fsynced when the mark was made: never cut (ST2).
+  Offset durable_mark;
+  Offset high_watermark;
+  // The last run ended by StopClean; recovery_point was its LEO.
+  bool clean_shutdown = false;
+  EpochHistory epochs;
+};
+
+struct RecoveryReport {
+  Offset log_start;
+  Offset leo;
+  Offset high_watermark;  // min(mark, leo)
+  int64_t bytes_scanned = 0;
+  int64_t bytes_cut = 0;           // a torn tail
+  Offset cut_from = kNoOffset;     // the LEO the cut left
+  bool lossy = false;              // LEO below a mark (ST8)
+  bool epochs_changed = false;     // store log.epochs() again
+  int32_t indexes_rebuilt = 0;
+};
+
+struct AppendInfo {
+  Offset base;
+  Offset next;     // the new LEO
+  Buffer batches;  // as stored; immutable
+  bool rolled = false;
+  bool epoch_started = false;  // epochs() grew: store it
+};
+
+// What a sync must cover before `leo` is durable.
+struct Unsynced {
+  SyncSet targets;
+  Offset leo;
+  uint64_t generation = 0;
+};
+
+class Log {
+ public:
+  struct Deps {
+    FileSystem* fs = nullptr;
+    std::shared_ptr<TailBudget> tail_budget;  // may be null
+  };
+
+  // Opens or creates the directory `path` and recovers it: validates from the
+  // recovery point on, cuts a torn tail, rebuilds indexes and epochs. All
+  // that is kept is durable on return. Running it again, after a crash
+  // anywhere inside, gives the same log (ST7).
+  // kCorruptMessage: bad bytes below the durable mark, or followed by a valid
+  // batch: nothing was changed, the replica must be quarantined (ST2).
+  static absl::StatusOr<std::unique_ptr<Log>> Open(
+      Deps deps, const std::string& path, const LogConfig& config,
+      const RecoveryMarks& marks);
+  ~Log();
+
+  const RecoveryReport& recovery_report() const { return report_; }
+  const std::string& path() const { return path_; }
+
+  // ---- Appending: to the page cache and the tail cache ----
+
+  // Validated batches of a client (ValidateProduced): given offsets from the
+  // LEO on and `epoch`, written with one call. kStorageFull, kStorageError:
+  // nothing was appended; after kStorageError the log may be failed().
+  // kCorruptMessage: not a row of whole batches.
+  absl::StatusOr<AppendInfo> AppendAsLeader(MutableBuffer batches,
+                                            LeaderEpoch epoch);
+  // Validated batches of a leader (ValidateReplicated), as they are.
+  // kCorruptMessage when they do not begin at the LEO or epochs fall.
+  absl::StatusOr<AppendInfo> AppendAsFollower(Buffer batches);
+  // The epoch begins at the LEO, though nothing is appended yet. False when
+  // it is not newer than the last. The caller stores epochs() durably before
+  // it appends or answers in this epoch (RP10).
+  bool StartEpoch(LeaderEpoch epoch);
+
+  // ---- Reading ----
+
+  // From the tail cache: at most one append's bytes per call, whole batches
+  // that end at or below `upto`, at least one of them. nullopt: not there (or
+  // nothing in [from, upto)): PlanRead.
+  std::optional<ReadResult> ReadInMemory(Offset from, Offset upto,
+                                         int64_t bytes_max) const;
+  // kOffsetOutOfRange outside [log start, LEO]. A plan for from == LEO or
+  // from >= upto gives an empty result. One plan reads one segment.
+  absl::StatusOr<ReadPlan> PlanRead(Offset from, Offset upto,
+                                    int64_t bytes_max);
+  // Rises when bytes that a plan or a result may hold were cut or dropped.
+  uint64_t generation() const { return generation_; }
+
+  // ---- Cutting ----
+
+  // Cuts to the batch boundary at or below `target`: later bytes, segments,
+  // cache entries and epochs go. Returns the new LEO. Durable only after the
+  // next sync; segment removals are synced here, last one first, so that a
+  // crash leaves a prefix. Blocks.
+  absl::StatusOr<Offset> TruncateTo(Offset target);
+  // Drops everything; the log goes on at `start`, log start included.
+  absl::Status ResetTo(Offset start);
+  // Moves the log start forward (never past the LEO); reads below it fail.
+  // The caller makes the mark durable, then DropBelowLogStart() removes
+  // segments that lie wholly below. kOffsetOutOfRange past the LEO.
+  absl::Status SetLogStart(Offset start);
+  absl::Status DropBelowLogStart();
+  // Renames the directory to "<path>.deleted-<n>", then removes it. The log
+  // is failed() afterwards. Stored marks are the caller's to remove.
+  absl::Status Delete();
+
+  // ---- Durability ----
+
+  bool has_unsynced() const;
+  // What to sync for everything up to the LEO to be durable; nullopt when
+  // nothing changed since the last call.
+  std::optional<Unsynced> TakeUnsynced();
+  // The sync of what TakeUnsynced gave has succeeded. Ignored when the log
+  // was cut meanwhile (generation).
+  void MarkDurable(const Unsynced& synced);
+  Offset durable_leo() const { return durable_leo_; }
+  // Blocking: syncs now. For tests, closing, and a follower's cut.
+  absl::Status SyncNow();
+  // Saves the growing index, so that the next Open need not rebuild it.
+  absl::Status SaveIndex();
+
+  // ---- Facts ----
+
+  Offset log_start() const { return log_start_; }
+  Offset leo() const { return leo_; }
+  const EpochHistory& epochs() const { return epochs_; }
+  bool failed() const { return failed_; }
+  int64_t size_bytes() const;
+  int64_t tail_cache_bytes() const;
+  size_t segment_count() const { return segments_.size(); }
+  std::vector<Offset> segment_bases() const;
+
+ private:
+  friend class LogRecovery;
+
+  Log(Deps deps, std::string path, const LogConfig& config);
+
+  absl::StatusOr<AppendInfo> Append(Buffer batches, Offset next,
+                                    const std::vector<EpochStart>& starts);
+  absl::Status MakeRoomFor(int64_t bytes, bool* rolled);
+  absl::Status AddSegment(Offset base);
+  absl::Status UndoWrite(Segment& segment, absl::Status why);
+  absl::Status RemoveLastSegment();
+  absl::Status CutSegment(Segment& segment, int64_t size_bytes);
+  absl::Status ReopenForGrowth(Segment& segment);
+  // Where the batch that holds `offset` begins in `segment`.
+  absl::StatusOr<int64_t> PositionOf(Segment& segment, Offset offset);
+  absl::Status RebuildSealedIndex(Segment& segment);
+  Segment* SegmentOf(Offset offset);
+  absl::Status CheckUsable() const;
+
+  Deps deps_;
+  std::string path_;
+  LogConfig config_;
+  std::vector<Segment> segments_;  // by base; may be empty
+  std::shared_ptr<TailCache> cache_;
+  EpochHistory epochs_;
+  RecoveryReport report_;
+  Offset log_start_;
+  Offset leo_;
+  Offset durable_leo_;
+  uint64_t generation_ = 1;
+  bool directory_dirty_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace sluice
