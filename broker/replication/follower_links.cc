@@ -1,0 +1,162 @@
+#include "broker/replication/follower_links.h"
+
+#include <glog/logging.h>
+
+#include "common/base/invariant.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kReopenMinUs = 50'000;
+constexpr int64_t kReopenMaxUs = 200'000;
+
+}  // namespace
+
+FollowerLinks::FollowerLinks(Deps deps) : deps_(std::move(deps)) {}
+
+void FollowerLinks::SetIdentity(OpenSession identity) {
+  deps_.executor->Post([this, identity = std::move(identity)] {
+    identity_ = identity;
+    for (auto& [leader, link] : links_) {
+      if (link.stream != nullptr) {
+        link.stream->Close();
+        OnClosed(leader, link.id, absl::CancelledError("new registration"));
+      } else if (link.wanted && !link.waiting) {
+        Open(leader);
+      }
+    }
+  });
+}
+
+void FollowerLinks::Want(NodeId leader, api::Endpoint endpoint) {
+  deps_.executor->Post([this, leader, endpoint = std::move(endpoint)] {
+    if (stopped_) return;
+    Link& link = links_[leader];
+    link.endpoint = endpoint;
+    if (link.stream != nullptr) {
+      // The shard may have missed nothing, or have just seen a link die that
+      // was opened again for another shard: tell them all again.
+      for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
+        deps_.ports->port(i)->OnLinkOpen(leader, link.id, link.stream);
+      }
+      return;
+    }
+    link.wanted = true;
+    if (!link.waiting && identity_.has_value()) Open(leader);
+  });
+}
+
+void FollowerLinks::Open(NodeId leader) {
+  Link& link = links_[leader];
+  INVARIANT(link.stream == nullptr && identity_.has_value(),
+            "second stream to leader ", leader);
+  link.wanted = false;
+  const StreamId id = next_id_++;
+  link.id = id;
+  StreamEvents<LeaderFrame> events;
+  events.on_frame = [this, leader, id](LeaderFrame frame) {
+    OnFrame(leader, id, std::move(frame));
+  };
+  events.on_closed = [this, leader, id](absl::Status why) {
+    OnClosed(leader, id, why);
+  };
+  link.stream = deps_.connector->Open(link.endpoint, deps_.executor,
+                                      std::move(events));
+  FollowerFrame hello;
+  hello.open = *identity_;
+  hello.open->leader_id = leader;
+  hello.credit_bytes = kWindowBytes;
+  link.stream->Send(std::move(hello));
+  for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
+    deps_.ports->port(i)->OnLinkOpen(leader, id, link.stream);
+  }
+}
+
+void FollowerLinks::OnFrame(NodeId leader, StreamId id, LeaderFrame frame) {
+  const auto found = links_.find(leader);
+  if (found == links_.end() || found->second.id != id ||
+      found->second.stream == nullptr) {
+    return;  // of a stream that was given up
+  }
+  if (!frame.refused.ok()) {
+    LOG(WARNING) << "replication stream to broker " << leader
+                 << " refused: " << NameOf(frame.refused.code) << ": "
+                 << frame.refused.message;
+    found->second.stream->Close();
+    OnClosed(leader, id, absl::AbortedError("refused"));
+    return;
+  }
+  const size_t count = deps_.ports->port_count();
+  if (count == 1) {
+    deps_.ports->port(0)->OnLeaderFrame(leader, id, std::move(frame));
+    return;
+  }
+  std::vector<LeaderFrame> parts(count);
+  std::vector<bool> used(count, false);
+  const auto part_of = [&](const TopicPartition& tp) -> LeaderFrame& {
+    const size_t index = deps_.ports->IndexOf(tp);
+    used[index] = true;
+    return parts[index];
+  };
+  for (auto& a : frame.add_answers) {
+    part_of(a.tp).add_answers.push_back(std::move(a));
+  }
+  for (auto& d : frame.data) part_of(d.tp).data.push_back(std::move(d));
+  for (auto& h : frame.high_watermarks) {
+    part_of(h.tp).high_watermarks.push_back(h);
+  }
+  for (auto& r : frame.removed) {
+    part_of(r.tp).removed.push_back(std::move(r));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (used[i]) {
+      deps_.ports->port(i)->OnLeaderFrame(leader, id, std::move(parts[i]));
+    }
+  }
+}
+
+void FollowerLinks::OnClosed(NodeId leader, StreamId id,
+                             const absl::Status& why) {
+  const auto found = links_.find(leader);
+  if (found == links_.end() || found->second.id != id ||
+      found->second.stream == nullptr) {
+    return;
+  }
+  VLOG(1) << "replication stream to broker " << leader
+          << " closed: " << why.ToString();
+  found->second.stream = nullptr;
+  for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
+    deps_.ports->port(i)->OnLinkClosed(leader, id);
+  }
+  ScheduleOpen(leader);
+}
+
+void FollowerLinks::ScheduleOpen(NodeId leader) {
+  if (stopped_) return;
+  links_[leader].waiting = true;
+  deps_.executor->PostAfter(
+      deps_.random.Between(kReopenMinUs, kReopenMaxUs), [this, leader] {
+        Link& link = links_[leader];
+        link.waiting = false;
+        if (link.wanted && link.stream == nullptr && !stopped_ &&
+            identity_.has_value()) {
+          Open(leader);
+        }
+      });
+}
+
+void FollowerLinks::Stop() {
+  deps_.executor->Post([this] {
+    stopped_ = true;
+    for (auto& [leader, link] : links_) {
+      if (link.stream == nullptr) continue;
+      link.stream->Close();
+      link.stream = nullptr;
+      for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
+        deps_.ports->port(i)->OnLinkClosed(leader, link.id);
+      }
+    }
+  });
+}
+
+}  // namespace sluice

@@ -1,0 +1,62 @@
+// The followers' streams into this broker: who they are is checked once, then
+// their frames go to the shards that own the partitions.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "broker/replication/replication_port.h"
+#include "client/peers/replication_stream.h"
+#include "common/env/executor.h"
+
+namespace sluice {
+
+// Lives on one executor (the replication executor). One session a follower
+// broker: a newer stream of the same or a later broker epoch replaces the
+// older one; a stale incarnation is refused (F8, F18).
+class LeaderSessions final : public ReplicationAcceptor {
+ public:
+  struct Deps {
+    Executor* executor;
+    ReplicationPorts* ports;
+    NodeId own_id;
+    // Asked on executor(). OK, or why this session is refused: foreign
+    // cluster, unknown broker, stale broker epoch.
+    absl::AnyInvocable<absl::Status(const OpenSession&)> check;
+  };
+
+  // Streams that have not said who they are.
+  static constexpr size_t kUnnamedStreamsMax = 64;
+  // What one follower may ask for: more than its own default is cut to this.
+  static constexpr int64_t kWindowBytesMax = 64 << 20;
+
+  explicit LeaderSessions(Deps deps);
+
+  Executor* executor() override { return deps_.executor; }
+  StreamEvents<FollowerFrame> Accept(
+      std::shared_ptr<LeaderStream> stream) override;
+
+  // Ends every session: this broker leads nothing any more.
+  void Stop();
+
+ private:
+  struct Session {
+    std::shared_ptr<LeaderStream> stream;
+    NodeId broker_id = kNoNode;  // kNoNode: has not said
+    BrokerEpoch broker_epoch;
+  };
+
+  void OnFrame(StreamId id, FollowerFrame frame);
+  bool Open(StreamId id, const OpenSession& open, int64_t credit_bytes);
+  void Refuse(StreamId id, api::ItemError why);
+  void OnClosed(StreamId id);
+  void Route(StreamId id, FollowerFrame frame);
+
+  Deps deps_;
+  std::map<StreamId, Session> sessions_;
+  size_t unnamed_ = 0;
+  StreamId next_id_ = 1;
+};
+
+}  // namespace sluice
