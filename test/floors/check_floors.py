@@ -54,6 +54,7 @@ FENCED = [
     (r"<(prometheus|httplib)", ("common/obs/", "common/rpc/")),
     (r"<(thread|mutex|shared_mutex|condition_variable|future|atomic)>",
      ("common/env/thread_executor", "common/env/posix_file_system",
+      "common/env/mem_file_system", "storage/offset_index",
       "common/env/env_test.cc", "common/obs/", "FLOOR4+", "storage/group_commit",
       "client/blocking", "storage/rocks_kv_store")),
     (r"<(pthread|signal|sys/.*|unistd|fcntl|netdb|arpa/.*|netinet/.*)\.h>",

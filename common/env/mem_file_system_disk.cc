@@ -1,0 +1,229 @@
+#include "common/env/mem_file_system_disk.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/str_cat.h"
+
+namespace sluice {
+namespace {
+
+void WriteInto(std::string& content, int64_t offset, std::string_view bytes) {
+  const auto end = static_cast<size_t>(offset) + bytes.size();
+  if (content.size() < end) content.resize(end, '\0');
+  content.replace(static_cast<size_t>(offset), bytes.size(), bytes);
+}
+
+void Apply(std::string& content, const MemInode::Change& change) {
+  if (change.truncates) {
+    content.resize(static_cast<size_t>(change.offset), '\0');
+  } else {
+    WriteInto(content, change.offset, change.bytes);
+  }
+}
+
+// Calls `keep(offset, bytes)` for each sector-aligned part of a write.
+template <class Visit>
+void ForEachSector(const MemInode::Change& change, Visit visit) {
+  int64_t at = change.offset;
+  std::string_view rest = change.bytes;
+  while (!rest.empty()) {
+    const int64_t to_boundary = kMemSectorBytes - at % kMemSectorBytes;
+    const std::string_view part =
+        rest.substr(0, static_cast<size_t>(to_boundary));
+    visit(at, part);
+    at += static_cast<int64_t>(part.size());
+    rest.remove_prefix(part.size());
+  }
+}
+
+// Everything at and below `path`.
+std::pair<MemEntries::iterator, MemEntries::iterator> SubTree(
+    MemEntries& entries, const std::string& path) {
+  return {entries.lower_bound(path + "/"), entries.lower_bound(path + "0")};
+}
+
+void Apply(MemEntries& entries, const MemEntryChange& change) {
+  MemEntries moved;
+  if (!change.erased.empty()) {
+    const auto [first, last] = SubTree(entries, change.erased);
+    for (auto it = first; it != last; ++it) {
+      if (change.set.empty()) continue;
+      moved[change.set + it->first.substr(change.erased.size())] = it->second;
+    }
+    entries.erase(first, last);
+    entries.erase(change.erased);
+  }
+  if (!change.set.empty()) {
+    entries[change.set] = *change.node;
+    entries.merge(moved);
+  }
+}
+
+// Entries whose directory did not survive did not either.
+void DropOrphans(MemEntries& entries) {
+  for (auto it = entries.begin(); it != entries.end();) {
+    const std::string parent = MemParentOf(it->first);
+    if (it->first != "/" && !entries.contains(parent)) {
+      it = entries.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+}  // namespace
+
+std::string MemParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+void MemInode::Write(int64_t offset, std::string_view bytes) {
+  WriteInto(content, offset, bytes);
+  unsynced.push_back({false, offset, std::string(bytes)});
+}
+
+void MemInode::Truncate(int64_t size) {
+  content.resize(static_cast<size_t>(size), '\0');
+  unsynced.push_back({true, size, ""});
+}
+
+void MemInode::Sync() {
+  for (const Change& change : unsynced) Apply(durable, change);
+  unsynced.clear();
+}
+
+void MemInode::Crash(MemSurvival survival, Random* random) {
+  if (survival == MemSurvival::kPrefix && !unsynced.empty()) {
+    const size_t kept = random->Below(unsynced.size() + 1);
+    for (size_t i = 0; i < kept; ++i) Apply(durable, unsynced[i]);
+    if (kept < unsynced.size() && !unsynced[kept].truncates) {
+      bool going = true;
+      ForEachSector(unsynced[kept], [&](int64_t at, std::string_view part) {
+        going = going && !random->OneIn(3);
+        if (going) WriteInto(durable, at, part);
+      });
+    }
+  } else if (survival == MemSurvival::kAnySectors) {
+    for (const Change& change : unsynced) {
+      if (change.truncates) {
+        if (random->OneIn(2)) Apply(durable, change);
+        continue;
+      }
+      ForEachSector(change, [&](int64_t at, std::string_view part) {
+        if (random->OneIn(2)) WriteInto(durable, at, part);
+      });
+    }
+  }
+  unsynced.clear();
+  content = durable;
+}
+
+bool MemEntryChange::IsIn(const std::string& directory) const {
+  return (!set.empty() && MemParentOf(set) == directory) ||
+         (!erased.empty() && MemParentOf(erased) == directory);
+}
+
+void MemDisk::Change(MemEntryChange change) {
+  Apply(entries, change);
+  unsynced_entries.push_back(std::move(change));
+}
+
+void MemDisk::SyncEntries(const std::string& directory) {
+  std::vector<MemEntryChange> rest;
+  for (MemEntryChange& change : unsynced_entries) {
+    if (change.IsIn(directory)) {
+      Apply(durable_entries, change);
+    } else {
+      rest.push_back(std::move(change));
+    }
+  }
+  unsynced_entries = std::move(rest);
+}
+
+void MemDisk::SyncEverything() {
+  for (const MemEntryChange& change : unsynced_entries) {
+    Apply(durable_entries, change);
+  }
+  unsynced_entries.clear();
+  for (auto& [path, node] : entries) {
+    if (node.inode != nullptr) node.inode->Sync();
+  }
+}
+
+void MemDisk::End(MemSurvival survival, Random* random) {
+  std::map<std::string, size_t> changes;  // of each directory
+  for (const MemEntryChange& change : unsynced_entries) {
+    ++changes[MemParentOf(change.main_path())];
+  }
+  std::map<std::string, size_t> kept;
+  for (const auto& [directory, count] : changes) {
+    kept[directory] =
+        survival == MemSurvival::kNothing ? 0 : random->Below(count + 1);
+  }
+  for (const MemEntryChange& change : unsynced_entries) {
+    size_t& left = kept[MemParentOf(change.main_path())];
+    if (left == 0) continue;
+    --left;
+    Apply(durable_entries, change);
+  }
+  unsynced_entries.clear();
+  DropOrphans(durable_entries);
+  entries = durable_entries;
+  for (auto& [path, node] : entries) {
+    if (node.inode != nullptr) node.inode->Crash(survival, random);
+  }
+  EndKeepingAll();
+}
+
+void MemDisk::EndKeepingAll() {
+  ++era;
+  locks.clear();
+  faults.clear();
+  changes_left.reset();
+  stopped = false;
+}
+
+int64_t MemDisk::Bytes() const {
+  int64_t total = 0;
+  for (const auto& [path, node] : entries) {
+    if (node.inode != nullptr) {
+      total += static_cast<int64_t>(node.inode->content.size());
+    }
+  }
+  return total;
+}
+
+absl::Status MemDisk::Check(MemFileSystem::Operation operation,
+                            const std::string& path) {
+  if (stopped) {
+    return MakeError(ErrorCode::kStorageError, "stopped before ", path);
+  }
+  for (Fault& fault : faults) {
+    if (fault.count == 0 || fault.operation != operation ||
+        path.find(fault.part) == std::string::npos) {
+      continue;
+    }
+    --fault.count;
+    if (fault.full) {
+      return MakeError(ErrorCode::kStorageFull, "ordered ENOSPC at ", path);
+    }
+    return MakeError(ErrorCode::kStorageError, "ordered EIO at ", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MemDisk::BeginChange(const std::string& path) {
+  if (!stopped && changes_left.has_value()) {
+    if (*changes_left == 0) stopped = true;
+    --*changes_left;
+  }
+  if (stopped) {
+    return MakeError(ErrorCode::kStorageError, "stopped before ", path);
+  }
+  ++change_count;
+  return absl::OkStatus();
+}
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+// The state behind MemFileSystem: what programs see, and what is on the disk.
+// Private to mem_file_system.cc and mem_file_system_disk.cc; guarded by MemDisk::mutex.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/base/random.h"
+#include "common/env/mem_file_system.h"
+
+namespace sluice {
+
+inline constexpr int64_t kMemSectorBytes = 512;
+
+// How much of the unsynced a crash leaves.
+enum class MemSurvival { kNothing, kPrefix, kAnySectors };
+
+struct MemInode {
+  struct Change {
+    bool truncates = false;
+    int64_t offset = 0;  // or the size
+    std::string bytes;
+  };
+
+  std::string content;  // page cache
+  std::string durable;  // disk
+  std::vector<Change> unsynced;
+
+  void Write(int64_t offset, std::string_view bytes);
+  void Truncate(int64_t size);
+  void Sync();
+  void Crash(MemSurvival survival, Random* random);
+};
+
+struct MemNode {
+  std::shared_ptr<MemInode> inode;  // null for a directory
+};
+
+using MemEntries = std::map<std::string, MemNode>;
+
+struct MemEntryChange {
+  std::string set;               // path that gets `node`; "" for none
+  std::string erased;            // path that goes; "" for none
+  std::optional<MemNode> node;
+
+  // Whether it changes this directory.
+  bool IsIn(const std::string& directory) const;
+  const std::string& main_path() const { return set.empty() ? erased : set; }
+};
+
+struct MemDisk {
+  struct Fault {
+    std::string part;
+    MemFileSystem::Operation operation;
+    int count;
+    bool full;
+  };
+
+  std::mutex mutex;
+  MemEntries entries;
+  MemEntries durable_entries;
+  std::vector<MemEntryChange> unsynced_entries;
+  std::map<std::string, uint64_t> locks;  // path -> era
+  uint64_t era = 1;                       // rises when the machine ends
+
+  std::vector<Fault> faults;
+  std::optional<int64_t> changes_left;
+  bool stopped = false;
+  std::optional<int64_t> capacity;
+  bool cold = false;
+  int64_t change_count = 0;
+  int64_t sync_count = 0;
+  int64_t write_count = 0;
+  int64_t read_count = 0;
+
+  // Does the change and remembers that it is not synced.
+  void Change(MemEntryChange change);
+  void SyncEntries(const std::string& directory);
+  void SyncEverything();
+  void End(MemSurvival survival, Random* random);
+  void EndKeepingAll();
+  int64_t Bytes() const;
+
+  // OK, or the fault that was ordered for this operation.
+  absl::Status Check(MemFileSystem::Operation operation,
+                     const std::string& path);
+  // Before a change: counts it; an error once StopAfter's limit is reached.
+  absl::Status BeginChange(const std::string& path);
+};
+
+std::string MemParentOf(const std::string& path);
+
+}  // namespace sluice

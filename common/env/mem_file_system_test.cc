@@ -1,0 +1,175 @@
+#include "common/env/mem_file_system.h"
+
+#include <memory>
+#include <string>
+
+#include "common/base/error.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sluice {
+namespace {
+
+class MemCrashTest : public testing::Test {
+ protected:
+  MemCrashTest() {
+    EXPECT_TRUE(fs_.CreateDirectory("/d").ok());
+    EXPECT_TRUE(fs_.SyncDirectory("/").ok());
+  }
+  std::shared_ptr<File> Create(const std::string& path) {
+    return *fs_.Open(path, OpenMode::kCreate);
+  }
+  std::string Content(const std::string& path) {
+    return ReadFile(fs_, path, 1 << 20).value_or("(none)");
+  }
+
+  MemFileSystem fs_;
+};
+
+TEST_F(MemCrashTest, OnlySyncedBytesOfSyncedEntriesSurviveLosingAll) {
+  auto kept = Create("/d/kept");
+  ASSERT_TRUE(kept->Write(0, "synced").ok());
+  ASSERT_TRUE(kept->SyncData().ok());
+  ASSERT_TRUE(fs_.SyncDirectory("/d").ok());
+  ASSERT_TRUE(kept->Write(6, " and not").ok());
+  auto unnamed = Create("/d/unnamed");
+  ASSERT_TRUE(unnamed->Write(0, "x").ok());
+  ASSERT_TRUE(unnamed->SyncData().ok());
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/kept"), "synced");
+  EXPECT_EQ(Content("/d/unnamed"), "(none)");
+}
+
+TEST_F(MemCrashTest, RenamesAndRemovalsAreUndoneUnlessTheDirectoryIsSynced) {
+  ASSERT_TRUE(WriteFileAtomically(fs_, "/d", "a", "old").ok());
+  ASSERT_TRUE(WriteFileAtomically(fs_, "/d", "b", "b").ok());
+  auto draft = Create("/d/a.tmp");
+  ASSERT_TRUE(draft->Write(0, "new").ok());
+  ASSERT_TRUE(draft->SyncData().ok());
+  ASSERT_TRUE(fs_.Rename("/d/a.tmp", "/d/a").ok());
+  ASSERT_TRUE(fs_.RemoveFile("/d/b").ok());
+  EXPECT_EQ(Content("/d/a"), "new");
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/a"), "old");
+  EXPECT_EQ(Content("/d/b"), "b");
+}
+
+TEST_F(MemCrashTest, ACrashKeepsAPrefixOfUnsyncedBytesTornAtSectors) {
+  bool lost_all = false;
+  bool kept_all = false;
+  bool tore = false;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    MemFileSystem fs;
+    Random random(seed);
+    auto file = *fs.Open("/f", OpenMode::kCreate);
+    ASSERT_TRUE(fs.SyncDirectory("/").ok());
+    const std::string bytes(2000, 'x');
+    ASSERT_TRUE(file->Write(0, bytes).ok());
+    fs.Crash(random);
+    const std::string left = *ReadFile(fs, "/f", 4096);
+    EXPECT_EQ(left, bytes.substr(0, left.size()));
+    lost_all |= left.empty();
+    kept_all |= left.size() == bytes.size();
+    if (!left.empty() && left.size() < bytes.size()) {
+      tore = true;
+      EXPECT_EQ(left.size() % 512, 0u);
+    }
+  }
+  EXPECT_TRUE(lost_all && kept_all && tore);
+}
+
+TEST_F(MemCrashTest, AReorderingCrashMayKeepLaterSectorsWithoutEarlierOnes) {
+  bool hole = false;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    MemFileSystem fs;
+    Random random(seed);
+    auto file = *fs.Open("/f", OpenMode::kCreate);
+    ASSERT_TRUE(fs.SyncDirectory("/").ok());
+    ASSERT_TRUE(file->Write(0, std::string(2048, 'x')).ok());
+    fs.CrashReordering(random);
+    const std::string left = *ReadFile(fs, "/f", 4096);
+    hole |= left.find('\0') != std::string::npos;
+  }
+  EXPECT_TRUE(hole);
+}
+
+TEST_F(MemCrashTest, AKillKeepsThePageCacheButEndsHandlesAndLocks) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, "cached").ok());
+  auto lock = *fs_.Lock("/d/lock");
+  fs_.Kill();
+  EXPECT_FALSE(file->Write(0, "x").ok());
+  EXPECT_FALSE(file->SyncData().ok());
+  EXPECT_EQ(Content("/d/f"), "cached");
+  EXPECT_TRUE(fs_.Lock("/d/lock").ok());
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/f"), "(none)") << "a kill syncs nothing";
+}
+
+TEST_F(MemCrashTest, SyncAllMakesEverythingDurable) {
+  ASSERT_TRUE(fs_.CreateDirectory("/d/deep").ok());
+  ASSERT_TRUE(Create("/d/deep/f")->Write(0, "x").ok());
+  ASSERT_TRUE(fs_.SyncAll("/d").ok());
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/deep/f"), "x");
+}
+
+TEST_F(MemCrashTest, EntriesOfALostDirectoryAreLost) {
+  ASSERT_TRUE(fs_.CreateDirectory("/d/new").ok());
+  ASSERT_TRUE(Create("/d/new/f")->SyncData().ok());
+  ASSERT_TRUE(fs_.SyncDirectory("/d/new").ok());
+  fs_.CrashLosingAll();
+  EXPECT_FALSE(*fs_.Exists("/d/new/f"));
+}
+
+TEST_F(MemCrashTest, OrderedFaultsHitTheirOperationAndPath) {
+  auto a = Create("/d/a");
+  auto b = Create("/d/b");
+  fs_.FailNextOn("/b", MemFileSystem::Operation::kSyncData);
+  fs_.FailNextOn("/b", MemFileSystem::Operation::kWrite, 1, true);
+  EXPECT_TRUE(a->Write(0, "x").ok());
+  EXPECT_TRUE(a->SyncData().ok());
+  EXPECT_EQ(CodeOf(b->SyncData()), ErrorCode::kStorageError);
+  EXPECT_TRUE(b->SyncData().ok());
+  EXPECT_EQ(CodeOf(b->Write(0, "1234")), ErrorCode::kStorageFull);
+  EXPECT_EQ(Content("/d/b"), "12") << "a failed write may leave a part";
+}
+
+TEST_F(MemCrashTest, StoppingLetsExactlySoManyChangesHappen) {
+  auto file = Create("/d/f");
+  const int64_t before = fs_.change_count();
+  fs_.StopAfter(2);
+  EXPECT_TRUE(file->Write(0, "1").ok());
+  EXPECT_TRUE(file->Write(1, "2").ok());
+  EXPECT_FALSE(fs_.stopped());
+  EXPECT_FALSE(file->Write(2, "3").ok());
+  EXPECT_TRUE(fs_.stopped());
+  std::string out(1, ' ');
+  EXPECT_FALSE(file->ReadAt(0, out).ok());
+  EXPECT_EQ(fs_.change_count(), before + 2);
+  fs_.Kill();
+  EXPECT_EQ(Content("/d/f"), "12");
+}
+
+TEST_F(MemCrashTest, AFullDiskRefusesGrowthAndReadsGoOn) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, "1234").ok());
+  fs_.SetCapacity(5);
+  EXPECT_EQ(CodeOf(file->Write(4, "5678")), ErrorCode::kStorageFull);
+  std::string out(4, ' ');
+  EXPECT_EQ(*file->ReadAt(0, out), 4u);
+  EXPECT_TRUE(file->Write(0, "abcd").ok()) << "no growth";
+}
+
+TEST_F(MemCrashTest, AFlippedBitIsOnTheDiskToo) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, "a").ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  fs_.FlipBit("/d/f", 0, 1);
+  EXPECT_EQ(Content("/d/f"), "c");
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/f"), "c");
+}
+
+}  // namespace
+}  // namespace sluice
