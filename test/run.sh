@@ -70,7 +70,7 @@ if [ $status -eq 0 ]; then
 
   for test in test/e2e/*_e2e.py; do
     name=$(basename "$test" .py)
-    timed "$name" python3 "$test" >"$work/$name.log" 2>&1
+    timed "$name" /usr/bin/python3 "$test" >"$work/$name.log" 2>&1
     status=$?
     if [ $status -ne 0 ]; then tail -n 200 "$work/$name.log"; else tail -n 20 "$work/$name.log"; fi
     count "$name" $status
@@ -81,7 +81,7 @@ if [ $status -eq 0 ]; then
     for round in 1 2 3; do
       for test in test/e2e/*_e2e.py; do
         name=$(basename "$test" .py)
-        timed "$name round $round" python3 "$test" >"$work/$name.log" 2>&1
+        timed "$name round $round" /usr/bin/python3 "$test" >"$work/$name.log" 2>&1
         status=$?
         [ $status -eq 0 ] || tail -n 200 "$work/$name.log"
         count "$name round $round" $status

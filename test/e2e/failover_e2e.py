@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+"""Kills and restarts under load, both topologies, checked record by record."""
+from cluster import Cluster, Load, run, wait_until
+
+
+def kill_leader_follower_and_controller(cluster, topology):
+    with cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=6, replicas=3, min_insync_replicas=2)
+        load = Load(cluster, "orders", 6)
+        load.wait_for(500)
+
+        leader = cluster.leader("orders", 0)
+        cluster.kill(leader)
+        print("  %s: killed leader %d" % (topology, leader))
+        load.wait_for(500)
+        cluster.start(leader)
+        cluster.wait_full_isr("orders")
+
+        follower = next(p.replicas[-1] for p in cluster.partitions("orders")
+                        if p.partition == 0)
+        cluster.kill(follower)
+        print("  %s: killed follower %d" % (topology, follower))
+        load.wait_for(500)
+        cluster.start(follower)
+        cluster.wait_full_isr("orders")
+
+        for round_ in range(10):
+            active = cluster.active_controller()
+            cluster.kill(active)
+            load.wait_for(100)
+            cluster.start(active)
+            cluster.wait_full_isr("orders")
+            print("  %s: killed active controller %d (%d of 10)" % (topology, active, round_ + 1))
+        cluster.wait_healthy()
+        load.stop().check()
+
+
+def combined_roles_lose_leaders_followers_and_controllers():
+    kill_leader_follower_and_controller(Cluster(brokers=3), "combined")
+
+
+def split_roles_lose_leaders_followers_and_controllers():
+    kill_leader_follower_and_controller(Cluster(brokers=3, controllers=3), "split")
+
+
+def all_nodes_killed_and_restarted(replicas):
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("ledger", partitions=6, replicas=replicas)
+        load = Load(cluster, "ledger", 6)
+        load.wait_for(600)
+        cluster.kill(1, 2, 3)
+        cluster.start(1, 2, 3)
+        load.wait_for(600)
+        cluster.wait_full_isr("ledger")
+        load.stop().check()
+
+
+def all_nodes_killed_and_restarted_rf3():
+    all_nodes_killed_and_restarted(3)
+
+
+def all_nodes_killed_and_restarted_rf1():
+    all_nodes_killed_and_restarted(1)
+
+
+def clean_restart_of_every_node():
+    """Brokers hand their leaderships over; nothing is lost, exit codes are 0."""
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=6, replicas=3)
+        load = Load(cluster, "orders", 6)
+        for node in (1, 2, 3):
+            load.wait_for(200)
+            assert cluster.stop(node) == [0]
+            load.wait_for(200)
+            cluster.start(node)
+            cluster.wait_full_isr("orders")
+        load.stop().check()
+        # Without a quorum the stop still ends, within its cap.
+        assert cluster.stop(1, 2, 3) == [0, 0, 0]
+        cluster.start().wait_healthy()
+        load.check()
+
+
+def a_broker_on_an_empty_directory_refills_and_rejoins():
+    # A split topology: the wiped node is no voter.
+    with Cluster(brokers=3, controllers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=3, replicas=3)
+        load = Load(cluster, "orders", 3)
+        load.wait_for(600)
+        cluster.kill(2)
+        cluster.wipe(2)
+        load.wait_for(200)
+        cluster.start(2)
+        cluster.wait_full_isr("orders")
+        load.wait_for(200)
+        load.stop()
+        # The refilled replica has it all: it alone serves the read.
+        cluster.kill(1)
+        wait_until(lambda: all(p.leader_id in (2, 3) for p in cluster.partitions("orders")),
+                   30, "leaders among the living")
+        load.check()
+
+
+if __name__ == "__main__":
+    run([combined_roles_lose_leaders_followers_and_controllers,
+         split_roles_lose_leaders_followers_and_controllers,
+         all_nodes_killed_and_restarted_rf3, all_nodes_killed_and_restarted_rf1,
+         clean_restart_of_every_node,
+         a_broker_on_an_empty_directory_refills_and_rejoins])
