@@ -1,0 +1,142 @@
+// The state of the cluster at one metadata offset: the fold of a prefix of the
+// committed log (MD1), the same on controllers and brokers. Immutable and
+// cheap to copy; only delta.cc makes new ones.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "controller/metadata/persistent_map.h"
+#include "sluice/internal/v1/metadata.pb.h"
+
+namespace sluice {
+
+// The one feature level that this program knows (MD8).
+inline constexpr int32_t kFeatureLevelMin = 1;
+inline constexpr int32_t kFeatureLevelMax = 1;
+
+inline constexpr char kInternalListener[] = "INTERNAL";
+inline constexpr char kPublicListener[] = "PUBLIC";
+
+struct BrokerImage {
+  NodeId id;
+  BrokerEpoch epoch = kNoBrokerEpoch;  // offset of its registration (RP19)
+  IncarnationId incarnation;
+  bool fenced = true;
+  bool stopping = false;
+  std::vector<internal::v1::BrokerListener> listeners;
+  std::string rack;
+  std::set<DirectoryId> directories;
+  int32_t feature_min = 0;
+  int32_t feature_max = 0;
+  std::string version;
+  bool was_clean = false;
+
+  // May lead and be in an ISR.
+  bool active() const { return !fenced && !stopping; }
+  const internal::v1::BrokerListener* FindListener(std::string_view name) const;
+};
+
+// Invariants (RP17): leader is kNoNode or in isr; isr within replicas;
+// isr, elr and unverified_elr share no member; with |isr| >= min ISR both ELR
+// lists are empty.
+struct PartitionImage {
+  std::vector<NodeId> replicas;           // preferred leader first
+  std::vector<DirectoryId> directories;   // one a replica; unset: not known
+  std::vector<NodeId> isr;
+  // Eligible leader replicas that may be elected as soon as they are alive.
+  std::vector<NodeId> elr;
+  // Held all that is committed when they stopped unclean; electable only
+  // after their verdict. Not in `elr` meanwhile.
+  std::vector<NodeId> unverified_elr;
+  std::vector<NodeId> last_full_isr;  // the last with >= min ISR members
+  NodeId leader = kNoNode;
+  LeaderEpoch leader_epoch{0};
+  PartitionEpoch partition_epoch{0};
+  LeaderEpoch last_unclean_leader_epoch = kNoLeaderEpoch;
+  std::vector<NodeId> adding_replicas;
+  std::vector<NodeId> removing_replicas;
+
+  bool operator==(const PartitionImage&) const = default;
+  // Unset for a node that is no replica.
+  DirectoryId DirectoryOf(NodeId node) const;
+};
+
+// Whether `node` is in `list` (a few members: replicas, an ISR).
+bool Contains(const std::vector<NodeId>& list, NodeId node);
+
+struct TopicImage {
+  TopicId id;
+  std::string name;
+  internal::v1::TopicRecord::Kind kind =
+      internal::v1::TopicRecord::KIND_USER;
+  bool write_fenced = false;
+  // Indexes are 0..size-1 without a gap.
+  PersistentMap<PartitionIndex, std::shared_ptr<const PartitionImage>>
+      partitions;
+  std::map<std::string, std::string> configs;  // overrides only
+
+  bool internal() const {
+    return kind == internal::v1::TopicRecord::KIND_INTERNAL;
+  }
+  const PartitionImage* Find(PartitionIndex partition) const;
+  int32_t replication_factor() const;  // of partition 0; 0 without partitions
+};
+
+class MetadataImage {
+ public:
+  using Brokers = std::map<NodeId, std::shared_ptr<const BrokerImage>>;
+  using Topics = PersistentMap<TopicId, std::shared_ptr<const TopicImage>>;
+  using Names = PersistentMap<std::string, TopicId>;
+  // "" is the cluster, "7" is broker 7.
+  using Configs = std::map<std::string, std::map<std::string, std::string>>;
+
+  // The state before the first record.
+  static std::shared_ptr<const MetadataImage> Empty();
+
+  // The last entry applied; 0 before the first.
+  LogIndex offset() const { return offset_; }
+  Term term() const { return term_; }
+  int32_t feature_level() const { return feature_level_; }  // 0: none yet
+
+  const Brokers& brokers() const { return brokers_; }
+  const Topics& topics() const { return topics_; }  // by id
+  const Names& names() const { return names_; }     // by name, for paging
+  const Configs& configs() const { return configs_; }
+  int64_t partition_count() const { return partition_count_; }
+  int64_t replica_count() const { return replica_count_; }
+
+  // Null when there is none. What is returned lives as long as the image.
+  const BrokerImage* FindBroker(NodeId id) const;
+  const TopicImage* FindTopic(const TopicId& id) const;
+  const TopicImage* FindTopic(std::string_view name) const;
+  const PartitionImage* FindPartition(const TopicPartition& tp) const;
+
+  bool IsActive(NodeId id) const;
+  int ActiveBrokerCount() const;
+
+ private:
+  friend class BatchApplier;
+
+  LogIndex offset_{0};
+  Term term_{0};
+  int32_t feature_level_ = 0;
+  Brokers brokers_;
+  Topics topics_;
+  Names names_;
+  Configs configs_;
+  int64_t partition_count_ = 0;
+  int64_t replica_count_ = 0;
+};
+
+// Equal for equal states at equal offsets, on every node (MD1, RA6). Walks
+// everything: for tests and checks.
+uint64_t MetaHash(const MetadataImage& image);
+
+}  // namespace sluice

@@ -1,0 +1,75 @@
+// The replicated log under the controller, as the controller sees it. Raft
+// implements it (raft_metadata_log.h), tests fake it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "sluice/v1/cluster.pb.h"
+
+namespace sluice {
+
+struct CommittedEntry {
+  LogIndex index;
+  Term term;
+  std::string payload;  // a serialized MetadataBatch; never empty
+};
+
+struct MetadataLogRole {
+  // This node leads, has committed an entry of its own term and has delivered
+  // everything before it.
+  bool active = false;
+  Term term;
+  NodeId leader = kNoNode;  // as far as known
+};
+
+// Runs on the executor of the controller, in the order of the log. Entries of
+// Raft's own are not delivered: indexes rise, with gaps.
+struct MetadataLogEvents {
+  absl::AnyInvocable<void(std::vector<CommittedEntry>)> on_committed;
+  absl::AnyInvocable<void(MetadataLogRole)> on_role;
+};
+
+// Methods are called on the controller's executor; callbacks run there, never
+// from inside the call.
+class MetadataLog {
+ public:
+  virtual ~MetadataLog() = default;
+
+  // Before anything else, once. Entries committed by earlier lives of the
+  // process are delivered from the first one on.
+  virtual void Start(MetadataLogEvents events) = 0;
+  // No event follows.
+  virtual void Stop() = 0;
+
+  // `done` runs once: OK with the entry's index after it was delivered to
+  // on_committed; NOT_CONTROLLER when it was not taken and never will be;
+  // OUTCOME_UNKNOWN when leadership was lost while it was under way.
+  virtual void Propose(
+      std::string payload,
+      absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) = 0;
+
+  // Confirms by a quorum round begun after the call that this node still leads
+  // (RA14); NOT_CONTROLLER otherwise.
+  virtual void ReadIndex(
+      absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) = 0;
+
+  // Delivered entries from `from` on, in order, up to `bytes_max` but at least
+  // one if there is one. An error is a broken store.
+  virtual void ReadCommitted(
+      LogIndex from, size_t bytes_max,
+      absl::AnyInvocable<void(absl::StatusOr<std::vector<CommittedEntry>>)>
+          done) = 0;
+
+  // Unset until the cluster was bootstrapped.
+  virtual ClusterId cluster_id() const = 0;
+  virtual v1::DescribeQuorumResponse Describe() const = 0;
+};
+
+}  // namespace sluice
