@@ -1,0 +1,102 @@
+// One data directory: its store of marks, its group commit, and the one thread
+// that may wait for its disk.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/base/random.h"
+#include "common/env/executor.h"
+#include "common/env/file_system.h"
+#include "storage/dir_store.h"
+#include "storage/group_commit.h"
+
+namespace sluice {
+
+// The store is owned by the sync executor: everything that touches it is
+// posted there, and everything that waits for a disk waits there. Methods may
+// be called from any thread unless they say otherwise.
+//
+// A failed sync or a store that cannot be written is fatal (ST4): on_fatal is
+// called, nothing is acknowledged afterwards.
+class LogDirectory {
+ public:
+  struct Deps {
+    FileSystem* fs;
+    Executor* sync_executor;
+    absl::AnyInvocable<void(absl::Status)> on_fatal;
+    uint64_t random_seed;
+  };
+
+  // Blocks; for the start of the process. Errors of DirStore::Open.
+  static absl::StatusOr<std::unique_ptr<LogDirectory>> Open(
+      Deps deps, const std::string& path, const DirStore::Expected& expected,
+      const std::string& boot_id);
+
+  // What was found at the start; never changes.
+  const std::string& path() const { return path_; }
+  DirectoryId id() const { return found_.directory_id; }
+  ClusterId cluster_id_at_start() const { return found_.cluster_id; }
+  const PreviousRun& previous_run() const { return previous_run_; }
+  // Partitions with files or marks, and the marks they had.
+  const std::map<TopicPartition, RecoveryMarks>& partitions_at_start() const {
+    return at_start_;
+  }
+  std::string PartitionPath(const TopicPartition& tp) const;
+
+  GroupCommit& group_commit() { return *group_commit_; }
+
+  // Takes over an unowned directory for this cluster and node.
+  void SetIdentity(ClusterId cluster_id, NodeId node_id, Executor* executor,
+                   absl::AnyInvocable<void(absl::Status)> done);
+
+  // `done` is posted to `executor` once the marks are durable; calls of the
+  // same moment share one write and one sync.
+  void PersistMarks(const TopicPartition& tp, PartitionMarks marks,
+                    Executor* executor, Task done);
+  // Written soon, synced with the next round.
+  void PutMarks(std::vector<std::pair<TopicPartition, PartitionMarks>> marks);
+  void RemoveMarks(const TopicPartition& tp);
+  // Sets a partition's files aside as "<path>.stray-<n>" (ST11).
+  void SetAside(const TopicPartition& tp, std::string reason);
+
+  // Marks and the clean marker, durable; the last call.
+  void StopClean(BrokerEpoch broker_epoch, Executor* executor,
+                 absl::AnyInvocable<void(absl::Status)> done);
+
+ private:
+  struct Waiter {
+    Executor* executor;
+    Task done;
+  };
+
+  LogDirectory(Deps deps, std::string path);
+
+  // On the sync executor.
+  void ScheduleFlush();
+  void Flush();
+  void Fatal(const absl::Status& why);
+
+  Deps deps_;
+  std::string path_;
+  Random random_;
+  std::unique_ptr<DirStore> store_;
+  std::unique_ptr<GroupCommit> group_commit_;
+  DirectoryFacts found_;
+  PreviousRun previous_run_;
+  std::map<TopicPartition, RecoveryMarks> at_start_;
+  // On the sync executor.
+  std::vector<Waiter> waiters_;
+  bool flush_scheduled_ = false;
+  bool lazy_flush_scheduled_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace sluice

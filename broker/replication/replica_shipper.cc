@@ -1,0 +1,204 @@
+#include "broker/replication/replica_shipper.h"
+
+#include <glog/logging.h>
+
+#include "common/base/invariant.h"
+
+namespace sluice {
+
+ReplicaShipper::ReplicaShipper(FollowerSession session, Executor* executor)
+    : session_(std::move(session)),
+      executor_(executor),
+      credit_bytes_(session_.window_bytes) {}
+
+ReplicaShipper::~ReplicaShipper() { *alive_ = false; }
+
+void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
+                            Offset from, ShipSource* source) {
+  Drop(tp);
+  Replica& replica = replicas_[tp];
+  replica.epoch = epoch;
+  replica.source = source;
+  replica.next = from;
+  replica.acceptance = next_acceptance_++;
+  AddAnswer answer;
+  answer.tp = tp;
+  answer.leader_epoch = epoch;
+  answer.fetch_offset = from;
+  answer.log_start_offset = source->log_start();
+  SendAnswer(std::move(answer));
+  OnHighWatermark(tp);
+  Enqueue(tp, replica);
+}
+
+void ReplicaShipper::SendAnswer(AddAnswer answer) {
+  urgent_.add_answers.push_back(std::move(answer));
+  SchedulePump();
+}
+
+void ReplicaShipper::Drop(const TopicPartition& tp) {
+  const auto found = replicas_.find(tp);
+  if (found == replicas_.end()) return;
+  for (const InFlight& piece : found->second.in_flight) {
+    credit_bytes_ += piece.bytes;
+  }
+  replicas_.erase(found);
+  // Entries of it in ready_ are skipped when their turn comes.
+  if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
+}
+
+void ReplicaShipper::Remove(const TopicPartition& tp, LeaderEpoch epoch,
+                            api::ItemError why) {
+  if (!replicas_.contains(tp)) return;
+  Drop(tp);
+  urgent_.removed.push_back({tp, epoch, std::move(why)});
+  SchedulePump();
+}
+
+void ReplicaShipper::OnAppended(const TopicPartition& tp) {
+  const auto found = replicas_.find(tp);
+  if (found != replicas_.end()) Enqueue(tp, found->second);
+}
+
+void ReplicaShipper::OnAck(const TopicPartition& tp, LeaderEpoch epoch,
+                           Offset appended) {
+  const auto found = replicas_.find(tp);
+  if (found == replicas_.end() || found->second.epoch != epoch) return;
+  ReturnCredit(found->second, appended);
+  if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
+}
+
+void ReplicaShipper::ReturnCredit(Replica& replica, Offset acked) {
+  while (!replica.in_flight.empty() &&
+         replica.in_flight.front().next <= acked) {
+    credit_bytes_ += replica.in_flight.front().bytes;
+    replica.in_flight.pop_front();
+  }
+  INVARIANT(credit_bytes_ <= session_.window_bytes,
+            "credit returned twice: ", credit_bytes_, " of ",
+            session_.window_bytes);
+}
+
+void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
+  const auto found = replicas_.find(tp);
+  if (found == replicas_.end()) return;
+  Replica& replica = found->second;
+  // Data that is about to leave carries it.
+  if (replica.queued && credit_bytes_ > 0 && !replica.reading &&
+      replica.next < replica.source->leo()) {
+    return;
+  }
+  const Offset hw = replica.source->high_watermark();
+  const Offset log_start = replica.source->log_start();
+  if (hw == replica.hw_sent && log_start == replica.log_start_sent) return;
+  replica.hw_sent = hw;
+  replica.log_start_sent = log_start;
+  urgent_.high_watermarks.push_back({tp, replica.epoch, hw, log_start});
+  SchedulePump();
+}
+
+void ReplicaShipper::Enqueue(const TopicPartition& tp, Replica& replica) {
+  if (replica.queued || replica.reading ||
+      replica.next >= replica.source->leo()) {
+    return;
+  }
+  replica.queued = true;
+  ready_.push_back(tp);
+  if (credit_bytes_ > 0) SchedulePump();
+}
+
+void ReplicaShipper::SchedulePump() {
+  if (pump_scheduled_) return;
+  pump_scheduled_ = true;
+  // Posted, so that what is appended in the same turn shares a frame.
+  executor_->Post([this, alive = alive_] {
+    if (!*alive) return;
+    pump_scheduled_ = false;
+    Pump();
+  });
+}
+
+void ReplicaShipper::Pump() {
+  LeaderFrame frame;
+  std::swap(frame, urgent_);
+  int64_t frame_bytes = 0;
+  while (!ready_.empty() && credit_bytes_ > 0) {
+    const TopicPartition tp = ready_.front();
+    ready_.pop_front();
+    const auto found = replicas_.find(tp);
+    if (found == replicas_.end() || !found->second.queued) continue;
+    found->second.queued = false;
+    ShipOne(tp, found->second, frame, frame_bytes);
+    if (frame_bytes >= kFrameBytesMax) {
+      session_.stream->Send(std::move(frame));
+      frame = LeaderFrame();
+      frame_bytes = 0;
+    }
+  }
+  if (frame_bytes > 0 || !frame.add_answers.empty() ||
+      !frame.high_watermarks.empty() || !frame.removed.empty()) {
+    session_.stream->Send(std::move(frame));
+  }
+}
+
+void ReplicaShipper::ShipOne(const TopicPartition& tp, Replica& replica,
+                             LeaderFrame& frame, int64_t& frame_bytes) {
+  auto tail = replica.source->ReadTail(replica.next, kFrameBytesMax);
+  if (!tail.has_value()) {
+    StartDiskRead(tp, replica);
+    return;
+  }
+  AddData(tp, replica, *std::move(tail), frame, frame_bytes);
+  Enqueue(tp, replica);  // to the end of the line: round robin
+}
+
+void ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
+                             ReadResult result, LeaderFrame& frame,
+                             int64_t& frame_bytes) {
+  INVARIANT(result.base == replica.next && result.next_offset > result.base,
+            "shipping ", tp, ": wanted ", replica.next, ", read [",
+            result.base, ", ", result.next_offset, ")");
+  const auto bytes = static_cast<int64_t>(result.batches.size());
+  replica.next = result.next_offset;
+  replica.in_flight.push_back({result.next_offset, bytes});
+  credit_bytes_ -= bytes;
+  frame_bytes += bytes;
+  replica.hw_sent = replica.source->high_watermark();
+  replica.log_start_sent = replica.source->log_start();
+  frame.data.push_back({tp, replica.epoch, std::move(result.batches),
+                        replica.hw_sent, replica.log_start_sent});
+}
+
+void ReplicaShipper::StartDiskRead(const TopicPartition& tp,
+                                   Replica& replica) {
+  replica.reading = true;
+  const uint64_t acceptance = replica.acceptance;
+  replica.source->ReadDisk(
+      replica.next, kFrameBytesMax,
+      [this, alive = alive_, tp, acceptance](
+          absl::StatusOr<ReadResult> result) {
+        if (!*alive) return;
+        const auto found = replicas_.find(tp);
+        if (found == replicas_.end() ||
+            found->second.acceptance != acceptance) {
+          return;
+        }
+        Replica& r = found->second;
+        r.reading = false;
+        if (!result.ok()) {
+          LOG(ERROR) << "shipping " << tp.ToString() << " from offset "
+                     << r.next << ": " << result.status().ToString();
+          Remove(tp, r.epoch, api::ItemError(result.status()));
+          return;
+        }
+        if (result->next_offset > result->base) {
+          LeaderFrame frame;
+          int64_t frame_bytes = 0;
+          AddData(tp, r, *std::move(result), frame, frame_bytes);
+          session_.stream->Send(std::move(frame));
+        }
+        Enqueue(tp, r);
+      });
+}
+
+}  // namespace sluice

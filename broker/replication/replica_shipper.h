@@ -1,0 +1,104 @@
+// What one shard sends to one follower: record batches of the partitions the
+// follower was accepted for, under its credit, and high watermarks the moment
+// they move when no data is about to carry them (design/replication.md 1).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "absl/functional/any_invocable.h"
+#include "broker/replication/replication_port.h"
+#include "client/peers/replication_stream.h"
+#include "common/env/executor.h"
+#include "storage/read_plan.h"
+
+namespace sluice {
+
+// The log of a partition led here, as far as shipping needs it.
+class ShipSource {
+ public:
+  virtual ~ShipSource() = default;
+  virtual Offset leo() const = 0;
+  virtual Offset high_watermark() const = 0;
+  virtual Offset log_start() const = 0;
+  // nullopt: not in memory.
+  virtual std::optional<ReadResult> ReadTail(Offset from,
+                                             int64_t bytes_max) = 0;
+  // `done` runs once on the shard's executor, or never when the partition or
+  // its leadership goes away. A result of an older log generation is an error.
+  virtual void ReadDisk(
+      Offset from, int64_t bytes_max,
+      absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) = 0;
+};
+
+// Owned by a shard, lives on its executor. Credit: bytes on their way without
+// an acknowledgement never exceed the window by more than one batch.
+class ReplicaShipper {
+ public:
+  // A frame is sent when it holds this many bytes of batches, or when nothing
+  // more is ready.
+  static constexpr int64_t kFrameBytesMax = 256 << 10;
+
+  ReplicaShipper(FollowerSession session, Executor* executor);
+  ~ReplicaShipper();
+
+  const FollowerSession& session() const { return session_; }
+
+  // The follower was accepted for `tp` and wants what follows `from`. Replaces
+  // an earlier acceptance. `source` lives until Drop or the end of `this`.
+  void Accept(const TopicPartition& tp, LeaderEpoch epoch, Offset from,
+              ShipSource* source);
+  // Answers that are no acceptance go out in order with everything else.
+  void SendAnswer(AddAnswer answer);
+  void Drop(const TopicPartition& tp);
+  // The partition is not led here any more: the follower is told, then Drop.
+  void Remove(const TopicPartition& tp, LeaderEpoch epoch,
+              api::ItemError why);
+
+  void OnAppended(const TopicPartition& tp);
+  void OnAck(const TopicPartition& tp, LeaderEpoch epoch, Offset appended);
+  void OnHighWatermark(const TopicPartition& tp);
+
+ private:
+  struct InFlight {
+    Offset next;
+    int64_t bytes;
+  };
+  struct Replica {
+    LeaderEpoch epoch;
+    ShipSource* source;
+    Offset next;  // the next to send
+    std::deque<InFlight> in_flight;
+    bool queued = false;    // in ready_
+    bool reading = false;   // a disk read is under way
+    uint64_t acceptance = 0;
+    Offset hw_sent = kNoOffset;
+    Offset log_start_sent = kNoOffset;
+  };
+
+  void Enqueue(const TopicPartition& tp, Replica& replica);
+  void SchedulePump();
+  void Pump();
+  // False when the replica has nothing more that is in memory.
+  void ShipOne(const TopicPartition& tp, Replica& replica, LeaderFrame& frame,
+               int64_t& frame_bytes);
+  void AddData(const TopicPartition& tp, Replica& replica, ReadResult result,
+               LeaderFrame& frame, int64_t& frame_bytes);
+  void StartDiskRead(const TopicPartition& tp, Replica& replica);
+  void ReturnCredit(Replica& replica, Offset acked);
+
+  FollowerSession session_;
+  Executor* const executor_;
+  int64_t credit_bytes_;
+  std::map<TopicPartition, Replica> replicas_;
+  std::deque<TopicPartition> ready_;
+  LeaderFrame urgent_;  // answers, high watermarks, removals of this turn
+  bool pump_scheduled_ = false;
+  uint64_t next_acceptance_ = 1;
+  // Tells posted tasks that `this` is gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice
