@@ -1,0 +1,224 @@
+#include "controller/metadata/config_registry.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+#include "common/base/status_macros.h"
+#include "common/base/str_cat.h"
+
+namespace sluice {
+namespace {
+
+using Scope = ConfigKey::Scope;
+using Type = ConfigKey::Type;
+
+const ConfigKey* FindKey(std::string_view name) {
+  for (const ConfigKey& key : ConfigRegistry::Keys()) {
+    if (key.name == name) return &key;
+  }
+  return nullptr;
+}
+
+bool OnTopics(const ConfigKey& key) { return key.scope != Scope::kNode; }
+
+std::string KnownKeys(bool of_topics) {
+  std::string text;
+  for (const ConfigKey& key : ConfigRegistry::Keys()) {
+    if (of_topics && !OnTopics(key)) continue;
+    text += StrCat(text.empty() ? "" : ", ", key.name);
+  }
+  return text;
+}
+
+std::optional<int64_t> NumberOf(std::string_view text) {
+  int64_t number = 0;
+  // SimpleAtoi would take blanks around it.
+  if (text.empty() || text.front() == ' ' || text.back() == ' ' ||
+      !absl::SimpleAtoi(AbslView(text), &number)) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+absl::Status CheckValue(const ConfigKey& key, const std::string& value) {
+  if (key.type == Type::kNumber) {
+    const auto number = NumberOf(value);
+    if (number.has_value() && *number >= key.low && *number <= key.high) {
+      return absl::OkStatus();
+    }
+    return MakeError(ErrorCode::kInvalidConfig, key.name, "=", value,
+                     " is not a whole number in ", key.low, "..", key.high);
+  }
+  if (std::find(key.choices.begin(), key.choices.end(), value) !=
+      key.choices.end()) {
+    return absl::OkStatus();
+  }
+  std::string choices;
+  for (const std::string_view choice : key.choices) {
+    choices += StrCat(choices.empty() ? "" : ", ", choice);
+  }
+  return MakeError(ErrorCode::kInvalidConfig, key.name, "=", value,
+                   " is none of: ", choices);
+}
+
+int DefaultMinIsr(int replication_factor) {
+  return replication_factor >= 3 ? replication_factor - 1 : 1;
+}
+
+}  // namespace
+
+const std::vector<ConfigKey>& ConfigRegistry::Keys() {
+  static const auto* const keys = new std::vector<ConfigKey>{
+      {kMinInsyncReplicas, Type::kNumber, Scope::kTopicAgreed, 1, 100, {}, "",
+       "In-sync replicas that acks=all needs; unset: RF-1 from RF 3 on, else "
+       "1."},
+      {kDurability, Type::kChoice, Scope::kTopicAgreed, 0, 0,
+       {"disk", "memory"}, "disk",
+       "What an acknowledged record is on: the disks of the in-sync replicas, "
+       "or their memory."},
+      {kMaxMessageBytes, Type::kNumber, Scope::kTopic, 1024, 8 << 20, {},
+       "1048588", "The largest record batch taken."},
+      {kSegmentBytes, Type::kNumber, Scope::kTopic, 64 << 10, 2147483647, {},
+       "1073741824", "A log segment is closed when it would grow beyond."},
+      {kReplicaLagTimeMaxMs, Type::kNumber, Scope::kNode, 100, 3600000, {},
+       "10000",
+       "A follower that has not caught up for so long leaves the ISR."},
+      {kNumPartitions, Type::kNumber, Scope::kNode, 1, 10000, {}, "1",
+       "Partitions of a topic whose creator names no number."},
+      {kDefaultReplicationFactor, Type::kNumber, Scope::kNode, 1, 100, {}, "3",
+       "Replicas of a partition whose creator names no number; fewer when "
+       "fewer brokers are alive."},
+  };
+  return *keys;
+}
+
+absl::StatusOr<std::shared_ptr<const ConfigRegistry>> ConfigRegistry::Make(
+    std::map<std::string, std::string> node_defaults) {
+  for (const auto& [name, value] : node_defaults) {
+    const ConfigKey* key = FindKey(name);
+    if (key == nullptr) {
+      return MakeError(ErrorCode::kInvalidConfig, "no configuration key is "
+                       "called ", name, "; --set knows: ", KnownKeys(false));
+    }
+    RETURN_IF_ERROR(CheckValue(*key, value));
+  }
+  return std::shared_ptr<const ConfigRegistry>(
+      new ConfigRegistry(std::move(node_defaults)));
+}
+
+absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
+                                              const std::string& value) {
+  const ConfigKey* key = FindKey(name);
+  if (key == nullptr) {
+    return MakeError(ErrorCode::kInvalidConfig, "no configuration key is "
+                     "called ", name, "; topics know: ", KnownKeys(true));
+  }
+  if (!OnTopics(*key)) {
+    return MakeError(ErrorCode::kInvalidConfig, name, " is set on nodes (",
+                     "sluiced --set), not on topics; topics know: ",
+                     KnownKeys(true));
+  }
+  return CheckValue(*key, value);
+}
+
+ConfigRegistry::Value ConfigRegistry::Effective(
+    const ConfigKey& key, const std::map<std::string, std::string>& overrides,
+    int replication_factor) const {
+  const std::string name(key.name);
+  if (const auto own = overrides.find(name); own != overrides.end()) {
+    return {own->second, v1::ConfigEntry::SOURCE_TOPIC};
+  }
+  if (key.scope != Scope::kTopicAgreed) {
+    if (const auto node = node_defaults_.find(name);
+        node != node_defaults_.end()) {
+      return {node->second, v1::ConfigEntry::SOURCE_NODE};
+    }
+  }
+  if (key.name == kMinInsyncReplicas) {
+    return {StrCat(DefaultMinIsr(replication_factor)),
+            v1::ConfigEntry::SOURCE_DEFAULT};
+  }
+  return {std::string(key.default_value), v1::ConfigEntry::SOURCE_DEFAULT};
+}
+
+TopicSettings ConfigRegistry::SettingsOf(const TopicImage& topic) const {
+  const int rf = topic.replication_factor();
+  const auto text = [&](std::string_view name) {
+    return Effective(*FindKey(name), topic.configs, rf).text;
+  };
+  const auto number = [&](std::string_view name) {
+    const auto value = NumberOf(text(name));
+    INVARIANT(value.has_value(), "topic ", topic.name, ": ", name, "=",
+              text(name), " was checked before it was written");
+    return *value;
+  };
+  TopicSettings settings;
+  settings.min_insync_replicas =
+      static_cast<int32_t>(number(kMinInsyncReplicas));
+  settings.durable = text(kDurability) == "disk";
+  settings.max_message_bytes = static_cast<int32_t>(number(kMaxMessageBytes));
+  settings.segment_bytes = number(kSegmentBytes);
+  return settings;
+}
+
+int ConfigRegistry::MinIsrOf(const TopicImage& topic) const {
+  const auto own = topic.configs.find(kMinInsyncReplicas);
+  if (own != topic.configs.end()) {
+    if (const auto value = NumberOf(own->second)) {
+      return static_cast<int>(*value);
+    }
+  }
+  return DefaultMinIsr(topic.replication_factor());
+}
+
+std::vector<v1::ConfigEntry> ConfigRegistry::Describe(
+    const std::map<std::string, std::string>& overrides,
+    int replication_factor) const {
+  std::vector<v1::ConfigEntry> entries;
+  for (const ConfigKey& key : Keys()) {
+    if (!OnTopics(key)) continue;
+    Value value = Effective(key, overrides, replication_factor);
+    v1::ConfigEntry entry;
+    entry.set_name(std::string(key.name));
+    entry.set_value(std::move(value.text));
+    entry.set_source(value.source);
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+int64_t ConfigRegistry::NodeNumber(std::string_view name) const {
+  const ConfigKey* key = FindKey(name);
+  INVARIANT(key != nullptr && key->type == Type::kNumber, "key ", name);
+  const auto own = node_defaults_.find(std::string(name));
+  const auto value = NumberOf(own == node_defaults_.end() ? key->default_value
+                                                          : own->second);
+  INVARIANT(value.has_value(), "key ", name, " has no number");
+  return *value;
+}
+
+std::map<std::string, std::string> ConfigRegistry::AgreedDefaults(
+    const std::map<std::string, std::string>& asked,
+    int replication_factor) const {
+  std::map<std::string, std::string> agreed;
+  for (const ConfigKey& key : Keys()) {
+    const std::string name(key.name);
+    const auto own = node_defaults_.find(name);
+    if (key.scope != Scope::kTopicAgreed || asked.count(name) ||
+        own == node_defaults_.end()) {
+      continue;
+    }
+    std::string value = own->second;
+    if (key.name == kMinInsyncReplicas) {
+      // A default that suits RF 3 must not make RF 1 unwritable.
+      value = StrCat(std::min<int64_t>(*NumberOf(value), replication_factor));
+    }
+    agreed[name] = std::move(value);
+  }
+  return agreed;
+}
+
+}  // namespace sluice
