@@ -1,0 +1,77 @@
+// Creating and deleting topics.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/random.h"
+#include "controller/metadata/config_registry.h"
+#include "controller/metadata/control_result.h"
+#include "controller/metadata/image.h"
+#include "controller/metadata/replica_placer.h"
+#include "sluice/v1/topic.pb.h"
+
+namespace sluice {
+
+inline constexpr size_t kTopicNameBytesMax = 249;
+inline constexpr int kPartitionsPerTopicMax = 10000;
+inline constexpr int64_t kClusterReplicasMax = 200000;
+inline constexpr int kReplicationFactorMax = 100;
+
+// INVALID_TOPIC unless `name` is 1..249 of [a-zA-Z0-9._-] and neither "." nor
+// "..".
+absl::Status CheckTopicName(std::string_view name);
+
+// Made for one request; decides against `image`.
+class TopicControl {
+ public:
+  TopicControl(const MetadataImage& image, const ConfigRegistry& configs)
+      : image_(image), configs_(configs) {}
+
+  // USER: names that begin with "__" are INVALID_TOPIC. All topics that pass
+  // are created in one batch. Per topic: INVALID_TOPIC, INVALID_REQUEST (twice
+  // in the request; no room left in the batch), TOPIC_ALREADY_EXISTS,
+  // INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT,
+  // INVALID_CONFIG. Of the whole request: INVALID_REQUEST.
+  ControlResultOr<v1::CreateTopicsResponse> Create(
+      const v1::CreateTopicsRequest& request,
+      internal::v1::TopicRecord::Kind kind, Random& random);
+
+  // Per topic: UNKNOWN_TOPIC_OR_PARTITION by name, UNKNOWN_TOPIC_ID by id,
+  // INVALID_REQUEST (twice, internal, no name or id).
+  ControlResultOr<v1::DeleteTopicsResponse> Delete(
+      const v1::DeleteTopicsRequest& request);
+
+ private:
+  struct Plan {
+    std::vector<std::vector<NodeId>> assignments;
+    std::map<std::string, std::string> configs;
+    int replication_factor = 0;
+  };
+
+  absl::Status CheckNew(const v1::NewTopic& topic,
+                        internal::v1::TopicRecord::Kind kind) const;
+  absl::StatusOr<Plan> MakePlan(const v1::NewTopic& topic,
+                                ReplicaPlacer& placer) const;
+  absl::StatusOr<Plan> AssignedPlan(const v1::NewTopic& topic) const;
+  absl::StatusOr<Plan> PlacedPlan(const v1::NewTopic& topic,
+                                  ReplicaPlacer& placer) const;
+  absl::Status CheckCounts(int64_t partitions, int64_t replication_factor) const;
+  absl::Status PlanConfigs(const v1::NewTopic& topic, Plan& plan) const;
+  // The topic's records and its part of the answer.
+  void Write(const v1::NewTopic& topic, const Plan& plan, const TopicId& id,
+             internal::v1::TopicRecord::Kind kind, ReplicaPlacer& placer,
+             internal::v1::MetadataBatch& out) const;
+  absl::StatusOr<const TopicImage*> Find(const v1::TopicRef& ref) const;
+
+  const MetadataImage& image_;
+  const ConfigRegistry& configs_;
+  int64_t replicas_planned_ = 0;
+};
+
+}  // namespace sluice
