@@ -1,0 +1,44 @@
+// KvStore on RocksDB. The only component that includes rocksdb/.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "storage/kv_store.h"
+
+namespace sluice {
+
+struct RocksKvOptions {
+  size_t write_buffer_bytes = 8 << 20;  // two of them at most
+  size_t block_cache_bytes = 8 << 20;
+  size_t info_log_bytes_max = 1 << 20;  // two files are kept
+  int open_files_max = 64;
+};
+
+class RocksKvStore final : public KvStore {
+ public:
+  // Creates `path` (its parent must exist) or opens it; takes its lock.
+  // STORAGE_ERROR: a damaged byte anywhere but in the torn last record of the
+  // WAL, or the file system's error. A voter that gets it stops: it may not go
+  // on with an emptier log under its old uuid (F44, F50).
+  static absl::StatusOr<std::unique_ptr<RocksKvStore>> Open(
+      const std::string& path, const RocksKvOptions& options = {});
+  ~RocksKvStore() override;
+
+  absl::StatusOr<std::optional<std::string>> Get(
+      std::string_view key) const override;
+  absl::Status Scan(std::string_view from, std::string_view end,
+                    const Visitor& visit) const override;
+  absl::StatusOr<std::optional<KeyValue>> Last(
+      std::string_view from, std::string_view end) const override;
+  absl::Status Write(const KvBatch& batch, Sync sync) override;
+
+ private:
+  struct Db;
+  explicit RocksKvStore(std::unique_ptr<Db> db);
+
+  std::unique_ptr<Db> db_;
+};
+
+}  // namespace sluice
