@@ -32,7 +32,7 @@ struct MetadataLogRole {
 // Runs on the executor of the controller, in the order of the log. Entries of
 // Raft's own are not delivered: indexes rise, with gaps.
 struct MetadataLogEvents {
-  absl::AnyInvocable<void(std::vector<CommittedEntry>)> on_committed;
+  absl::AnyInvocable<void(CommittedEntry)> on_committed;
   absl::AnyInvocable<void(MetadataLogRole)> on_role;
 };
 
@@ -48,12 +48,13 @@ class MetadataLog {
   // No event follows.
   virtual void Stop() = 0;
 
-  // `done` runs once: OK with the entry's index after it was delivered to
-  // on_committed; NOT_CONTROLLER when it was not taken and never will be;
-  // OUTCOME_UNKNOWN when leadership was lost while it was under way.
-  virtual void Propose(
-      std::string payload,
-      absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) = 0;
+  // Appends and answers where, in the current term. `done` runs once, later:
+  // OK after the entry was delivered to on_committed; NOT_CONTROLLER when it
+  // never will be; OUTCOME_UNKNOWN when leadership was lost while it was under
+  // way. An error (NOT_CONTROLLER, BUSY, MESSAGE_TOO_LARGE): nothing was
+  // appended and `done` is dropped.
+  virtual absl::StatusOr<LogIndex> Propose(
+      std::string payload, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
   // Confirms by a quorum round begun after the call that this node still leads
   // (RA14); NOT_CONTROLLER otherwise.
@@ -62,10 +63,8 @@ class MetadataLog {
 
   // Delivered entries from `from` on, in order, up to `bytes_max` but at least
   // one if there is one. An error is a broken store.
-  virtual void ReadCommitted(
-      LogIndex from, size_t bytes_max,
-      absl::AnyInvocable<void(absl::StatusOr<std::vector<CommittedEntry>>)>
-          done) = 0;
+  virtual absl::StatusOr<std::vector<CommittedEntry>> ReadCommitted(
+      LogIndex from, size_t bytes_max) = 0;
 
   // Unset until the cluster was bootstrapped.
   virtual ClusterId cluster_id() const = 0;

@@ -1,9 +1,9 @@
 #include "controller/metadata/batch_applier.h"
 
+#include <google/protobuf/unknown_field_set.h>
+
 #include <set>
 #include <utility>
-
-#include <google/protobuf/unknown_field_set.h>
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -242,8 +242,7 @@ absl::Status BatchApplier::On(const internal::v1::RemoveTopicRecord& record) {
       changes_.partitions_removed.insert(tp);
     }
     --image_->partition_count_;
-    image_->replica_count_ -=
-        static_cast<int64_t>(partition->replicas.size());
+    image_->replica_count_ -= static_cast<int64_t>(partition->replicas.size());
   }
   image_->names_.Erase(topic->name);
   image_->topics_.Erase(id);
@@ -257,8 +256,8 @@ absl::Status BatchApplier::On(const internal::v1::PartitionRecord& record) {
   TopicImage* topic = Edit(id);
   if (topic == nullptr) return Misfit("partition ", tp, " of no topic");
   if (record.partition() != static_cast<int64_t>(topic->partitions.size())) {
-    return Misfit("partition ", tp, " where number ",
-                  topic->partitions.size(), " is next");
+    return Misfit("partition ", tp, " where number ", topic->partitions.size(),
+                  " is next");
   }
   const auto directories = DirectoriesOf(record.directories());
   if (!directories.has_value()) return Misfit("partition ", tp, ": bad uuid");
@@ -289,8 +288,8 @@ absl::Status BatchApplier::On(
   ASSIGN_OR_RETURN(const TopicId id, TopicIdOf(record.topic_id()));
   const TopicPartition tp{id, PartitionIndex(record.partition())};
   TopicImage* topic = Edit(id);
-  const PartitionImage* old = topic == nullptr ? nullptr
-                                               : topic->Find(tp.partition);
+  const PartitionImage* old =
+      topic == nullptr ? nullptr : topic->Find(tp.partition);
   if (old == nullptr) return Misfit("changed partition ", tp, " is unknown");
   if (record.partition_epoch() != old->partition_epoch.value() + 1) {
     return Misfit("partition ", tp, ": partition epoch ",

@@ -35,8 +35,8 @@ std::set<DirectoryId> DirectorySet(const RegisterBrokerRequest& request) {
 // Every directory carries the marker of the last incarnation (RP18).
 bool StoppedClean(const RegisterBrokerRequest& request,
                   const BrokerImage& old) {
-  return std::all_of(request.directories().begin(),
-                     request.directories().end(), [&](const auto& directory) {
+  return std::all_of(request.directories().begin(), request.directories().end(),
+                     [&](const auto& directory) {
                        return directory.clean_broker_epoch() ==
                               old.epoch.value();
                      });
@@ -45,8 +45,8 @@ bool StoppedClean(const RegisterBrokerRequest& request,
 // The process died but the kernel, and with it the page cache, lived.
 bool SameBoot(const RegisterBrokerRequest& request) {
   return !request.boot_id().empty() &&
-         std::all_of(request.directories().begin(),
-                     request.directories().end(), [&](const auto& directory) {
+         std::all_of(request.directories().begin(), request.directories().end(),
+                     [&](const auto& directory) {
                        return directory.last_boot_id() == request.boot_id();
                      });
 }
@@ -112,8 +112,7 @@ bool LeadsAny(const MetadataImage& image, NodeId broker) {
   return false;
 }
 
-const BrokerImage* BrokerControl::Find(NodeId broker,
-                                       BrokerEpoch epoch) const {
+const BrokerImage* BrokerControl::Find(NodeId broker, BrokerEpoch epoch) const {
   const BrokerImage* known = image_.FindBroker(broker);
   return known != nullptr && known->epoch == epoch ? known : nullptr;
 }
@@ -161,7 +160,8 @@ absl::Status BrokerControl::CheckRegistration(
   const auto incarnation = IncarnationId::FromBytes(request.incarnation_id());
   if (request.broker_id() < 1 || !incarnation.has_value() ||
       !incarnation->is_set()) {
-    return Refuse(request, "the id must be positive and the incarnation 16 "
+    return Refuse(request,
+                  "the id must be positive and the incarnation 16 "
                   "bytes, not all zero; it has ",
                   request.incarnation_id().size());
   }
@@ -188,14 +188,13 @@ absl::Status BrokerControl::CheckOldIncarnation(
     SessionState session) const {
   // Two processes cannot hold the same directories: with its stream broken,
   // the old one is dead.
-  const bool old_is_dead =
-      session == SessionState::kNone ||
-      (session == SessionState::kBroken &&
-       DirectorySet(request) == old.directories);
+  const bool old_is_dead = session == SessionState::kNone ||
+                           (session == SessionState::kBroken &&
+                            DirectorySet(request) == old.directories);
   if (old_is_dead) return absl::OkStatus();
   return MakeError(ErrorCode::kDuplicateBrokerRegistration, "broker ",
-                   request.broker_id(), " is registered with epoch ",
-                   old.epoch, " by incarnation ", old.incarnation,
+                   request.broker_id(), " is registered with epoch ", old.epoch,
+                   " by incarnation ", old.incarnation,
                    session == SessionState::kConnected
                        ? ", which is connected"
                        : ", whose session has not expired",
@@ -337,8 +336,8 @@ ControlResultOr<internal::v1::ReportReplicasResponse>
 BrokerControl::ReportReplicas(
     const internal::v1::ReportReplicasRequest& request) {
   const NodeId broker(request.broker_id());
-  RETURN_IF_ERROR(CheckBrokerEpoch(image_, broker,
-                                   BrokerEpoch(request.broker_epoch())));
+  RETURN_IF_ERROR(
+      CheckBrokerEpoch(image_, broker, BrokerEpoch(request.broker_epoch())));
   if (request.verdicts_size() > kPartitionsPerCallMax) {
     return MakeError(ErrorCode::kInvalidRequest, request.verdicts_size(),
                      " verdicts in one call; at most ", kPartitionsPerCallMax);

@@ -72,23 +72,63 @@ int DefaultMinIsr(int replication_factor) {
 
 const std::vector<ConfigKey>& ConfigRegistry::Keys() {
   static const auto* const keys = new std::vector<ConfigKey>{
-      {kMinInsyncReplicas, Type::kNumber, Scope::kTopicAgreed, 1, 100, {}, "",
+      {kMinInsyncReplicas,
+       Type::kNumber,
+       Scope::kTopicAgreed,
+       1,
+       100,
+       {},
+       "",
        "In-sync replicas that acks=all needs; unset: RF-1 from RF 3 on, else "
        "1."},
-      {kDurability, Type::kChoice, Scope::kTopicAgreed, 0, 0,
-       {"disk", "memory"}, "disk",
+      {kDurability,
+       Type::kChoice,
+       Scope::kTopicAgreed,
+       0,
+       0,
+       {"disk", "memory"},
+       "disk",
        "What an acknowledged record is on: the disks of the in-sync replicas, "
        "or their memory."},
-      {kMaxMessageBytes, Type::kNumber, Scope::kTopic, 1024, 8 << 20, {},
-       "1048588", "The largest record batch taken."},
-      {kSegmentBytes, Type::kNumber, Scope::kTopic, 64 << 10, 2147483647, {},
-       "1073741824", "A log segment is closed when it would grow beyond."},
-      {kReplicaLagTimeMaxMs, Type::kNumber, Scope::kNode, 100, 3600000, {},
+      {kMaxMessageBytes,
+       Type::kNumber,
+       Scope::kTopic,
+       1024,
+       8 << 20,
+       {},
+       "1048588",
+       "The largest record batch taken."},
+      {kSegmentBytes,
+       Type::kNumber,
+       Scope::kTopic,
+       64 << 10,
+       2147483647,
+       {},
+       "1073741824",
+       "A log segment is closed when it would grow beyond."},
+      {kReplicaLagTimeMaxMs,
+       Type::kNumber,
+       Scope::kNode,
+       100,
+       3600000,
+       {},
        "10000",
        "A follower that has not caught up for so long leaves the ISR."},
-      {kNumPartitions, Type::kNumber, Scope::kNode, 1, 10000, {}, "1",
+      {kNumPartitions,
+       Type::kNumber,
+       Scope::kNode,
+       1,
+       10000,
+       {},
+       "1",
        "Partitions of a topic whose creator names no number."},
-      {kDefaultReplicationFactor, Type::kNumber, Scope::kNode, 1, 100, {}, "3",
+      {kDefaultReplicationFactor,
+       Type::kNumber,
+       Scope::kNode,
+       1,
+       100,
+       {},
+       "3",
        "Replicas of a partition whose creator names no number; fewer when "
        "fewer brokers are alive."},
   };
@@ -100,8 +140,10 @@ absl::StatusOr<std::shared_ptr<const ConfigRegistry>> ConfigRegistry::Make(
   for (const auto& [name, value] : node_defaults) {
     const ConfigKey* key = FindKey(name);
     if (key == nullptr) {
-      return MakeError(ErrorCode::kInvalidConfig, "no configuration key is "
-                       "called ", name, "; --set knows: ", KnownKeys(false));
+      return MakeError(ErrorCode::kInvalidConfig,
+                       "no configuration key is "
+                       "called ",
+                       name, "; --set knows: ", KnownKeys(false));
     }
     RETURN_IF_ERROR(CheckValue(*key, value));
   }
@@ -113,13 +155,15 @@ absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
                                               const std::string& value) {
   const ConfigKey* key = FindKey(name);
   if (key == nullptr) {
-    return MakeError(ErrorCode::kInvalidConfig, "no configuration key is "
-                     "called ", name, "; topics know: ", KnownKeys(true));
+    return MakeError(ErrorCode::kInvalidConfig,
+                     "no configuration key is "
+                     "called ",
+                     name, "; topics know: ", KnownKeys(true));
   }
   if (!OnTopics(*key)) {
-    return MakeError(ErrorCode::kInvalidConfig, name, " is set on nodes (",
-                     "sluiced --set), not on topics; topics know: ",
-                     KnownKeys(true));
+    return MakeError(
+        ErrorCode::kInvalidConfig, name, " is set on nodes (",
+        "sluiced --set), not on topics; topics know: ", KnownKeys(true));
   }
   return CheckValue(*key, value);
 }
@@ -194,8 +238,8 @@ int64_t ConfigRegistry::NodeNumber(std::string_view name) const {
   const ConfigKey* key = FindKey(name);
   INVARIANT(key != nullptr && key->type == Type::kNumber, "key ", name);
   const auto own = node_defaults_.find(std::string(name));
-  const auto value = NumberOf(own == node_defaults_.end() ? key->default_value
-                                                          : own->second);
+  const auto value =
+      NumberOf(own == node_defaults_.end() ? key->default_value : own->second);
   INVARIANT(value.has_value(), "key ", name, " has no number");
   return *value;
 }

@@ -38,7 +38,7 @@ struct ConfigKey {
   std::string_view name;
   Type type;
   Scope scope;
-  int64_t low;                            // kNumber
+  int64_t low;  // kNumber
   int64_t high;
   std::vector<std::string_view> choices;  // kChoice
   std::string_view default_value;         // "": computed, see doc

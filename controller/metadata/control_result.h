@@ -9,9 +9,9 @@
 
 namespace sluice {
 
-// One decision is one atomic Raft entry (MD3) of at most this size; elections
-// of more than that are split by partition.
-inline constexpr size_t kBatchBytesMax = 8 << 20;
+// One decision is one atomic Raft entry (MD3). Raft takes 8 MiB; the rest is
+// room for the batch's own fields. Elections of more are split by partition.
+inline constexpr size_t kBatchBytesMax = (8 << 20) - (4 << 10);
 
 // Items of one request that are looked at; more is INVALID_REQUEST.
 inline constexpr int kTopicsPerCallMax = 1000;

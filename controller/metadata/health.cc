@@ -36,10 +36,11 @@ std::string WhyNoLeader(const PartitionImage& partition) {
                   " stopped unclean and have not reported what their logs "
                   "hold; start them and wait for their recovery");
   }
-  return StrCat("no replica is known to hold everything that was committed: "
-                "the last full ISR was ",
-                NodesText(partition.last_full_isr),
-                "; start those brokers with their data directories");
+  return StrCat(
+      "no replica is known to hold everything that was committed: "
+      "the last full ISR was ",
+      NodesText(partition.last_full_isr),
+      "; start those brokers with their data directories");
 }
 
 class Collector {
@@ -84,10 +85,10 @@ class Collector {
                     WhyNoLeader(partition));
     } else if (partition.isr.size() < min_isr) {
       if ((issue = Add(HealthIssue::KIND_UNDER_MIN_ISR)) == nullptr) return;
-      text = StrCat(name, " has ", partition.isr.size(),
-                    " in-sync replicas ", isr, " of ", min_isr,
-                    " that acks=all needs, such writes fail: brokers ",
-                    missing, " are down or lag; start them");
+      text = StrCat(name, " has ", partition.isr.size(), " in-sync replicas ",
+                    isr, " of ", min_isr,
+                    " that acks=all needs, such writes fail: brokers ", missing,
+                    " are down or lag; start them");
     } else if (partition.isr.size() < partition.replicas.size()) {
       if ((issue = Add(HealthIssue::KIND_UNDER_REPLICATED)) == nullptr) return;
       text = StrCat(name, " has in-sync replicas ", isr, ", brokers ", missing,

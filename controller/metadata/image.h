@@ -47,8 +47,8 @@ struct BrokerImage {
 // isr, elr and unverified_elr share no member; with |isr| >= min ISR both ELR
 // lists are empty.
 struct PartitionImage {
-  std::vector<NodeId> replicas;           // preferred leader first
-  std::vector<DirectoryId> directories;   // one a replica; unset: not known
+  std::vector<NodeId> replicas;          // preferred leader first
+  std::vector<DirectoryId> directories;  // one a replica; unset: not known
   std::vector<NodeId> isr;
   // Eligible leader replicas that may be elected as soon as they are alive.
   std::vector<NodeId> elr;
@@ -74,8 +74,7 @@ bool Contains(const std::vector<NodeId>& list, NodeId node);
 struct TopicImage {
   TopicId id;
   std::string name;
-  internal::v1::TopicRecord::Kind kind =
-      internal::v1::TopicRecord::KIND_USER;
+  internal::v1::TopicRecord::Kind kind = internal::v1::TopicRecord::KIND_USER;
   bool write_fenced = false;
   // Indexes are 0..size-1 without a gap.
   PersistentMap<PartitionIndex, std::shared_ptr<const PartitionImage>>

@@ -45,8 +45,10 @@ absl::Status IsrControl::CheckIsr(NodeId sender, const AlterPartition& change,
     }
     if (!Contains(partition.replicas, id)) {
       return MakeError(ErrorCode::kInvalidRequest, "partition ", tp,
-                       ": broker ", id, " of the new ISR is none of its "
-                       "replicas ", NodesText(partition.replicas));
+                       ": broker ", id,
+                       " of the new ISR is none of its "
+                       "replicas ",
+                       NodesText(partition.replicas));
     }
   }
   if (!members.count(sender)) {
@@ -84,14 +86,14 @@ absl::Status IsrControl::Check(NodeId sender, const AlterPartition& change,
                      tp.topic_id);
   }
   if (partition == nullptr) {
-    return MakeError(ErrorCode::kUnknownTopicOrPartition, "topic ",
-                     topic->name, " has no partition ", tp.partition);
+    return MakeError(ErrorCode::kUnknownTopicOrPartition, "topic ", topic->name,
+                     " has no partition ", tp.partition);
   }
   const auto epochs = [&] {
     return StrCat("leader epoch ", change.leader_epoch(), ", partition epoch ",
                   change.partition_epoch(), " against ",
-                  partition->leader_epoch, " and ",
-                  partition->partition_epoch, " here");
+                  partition->leader_epoch, " and ", partition->partition_epoch,
+                  " here");
   };
   if (change.leader_epoch() > partition->leader_epoch.value() ||
       change.partition_epoch() > partition->partition_epoch.value()) {
@@ -116,8 +118,8 @@ absl::Status IsrControl::Check(NodeId sender, const AlterPartition& change,
 ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
     const internal::v1::AlterPartitionsRequest& request) {
   const NodeId sender(request.broker_id());
-  RETURN_IF_ERROR(CheckBrokerEpoch(image_, sender,
-                                   BrokerEpoch(request.broker_epoch())));
+  RETURN_IF_ERROR(
+      CheckBrokerEpoch(image_, sender, BrokerEpoch(request.broker_epoch())));
   if (request.partitions_size() > kPartitionsPerCallMax) {
     return MakeError(ErrorCode::kInvalidRequest, request.partitions_size(),
                      " partitions in one call; at most ",

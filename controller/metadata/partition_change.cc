@@ -31,13 +31,14 @@ void PartitionChange::MoveTo(NodeId node, const DirectoryId& directory) {
 
 void PartitionChange::ComputeIsr(absl::FunctionRef<bool(NodeId)> is_active) {
   if (target_isr_.has_value()) next_.isr = *target_isr_;
-  next_.isr.erase(
-      std::remove_if(next_.isr.begin(), next_.isr.end(),
-                     [&](NodeId node) {
-                       return leaving_.count(node) || doubted_.count(node) ||
-                              dropped_.count(node) || !is_active(node);
-                     }),
-      next_.isr.end());
+  next_.isr.erase(std::remove_if(next_.isr.begin(), next_.isr.end(),
+                                 [&](NodeId node) {
+                                   return leaving_.count(node) ||
+                                          doubted_.count(node) ||
+                                          dropped_.count(node) ||
+                                          !is_active(node);
+                                 }),
+                  next_.isr.end());
 }
 
 void PartitionChange::ComputeElr() {

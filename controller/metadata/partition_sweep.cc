@@ -5,8 +5,8 @@
 namespace sluice {
 
 void SweepPartitions(
-    const MetadataImage& image, const ConfigRegistry& configs,
-    NodeId concerned, absl::FunctionRef<bool(NodeId)> is_active,
+    const MetadataImage& image, const ConfigRegistry& configs, NodeId concerned,
+    absl::FunctionRef<bool(NodeId)> is_active,
     absl::FunctionRef<bool(const TopicPartition&, const PartitionImage&,
                            PartitionChange&)>
         tell,

@@ -13,8 +13,8 @@ namespace sluice {
 // Calls `tell` with each partition that `concerned` has as a replica; when it
 // returns true the change's record, if any, is added to `out`.
 void SweepPartitions(
-    const MetadataImage& image, const ConfigRegistry& configs,
-    NodeId concerned, absl::FunctionRef<bool(NodeId)> is_active,
+    const MetadataImage& image, const ConfigRegistry& configs, NodeId concerned,
+    absl::FunctionRef<bool(NodeId)> is_active,
     absl::FunctionRef<bool(const TopicPartition&, const PartitionImage&,
                            PartitionChange&)>
         tell,

@@ -89,8 +89,7 @@ class PersistentMap {
     if (at < leaf->size() && !(key < (*leaf)[at].first)) {
       (*leaf)[at].second = std::move(value);
     } else {
-      leaf->insert(leaf->begin() + at,
-                   Entry(std::move(key), std::move(value)));
+      leaf->insert(leaf->begin() + at, Entry(std::move(key), std::move(value)));
       ++size_;
     }
     Replace(index, std::move(leaf));
@@ -116,11 +115,11 @@ class PersistentMap {
  private:
   // The first leaf whose last key is not below `key`.
   size_t LeafOf(const Key& key) const {
-    return std::lower_bound(leaves_.begin(), leaves_.end(), key,
-                            [](const std::shared_ptr<const Leaf>& leaf,
-                               const Key& wanted) {
-                              return leaf->back().first < wanted;
-                            }) -
+    return std::lower_bound(
+               leaves_.begin(), leaves_.end(), key,
+               [](const std::shared_ptr<const Leaf>& leaf, const Key& wanted) {
+                 return leaf->back().first < wanted;
+               }) -
            leaves_.begin();
   }
 

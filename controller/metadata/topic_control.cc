@@ -70,16 +70,14 @@ absl::Status TopicControl::CheckCounts(int64_t partitions,
                      " partitions asked; a topic has 1..",
                      kPartitionsPerTopicMax);
   }
-  const int64_t replicas =
-      image_.replica_count() + replicas_planned_ +
-      partitions * replication_factor;
+  const int64_t replicas = image_.replica_count() + replicas_planned_ +
+                           partitions * replication_factor;
   if (replicas > kClusterReplicasMax) {
-    return MakeError(ErrorCode::kInvalidPartitions, partitions,
-                     " partitions of ", replication_factor,
-                     " replicas would make ", replicas,
-                     " replicas in the cluster; the limit is ",
-                     kClusterReplicasMax, ", there are ",
-                     image_.replica_count());
+    return MakeError(
+        ErrorCode::kInvalidPartitions, partitions, " partitions of ",
+        replication_factor, " replicas would make ", replicas,
+        " replicas in the cluster; the limit is ", kClusterReplicasMax,
+        ", there are ", image_.replica_count());
   }
   return absl::OkStatus();
 }
@@ -155,8 +153,8 @@ absl::StatusOr<TopicControl::Plan> TopicControl::AssignedPlan(
     }
     if (std::set<NodeId>(replicas.begin(), replicas.end()).size() !=
         replicas.size()) {
-      return refuse("partition ", i, " is assigned twice to one broker: ",
-                    NodesText(replicas));
+      return refuse("partition ", i,
+                    " is assigned twice to one broker: ", NodesText(replicas));
     }
     if (!any_active) {
       return refuse("partition ", i, ": none of its brokers ",
@@ -209,8 +207,7 @@ void TopicControl::Write(const v1::NewTopic& topic, const Plan& plan,
   record->set_kind(kind);
   for (const auto& [key, value] : plan.configs) {
     auto* config = out.add_records()->mutable_config();
-    config->set_resource_type(
-        internal::v1::ConfigRecord::RESOURCE_TYPE_TOPIC);
+    config->set_resource_type(internal::v1::ConfigRecord::RESOURCE_TYPE_TOPIC);
     config->set_resource_name(topic.name());
     config->set_key(key);
     config->set_value(value);
@@ -248,9 +245,9 @@ ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
     answer->set_name(topic.name());
     absl::Status status = CheckNew(topic, kind);
     if (status.ok() && seen[topic.name()] > 1) {
-      status = MakeError(ErrorCode::kInvalidRequest, "topic ",
-                         Quoted(topic.name()), " is in the request ",
-                         seen[topic.name()], " times");
+      status =
+          MakeError(ErrorCode::kInvalidRequest, "topic ", Quoted(topic.name()),
+                    " is in the request ", seen[topic.name()], " times");
     }
     absl::StatusOr<Plan> plan =
         status.ok() ? MakePlan(topic, placer) : absl::StatusOr<Plan>(status);
@@ -263,11 +260,11 @@ ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
     Write(topic, *plan, id, kind, placer, records);
     const size_t bytes = records.ByteSizeLong();
     if (batch_bytes + bytes > kBatchBytesMax) {
-      *answer->mutable_error() = ToError(MakeError(
-          ErrorCode::kInvalidRequest, "topic ", Quoted(topic.name()),
-          " would make the request's metadata ", batch_bytes + bytes,
-          " bytes; at most ", kBatchBytesMax,
-          " fit one call: create fewer topics or partitions a call"));
+      *answer->mutable_error() = ToError(
+          MakeError(ErrorCode::kInvalidRequest, "topic ", Quoted(topic.name()),
+                    " would make the request's metadata ", batch_bytes + bytes,
+                    " bytes; at most ", kBatchBytesMax,
+                    " fit one call: create fewer topics or partitions a call"));
       continue;
     }
     batch_bytes += bytes;
@@ -296,7 +293,8 @@ absl::StatusOr<const TopicImage*> TopicControl::Find(
   }
   const auto id = TopicId::FromBytes(ref.id());
   if (!id.has_value() || !id->is_set()) {
-    return MakeError(ErrorCode::kInvalidRequest, "a topic is named by its name "
+    return MakeError(ErrorCode::kInvalidRequest,
+                     "a topic is named by its name "
                      "or by an id of 16 bytes; this id has ",
                      ref.id().size());
   }

@@ -61,7 +61,8 @@ class TopicControl {
   absl::StatusOr<Plan> AssignedPlan(const v1::NewTopic& topic) const;
   absl::StatusOr<Plan> PlacedPlan(const v1::NewTopic& topic,
                                   ReplicaPlacer& placer) const;
-  absl::Status CheckCounts(int64_t partitions, int64_t replication_factor) const;
+  absl::Status CheckCounts(int64_t partitions,
+                           int64_t replication_factor) const;
   absl::Status PlanConfigs(const v1::NewTopic& topic, Plan& plan) const;
   // The topic's records and its part of the answer.
   void Write(const v1::NewTopic& topic, const Plan& plan, const TopicId& id,

@@ -1,0 +1,148 @@
+#include "controller/metadata/session_core.h"
+
+#include <algorithm>
+
+#include "common/base/str_cat.h"
+
+namespace sluice {
+namespace {
+
+SessionAction DialAction(NodeId broker, BrokerEpoch epoch) {
+  return {SessionAction::Kind::kDial, broker, epoch, ""};
+}
+
+SessionAction FenceAction(NodeId broker, BrokerEpoch epoch, std::string why) {
+  return {SessionAction::Kind::kFence, broker, epoch, std::move(why)};
+}
+
+}  // namespace
+
+SessionActions SessionCore::Activate(const MetadataImage& image,
+                                     int64_t now_us) {
+  sessions_.clear();
+  last_tick_us_ = now_us;
+  SessionActions actions;
+  for (const auto& [id, broker] : image.brokers()) {
+    Session& session = sessions_[id];
+    session.epoch = broker->epoch;
+    session.deadline_us = now_us + options_.session_us;
+    session.dialing = true;
+    actions.push_back(DialAction(id, broker->epoch));
+  }
+  return actions;
+}
+
+void SessionCore::Deactivate() {
+  sessions_.clear();
+  last_tick_us_ = -1;
+}
+
+SessionCore::Session* SessionCore::Find(NodeId broker, BrokerEpoch epoch) {
+  const auto found = sessions_.find(broker);
+  if (found == sessions_.end() || found->second.epoch != epoch) return nullptr;
+  return &found->second;
+}
+
+void SessionCore::OnRegistered(NodeId broker, BrokerEpoch epoch,
+                               int64_t now_us) {
+  Session session;
+  session.epoch = epoch;
+  session.deadline_us = now_us + options_.session_us;
+  session.next_dial_us = now_us + options_.redial_us;
+  sessions_[broker] = session;
+}
+
+void SessionCore::OnHeartbeat(NodeId broker, BrokerEpoch epoch, uint64_t stream,
+                              int64_t now_us) {
+  Session& session = sessions_[broker];
+  if (session.epoch > epoch) return;  // a late word of an older incarnation
+  session.epoch = epoch;
+  session.deadline_us = now_us + options_.session_us;
+  session.stream = stream;
+  session.unanswered = false;
+  session.extended = false;
+}
+
+SessionActions SessionCore::OnStreamClosed(NodeId broker, BrokerEpoch epoch,
+                                           uint64_t stream, int64_t now_us) {
+  Session* session = Find(broker, epoch);
+  if (session == nullptr || session->stream != stream) return {};
+  session->stream = 0;
+  if (session->dialing) return {};
+  session->dialing = true;
+  return {DialAction(broker, epoch)};
+}
+
+SessionActions SessionCore::OnDialResult(NodeId broker, BrokerEpoch epoch,
+                                         Dial result, int64_t now_us) {
+  Session* session = Find(broker, epoch);
+  if (session == nullptr) return {};
+  session->dialing = false;
+  session->next_dial_us = now_us + options_.redial_us;
+  if (session->stream != 0) return {};  // it came back meanwhile
+  switch (result) {
+    case Dial::kRefused:
+      sessions_.erase(broker);
+      return {FenceAction(broker, epoch,
+                          "its liveness stream broke and its internal "
+                          "listener refuses: the process is dead")};
+    case Dial::kConnected:
+      session->unanswered = false;
+      return {};
+    case Dial::kNoAnswer:
+      session->unanswered = true;
+      ExtendIfManyAreSilent(now_us);
+      return {};
+  }
+  return {};
+}
+
+void SessionCore::ExtendIfManyAreSilent(int64_t now_us) {
+  const auto silent = static_cast<size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(),
+                    [](const auto& s) { return s.second.unanswered; }));
+  if (silent < 2 || 2 * silent <= sessions_.size()) return;
+  for (auto& [id, session] : sessions_) {
+    if (!session.unanswered || session.extended) continue;
+    session.extended = true;
+    session.deadline_us =
+        std::max(session.deadline_us, now_us + options_.session_us);
+  }
+}
+
+SessionActions SessionCore::OnTick(int64_t now_us) {
+  const int64_t slept_us =
+      last_tick_us_ < 0 ? 0 : now_us - last_tick_us_ - options_.tick_us;
+  last_tick_us_ = now_us;
+  SessionActions actions;
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    auto& [id, session] = *it;
+    if (slept_us > options_.redial_us) session.deadline_us += slept_us;
+    if (now_us >= session.deadline_us) {
+      actions.push_back(FenceAction(
+          id, session.epoch,
+          StrCat("no heartbeat for ", options_.session_us / 1000, " ms",
+                 session.stream != 0 ? " on a standing stream" : "")));
+      it = sessions_.erase(it);
+      continue;
+    }
+    if (session.stream == 0 && !session.dialing &&
+        now_us >= session.next_dial_us) {
+      session.dialing = true;
+      actions.push_back(DialAction(id, session.epoch));
+    }
+    ++it;
+  }
+  return actions;
+}
+
+SessionState SessionCore::StateOf(NodeId broker, BrokerEpoch epoch) const {
+  const auto found = sessions_.find(broker);
+  if (found == sessions_.end() || found->second.epoch != epoch) {
+    return SessionState::kNone;
+  }
+  return found->second.stream != 0 ? SessionState::kConnected
+                                   : SessionState::kBroken;
+}
+
+}  // namespace sluice
