@@ -12,70 +12,84 @@
 
 namespace sluice::raft {
 
-// Feed it what each node does, in the order it happens. The first broken
-// invariant is kept in violation(), with its number.
+// Feed it what each node does, in the order in which it happens. The first
+// broken invariant is kept in violation(), with its number.
 class InvariantChecker {
  public:
-  // Who may vote (RA12).
-  void SetVoters(std::vector<VoterId> voters);
+  // Who may vote. `first`: what every log starts with, on disk already.
+  InvariantChecker(std::vector<VoterId> voters, std::vector<Entry> first);
 
-  // A node's log in memory changed: `from` and all after were replaced by
-  // `entries`. Checks RA3 (a leader only appends) and RA4.
+  // A life of a node begins with what its disk holds; an unknown node's disk
+  // holds `first`.
+  void Started(const VoterId& node);
+  // Its log in memory changed. RA3: a leader only appends, in its own term.
+  // RA4.
   void LogChanged(const VoterId& node, bool is_leader, Term node_term,
-                  LogIndex from, const std::vector<Entry>& entries);
-  // The disk of the node now holds exactly this: after a restart or a write.
-  void DiskHolds(const VoterId& node, const HardState& state, LogIndex last);
-  // A crash: what the node has in memory is what its disk held.
-  void Restarted(const VoterId& node, const std::vector<Entry>& log);
-  void Wiped(const VoterId& node);
+                  std::optional<LogIndex> truncate_from,
+                  const std::vector<Entry>& entries);
+  // A write of it became durable.
+  void DiskWrote(const VoterId& node, const std::optional<HardState>& state,
+                 std::optional<LogIndex> truncate_from,
+                 const std::vector<Entry>& entries);
 
-  // RA1; RA5: the new leader's log holds all that was ever committed.
+  // RA1, RA10: one leader, one leadership per term; a quorum of voters voted
+  // (RA2, RA12). RA5: its log holds all that was ever committed.
   void BecameLeader(const VoterId& node, Term term);
-  // A message leaves the node: RA2 (votes durable and never changed), RA9
-  // (acks durable), RA12 (only voters vote).
+  // A message leaves: RA2 (votes durable, never changed), RA9 (acks durable),
+  // RA12 (only voters vote).
   void Sent(const VoterId& node, const Message& message);
-  // RA8 within one life of a node.
+  // RA8 within one life.
   void StateIs(const VoterId& node, Term term, LogIndex commit);
-  // RA6; `leader_term`: the term of the node when it delivered.
+  // RA6; at the first delivery by anybody a quorum of voters' disks holds the
+  // entry (RA9, RA12).
   void Delivered(const VoterId& node, const Entry& entry);
+  // RA14: what was committed when the read began is covered when it ends.
+  void ReadBegan(uint64_t id);
+  void ReadEnded(uint64_t id, LogIndex index);
 
   const std::optional<std::string>& violation() const { return violation_; }
   uint64_t checks() const { return checks_; }
-  LogIndex max_committed() const { return LogIndex(committed_.size()); }
+  LogIndex max_committed() const {
+    return LogIndex(static_cast<int64_t>(committed_.size()));
+  }
 
  private:
+  // An entry by term and content.
   struct Stored {
     Term term;
-    uint64_t digest;
+    uint64_t digest = 0;
     bool operator==(const Stored&) const = default;
   };
   struct Node {
-    std::vector<Stored> log;  // [0] is index 1
-    HardState durable;
-    LogIndex durable_last{0};
+    std::vector<Stored> log;  // [0] is index 1; as in memory
+    std::vector<Stored> disk;
+    HardState hard_state;  // durable
     Term term;
     LogIndex commit{0};
     LogIndex delivered{0};
-    bool leader = false;
-    Term leader_term;
   };
 
-  void Fail(const std::string& what);
+  bool Check(bool holds, std::string_view number, const VoterId& node,
+             const std::string& facts);
   static Stored Digest(const Entry& entry);
-  void CheckMatching(const VoterId& node, LogIndex from);
+  static void Change(std::vector<Stored>& log,
+                     std::optional<LogIndex> truncate_from,
+                     const std::vector<Entry>& entries);
+  void CheckLink(const VoterId& node, const Node& state, const Entry& entry);
+  void NoteVote(const VoterId& voter, Term term, const VoterId& candidate);
+  bool IsVoter(const VoterId& who) const;
+  Node& At(const VoterId& node);
 
-  std::vector<VoterId> voters_;
+  const std::vector<VoterId> voters_;
+  const std::vector<Entry> first_;
   std::map<VoterId, Node> nodes_;
   std::map<Term, VoterId> leaders_;
   std::map<std::pair<VoterId, Term>, VoterId> votes_;
-  // (index, term) names one entry and the entry before it (RA4).
-  struct Link {
-    uint64_t digest;
-    Term previous_term;
-    bool operator==(const Link&) const = default;
-  };
-  std::map<std::pair<LogIndex, Term>, Link> links_;
+  // (index, term) names one entry and the term of the one before it, from
+  // which equal prefixes follow (RA4).
+  std::map<std::pair<LogIndex, Term>, std::pair<uint64_t, Term>> links_;
   std::vector<Stored> committed_;  // by anybody, [0] is index 1
+  std::map<uint64_t, LogIndex> reads_;
   std::optional<std::string> violation_;
   uint64_t checks_ = 0;
 };

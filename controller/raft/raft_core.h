@@ -146,14 +146,16 @@ class RaftCore {
   size_t Quorum() const { return config_.voters.size() / 2 + 1; }
   bool IsUpToDate(const Message& candidate) const;
   bool HasLease() const;
-  void SetTerm(Term term);
+  void SetHardState(Term term, const VoterId& vote);
   void ResetTimers();
   void BecomeFollower(Term term, const VoterId& leader);
+  Message Make(MessageType type, const VoterId& to) const;
   void Send(Message message);
   void SendAfterWrite(Message message);
   bool HardStateDurable() const;
   void AppendToLog(std::vector<Entry> entries);
   void AdvanceCommit(LogIndex to);
+  void LeaveLeadership();
   absl::Status NotLeader() const;
   absl::Status CheckMessage(const Message& message) const;
   bool StepTerm(const Message& message);  // false: done with it
@@ -161,7 +163,9 @@ class RaftCore {
 
   // step_follower.cc
   void TickFollower();
+  absl::Status StepFollower(const Message& message);
   void StepVoteRequest(const Message& message);
+  void HeardLeader(const VoterId& leader);
   void StepAppend(const Message& message);
   void AcceptEntries(const Message& message);
   void RejectAppend(const Message& message);
@@ -236,6 +240,7 @@ class RaftCore {
   std::optional<VoterId> transfer_to_;
   int64_t transfer_started_at_ = 0;
   int64_t round_ = 0;  // of heartbeats
+  int64_t confirmed_round_ = 0;  // a quorum answered it
   PendingReads pending_reads_;
 };
 

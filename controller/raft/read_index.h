@@ -8,9 +8,10 @@
 
 namespace sluice::raft {
 
-// A read waits (1) for an entry of the leader's own term to be committed, then
-// (2) for a heartbeat round that began after the read came, then (3) until its
-// index has been handed out as committed. Many reads share a round.
+// A read waits (1) for a heartbeat round that began after the read came, then
+// (2) until its index has been handed out as committed. The index is at least
+// that of the leader's first entry, so nothing is answered before an entry of
+// the own term is committed. Many reads share a round.
 class PendingReads {
  public:
   size_t size() const { return reads_.size(); }
@@ -18,9 +19,7 @@ class PendingReads {
 
   // `round` is the one that has to be confirmed.
   void Add(uint64_t id, LogIndex index, int64_t round);
-  // The own-term entry is committed at `commit`: reads that came earlier have
-  // to see at least that.
-  void RaiseTo(LogIndex commit);
+  // A read waits for this round or a later one.
   bool NeedsRound(int64_t round) const;
   // Reads of rounds <= `round` with index <= `delivered` leave, in order.
   std::vector<ReadState> Confirmed(int64_t round, LogIndex delivered);
