@@ -14,6 +14,9 @@ struct RocksKvOptions {
   size_t block_cache_bytes = 8 << 20;
   size_t info_log_bytes_max = 1 << 20;  // two files are kept
   int open_files_max = 64;
+  // The caller syncs every write, as Raft does: then only the very last record
+  // of the WAL can be torn, and a valid record behind a bad one proves damage.
+  bool every_write_is_synced = true;
 };
 
 class RocksKvStore final : public KvStore {
