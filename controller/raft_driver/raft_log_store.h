@@ -3,10 +3,13 @@
 //   key                     value
 //   "b"                     BootstrapRecord (proto)
 //   "d"                     directory uuid of the node that owns it, 16 bytes
-//   "e" + index (8, big)    term (8), type (4), payload
-//   "h"                     term (8), vote node (4), vote directory (16)
-//   "t" + term (8, big)     first index of that term (8)
+//   "e" + index (8)         term (8), type (4), payload
+//   "h"                     term (8), vote node (4), vote directory (16 or 0)
+//   "t" + term (8)          first index of that term (8)
 //   "v"                     format version (4)
+//
+// Numbers are big-endian. Every value is preceded by a CRC-32C (4) of its key
+// and itself: a value that is damaged or under another key is not believed.
 #pragma once
 
 #include <deque>
@@ -77,8 +80,12 @@ class RaftLogStore final : public raft::LogReader {
       : kv_(kv), directory_id_(directory_id) {}
 
   absl::Status Load();
-  absl::Status LoadTermStarts();
-  absl::Status CheckOwner(bool empty);
+  absl::Status CheckOwner() const;
+  absl::Status LoadHardState();
+  absl::Status LoadLog();
+  absl::Status ReadStored(LogIndex from, LogIndex end, int entries_max,
+                          size_t bytes_max,
+                          std::vector<raft::Entry>& out) const;
 
   KvStore* const kv_;
   const DirectoryId directory_id_;
@@ -86,7 +93,7 @@ class RaftLogStore final : public raft::LogReader {
   raft::StableState state_;
   std::deque<raft::Entry> cache_;  // contiguous, the newest
   size_t cached_bytes_ = 0;
-  Term written_term_{-1};  // the writer's: of the last entry written
+  std::vector<raft::TermStart> written_terms_;  // the writer's view
 };
 
 }  // namespace sluice

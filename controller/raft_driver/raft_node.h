@@ -66,8 +66,9 @@ struct RaftNodeStatus {
                                 // their match unknown (0)
 };
 
-// Lives on `executor`; every method is called there. Destroyed there too, once
-// the writer has run dry or its thread has ended.
+// Lives on `executor`; every method is called there. Destroyed there too.
+// `writer` may still hold a task then: it touches only the store and posts to
+// `executor`, so both outlive the writer's thread.
 class RaftNode {
  public:
   struct Deps {
@@ -124,12 +125,15 @@ class RaftNode {
   void RunBootstrap(raft::BootstrapActions actions);
   void StartRaft(const raft::BootstrapRecord& record);
   void Pump();
+  void SchedulePump();
   void StartWrite(raft::Ready& ready);
   void OnWritten(uint64_t write_id, std::vector<raft::Message> messages,
                  const absl::Status& status);
   void ApplyCommitted(const std::vector<raft::Entry>& entries);
   void FinishReads(const std::vector<raft::ReadState>& reads);
-  void EndProposals(const absl::Status& status);
+  void OnSoftState(const raft::SoftState& soft);
+  void EndProposals(const absl::Status& status,
+                    std::optional<Term> but = std::nullopt);
   void SendAll(std::vector<raft::Message> messages);
   void Fatal(const absl::Status& status);
   void Halt();
@@ -152,6 +156,8 @@ class RaftNode {
   int64_t next_tick_us_ = 0;
   int writes_under_way_ = 0;
   bool pumping_ = false;
+  bool pump_posted_ = false;
+  bool started_ = false;
   bool halted_ = false;
   Task stopped_;
   int64_t stop_deadline_us_ = 0;
