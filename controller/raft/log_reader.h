@@ -33,8 +33,8 @@ struct StableState {
 class LogReader {
  public:
   virtual ~LogReader() = default;
-  // Entries [from, end), cut after entries_max or once bytes_max is passed;
-  // at least one. An error (corruption, I/O) ends the node: it comes out as
+  // The first entries of [from, end): at most entries_max of bytes_max in all,
+  // but at least one; it may be fewer than would fit. An error (corruption, I/O) ends the node: it comes out as
   // Ready::fault.
   virtual absl::StatusOr<std::vector<Entry>> Read(LogIndex from, LogIndex end,
                                                   int entries_max,
