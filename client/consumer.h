@@ -1,0 +1,134 @@
+// Reads assigned partitions from their leaders.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "client/client_types.h"
+#include "client/fetched_batch.h"
+#include "client/metadata_cache.h"
+
+namespace sluice {
+
+// Where to read when there is no position or it is not in the log any more.
+enum class OffsetReset { kEarliest, kLatest, kNone };
+
+struct ConsumerOptions {
+  OffsetReset reset = OffsetReset::kLatest;
+  int32_t fetch_wait_ms_max = 500;
+  int32_t fetch_bytes_min = 1;
+  int32_t fetch_bytes_max = 8 << 20;
+  int32_t partition_bytes_max = 1 << 20;
+  // Fetched and not yet polled; no more is fetched beyond.
+  int64_t buffer_bytes_max = 32 << 20;
+  int32_t requests_in_flight_max = 4;  // a broker
+};
+
+struct ConsumerCounters {
+  int64_t bytes_fetched = 0;
+  int64_t fetches = 0;
+  int64_t resets = 0;
+};
+
+// Lives on the client's executor (BlockingConsumer is the door for threads).
+//
+// Each partition's records come in order, each offset once, from the position
+// on. What comes is committed: the broker serves nothing above the high
+// watermark. Fetches ahead of Poll up to buffer_bytes_max. Leaders are
+// followed as by the producer. Invariant: every buffered batch of a partition
+// begins at its position and they are contiguous.
+class Consumer {
+ public:
+  using Batches = std::vector<FetchedBatch>;
+  using PollCallback = absl::AnyInvocable<void(absl::StatusOr<Batches>)>;
+
+  Consumer(const ClientDeps& deps, const ClientOptions& client,
+           const ConsumerOptions& options, MetadataCache* metadata);
+  // A waiting Poll is answered with SHUTTING_DOWN.
+  ~Consumer();
+
+  // Exactly these from now on. Partitions that stay keep their positions; new
+  // ones begin where `reset` says unless Seek comes first.
+  void Assign(const std::vector<NamedPartition>& partitions);
+  // Drops what was fetched. INVALID_REQUEST when not assigned.
+  absl::Status Seek(const NamedPartition& tp, Offset offset);
+
+  // Answers with what is there (one batch run per partition, at most about
+  // bytes_max), else waits for it up to timeout_us, then with nothing. One
+  // Poll at a time. Errors: OFFSET_OUT_OF_RANGE with reset = none,
+  // UNKNOWN_TOPIC_OR_PARTITION, and others that a retry does not help; the
+  // partition then rests until Seek, the others go on at the next Poll.
+  void Poll(int64_t timeout_us, int64_t bytes_max, PollCallback callback);
+
+  // Next offset that Poll will give; nullopt while not known.
+  std::optional<Offset> Position(const NamedPartition& tp) const;
+  // As of the last answer; kNoOffset before.
+  Offset HighWatermark(const NamedPartition& tp) const;
+  const ConsumerCounters& counters() const { return counters_; }
+
+ private:
+  struct Partition {
+    NamedPartition tp;
+    std::optional<Offset> position;      // handed out up to here
+    Offset fetch_offset;                 // fetched up to here
+    Offset high_watermark = kNoOffset;
+    std::deque<FetchedBatch> buffered;
+    int64_t buffered_bytes = 0;
+    uint64_t generation = 0;  // rises with Seek: older answers are dropped
+    bool in_flight = false;
+    bool resetting = false;
+    bool failed = false;
+    int64_t not_before_us = 0;
+    Backoff backoff{20'000, 200'000};
+  };
+  using PartitionRef = std::shared_ptr<Partition>;
+  struct Asked {
+    PartitionRef partition;
+    uint64_t generation = 0;
+    LeaderEpoch leader_epoch;
+  };
+
+  void SchedulePump(int64_t delay_us);
+  void Pump();
+  bool MayFetch(const Partition& partition, int64_t now_us) const;
+  void Fetch(const api::Endpoint& endpoint, std::vector<Asked> asked);
+  void OnFetched(const api::Endpoint& endpoint, std::vector<Asked> asked,
+                 absl::StatusOr<api::FetchResponse> answer);
+  void OnResult(const Asked& asked, api::FetchResult& result);
+  void OnError(const Asked& asked, const absl::Status& error,
+               const api::LeaderHint* hint);
+  void Reset(const PartitionRef& partition, api::OffsetPosition to);
+  void OnOutOfRange(const PartitionRef& partition, const absl::Status& error);
+  void Pause(Partition& partition);
+  void FailPartition(Partition& partition, absl::Status why);
+  Batches Take(int64_t bytes_max);
+  void AnswerPoll();
+
+  const ClientDeps deps_;
+  const ClientOptions client_;
+  const ConsumerOptions options_;
+  MetadataCache* const metadata_;
+  Random random_;
+
+  std::map<NamedPartition, PartitionRef> partitions_;
+  std::map<api::Endpoint, int32_t> in_flight_;
+  NamedPartition last_taken_;  // round robin
+  int64_t buffered_bytes_ = 0;
+  std::deque<absl::Status> errors_;  // for the next Poll; at most one each
+
+  PollCallback poll_;  // waiting; null: none
+  int64_t poll_bytes_max_ = 0;
+  TimerId poll_timer_ = 0;
+  TimerId pump_timer_ = 0;
+  int64_t pump_at_us_ = INT64_MAX;
+  ConsumerCounters counters_;
+  std::shared_ptr<void> observation_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice

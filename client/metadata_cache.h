@@ -1,0 +1,123 @@
+// Who leads what, as far as this client knows.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "client/backoff.h"
+#include "client/client_types.h"
+#include "client/connections.h"
+#include "common/base/error.h"
+#include "common/base/random.h"
+
+namespace sluice {
+
+struct PartitionLeader {
+  NodeId leader_id = kNoNode;  // kNoNode: the partition has none
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  api::Endpoint endpoint;
+};
+
+// Lives on the client's executor. Asks any known broker (bootstrap first) for
+// the topics it was told to follow: when a topic is new, when a leader is
+// suspected, and every metadata_age_max_ms. One request at a time; a broker
+// that does not answer is followed by the next at once, and when all failed by
+// a jittered pause. A leader's epoch never goes back: an older answer, from a
+// broker whose metadata lags, does not replace a newer hint.
+class MetadataCache {
+ public:
+  struct Topic {
+    TopicId id;
+    std::vector<PartitionLeader> partitions;  // by index
+  };
+
+  // Pause between two refreshes while a leader is awaited: shorter than a
+  // producer's, since it decides how long a fail-over is noticed late.
+  static constexpr int64_t kAwaitMinUs = 20'000;
+  static constexpr int64_t kAwaitMaxUs = 100'000;
+  // A suspicion nobody renews ends: the leader was only slow.
+  static constexpr int64_t kSuspicionUs = 5'000'000;
+  static constexpr int64_t kRefreshTimeoutUs = 2'000'000;
+
+  MetadataCache(const ClientDeps& deps, const ClientOptions& options);
+  ~MetadataCache();
+
+  // From now on kept up to date. Idempotent.
+  void Follow(const std::string& topic);
+  // Null: not known (yet, or it does not exist).
+  const Topic* Find(const std::string& topic) const;
+  // Why a followed topic is not known: the brokers' last word on it, or OK
+  // while none answered.
+  absl::Status WhyUnknown(const std::string& topic) const;
+  // nullopt: topic or partition unknown, or without a leader.
+  std::optional<PartitionLeader> LeaderOf(const NamedPartition& tp) const;
+
+  // A broker said who leads now. True when this is news.
+  bool Learn(const NamedPartition& tp, const api::LeaderHint& hint);
+  // The leader of `epoch` did not answer or denied it: refresh until another
+  // is known, the suspicion is withdrawn, or kSuspicionUs passed.
+  void Suspect(const NamedPartition& tp, LeaderEpoch epoch);
+  void Trust(const NamedPartition& tp);
+  // Once, soon.
+  void Refresh();
+
+  // Called on the executor after each change or answer, until the token dies.
+  using Observer = std::function<void()>;
+  [[nodiscard]] std::shared_ptr<void> Observe(Observer observer);
+
+  Connections& connections() { return connections_; }
+  // Public addresses of known brokers, bootstrap included: where any call that
+  // any broker can answer may go. Never empty.
+  std::vector<api::Endpoint> Brokers() const;
+  int64_t refresh_count() const { return refresh_count_; }
+
+ private:
+  struct Followed {
+    std::optional<Topic> topic;
+    absl::Status error;
+  };
+  struct Suspicion {
+    LeaderEpoch epoch;
+    int64_t until_us = 0;
+  };
+
+  void Schedule(int64_t delay_us);
+  void Send();
+  void OnAnswer(absl::StatusOr<v1::GetMetadataResponse> answer);
+  void Apply(const v1::GetMetadataResponse& answer);
+  void ApplyTopic(const v1::TopicMetadata& metadata, Followed& into);
+  void ApplyBrokers(const v1::GetMetadataResponse& answer);
+  void DropSettledSuspicions();
+  bool WantsAnother() const;
+  void ScheduleNext(bool answered);
+  void Notify();
+
+  const ClientDeps deps_;
+  const ClientOptions options_;
+  Connections connections_;
+  Random random_;
+
+  std::map<std::string, Followed, std::less<>> topics_;
+  std::map<NamedPartition, Suspicion> suspicions_;
+  std::vector<api::Endpoint> brokers_;  // from the last answer
+  size_t next_broker_ = 0;
+  size_t failed_in_row_ = 0;
+
+  TimerId timer_ = 0;
+  int64_t timer_at_us_ = 0;
+  bool in_flight_ = false;
+  bool again_ = false;  // asked for while one was in flight
+  Backoff await_backoff_;
+  int64_t refresh_count_ = 0;
+
+  std::vector<std::weak_ptr<Observer>> observers_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice

@@ -1,0 +1,167 @@
+// Sends records to the leaders of their partitions.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/client_types.h"
+#include "client/metadata_cache.h"
+#include "client/record_accumulator.h"
+#include "common/base/random.h"
+
+namespace sluice {
+
+struct ProducerOptions {
+  int32_t acks = -1;  // -1 all, 0 none, 1 the leader
+  int64_t batch_bytes = 16 << 10;  // at most kBatchBytesMax
+  int64_t linger_ms = 5;
+  Codec codec = Codec::kNone;  // none, lz4, zstd
+  int64_t buffer_memory = 32 << 20;
+  int64_t max_block_ms = 60'000;
+  int64_t delivery_timeout_ms = 120'000;
+  int64_t request_bytes_max = 4 << 20;
+  // Of one partition in one request: several batches when they piled up.
+  int64_t partition_request_bytes_max = 1 << 20;
+  int32_t requests_in_flight_max = 5;  // a broker
+};
+inline constexpr int64_t kBatchBytesMax = 1 << 20;
+
+struct ProducerCounters {
+  int64_t records_sent = 0;  // given to Send
+  int64_t records_acked = 0;
+  int64_t records_failed = 0;
+  int64_t bytes_acked = 0;  // keys, values, headers
+  int64_t batches_sent = 0;  // first attempts
+  // Batches and records sent again; each may be in the log twice until
+  // producers are idempotent.
+  int64_t batches_retried = 0;
+  int64_t records_retried = 0;
+  int64_t requests = 0;
+};
+
+// Lives on the client's executor (BlockingProducer is the door for threads).
+//
+// Order: records of one partition are stored in the order sent, for one
+// request at a time carries a partition and a batch that must be retried goes
+// before those behind it. A batch that failed for good does not stop them.
+// At least once: a request whose outcome is unknown is sent again.
+// Following: NOT_LEADER's hint is used at once; a transport error, an epoch
+// error or an answer that stays out for a second has the metadata refreshed,
+// and what was in flight to a deposed leader is sent to the new one.
+class Producer {
+ public:
+  // `on_released`: buffer memory came free (may be null). `metadata` is shared
+  // by the client's parts and outlives this.
+  Producer(const ClientDeps& deps, const ClientOptions& client,
+           const ProducerOptions& options, MetadataCache* metadata,
+           std::function<void(int64_t bytes)> on_released = nullptr);
+  // Fails what is left: SHUTTING_DOWN what was never sent, OUTCOME_UNKNOWN
+  // what was. Callbacks run before it returns.
+  ~Producer();
+
+  // The callback always runs, never before Send returned. Errors at once:
+  // BUFFER_EXHAUSTED (wait for on_released). Through the callback:
+  // MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION (after max_block_ms without
+  // metadata), DELIVERY_TIMED_OUT with the last error, and every error of the
+  // broker that a retry does not help.
+  absl::Status Send(ProducerRecord record, SendCallback callback);
+  // Sends without lingering; `done` runs when every record sent before is
+  // settled.
+  void Flush(absl::AnyInvocable<void()> done);
+
+  int64_t buffered_bytes() const { return buffered_bytes_; }
+  const ProducerCounters& counters() const { return counters_; }
+
+ private:
+  struct WaitingRecord {
+    ProducerRecord record;
+    SendCallback callback;
+    int64_t since_us = 0;
+    int64_t charge = 0;
+    std::vector<FlushToken> flushes;
+  };
+  struct TopicState {
+    std::vector<std::unique_ptr<PartitionQueue>> queues;
+    std::deque<WaitingRecord> waiting;  // for metadata
+    int32_t sticky = -1;
+    int64_t sticky_bytes = 0;
+  };
+  struct Flight {  // one partition of a request
+    PartitionQueue* queue = nullptr;
+    LeaderEpoch leader_epoch;
+    std::vector<std::unique_ptr<PendingBatch>> batches;
+    bool abandoned = false;  // sent elsewhere meanwhile
+  };
+  struct Request {
+    uint64_t id = 0;
+    api::Endpoint endpoint;
+    int64_t sent_us = 0;
+    std::vector<Flight> flights;
+  };
+  using ByEndpoint = std::map<api::Endpoint, std::vector<PartitionQueue*>>;
+
+  // producer.cc: records in.
+  TopicState& StateOf(const std::string& topic);
+  bool Place(TopicState& topic, WaitingRecord& waiting);
+  PartitionQueue& QueueOf(TopicState& topic, const std::string& name,
+                          int32_t partition);
+  int32_t ChoosePartition(TopicState& topic, const ProducerRecord& record,
+                          int32_t partition_count);
+  void PlaceWaiting();
+  void Settle(PendingBatch& batch,
+              const absl::StatusOr<RecordMetadata>& first);
+  void Fail(SendCallback& callback, int64_t charge, absl::Status why);
+  void Release(int64_t bytes);
+
+  // producer_requests.cc: batches out, answers in.
+  void Reschedule(PartitionQueue& queue);
+  void SchedulePump(int64_t at_us);
+  void Pump();
+  void ExpireBatches(PartitionQueue& queue, int64_t now_us);
+  void ExpireWaiting(int64_t now_us);
+  void GatherDue(int64_t now_us, ByEndpoint& due);
+  void SendTo(const api::Endpoint& endpoint,
+              const std::vector<PartitionQueue*>& queues);
+  void SendRequest(std::shared_ptr<Request> request);
+  void OnAnswer(const std::shared_ptr<Request>& request,
+                absl::StatusOr<api::ProduceResponse> answer);
+  void OnResult(Flight& flight, const api::ProduceResult& result);
+  void OnError(Flight& flight, const absl::Status& error,
+               const api::LeaderHint* hint);
+  void Requeue(Flight& flight, bool at_once);
+  void OnMetadata();
+  void WatchSlowRequests();
+
+  const ClientDeps deps_;
+  const ClientOptions client_;
+  const ProducerOptions options_;
+  const BatchingOptions batching_;
+  MetadataCache* const metadata_;
+  const std::function<void(int64_t)> on_released_;
+  Random random_;
+
+  std::map<std::string, TopicState, std::less<>> topics_;
+  // Queues with something to do, by when.
+  std::set<std::pair<int64_t, PartitionQueue*>> agenda_;
+  std::map<api::Endpoint, int32_t> in_flight_;  // requests
+  std::map<uint64_t, std::shared_ptr<Request>> requests_;
+  uint64_t next_request_id_ = 1;
+  std::weak_ptr<void> flushing_;
+
+  TimerId pump_timer_ = 0;
+  int64_t pump_at_us_ = INT64_MAX;
+  TimerId watch_timer_ = 0;
+  int64_t buffered_bytes_ = 0;
+  int64_t waiting_count_ = 0;
+  ProducerCounters counters_;
+  std::shared_ptr<void> observation_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice

@@ -1,0 +1,113 @@
+// Records on their way out, gathered in batches by partition. Pure state: the
+// producer decides when, this decides what.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "client/backoff.h"
+#include "client/client_types.h"
+#include "common/base/buffer.h"
+#include "storage/batch_builder.h"
+
+namespace sluice {
+
+struct ProducerRecord {
+  std::string topic;
+  std::optional<PartitionIndex> partition;  // unset: by key, else sticky
+  std::optional<std::string> key;
+  std::optional<std::string> value;
+  std::vector<api::RecordHeader> headers;
+  int64_t timestamp_ms = 0;  // 0: the client's clock
+};
+
+struct RecordMetadata {
+  PartitionIndex partition{-1};
+  Offset offset = kNoOffset;  // kNoOffset with acks = 0
+};
+
+// Once for each record, on the executor. DELIVERY_TIMED_OUT and
+// OUTCOME_UNKNOWN: the record may or may not be in the log.
+using SendCallback =
+    absl::AnyInvocable<void(const absl::StatusOr<RecordMetadata>&)>;
+
+// Lives while anything that a Flush() waits for is not settled.
+using FlushToken = std::shared_ptr<void>;
+
+// One batch: open (records are added), then sealed (bytes as sent).
+struct PendingBatch {
+  std::optional<BatchBuilder> builder;  // while open
+  Buffer bytes;                         // once sealed
+  std::vector<SendCallback> callbacks;  // one a record; may be null
+  std::vector<FlushToken> flushes;
+  int64_t created_us = 0;
+  int64_t deadline_us = 0;  // of its first record
+  int64_t charged_bytes = 0;
+  int attempts = 0;
+  bool alone = false;  // sent as a payload of its own
+
+  bool sealed() const { return !builder.has_value(); }
+  int32_t record_count() const {
+    return static_cast<int32_t>(callbacks.size());
+  }
+  // Compresses. An error fails the whole batch.
+  absl::Status Seal();
+};
+
+// The batches of one partition, oldest first. Only the last may be open.
+struct PartitionQueue {
+  explicit PartitionQueue(NamedPartition name, const Backoff& start)
+      : tp(std::move(name)), backoff(start) {}
+
+  const NamedPartition tp;
+  std::deque<std::unique_ptr<PendingBatch>> batches;
+  bool in_flight = false;     // at most one request carries this partition
+  int64_t not_before_us = 0;  // backoff
+  bool awaits_leader = false;
+  Backoff backoff;
+  int64_t agenda_us = -1;  // where the producer's agenda holds it
+};
+
+// What a record takes from buffer_memory.
+int64_t ChargeOf(const ProducerRecord& record);
+
+struct BatchingOptions {
+  int64_t batch_bytes = 16 << 10;
+  int64_t linger_us = 5'000;
+  int64_t delivery_timeout_us = 120'000'000;
+  Codec codec = Codec::kNone;
+};
+
+// Appends `record` to the queue's open batch, or to a new one when it does not
+// fit. MESSAGE_TOO_LARGE when no batch could hold it. `became_full` tells that
+// a batch was sealed or begun: the queue's time in the agenda changed.
+struct Appended {
+  bool agenda_changed = false;
+};
+absl::StatusOr<Appended> AppendRecord(PartitionQueue& queue,
+                                      const ProducerRecord& record,
+                                      SendCallback callback,
+                                      const BatchingOptions& options,
+                                      int64_t now_us, int64_t now_ms,
+                                      std::vector<FlushToken> flushes = {});
+
+// When something is to be done about the queue: send (a sealed batch, a
+// lingering one, `flushing`), or give up its first batch. INT64_MAX: nothing.
+int64_t NextActionUs(const PartitionQueue& queue,
+                     const BatchingOptions& options, bool flushing);
+
+// Takes what one request may carry of the queue, at most bytes_max (but at
+// least one batch): sealed batches, and the open one when it is due at
+// `now_us` + `early_us` or flushing. Sealing failures go to `broken`.
+std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
+    PartitionQueue& queue, const BatchingOptions& options, int64_t now_us,
+    int64_t early_us, bool flushing, int64_t bytes_max);
+
+}  // namespace sluice
