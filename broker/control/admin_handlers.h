@@ -1,0 +1,124 @@
+// ClusterService and TopicService of a broker: reads from the metadata that it
+// has applied, changes forwarded to the active controller.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "broker/control/controller_directory.h"
+#include "common/api/log_api.h"
+#include "controller/metadata/config_registry.h"
+#include "controller/metadata/image.h"
+#include "sluice/v1/cluster.pb.h"
+#include "sluice/v1/topic.pb.h"
+
+namespace sluice {
+
+// The methods (BrokerApi's) may be called on any thread; they post. Replies
+// run on the control executor.
+//
+// A change is forwarded until the request's timeout or the caller's deadline.
+// REQUEST_TIMED_OUT: no controller took it, nothing was changed.
+// OUTCOME_UNKNOWN, of the whole request or of a topic: an attempt's answer got
+// lost; look before asking again. A successful change is answered once this
+// broker's own image has it, or at the deadline.
+class AdminHandlers {
+ public:
+  static constexpr int64_t kTimeoutDefaultMs = 30000;
+  static constexpr int64_t kTimeoutMaxMs = 300000;
+  static constexpr int64_t kAttemptUs = 10000000;
+  static constexpr int64_t kQuorumTimeoutUs = 5000000;
+  static constexpr int64_t kStaleUs = 5000000;
+  static constexpr size_t kChangesMax = 1000;  // forwarded at a time
+
+  // Answers for the partitions given, in their order, on the control executor.
+  using DescribeLogs = std::function<void(
+      std::vector<TopicPartition>,
+      absl::AnyInvocable<void(std::vector<v1::PartitionLog>)> done)>;
+
+  struct Deps {
+    Executor* executor = nullptr;
+    const Clock* clock = nullptr;
+    ControllerDirectory* directory = nullptr;
+    std::shared_ptr<const ConfigRegistry> configs;
+    NodeId node_id;
+    std::string cluster_name;
+    std::function<ClusterId()> cluster_id;
+    std::function<std::shared_ptr<const MetadataImage>()> image;
+    std::function<int64_t()> last_contact_us;
+    DescribeLogs describe_logs;
+  };
+
+  explicit AdminHandlers(Deps deps);
+  ~AdminHandlers();
+  AdminHandlers(const AdminHandlers&) = delete;
+
+  // On the control executor: an image was published.
+  void OnImage(const MetadataImage& image);
+  // Answers what waits with SHUTTING_DOWN or, where it was done, its result.
+  void Stop();
+
+  void DescribeCluster(const api::CallContext& context,
+                       v1::DescribeClusterRequest request,
+                       PeerReply<v1::DescribeClusterResponse> reply);
+  void GetMetadata(const api::CallContext& context,
+                   v1::GetMetadataRequest request,
+                   PeerReply<v1::GetMetadataResponse> reply);
+  void DescribeQuorum(const api::CallContext& context,
+                      v1::DescribeQuorumRequest request,
+                      PeerReply<v1::DescribeQuorumResponse> reply);
+  void CreateTopics(const api::CallContext& context,
+                    v1::CreateTopicsRequest request,
+                    PeerReply<v1::CreateTopicsResponse> reply);
+  void DeleteTopics(const api::CallContext& context,
+                    v1::DeleteTopicsRequest request,
+                    PeerReply<v1::DeleteTopicsResponse> reply);
+  void ListTopics(const api::CallContext& context,
+                  v1::ListTopicsRequest request,
+                  PeerReply<v1::ListTopicsResponse> reply);
+  void DescribeTopics(const api::CallContext& context,
+                      v1::DescribeTopicsRequest request,
+                      PeerReply<v1::DescribeTopicsResponse> reply);
+
+ private:
+  struct Waiter {
+    LogIndex offset;
+    Task done;
+    TimerId timer = 0;
+  };
+
+  // Runs `task` on the executor, or answers SHUTTING_DOWN when stopped.
+  template <class Response, class Handler>
+  void Run(PeerReply<Response> reply, Handler handler);
+  // Forwards a change and waits for it to be applied here.
+  template <class Request, class Response>
+  void Change(const api::CallContext& context, Request request,
+              absl::AnyInvocable<void(Response&, bool uncertain)> correct,
+              PeerReply<Response> reply);
+  void WaitForImage(LogIndex offset, int64_t deadline_us, Task done);
+  void CreateNow(const api::CallContext& context,
+                 v1::CreateTopicsRequest request,
+                 PeerReply<v1::CreateTopicsResponse> reply);
+  void DeleteNow(const api::CallContext& context,
+                 v1::DeleteTopicsRequest request,
+                 PeerReply<v1::DeleteTopicsResponse> reply);
+  void DescribeLogsOf(v1::DescribeTopicsResponse response,
+                      PeerReply<v1::DescribeTopicsResponse> reply);
+  absl::StatusOr<int64_t> DeadlineOf(const api::CallContext& context,
+                                     int32_t timeout_ms) const;
+
+  Deps deps_;
+  bool stopped_ = false;
+  size_t changes_ = 0;
+  uint64_t next_waiter_ = 1;
+  std::map<uint64_t, Waiter> waiters_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,82 @@
+// The control side of a broker, put together: everything that it says to and
+// hears from controllers.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "broker/control/admin_handlers.h"
+#include "broker/control/broker_lifecycle.h"
+#include "broker/control/controller_directory.h"
+#include "broker/control/isr_reporter.h"
+#include "broker/control/metadata_follower.h"
+
+namespace sluice {
+
+// Lives on `executor`: constructed, started and destroyed there (or before it
+// runs and after it ended). isr_proposals().Propose and admin()'s requests may
+// come from any thread in between.
+class ControlSide {
+ public:
+  struct Deps {
+    Executor* executor = nullptr;  // the controllers' peers reply here
+    const Clock* clock = nullptr;
+    std::vector<ConfiguredController> controllers;
+    std::shared_ptr<const ConfigRegistry> configs;
+    BrokerIdentity identity;
+    uint64_t random_seed = 0;
+    // See BrokerLifecycle::Deps.
+    std::function<void(ClusterId,
+                       absl::AnyInvocable<void(absl::Status)> done)>
+        adopt_cluster;
+    AdminHandlers::DescribeLogs describe_logs;
+    // Beside the ReplicaHost, which gets it from the own registration on:
+    // every image, from the first. May be null.
+    std::function<void(std::shared_ptr<const MetadataImage>)> on_image;
+    // serving() may have changed (gRPC health). May be null.
+    std::function<void(bool serving)> on_serving;
+    // Log, and end the process.
+    std::function<void(absl::Status)> on_fatal;
+  };
+
+  explicit ControlSide(Deps deps);
+  ~ControlSide();
+  ControlSide(const ControlSide&) = delete;
+
+  // `replicas` outlives this object's use of the executor.
+  void Start(ReplicaHost* replicas);
+  // Controlled stop; `done` runs on the executor at most kStopMaxUs plus the
+  // time that StopClean takes later, and nothing is sent or answered then.
+  void RequestStop(absl::AnyInvocable<void(absl::Status)> done);
+
+  IsrProposals& isr_proposals() { return *isr_; }
+  AdminHandlers& admin() { return *admin_; }
+  // On the executor.
+  const BrokerLifecycle& lifecycle() const { return *lifecycle_; }
+  const std::shared_ptr<const MetadataImage>& image() const {
+    return follower_->image();
+  }
+  const ControllerDirectory& directory() const { return *directory_; }
+
+ private:
+  void OnImage(std::shared_ptr<const MetadataImage> image,
+               const MetadataChanges& changes);
+  void OnStopped(absl::Status status);
+
+  Deps deps_;
+  ReplicaHost* replicas_ = nullptr;
+  ClusterId cluster_id_;
+  bool serving_ = false;
+  absl::AnyInvocable<void(absl::Status)> stop_done_;
+  std::unique_ptr<ControllerDirectory> directory_;
+  std::unique_ptr<MetadataFollower> follower_;
+  std::unique_ptr<BrokerLifecycle> lifecycle_;
+  std::unique_ptr<IsrReporter> isr_;
+  std::unique_ptr<AdminHandlers> admin_;
+};
+
+}  // namespace sluice
