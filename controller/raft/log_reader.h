@@ -34,8 +34,8 @@ class LogReader {
  public:
   virtual ~LogReader() = default;
   // The first entries of [from, end): at most entries_max of bytes_max in all,
-  // but at least one; it may be fewer than would fit. An error (corruption, I/O) ends the node: it comes out as
-  // Ready::fault.
+  // but at least one; it may be fewer than would fit. An error (corruption,
+  // I/O) ends the node: it comes out as Ready::fault.
   virtual absl::StatusOr<std::vector<Entry>> Read(LogIndex from, LogIndex end,
                                                   int entries_max,
                                                   size_t bytes_max) const = 0;

@@ -107,10 +107,10 @@ class RaftCore {
   // does not come back.
   absl::Status ReadIndex(uint64_t id);
 
-  // Hands leadership to `to`, by default to the voter that holds most of the
-  // log. Proposals are BUSY until it is over; given up after an election
-  // timeout. NOT_CONTROLLER: not the leader; INVALID_REQUEST: no such voter or
-  // no other voter.
+  // Hands leadership to `to`, by default to the voter that was heard lately
+  // and holds most of the log. Proposals are BUSY until it is over; given up
+  // after an election timeout. NOT_CONTROLLER: not the leader;
+  // INVALID_REQUEST: no such voter, or no other one that is alive.
   absl::Status TransferLeadership(std::optional<VoterId> to = std::nullopt);
 
   // The write with this id is durable, and all before it.

@@ -51,6 +51,30 @@ TEST(ElectionTest, AVoterThatHearsItsLeaderGivesNoPreVote) {
   group.DeliverAll();
   EXPECT_EQ(group.core(1).role(), Role::kLeader);
   EXPECT_NE(group.core(3).role(), Role::kLeader);
+  EXPECT_EQ(group.core(3).term(), group.core(1).term());
+}
+
+// F40, F41: one that did not ask first (an older release, say).
+TEST(ElectionTest, AVoteRequestOfAHigherTermDoesNotBreakALease) {
+  RaftGroup group(3, 1);
+  group.Elect(1);
+  group.Run(2);
+  const Term term = group.core(1).term();
+  Message request;
+  request.type = MessageType::kVote;
+  request.cluster_id = ClusterId(Uuid(7, 7));
+  request.from = group.node(3).id;
+  request.term = term + 5;
+  request.log_index = LogIndex(100);
+  request.log_term = term + 4;
+  for (int voter : {1, 2}) {
+    request.to = group.node(voter).id;
+    ASSERT_TRUE(group.Step(voter, request).ok());
+    EXPECT_EQ(group.core(voter).term(), term);
+  }
+  request.flag = true;  // the leader told it to
+  ASSERT_TRUE(group.Step(2, request).ok());
+  EXPECT_EQ(group.core(2).term(), term + 5);
 }
 
 TEST(ElectionTest, ABrokenStreamOfTheLeaderMakesPreVotesIn60To140Ms) {
@@ -79,9 +103,11 @@ TEST(ElectionTest, WithoutTheBreakTheLeaseOfADeadLeaderHolds) {
   group.Run(20);
   group.Crash(1);
   group.LinkBroken(2, 1);  // 3 has not noticed
+  const Term term = group.core(2).term();
   group.Campaign(2);
   group.DeliverAll();
   EXPECT_NE(group.core(2).role(), Role::kLeader);
+  EXPECT_EQ(group.core(2).term(), term);  // not even the pre-vote was granted
 }
 
 TEST(ElectionTest, ABreakOfAnotherStreamChangesNothing) {
@@ -138,6 +164,16 @@ TEST(ElectionTest, ATransferThatNobodyTakesIsGivenUp) {
   group.Run(41);
   EXPECT_EQ(group.leader(), 1);
   EXPECT_TRUE(group.Propose(1, "x").ok());
+}
+
+TEST(ElectionTest, ATransferDoesNotChooseADeadVoter) {
+  RaftGroup group(3, 1);
+  group.Elect(1);
+  group.Crash(2);
+  group.Run(25);
+  ASSERT_TRUE(group.Transfer(1).ok());
+  group.DeliverAll();
+  EXPECT_EQ(group.leader(), 3);
 }
 
 TEST(ElectionTest, ASoleVoterHasNobodyToTransferTo) {
@@ -290,6 +326,44 @@ TEST(ReplicationTest, ALogThatCannotBeReadIsAFault) {
   group.Restart(2);
   group.Run(20);
   EXPECT_FALSE(group.up(1));
+}
+
+// RA9: the write of the old tail completes after the new leader cut it.
+TEST(ReplicationTest, AWriteThatWasOvertakenByATruncationMakesNothingDurable) {
+  RaftGroup group(3, 1);
+  group.node(2).hold_writes = true;
+  Message append;
+  append.type = MessageType::kAppend;
+  append.cluster_id = ClusterId(Uuid(7, 7));
+  append.to = group.node(2).id;
+  append.log_index = LogIndex(1);
+  for (int leader : {1, 3}) {
+    append.from = group.node(leader).id;
+    append.term = Term(leader);
+    append.entries.clear();
+    for (int i = 2; i <= 3; ++i) {
+      append.entries.push_back(
+          {Term(leader), LogIndex(i), EntryType::kRecords, Buffer()});
+    }
+    ASSERT_TRUE(group.Step(2, append).ok());
+  }
+  group.CompleteWrite(2);
+  EXPECT_EQ(group.core(2).durable_index(), LogIndex(1));
+  group.CompleteWrite(2);
+  EXPECT_EQ(group.core(2).durable_index(), LogIndex(3));
+}
+
+TEST(ProgressTest, AStaleRefusalDoesNotInterruptReplication) {
+  Progress peer({NodeId(2), DirectoryId(Uuid(2, 1))}, true, LogIndex(5), 0);
+  EXPECT_TRUE(peer.Acked(LogIndex(8)));
+  peer.SentAppend(LogIndex(12));
+  EXPECT_FALSE(peer.Rejected(LogIndex(8), LogIndex(3)));
+  EXPECT_EQ(peer.state, Progress::State::kReplicate);
+  EXPECT_EQ(peer.next, LogIndex(13));
+  EXPECT_TRUE(peer.Rejected(LogIndex(12), LogIndex(10)));
+  EXPECT_EQ(peer.next, LogIndex(10));
+  EXPECT_FALSE(peer.Acked(LogIndex(4)));
+  EXPECT_EQ(peer.match, LogIndex(8));
 }
 
 // --- reads -----------------------------------------------------------------

@@ -15,9 +15,9 @@ const ClusterId kCluster(Uuid(7, 7));
 void ElectQuietly(RaftGroup& group, int n) {
   for (int i = 0; i < 50 && group.core(n).role() != Role::kLeader; ++i) {
     for (int other : group.ids()) {
-      if (other != n && group.up(other) && group.core(other).leader().is_set()) {
-        group.LinkBroken(other, group.core(other).leader().node.value());
-      }
+      if (other == n || !group.up(other)) continue;
+      const VoterId leader = group.core(other).leader();
+      if (leader.is_set()) group.LinkBroken(other, leader.node.value());
     }
     if (group.core(n).role() == Role::kFollower) {
       group.Campaign(n);
@@ -215,6 +215,25 @@ TEST_F(RaftScenarioTest, F37ALeaderThatLostItsTailIsResignedInItsTerm) {
   group.Run(20);
   EXPECT_GT(group.core(2).term(), term);
   EXPECT_EQ(group.node(1).delivered[2].payload.view(), "unflushed");
+  ExpectSound(group);
+}
+
+TEST_F(RaftScenarioTest, F37ItLeadsAgainOnlyInANewTerm) {
+  RaftGroup group(3, 1);
+  group.Elect(1);
+  const Term term = group.core(1).term();
+  group.node(1).hold_writes = true;
+  ASSERT_TRUE(group.Propose(1, "unflushed").ok());
+  group.network().clear();
+  group.Crash(1);
+  group.node(1).hold_writes = false;
+  group.Restart(1);
+  group.Elect(1);
+  ASSERT_TRUE(group.Propose(1, "new").ok());
+  group.DeliverAll();
+
+  EXPECT_GT(group.core(1).term(), term);
+  EXPECT_GT(group.node(1).delivered[2].term, term);
   ExpectSound(group);
 }
 

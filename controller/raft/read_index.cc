@@ -28,7 +28,9 @@ std::vector<ReadState> PendingReads::Confirmed(int64_t round,
 
 std::vector<ReadState> PendingReads::FailAll() {
   std::vector<ReadState> result;
-  for (const Read& read : reads_) result.push_back({read.id, false, read.index});
+  for (const Read& read : reads_) {
+    result.push_back({read.id, false, read.index});
+  }
   reads_.clear();
   return result;
 }

@@ -94,7 +94,11 @@ absl::Status RaftCore::TransferLeadership(std::optional<VoterId> to) {
   if (!to.has_value()) {
     const Progress* best = nullptr;
     for (const auto& [id, peer] : peers_) {
-      if (!peer.is_voter) continue;
+      // A dead one would only cost the time until it is given up.
+      if (!peer.is_voter || now_ticks_ - peer.heard_at >
+                                config_.election_timeout_min_ticks) {
+        continue;
+      }
       if (best == nullptr || peer.match > best->match) best = &peer;
     }
     if (best != nullptr) to = best->id;

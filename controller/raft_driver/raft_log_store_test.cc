@@ -47,7 +47,8 @@ class RaftLogStoreTest : public testing::Test {
     store_->Cache(write);
     ASSERT_TRUE(store_->Write(write).ok());
   }
-  std::vector<int64_t> Terms(int64_t from, int64_t end, size_t bytes = 1 << 20) {
+  std::vector<int64_t> Terms(int64_t from, int64_t end,
+                             size_t bytes = 1 << 20) {
     auto read = store_->Read(LogIndex(from), LogIndex(end), 100, bytes);
     EXPECT_TRUE(read.ok()) << read.status();
     std::vector<int64_t> terms;
