@@ -44,8 +44,7 @@ class BlockingClient {
       int64_t timeout_us);
   absl::StatusOr<v1::GetMetadataResponse> GetMetadata(
       const v1::GetMetadataRequest& request, int64_t timeout_us);
-  absl::StatusOr<v1::DescribeQuorumResponse> DescribeQuorum(
-      int64_t timeout_us);
+  absl::StatusOr<v1::DescribeQuorumResponse> DescribeQuorum(int64_t timeout_us);
   absl::StatusOr<std::map<NamedPartition, Offset>> LookUpOffsets(
       const std::vector<NamedPartition>& partitions,
       api::OffsetPosition position, int64_t timeout_us);

@@ -73,9 +73,11 @@ class Consumer {
 
  private:
   struct Partition {
-    NamedPartition tp;
-    std::optional<Offset> position;      // handed out up to here
-    Offset fetch_offset;                 // fetched up to here
+    explicit Partition(NamedPartition name) : tp(std::move(name)) {}
+
+    const NamedPartition tp;
+    std::optional<Offset> position;  // handed out up to here
+    Offset fetch_offset;             // fetched up to here
     Offset high_watermark = kNoOffset;
     std::deque<FetchedBatch> buffered;
     int64_t buffered_bytes = 0;
@@ -84,6 +86,7 @@ class Consumer {
     bool resetting = false;
     bool failed = false;
     int64_t not_before_us = 0;
+    int64_t unknown_since_us = 0;  // its topic
     Backoff backoff{20'000, 200'000};
   };
   using PartitionRef = std::shared_ptr<Partition>;
@@ -93,6 +96,10 @@ class Consumer {
     LeaderEpoch leader_epoch;
   };
 
+  // Before it asks again about an offset that is gone: the app still reads.
+  static constexpr int64_t kFullPauseUs = 50'000;
+
+  void MoveTo(Partition& partition, Offset offset);
   void SchedulePump(int64_t delay_us);
   void Pump();
   bool MayFetch(const Partition& partition, int64_t now_us) const;
@@ -100,11 +107,10 @@ class Consumer {
   void OnFetched(const api::Endpoint& endpoint, std::vector<Asked> asked,
                  absl::StatusOr<api::FetchResponse> answer);
   void OnResult(const Asked& asked, api::FetchResult& result);
-  void OnError(const Asked& asked, const absl::Status& error,
-               const api::LeaderHint* hint);
+  void OnError(const Asked& asked, const absl::Status& error);
+  bool CheckTopic(Partition& partition, int64_t now_us);
   void Reset(const PartitionRef& partition, api::OffsetPosition to);
   void OnOutOfRange(const PartitionRef& partition, const absl::Status& error);
-  void Pause(Partition& partition);
   void FailPartition(Partition& partition, absl::Status why);
   Batches Take(int64_t bytes_max);
   void AnswerPoll();

@@ -50,6 +50,8 @@ class MetadataCache {
 
   // From now on kept up to date. Idempotent.
   void Follow(const std::string& topic);
+  // Stops asking for a topic that nobody needs any more. No-op when known.
+  void ForgetUnknown(const std::string& topic);
   // Null: not known (yet, or it does not exist).
   const Topic* Find(const std::string& topic) const;
   // Why a followed topic is not known: the brokers' last word on it, or OK
@@ -75,6 +77,8 @@ class MetadataCache {
   // Public addresses of known brokers, bootstrap included: where any call that
   // any broker can answer may go. Never empty.
   std::vector<api::Endpoint> Brokers() const;
+  // Expires when this goes: for calls that may outlive it.
+  std::weak_ptr<const void> lifetime() const { return alive_; }
   int64_t refresh_count() const { return refresh_count_; }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -18,7 +19,7 @@
 namespace sluice {
 
 struct ProducerOptions {
-  int32_t acks = -1;  // -1 all, 0 none, 1 the leader
+  int32_t acks = -1;               // -1 all, 0 none, 1 the leader
   int64_t batch_bytes = 16 << 10;  // at most kBatchBytesMax
   int64_t linger_ms = 5;
   Codec codec = Codec::kNone;  // none, lz4, zstd
@@ -36,7 +37,7 @@ struct ProducerCounters {
   int64_t records_sent = 0;  // given to Send
   int64_t records_acked = 0;
   int64_t records_failed = 0;
-  int64_t bytes_acked = 0;  // keys, values, headers
+  int64_t bytes_acked = 0;   // keys, values, headers
   int64_t batches_sent = 0;  // first attempts
   // Batches and records sent again; each may be in the log twice until
   // producers are idempotent.
@@ -65,9 +66,10 @@ class Producer {
   // what was. Callbacks run before it returns.
   ~Producer();
 
-  // The callback always runs, never before Send returned. Errors at once:
-  // BUFFER_EXHAUSTED (wait for on_released). Through the callback:
-  // MESSAGE_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION (after max_block_ms without
+  // The callback always runs, perhaps before Send returns. Errors at once:
+  // BUFFER_EXHAUSTED (wait for on_released; the callback then never runs).
+  // Through the callback: MESSAGE_TOO_LARGE, INVALID_REQUEST (no such
+  // partition), UNKNOWN_TOPIC_OR_PARTITION (after max_block_ms without
   // metadata), DELIVERY_TIMED_OUT with the last error, and every error of the
   // broker that a retry does not help.
   absl::Status Send(ProducerRecord record, SendCallback callback);
@@ -107,17 +109,18 @@ class Producer {
   using ByEndpoint = std::map<api::Endpoint, std::vector<PartitionQueue*>>;
 
   // producer.cc: records in.
-  TopicState& StateOf(const std::string& topic);
-  bool Place(TopicState& topic, WaitingRecord& waiting);
+  void Place(TopicState& topic, int32_t partition_count,
+             WaitingRecord& waiting);
   PartitionQueue& QueueOf(TopicState& topic, const std::string& name,
                           int32_t partition);
   int32_t ChoosePartition(TopicState& topic, const ProducerRecord& record,
                           int32_t partition_count);
   void PlaceWaiting();
-  void Settle(PendingBatch& batch,
-              const absl::StatusOr<RecordMetadata>& first);
-  void Fail(SendCallback& callback, int64_t charge, absl::Status why);
+  // Runs the callbacks: `first` is of the batch's first record.
+  void Settle(PendingBatch& batch, absl::StatusOr<RecordMetadata> first);
+  void FailWaiting(WaitingRecord& waiting, const absl::Status& why);
   void Release(int64_t bytes);
+  bool IsFlushing();
 
   // producer_requests.cc: batches out, answers in.
   void Reschedule(PartitionQueue& queue);
@@ -126,16 +129,23 @@ class Producer {
   void ExpireBatches(PartitionQueue& queue, int64_t now_us);
   void ExpireWaiting(int64_t now_us);
   void GatherDue(int64_t now_us, ByEndpoint& due);
+  void AddCompanions(int64_t now_us, ByEndpoint& due);
+  void TakeOffAgenda(PartitionQueue& queue);
+  bool HasRoom(const api::Endpoint& endpoint) const;
   void SendTo(const api::Endpoint& endpoint,
               const std::vector<PartitionQueue*>& queues);
-  void SendRequest(std::shared_ptr<Request> request);
+  void SendRequest(const std::shared_ptr<Request>& request);
   void OnAnswer(const std::shared_ptr<Request>& request,
                 absl::StatusOr<api::ProduceResponse> answer);
   void OnResult(Flight& flight, const api::ProduceResult& result);
   void OnError(Flight& flight, const absl::Status& error,
-               const api::LeaderHint* hint);
-  void Requeue(Flight& flight, bool at_once);
+               bool leader_is_suspect, int64_t retry_after_us);
+  void Retry(Flight& flight, int64_t not_before_us);
+  void AwaitLeader(PartitionQueue& queue, LeaderEpoch failed);
+  void Unblock();
+  void ForgetRequest(const Request& request);
   void OnMetadata();
+  void LeaveDeposedLeaders();
   void WatchSlowRequests();
 
   const ClientDeps deps_;
@@ -148,17 +158,21 @@ class Producer {
 
   std::map<std::string, TopicState, std::less<>> topics_;
   // Queues with something to do, by when.
-  std::set<std::pair<int64_t, PartitionQueue*>> agenda_;
+  std::set<std::pair<int64_t, PartitionQueue*>, QueueOrder> agenda_;
   std::map<api::Endpoint, int32_t> in_flight_;  // requests
+  // Ready, but their broker has requests_in_flight_max requests.
+  std::set<PartitionQueue*, QueueOrder> blocked_;
+  std::set<PartitionQueue*, QueueOrder> awaiting_leader_;
+  uint64_t next_queue_id_ = 1;
   std::map<uint64_t, std::shared_ptr<Request>> requests_;
   uint64_t next_request_id_ = 1;
-  std::weak_ptr<void> flushing_;
+  std::vector<std::weak_ptr<void>> flushes_;
 
   TimerId pump_timer_ = 0;
   int64_t pump_at_us_ = INT64_MAX;
   TimerId watch_timer_ = 0;
   int64_t buffered_bytes_ = 0;
-  int64_t waiting_count_ = 0;
+  std::set<std::string, std::less<>> waiting_topics_;
   ProducerCounters counters_;
   std::shared_ptr<void> observation_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -63,16 +63,30 @@ struct PendingBatch {
 
 // The batches of one partition, oldest first. Only the last may be open.
 struct PartitionQueue {
-  explicit PartitionQueue(NamedPartition name, const Backoff& start)
-      : tp(std::move(name)), backoff(start) {}
+  PartitionQueue(uint64_t number, NamedPartition name, const Backoff& start)
+      : id(number), tp(std::move(name)), backoff(start) {}
 
+  const uint64_t id;  // in order of creation: addresses would not be the same
+                      // in every run
   const NamedPartition tp;
   std::deque<std::unique_ptr<PendingBatch>> batches;
   bool in_flight = false;     // at most one request carries this partition
   int64_t not_before_us = 0;  // backoff
-  bool awaits_leader = false;
+  // Waits for a leader newer than this one, or only for the pause to end.
+  std::optional<LeaderEpoch> failed_epoch;
+  std::string last_error;  // of the last attempt; "" after a success
   Backoff backoff;
   int64_t agenda_us = -1;  // where the producer's agenda holds it
+};
+
+struct QueueOrder {
+  bool operator()(const PartitionQueue* a, const PartitionQueue* b) const {
+    return a->id < b->id;
+  }
+  bool operator()(const std::pair<int64_t, PartitionQueue*>& a,
+                  const std::pair<int64_t, PartitionQueue*>& b) const {
+    return a.first != b.first ? a.first < b.first : a.second->id < b.second->id;
+  }
 };
 
 // What a record takes from buffer_memory.
@@ -85,15 +99,19 @@ struct BatchingOptions {
   Codec codec = Codec::kNone;
 };
 
-// Appends `record` to the queue's open batch, or to a new one when it does not
-// fit. MESSAGE_TOO_LARGE when no batch could hold it. `became_full` tells that
-// a batch was sealed or begun: the queue's time in the agenda changed.
+// Of one payload, and records of one batch.
+inline constexpr size_t kBatchesMax = 1024;
+inline constexpr int32_t kRecordsMax = 1 << 20;
+
 struct Appended {
-  bool agenda_changed = false;
+  bool agenda_changed = false;  // a batch was begun, so one may be full
 };
+// Appends `record` to the queue's open batch, or to a new one when it does not
+// fit, and takes the callback. MESSAGE_TOO_LARGE when no batch could hold it:
+// then the callback is still the caller's.
 absl::StatusOr<Appended> AppendRecord(PartitionQueue& queue,
                                       const ProducerRecord& record,
-                                      SendCallback callback,
+                                      SendCallback& callback,
                                       const BatchingOptions& options,
                                       int64_t now_us, int64_t now_ms,
                                       std::vector<FlushToken> flushes = {});
@@ -104,8 +122,8 @@ int64_t NextActionUs(const PartitionQueue& queue,
                      const BatchingOptions& options, bool flushing);
 
 // Takes what one request may carry of the queue, at most bytes_max (but at
-// least one batch): sealed batches, and the open one when it is due at
-// `now_us` + `early_us` or flushing. Sealing failures go to `broken`.
+// least one batch): full batches, and the open one when it is the first, due
+// by `now_us` + `early_us`, or flushing.
 std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
     PartitionQueue& queue, const BatchingOptions& options, int64_t now_us,
     int64_t early_us, bool flushing, int64_t bytes_max);

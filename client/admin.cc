@@ -1,0 +1,343 @@
+#include "client/admin.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "client/backoff.h"
+#include "common/base/error.h"
+
+namespace sluice {
+namespace {
+
+// One call, tried on one broker after the other.
+template <class Response>
+class AnyBrokerCall
+    : public std::enable_shared_from_this<AnyBrokerCall<Response>> {
+ public:
+  using Start = absl::AnyInvocable<void(BrokerPeer& peer, int64_t timeout_us,
+                                        PeerReply<Response> reply)>;
+
+  AnyBrokerCall(const ClientDeps& deps, const ClientOptions& client,
+                MetadataCache* metadata, int64_t timeout_us, Start start,
+                PeerReply<Response> reply)
+      : deps_(deps),
+        metadata_(metadata),
+        metadata_lives_(metadata->lifetime()),
+        deadline_us_(deps.clock->MonoMicros() + timeout_us),
+        random_(deps.seed ^ static_cast<uint64_t>(deadline_us_)),
+        backoff_(client.retry_backoff_min_ms * 1000,
+                 client.retry_backoff_max_ms * 1000),
+        start_(std::move(start)),
+        reply_(std::move(reply)) {
+    next_ = random_.Below(metadata->Brokers().size());
+  }
+
+  void Try() {
+    if (metadata_lives_.expired()) {
+      reply_(MakeError(ErrorCode::kShuttingDown, "the client was closed"));
+      return;
+    }
+    const auto brokers = metadata_->Brokers();
+    const api::Endpoint endpoint = brokers[next_++ % brokers.size()];
+    ++tries_;
+    const int64_t left_us = deadline_us_ - deps_.clock->MonoMicros();
+    // One that hangs must not take all the time.
+    const int64_t share_us =
+        std::max<int64_t>(left_us / 2, std::min(left_us, kTryMinUs));
+    start_(*metadata_->connections().At(endpoint), share_us,
+           [self = this->shared_from_this(),
+            endpoint](absl::StatusOr<Response> answer) {
+             self->OnAnswer(endpoint, std::move(answer));
+           });
+  }
+
+ private:
+  static constexpr int64_t kTryMinUs = 2'000'000;
+
+  void OnAnswer(const api::Endpoint& endpoint,
+                absl::StatusOr<Response> answer) {
+    const int64_t left_us = deadline_us_ - deps_.clock->MonoMicros();
+    if (answer.ok() || !IsRetriableStatus(answer.status())) {
+      reply_(std::move(answer));
+      return;
+    }
+    failures_[endpoint] = std::string(StdView(answer.status().message()));
+    if (left_us <= 0) {
+      reply_(Exhausted(answer.status()));
+      return;
+    }
+    const size_t brokers =
+        metadata_lives_.expired() ? 1 : metadata_->Brokers().size();
+    const int64_t pause_us =
+        tries_ % brokers != 0 ? 0 : backoff_.NextDelayUs(random_);
+    deps_.executor->PostAfter(
+        std::min(pause_us, left_us),
+        [self = this->shared_from_this()] { self->Try(); });
+  }
+
+  absl::Status Exhausted(const absl::Status& last) const {
+    std::string tried;
+    for (const auto& [endpoint, why] : failures_) {
+      tried +=
+          StrCat(tried.empty() ? "" : "; ", endpoint.ToString(), ": ", why);
+    }
+    return MakeErrorStatus(CodeOf(last),
+                           StrCat("no broker could answer (", tried, ")"));
+  }
+
+  const ClientDeps deps_;
+  MetadataCache* const metadata_;
+  const std::weak_ptr<const void> metadata_lives_;
+  const int64_t deadline_us_;
+  Random random_;
+  Backoff backoff_;
+  Start start_;
+  PeerReply<Response> reply_;
+  size_t next_ = 0;
+  size_t tries_ = 0;
+  std::map<api::Endpoint, std::string> failures_;  // last, by broker
+};
+
+template <class Response>
+void CallAny(const ClientDeps& deps, const ClientOptions& client,
+             MetadataCache* metadata, int64_t timeout_us,
+             typename AnyBrokerCall<Response>::Start start,
+             PeerReply<Response> reply) {
+  std::make_shared<AnyBrokerCall<Response>>(deps, client, metadata, timeout_us,
+                                            std::move(start), std::move(reply))
+      ->Try();
+}
+
+// Pages until there is no next token.
+template <class Request, class Response>
+class Paged : public std::enable_shared_from_this<Paged<Request, Response>> {
+ public:
+  using Method = void (BrokerPeer::*)(const Request&, int64_t,
+                                      PeerReply<Response>);
+
+  Paged(const ClientDeps& deps, const ClientOptions& client,
+        MetadataCache* metadata, Method method, Request request,
+        int64_t timeout_us, PeerReply<Response> reply)
+      : deps_(deps),
+        client_(client),
+        metadata_(metadata),
+        method_(method),
+        request_(std::move(request)),
+        timeout_us_(timeout_us),
+        reply_(std::move(reply)) {}
+
+  void Next() {
+    CallAny<Response>(
+        deps_, client_, metadata_, timeout_us_,
+        [self = this->shared_from_this()](BrokerPeer& peer, int64_t timeout_us,
+                                          PeerReply<Response> reply) {
+          (peer.*self->method_)(self->request_, timeout_us, std::move(reply));
+        },
+        [self = this->shared_from_this()](absl::StatusOr<Response> page) {
+          self->OnPage(std::move(page));
+        });
+  }
+
+ private:
+  void OnPage(absl::StatusOr<Response> page) {
+    if (!page.ok()) return reply_(page.status());
+    const std::string token = page->next_page_token();
+    page->clear_next_page_token();
+    all_.MergeFrom(*page);
+    if (token.empty() || token == request_.page_token() ||
+        all_.topics_size() >= Admin::kTopicsMax) {
+      return reply_(std::move(all_));
+    }
+    request_.set_page_token(token);
+    Next();
+  }
+
+  const ClientDeps deps_;
+  const ClientOptions client_;
+  MetadataCache* const metadata_;
+  const Method method_;
+  Request request_;
+  const int64_t timeout_us_;
+  PeerReply<Response> reply_;
+  Response all_;
+};
+
+// Asks each leader for the logs it leads and puts them into one answer.
+class LogMerge : public std::enable_shared_from_this<LogMerge> {
+ public:
+  LogMerge(const ClientDeps& deps, MetadataCache* metadata,
+           v1::DescribeTopicsRequest request, int64_t timeout_us,
+           PeerReply<v1::DescribeTopicsResponse> reply)
+      : deps_(deps),
+        metadata_(metadata),
+        request_(std::move(request)),
+        timeout_us_(timeout_us),
+        reply_(std::move(reply)) {}
+
+  void Begin(absl::StatusOr<v1::DescribeTopicsResponse> first) {
+    if (!first.ok()) return reply_(first.status());
+    answer_ = *std::move(first);
+    std::map<api::Endpoint, std::set<std::string>> to_ask;
+    for (int t = 0; t < answer_.topics_size(); ++t) {
+      const auto& topic = answer_.topics(t);
+      index_[topic.metadata().name()] = t;
+      std::set<int32_t> told;
+      for (const auto& log : topic.logs()) {
+        if (!log.has_error()) told.insert(log.partition());
+      }
+      for (const auto& partition : topic.metadata().partitions()) {
+        if (told.contains(partition.partition()) ||
+            partition.leader_id() <= 0) {
+          continue;
+        }
+        to_ask[{partition.leader_endpoint().host(),
+                partition.leader_endpoint().port()}]
+            .insert(topic.metadata().name());
+      }
+    }
+    open_ = to_ask.size();
+    if (open_ == 0) return Finish();
+    for (const auto& [endpoint, topics] : to_ask) Ask(endpoint, topics);
+  }
+
+ private:
+  void Ask(const api::Endpoint& endpoint, const std::set<std::string>& topics) {
+    v1::DescribeTopicsRequest request = request_;
+    request.clear_topics();
+    request.clear_page_token();
+    request.set_page_size(10'000);
+    for (const std::string& topic : topics) {
+      request.add_topics()->set_name(topic);
+    }
+    metadata_->connections().At(endpoint)->DescribeTopics(
+        request, timeout_us_,
+        [self = shared_from_this()](
+            absl::StatusOr<v1::DescribeTopicsResponse> answer) {
+          if (answer.ok()) self->Merge(*answer);
+          if (--self->open_ == 0) self->Finish();
+        });
+  }
+
+  void Merge(const v1::DescribeTopicsResponse& other) {
+    for (const auto& topic : other.topics()) {
+      const auto found = index_.find(topic.metadata().name());
+      if (found == index_.end()) continue;
+      auto* into = answer_.mutable_topics(found->second);
+      for (const auto& log : topic.logs()) {
+        if (log.has_error()) continue;
+        auto* logs = into->mutable_logs();
+        auto same = std::find_if(logs->begin(), logs->end(),
+                                 [&](const v1::PartitionLog& known) {
+                                   return known.partition() == log.partition();
+                                 });
+        if (same == logs->end()) {
+          *logs->Add() = log;
+        } else if (same->has_error() ||
+                   same->log_end_offset() < log.log_end_offset()) {
+          *same = log;
+        }
+      }
+    }
+  }
+
+  void Finish() {
+    for (auto& topic : *answer_.mutable_topics()) {
+      std::sort(topic.mutable_logs()->begin(), topic.mutable_logs()->end(),
+                [](const v1::PartitionLog& a, const v1::PartitionLog& b) {
+                  return a.partition() < b.partition();
+                });
+    }
+    reply_(std::move(answer_));
+  }
+
+  const ClientDeps deps_;
+  MetadataCache* const metadata_;
+  const v1::DescribeTopicsRequest request_;
+  const int64_t timeout_us_;
+  PeerReply<v1::DescribeTopicsResponse> reply_;
+  v1::DescribeTopicsResponse answer_;
+  std::map<std::string, int> index_;
+  size_t open_ = 0;
+};
+
+// A call of one message that any broker answers.
+template <class Request, class Response>
+auto Calling(void (BrokerPeer::*method)(const Request&, int64_t,
+                                        PeerReply<Response>),
+             Request request) {
+  return [method, request = std::move(request)](
+             BrokerPeer& peer, int64_t timeout_us, PeerReply<Response> reply) {
+    (peer.*method)(request, timeout_us, std::move(reply));
+  };
+}
+
+}  // namespace
+
+Admin::Admin(const ClientDeps& deps, const ClientOptions& client,
+             MetadataCache* metadata)
+    : deps_(deps), client_(client), metadata_(metadata) {}
+
+void Admin::CreateTopics(v1::CreateTopicsRequest request, int64_t timeout_us,
+                         PeerReply<v1::CreateTopicsResponse> reply) {
+  CallAny<v1::CreateTopicsResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::CreateTopics, std::move(request)), std::move(reply));
+}
+
+void Admin::DeleteTopics(v1::DeleteTopicsRequest request, int64_t timeout_us,
+                         PeerReply<v1::DeleteTopicsResponse> reply) {
+  CallAny<v1::DeleteTopicsResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::DeleteTopics, std::move(request)), std::move(reply));
+}
+
+void Admin::ListTopics(v1::ListTopicsRequest request, int64_t timeout_us,
+                       PeerReply<v1::ListTopicsResponse> reply) {
+  std::make_shared<Paged<v1::ListTopicsRequest, v1::ListTopicsResponse>>(
+      deps_, client_, metadata_, &BrokerPeer::ListTopics, std::move(request),
+      timeout_us, std::move(reply))
+      ->Next();
+}
+
+void Admin::DescribeTopics(v1::DescribeTopicsRequest request,
+                           int64_t timeout_us,
+                           PeerReply<v1::DescribeTopicsResponse> reply) {
+  if (request.include_log()) {
+    auto merge = std::make_shared<LogMerge>(deps_, metadata_, request,
+                                            timeout_us, std::move(reply));
+    reply = [merge](absl::StatusOr<v1::DescribeTopicsResponse> first) {
+      merge->Begin(std::move(first));
+    };
+  }
+  std::make_shared<
+      Paged<v1::DescribeTopicsRequest, v1::DescribeTopicsResponse>>(
+      deps_, client_, metadata_, &BrokerPeer::DescribeTopics,
+      std::move(request), timeout_us, std::move(reply))
+      ->Next();
+}
+
+void Admin::DescribeCluster(int64_t timeout_us,
+                            PeerReply<v1::DescribeClusterResponse> reply) {
+  CallAny<v1::DescribeClusterResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::DescribeCluster, v1::DescribeClusterRequest()),
+      std::move(reply));
+}
+
+void Admin::GetMetadata(v1::GetMetadataRequest request, int64_t timeout_us,
+                        PeerReply<v1::GetMetadataResponse> reply) {
+  CallAny<v1::GetMetadataResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::GetMetadata, std::move(request)), std::move(reply));
+}
+
+void Admin::DescribeQuorum(int64_t timeout_us,
+                           PeerReply<v1::DescribeQuorumResponse> reply) {
+  CallAny<v1::DescribeQuorumResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::DescribeQuorum, v1::DescribeQuorumRequest()),
+      std::move(reply));
+}
+
+}  // namespace sluice

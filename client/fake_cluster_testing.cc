@@ -1,0 +1,484 @@
+#include "client/fake_cluster_testing.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+#include "storage/record_reader.h"
+
+namespace sluice {
+
+class FakePeer final : public BrokerPeer,
+                       public std::enable_shared_from_this<FakePeer> {
+ public:
+  FakePeer(FakeCluster* cluster, NodeId id, Executor* executor)
+      : cluster_(cluster),
+        id_(id),
+        endpoint_(FakeCluster::EndpointOf(id)),
+        executor_(executor) {}
+
+  const api::Endpoint& endpoint() const override { return endpoint_; }
+
+  void Produce(api::ProduceRequest request, int64_t timeout_us,
+               PeerReply<api::ProduceResponse> reply) override {
+    std::vector<std::string> names;
+    for (const auto& part : request.partitions) {
+      names.push_back(part.topic.name + StrCat("-", *part.partition));
+      cluster_->max_in_flight = std::max(cluster_->max_in_flight,
+                                         ++cluster_->in_flight[names.back()]);
+    }
+    auto settled = [cluster = cluster_, names, reply = std::move(reply)](
+                       absl::StatusOr<api::ProduceResponse> answer) mutable {
+      for (const auto& name : names) --cluster->in_flight[name];
+      reply(std::move(answer));
+    };
+    auto shared = std::make_shared<api::ProduceRequest>(std::move(request));
+    Call<api::ProduceResponse>(
+        "Produce", timeout_us,
+        [this, shared] { return cluster_->Produce(id_, std::move(*shared)); },
+        std::move(settled));
+  }
+
+  void Fetch(const api::FetchRequest& request, int64_t timeout_us,
+             PeerReply<api::FetchResponse> reply) override {
+    const int64_t end_us =
+        cluster_->world_->MonoMicros() + int64_t{request.max_wait_ms} * 1000;
+    LongPoll(request, end_us, timeout_us,
+             std::make_shared<PeerReply<api::FetchResponse>>(std::move(reply)));
+  }
+
+  void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
+                   PeerReply<api::ListOffsetsResponse> reply) override {
+    Call<api::ListOffsetsResponse>(
+        "ListOffsets", timeout_us,
+        [this, request] { return cluster_->ListOffsets(id_, request); },
+        std::move(reply));
+  }
+
+  void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
+                   PeerReply<v1::GetMetadataResponse> reply) override {
+    Call<v1::GetMetadataResponse>(
+        "GetMetadata", timeout_us,
+        [this, request] { return cluster_->GetMetadata(request); },
+        std::move(reply));
+  }
+
+  void DescribeTopics(const v1::DescribeTopicsRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::DescribeTopicsResponse> reply) override {
+    Call<v1::DescribeTopicsResponse>(
+        "DescribeTopics", timeout_us,
+        [this, request] { return cluster_->Describe(id_, request); },
+        std::move(reply));
+  }
+
+  void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::CreateTopicsResponse> reply) override {
+    Call<v1::CreateTopicsResponse>(
+        "CreateTopics", timeout_us,
+        [this, request] { return cluster_->Create(request); },
+        std::move(reply));
+  }
+
+  void DescribeCluster(const v1::DescribeClusterRequest&, int64_t timeout_us,
+                       PeerReply<v1::DescribeClusterResponse> reply) override {
+    Call<v1::DescribeClusterResponse>(
+        "DescribeCluster", timeout_us,
+        [this] {
+          v1::DescribeClusterResponse response;
+          response.set_answering_node_id(id_.value());
+          return response;
+        },
+        std::move(reply));
+  }
+
+  void DescribeQuorum(const v1::DescribeQuorumRequest&, int64_t timeout_us,
+                      PeerReply<v1::DescribeQuorumResponse> reply) override {
+    Call<v1::DescribeQuorumResponse>(
+        "DescribeQuorum", timeout_us,
+        [] { return v1::DescribeQuorumResponse(); }, std::move(reply));
+  }
+
+  void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::DeleteTopicsResponse> reply) override {
+    Call<v1::DeleteTopicsResponse>(
+        "DeleteTopics", timeout_us,
+        [this, request] {
+          for (const auto& topic : request.topics()) {
+            cluster_->topics_.erase(topic.name());
+          }
+          return v1::DeleteTopicsResponse();
+        },
+        std::move(reply));
+  }
+
+  // Pages of two, to have pages.
+  void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
+                  PeerReply<v1::ListTopicsResponse> reply) override {
+    Call<v1::ListTopicsResponse>(
+        "ListTopics", timeout_us,
+        [this, request] {
+          v1::ListTopicsResponse response;
+          for (const auto& [name, topic] : cluster_->topics_) {
+            if (name <= request.page_token()) continue;
+            if (response.topics_size() == 2) {
+              response.set_next_page_token(response.topics(1).name());
+              break;
+            }
+            response.add_topics()->set_name(name);
+          }
+          return response;
+        },
+        std::move(reply));
+  }
+
+ private:
+  int64_t Latency() {
+    return cluster_->random_.Between(FakeCluster::kLatencyMinUs,
+                                     FakeCluster::kLatencyMaxUs);
+  }
+
+  // Requests of one connection arrive in order.
+  int64_t ArrivalDelay() {
+    const int64_t now_us = cluster_->world_->MonoMicros();
+    last_arrival_us_ = std::max(last_arrival_us_, now_us + Latency());
+    return last_arrival_us_ - now_us;
+  }
+
+  template <class Response>
+  void Call(const std::string& method, int64_t timeout_us,
+            std::function<Response()> body, PeerReply<Response> reply) {
+    ++cluster_->calls[method];
+    auto once = std::make_shared<PeerReply<Response>>(std::move(reply));
+    const auto answer = [once](absl::StatusOr<Response> result) {
+      if (*once == nullptr) return;
+      auto last = std::move(*once);
+      *once = nullptr;
+      last(std::move(result));
+    };
+    const auto lost = [answer](const char* why) {
+      answer(absl::UnavailableError(why));
+    };
+    executor_->PostAfter(timeout_us, [answer] {
+      answer(absl::DeadlineExceededError("no answer in time"));
+    });
+    executor_->PostAfter(ArrivalDelay(), [=, this, self = shared_from_this()] {
+      if (cluster_->down_.contains(id_)) return lost("connection refused");
+      const auto fate = cluster_->fate ? cluster_->fate(id_, method)
+                                       : FakeCluster::Fate::kDeliver;
+      if (fate == FakeCluster::Fate::kHang) return;
+      if (fate == FakeCluster::Fate::kLoseRequest) return lost("reset");
+      Response response = body();
+      if (fate == FakeCluster::Fate::kLoseAnswer) return lost("reset");
+      executor_->PostAfter(Latency(), [=, this] {  // self is copied along
+        if (cluster_->down_.contains(id_)) return lost("connection reset");
+        answer(response);
+      });
+    });
+  }
+
+  void LongPoll(const api::FetchRequest& request, int64_t end_us,
+                int64_t timeout_us,
+                std::shared_ptr<PeerReply<api::FetchResponse>> reply) {
+    Call<api::FetchResponse>(
+        "Fetch", timeout_us,
+        [this, request] { return cluster_->Fetch(id_, request); },
+        [=, this,
+         self = shared_from_this()](absl::StatusOr<api::FetchResponse> answer) {
+          const bool empty =
+              answer.ok() &&
+              std::all_of(answer->results.begin(), answer->results.end(),
+                          [](const api::FetchResult& r) {
+                            return r.error.ok() && r.batches.empty();
+                          });
+          if (!empty || cluster_->world_->MonoMicros() >= end_us) {
+            (*reply)(std::move(answer));
+            return;
+          }
+          executor_->PostAfter(2'000, [=, this, self = shared_from_this()] {
+            LongPoll(request, end_us, timeout_us, reply);
+          });
+        });
+  }
+
+  FakeCluster* const cluster_;
+  const NodeId id_;
+  const api::Endpoint endpoint_;
+  Executor* const executor_;
+  int64_t last_arrival_us_ = 0;
+};
+
+FakeCluster::FakeCluster(SimWorld* world, int brokers, uint64_t seed)
+    : world_(world), broker_count_(brokers), random_(seed) {}
+
+std::shared_ptr<BrokerPeer> FakeCluster::Connect(const api::Endpoint& endpoint,
+                                                 Executor* executor) {
+  return std::make_shared<FakePeer>(this, NodeId(endpoint.port - 9000),
+                                    executor);
+}
+
+void FakeCluster::AddTopic(const std::string& name, int partitions) {
+  Topic topic;
+  topic.id = TopicId(random_.NextUuid());
+  for (int i = 0; i < partitions; ++i) {
+    Partition partition;
+    partition.leader = NodeId(1 + i % broker_count_);
+    topic.partitions.push_back(std::move(partition));
+  }
+  topics_[name] = std::move(topic);
+}
+
+void FakeCluster::MoveLeader(const std::string& topic, int partition,
+                             NodeId to) {
+  Partition& moved = topics_.at(topic).partitions.at(partition);
+  moved.leader = to;
+  moved.epoch = moved.epoch.Next();
+}
+
+void FakeCluster::ElectAfterDeathOf(NodeId id) {
+  for (auto& [name, topic] : topics_) {
+    for (size_t i = 0; i < topic.partitions.size(); ++i) {
+      if (topic.partitions[i].leader != id) continue;
+      NodeId next = id;
+      do {
+        next = NodeId(1 + next.value() % broker_count_);
+      } while (down_.contains(next));
+      MoveLeader(name, static_cast<int>(i), next);
+    }
+  }
+}
+
+std::vector<FakeCluster::Stored> FakeCluster::Read(const std::string& topic,
+                                                   int partition) const {
+  std::vector<Stored> all;
+  for (const Buffer& bytes :
+       topics_.at(topic).partitions.at(partition).batches) {
+    BatchCursor cursor(bytes.view());
+    for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+         batch = cursor.Next()) {
+      auto reader = RecordReader::Open(**batch);
+      INVARIANT(reader.ok(), reader.status().ToString());
+      for (auto record = reader->Next(); record.ok() && record->has_value();
+           record = reader->Next()) {
+        all.push_back({(*record)->offset,
+                       std::string((*record)->key.value_or("")),
+                       std::string((*record)->value.value_or(""))});
+      }
+    }
+  }
+  return all;
+}
+
+FakeCluster::Partition* FakeCluster::Check(
+    NodeId at, const api::TopicRef& topic, PartitionIndex partition,
+    const std::optional<LeaderEpoch>& epoch, api::ItemError& error,
+    std::optional<api::LeaderHint>& hint) {
+  const auto found = topics_.find(topic.name);
+  if (found == topics_.end() ||
+      partition.value() >= static_cast<int>(found->second.partitions.size())) {
+    error = {ErrorCode::kUnknownTopicOrPartition, "no such topic"};
+    return nullptr;
+  }
+  Partition& state = found->second.partitions[partition.value()];
+  if (state.leader != at) {
+    error = {ErrorCode::kNotLeader, "led elsewhere"};
+    if (hints && state.leader != kNoNode) {
+      hint =
+          api::LeaderHint{state.leader, state.epoch, EndpointOf(state.leader)};
+    }
+    return nullptr;
+  }
+  if (epoch.has_value() && *epoch != state.epoch) {
+    error = {*epoch < state.epoch ? ErrorCode::kFencedLeaderEpoch
+                                  : ErrorCode::kUnknownLeaderEpoch,
+             "another epoch"};
+    return nullptr;
+  }
+  return &state;
+}
+
+api::ProduceResponse FakeCluster::Produce(NodeId at,
+                                          api::ProduceRequest request) {
+  api::ProduceResponse response;
+  produce_acks.push_back(request.acks);
+  max_partitions_per_request = std::max(
+      max_partitions_per_request, static_cast<int>(request.partitions.size()));
+  std::optional<ErrorCode> ordered;
+  if (!produce_errors.empty()) {
+    ordered = produce_errors.front();
+    produce_errors.erase(produce_errors.begin());
+  }
+  for (api::ProducePartition& part : request.partitions) {
+    if (ordered.has_value()) {
+      api::ProduceResult& result = response.results.emplace_back();
+      result.topic = part.topic;
+      result.partition = *part.partition;
+      result.error = {*ordered, "as ordered"};
+    } else {
+      response.results.push_back(ProduceOne(at, part));
+    }
+  }
+  return response;
+}
+
+api::ProduceResult FakeCluster::ProduceOne(NodeId at,
+                                           api::ProducePartition& part) {
+  api::ProduceResult result;
+  result.topic = part.topic;
+  result.partition = *part.partition;
+  Partition* state = Check(at, part.topic, *part.partition, part.leader_epoch,
+                           result.error, result.leader);
+  if (state == nullptr) return result;
+  MutableBuffer& bytes = std::get<MutableBuffer>(part.payload);
+  int batches = 0;
+  BatchCursor cursor(bytes.view());
+  for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+       batch = cursor.Next()) {
+    INVARIANT((*batch)->CrcMatches(), "a batch was damaged");
+    ++batches;
+  }
+  max_payload_batches = std::max(max_payload_batches, batches);
+  const auto next = AssignOffsets(bytes, state->end, state->epoch);
+  INVARIANT(next.ok(), next.status().ToString());
+  result.base_offset = state->end;
+  state->end = *next;
+  state->batches.push_back(std::move(bytes).Publish());
+  return result;
+}
+
+api::FetchResult FakeCluster::FetchOne(NodeId at,
+                                       const api::FetchPartition& part) {
+  api::FetchResult result;
+  result.topic = part.topic;
+  result.partition = part.partition;
+  Partition* state = Check(at, part.topic, part.partition, part.leader_epoch,
+                           result.error, result.leader);
+  if (state == nullptr) return result;
+  result.high_watermark = state->end;
+  result.next_offset = part.offset;
+  if (part.offset < state->start || part.offset > state->end) {
+    result.error = {ErrorCode::kOffsetOutOfRange, "not in the log"};
+    return result;
+  }
+  int64_t bytes = 0;
+  for (const Buffer& stored : state->batches) {
+    BatchCursor cursor(stored.view());
+    for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+         batch = cursor.Next()) {
+      if ((*batch)->header().next_offset() <= part.offset) continue;
+      if (bytes > 0 && bytes >= part.max_bytes) return result;
+      result.batches.push_back(Buffer::CopyOf((*batch)->bytes()));
+      result.next_offset = (*batch)->header().next_offset();
+      bytes += static_cast<int64_t>((*batch)->bytes().size());
+    }
+  }
+  return result;
+}
+
+api::FetchResponse FakeCluster::Fetch(NodeId at,
+                                      const api::FetchRequest& request) {
+  api::FetchResponse response;
+  for (const auto& part : request.partitions) {
+    response.results.push_back(FetchOne(at, part));
+  }
+  return response;
+}
+
+api::ListOffsetsResponse FakeCluster::ListOffsets(
+    NodeId at, const api::ListOffsetsRequest& request) {
+  api::ListOffsetsResponse response;
+  for (const auto& part : request.partitions) {
+    api::ListOffsetsResult& result = response.results.emplace_back();
+    result.topic = part.topic;
+    result.partition = part.partition;
+    const Partition* state =
+        Check(at, part.topic, part.partition, part.leader_epoch, result.error,
+              result.leader);
+    if (state == nullptr) continue;
+    result.offset = part.position == api::OffsetPosition::kEarliest
+                        ? state->start
+                        : state->end;
+  }
+  return response;
+}
+
+v1::GetMetadataResponse FakeCluster::GetMetadata(
+    const v1::GetMetadataRequest& request) {
+  v1::GetMetadataResponse response;
+  for (int id = 1; id <= broker_count_; ++id) {
+    v1::Broker* broker = response.add_brokers();
+    broker->set_id(id);
+    v1::Listener* listener = broker->add_listeners();
+    listener->set_name("PUBLIC");
+    listener->mutable_endpoint()->set_host(EndpointOf(NodeId(id)).host);
+    listener->mutable_endpoint()->set_port(EndpointOf(NodeId(id)).port);
+  }
+  const auto& topics = stale_metadata ? frozen_ : topics_;
+  for (const v1::TopicRef& ref : request.topics()) {
+    v1::TopicMetadata* metadata = response.add_topics();
+    metadata->set_name(ref.name());
+    const auto found = topics.find(ref.name());
+    if (found == topics.end()) {
+      metadata->mutable_error()->set_code(
+          v1::ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION);
+      metadata->mutable_error()->set_message("no topic " + ref.name());
+      continue;
+    }
+    metadata->set_id(found->second.id.ToBytes());
+    int index = 0;
+    for (const Partition& partition : found->second.partitions) {
+      v1::PartitionMetadata* out = metadata->add_partitions();
+      out->set_partition(index++);
+      out->set_leader_id(partition.leader.value());
+      out->set_leader_epoch(partition.epoch.value());
+      if (partition.leader == kNoNode) continue;
+      out->mutable_leader_endpoint()->set_host(
+          EndpointOf(partition.leader).host);
+      out->mutable_leader_endpoint()->set_port(
+          EndpointOf(partition.leader).port);
+    }
+  }
+  return response;
+}
+
+v1::DescribeTopicsResponse FakeCluster::Describe(
+    NodeId at, const v1::DescribeTopicsRequest& request) {
+  v1::GetMetadataRequest all;
+  for (const auto& topic : request.topics()) *all.add_topics() = topic;
+  v1::DescribeTopicsResponse response;
+  const auto metadata = GetMetadata(all);
+  for (const auto& topic : metadata.topics()) {
+    auto* out = response.add_topics();
+    *out->mutable_metadata() = topic;
+    if (!request.include_log()) continue;
+    for (const auto& partition : topic.partitions()) {
+      v1::PartitionLog* log = out->add_logs();
+      log->set_partition(partition.partition());
+      if (partition.leader_id() != at.value()) {
+        log->mutable_error()->set_code(v1::ERROR_CODE_NOT_LEADER);
+      } else {
+        log->set_log_end_offset(topics_[topic.name()]
+                                    .partitions[partition.partition()]
+                                    .end.value());
+      }
+    }
+  }
+  return response;
+}
+
+v1::CreateTopicsResponse FakeCluster::Create(
+    const v1::CreateTopicsRequest& request) {
+  v1::CreateTopicsResponse response;
+  for (const auto& topic : request.topics()) {
+    auto* result = response.add_results();
+    result->set_name(topic.name());
+    if (topics_.contains(topic.name())) {
+      result->mutable_error()->set_code(v1::ERROR_CODE_TOPIC_ALREADY_EXISTS);
+    } else {
+      AddTopic(topic.name(), topic.partition_count());
+    }
+  }
+  return response;
+}
+
+}  // namespace sluice

@@ -1,0 +1,102 @@
+// A cluster of brokers in memory for tests of the client: leaders, epochs and
+// one committed log a partition, under virtual time, with faults on order.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "client/client_types.h"
+#include "common/base/random.h"
+#include "common/env/sim_world.h"
+
+namespace sluice {
+
+class FakeCluster final : public BrokerConnector {
+ public:
+  struct Stored {
+    Offset offset;
+    std::string key;
+    std::string value;
+  };
+  struct Partition {
+    NodeId leader{1};
+    LeaderEpoch epoch{1};
+    std::vector<Buffer> batches;
+    Offset start{0};
+    Offset end{0};
+  };
+  struct Topic {
+    TopicId id;
+    std::vector<Partition> partitions;
+  };
+  // What becomes of one request or answer.
+  enum class Fate { kDeliver, kLoseRequest, kLoseAnswer, kHang };
+
+  FakeCluster(SimWorld* world, int brokers, uint64_t seed = 1);
+
+  std::shared_ptr<BrokerPeer> Connect(const api::Endpoint& endpoint,
+                                      Executor* executor) override;
+
+  static api::Endpoint EndpointOf(NodeId id) {
+    return {"b" + std::to_string(id.value()), 9000 + id.value()};
+  }
+  // Leaders go round robin over the brokers.
+  void AddTopic(const std::string& name, int partitions);
+  Topic& topic(const std::string& name) { return topics_.at(name); }
+  void MoveLeader(const std::string& topic, int partition, NodeId to);
+  // Kills a broker: connections are refused, answers on their way are lost.
+  void Kill(NodeId id) { down_.insert(id); }
+  void Start(NodeId id) { down_.erase(id); }
+  // Everything it led goes to the next broker alive.
+  void ElectAfterDeathOf(NodeId id);
+  std::vector<Stored> Read(const std::string& topic, int partition) const;
+
+  // Asked for each call before it is carried out; default: deliver.
+  std::function<Fate(NodeId broker, const std::string& method)> fate;
+  // A code that the next Produce answers for each partition, until empty.
+  std::vector<ErrorCode> produce_errors;
+  bool hints = true;            // NOT_LEADER tells the leader
+  bool stale_metadata = false;  // GetMetadata answers as of the last freeze
+  void FreezeMetadata() { frozen_ = topics_; }
+  std::map<std::string, int> calls;  // by method
+  int max_payload_batches = 0;
+  int max_partitions_per_request = 0;
+  std::map<std::string, int> in_flight;  // produces, by partition
+  int max_in_flight = 0;
+  std::vector<int> produce_acks;
+
+ private:
+  friend class FakePeer;
+  static constexpr int64_t kLatencyMinUs = 200;
+  static constexpr int64_t kLatencyMaxUs = 1'500;
+
+  api::ProduceResponse Produce(NodeId at, api::ProduceRequest request);
+  api::ProduceResult ProduceOne(NodeId at, api::ProducePartition& part);
+  api::FetchResponse Fetch(NodeId at, const api::FetchRequest& request);
+  api::FetchResult FetchOne(NodeId at, const api::FetchPartition& part);
+  api::ListOffsetsResponse ListOffsets(NodeId at,
+                                       const api::ListOffsetsRequest& request);
+  v1::GetMetadataResponse GetMetadata(const v1::GetMetadataRequest& request);
+  v1::DescribeTopicsResponse Describe(NodeId at,
+                                      const v1::DescribeTopicsRequest& request);
+  v1::CreateTopicsResponse Create(const v1::CreateTopicsRequest& request);
+  // Null with `error` set when `at` cannot serve it.
+  Partition* Check(NodeId at, const api::TopicRef& topic,
+                   PartitionIndex partition,
+                   const std::optional<LeaderEpoch>& epoch,
+                   api::ItemError& error, std::optional<api::LeaderHint>& hint);
+
+  SimWorld* const world_;
+  const int broker_count_;
+  Random random_;
+  std::map<std::string, Topic> topics_;
+  std::map<std::string, Topic> frozen_;
+  std::set<NodeId> down_;
+};
+
+}  // namespace sluice
