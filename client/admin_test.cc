@@ -5,7 +5,7 @@
 #include "client/fake_cluster_testing.h"
 #include "client/offset_lookup.h"
 #include "common/base/error.h"
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace sluice {
 namespace {

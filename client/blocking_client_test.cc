@@ -5,7 +5,7 @@
 
 #include "client/fake_cluster_testing.h"
 #include "common/env/thread_executor.h"
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace sluice {
 namespace {

@@ -7,7 +7,7 @@
 #include "client/fake_cluster_testing.h"
 #include "client/producer.h"
 #include "common/base/error.h"
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace sluice {
 namespace {

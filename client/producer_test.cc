@@ -8,7 +8,7 @@
 #include "client/fake_cluster_testing.h"
 #include "common/base/error.h"
 #include "common/base/murmur2.h"
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace sluice {
 namespace {

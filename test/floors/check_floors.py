@@ -56,12 +56,12 @@ FENCED = [
      ("common/env/thread_executor", "common/env/posix_file_system",
       "common/env/mem_file_system", "storage/offset_index",
       "common/env/env_test.cc", "common/obs/", "FLOOR4+", "storage/group_commit",
-      "client/blocking", "storage/rocks_kv_store")),
+      "client/blocking_client", "storage/rocks_kv_store")),
     (r"<(pthread|signal|sys/.*|unistd|fcntl|netdb|arpa/.*|netinet/.*)\.h>",
      ("common/env/posix_file_system", "common/env/thread_executor",
       "common/env/real_clock", "storage/rocks_kv_store", "FLOOR4+")),
     (r"<chrono>", ("common/env/thread_executor", "common/env/real_clock",
-                   "FLOOR4+", "common/obs/", "TESTS")),
+                   "FLOOR4+", "common/obs/", "client/blocking_client", "TESTS")),
     (r"<(random)>", ()),
 ]
 
@@ -102,7 +102,7 @@ def check(path, text):
             continue
         what = found.group(1)
         where = "%s:%d" % (path, number)
-        if re.match(r'"(absl/|google/protobuf/|httplib|grpc|rocksdb/)', what):
+        if re.match(r'"(absl/|google/protobuf/|httplib|grpc|rocksdb/|gtest/|gmock/)', what):
             what = "<%s>" % what[1:-1]
         if what[0] == '"':
             target = what[1:-1]

@@ -1,0 +1,62 @@
+#include "controller/metadata/health.h"
+
+#include <gtest/gtest.h>
+
+#include "controller/metadata/test_cluster.h"
+
+namespace sluice {
+namespace {
+
+using v1::HealthIssue;
+
+TEST(HealthTest, AHealthyClusterHasNoIssue) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  cluster.CreateOn("t", {1, 2, 3});
+  EXPECT_TRUE(HealthIssuesOf(cluster.image(), cluster.configs()).empty());
+}
+
+TEST(HealthTest, TheWorstComesFirstAndSaysWhy) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  cluster.CreateOn("three", {1, 2, 3});
+  cluster.CreateOn("two", {1, 2}, {{"min.insync.replicas", "2"}});
+  const auto single = cluster.CreateOn("single", {2});
+  cluster.Fence(2);
+  const auto issues = HealthIssuesOf(cluster.image(), cluster.configs());
+  ASSERT_EQ(issues.size(), 4u);
+  EXPECT_EQ(issues[0].kind(), HealthIssue::KIND_NO_LEADER);
+  EXPECT_EQ(issues[0].topic(), "single");
+  EXPECT_NE(issues[0].message().find("eligible brokers [2]"),
+            std::string::npos)
+      << issues[0].message();
+  EXPECT_EQ(issues[1].kind(), HealthIssue::KIND_UNDER_MIN_ISR);
+  EXPECT_EQ(issues[1].topic(), "two");
+  EXPECT_EQ(issues[2].kind(), HealthIssue::KIND_UNDER_REPLICATED);
+  EXPECT_EQ(issues[2].topic(), "three");
+  EXPECT_EQ(issues[3].kind(), HealthIssue::KIND_BROKER_FENCED);
+  EXPECT_EQ(issues[3].broker_id(), 2);
+
+  cluster.Register(TestCluster::Registration(2, 2));
+  auto now = HealthIssuesOf(cluster.image(), cluster.configs());
+  EXPECT_NE(now[0].message().find("have not reported"), std::string::npos)
+      << now[0].message();
+  cluster.Report(2, single, /*lossy=*/true, false);
+  now = HealthIssuesOf(cluster.image(), cluster.configs());
+  EXPECT_NE(now[0].message().find("last full ISR was [2]"), std::string::npos)
+      << now[0].message();
+}
+
+TEST(HealthTest, TheListIsBoundedAndTellsWhatIsLeftOut) {
+  TestCluster cluster;
+  cluster.StartAll(1);
+  cluster.CreateOn("t", {1}, {}, 1500);
+  cluster.Fence(1);
+  const auto issues = HealthIssuesOf(cluster.image(), cluster.configs());
+  ASSERT_EQ(issues.size(), kHealthIssuesMax);
+  EXPECT_NE(issues.back().message().find("and 501 more"), std::string::npos)
+      << issues.back().message();
+}
+
+}  // namespace
+}  // namespace sluice
