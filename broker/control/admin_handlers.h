@@ -33,6 +33,8 @@ class AdminHandlers {
   static constexpr int64_t kTimeoutDefaultMs = 30000;
   static constexpr int64_t kTimeoutMaxMs = 300000;
   static constexpr int64_t kAttemptUs = 10000000;
+  // Answers leave so long before the caller's deadline.
+  static constexpr int64_t kDeadlineMarginUs = 50000;
   static constexpr int64_t kQuorumTimeoutUs = 5000000;
   static constexpr int64_t kStaleUs = 5000000;
   static constexpr size_t kChangesMax = 1000;  // forwarded at a time
@@ -94,24 +96,30 @@ class AdminHandlers {
   };
 
   // Runs `task` on the executor, or answers SHUTTING_DOWN when stopped.
-  template <class Response, class Handler>
-  void Run(PeerReply<Response> reply, Handler handler);
-  // Forwards a change and waits for it to be applied here.
-  template <class Request, class Response>
-  void Change(const api::CallContext& context, Request request,
+  template <class Response>
+  void Run(PeerReply<Response> reply,
+           absl::AnyInvocable<void(PeerReply<Response>)> handler);
+  // Forwards a change, lets `correct` look at the answer (with whether an
+  // earlier attempt may have been carried out), and waits until it is applied
+  // here.
+  template <class Response>
+  void Change(int64_t deadline_us, bool validate_only,
+              ControllerDirectory::Attempt<Response> attempt,
               absl::AnyInvocable<void(Response&, bool uncertain)> correct,
               PeerReply<Response> reply);
   void WaitForImage(LogIndex offset, int64_t deadline_us, Task done);
   void CreateNow(const api::CallContext& context,
-                 v1::CreateTopicsRequest request,
+                 const v1::CreateTopicsRequest& request,
                  PeerReply<v1::CreateTopicsResponse> reply);
   void DeleteNow(const api::CallContext& context,
-                 v1::DeleteTopicsRequest request,
+                 const v1::DeleteTopicsRequest& request,
                  PeerReply<v1::DeleteTopicsResponse> reply);
-  void DescribeLogsOf(v1::DescribeTopicsResponse response,
-                      PeerReply<v1::DescribeTopicsResponse> reply);
-  absl::StatusOr<int64_t> DeadlineOf(const api::CallContext& context,
-                                     int32_t timeout_ms) const;
+  v1::DescribeClusterResponse DescribeClusterNow() const;
+  void AddLogs(v1::DescribeTopicsResponse response,
+               PeerReply<v1::DescribeTopicsResponse> reply);
+  absl::StatusOr<int64_t> CheckChange(const api::CallContext& context,
+                                      int topics, int32_t timeout_ms) const;
+  std::string ListenerOf(const api::CallContext& context) const;
 
   Deps deps_;
   bool stopped_ = false;

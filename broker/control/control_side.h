@@ -65,6 +65,7 @@ class ControlSide {
  private:
   void OnImage(std::shared_ptr<const MetadataImage> image,
                const MetadataChanges& changes);
+  void OnLifecycle();
   void OnStopped(absl::Status status);
 
   Deps deps_;

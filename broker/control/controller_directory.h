@@ -158,6 +158,8 @@ class ActiveCall : public std::enable_shared_from_this<ActiveCall> {
   // Another controller is active.
   void OnActive(NodeId active);
   void Abort(absl::Status why);
+  // The directory goes away: no answer.
+  void Drop();
 
  protected:
   virtual void Send(ControllerPeer* peer, int64_t timeout_us,
@@ -173,7 +175,7 @@ class ActiveCall : public std::enable_shared_from_this<ActiveCall> {
  private:
   void Try();
   void End();
-  void ArmDeadline();
+  void OnDeadline();
 
   ControllerDirectory* const directory_;
   const int64_t deadline_us_;

@@ -70,6 +70,7 @@ class IsrReporter final : public IsrProposals {
   Deps deps_;
   Proposals pending_;
   Proposals in_flight_;
+  bool retry_ = false;  // the last answer left something undecided
   int failures_ = 0;
   bool stopped_ = false;
   TimerId timer_ = 0;

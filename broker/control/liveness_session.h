@@ -52,7 +52,6 @@ class LivenessSession {
 
  private:
   void Connect();
-  void ConnectLater();
   void Break(const absl::Status& why);
   void Drop(absl::Status why);
   void OnMessage(uint64_t generation,

@@ -82,6 +82,7 @@ class MetadataFollower {
   bool stopped_ = true;
   int failures_ = 0;
   int64_t opened_us_ = 0;
+  LogIndex committed_{0};  // by the active controller, as last heard
   int64_t behind_since_us_ = -1;
   int64_t last_contact_us_ = 0;
   TimerId retry_timer_ = 0;

@@ -1,0 +1,144 @@
+// The broker role of one process, put together: data directories, shards,
+// replication streams, the control side and the request handlers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/broker_api.h"
+#include "broker/broker_facts.h"
+#include "broker/control/controller_directory.h"
+#include "client/peers/replication_stream.h"
+#include "common/env/clock.h"
+#include "common/env/executor.h"
+#include "common/env/file_system.h"
+#include "controller/metadata/config_registry.h"
+
+namespace sluice {
+
+// Open, then Start, then any number of requests, then RequestStop. It is
+// destroyed when none of its executors runs any more (or, in simulation, on
+// their one thread): a killed process. The executors outlive it.
+class Broker final : public BrokerApi {
+ public:
+  struct DataDirectory {
+    std::string path;
+    Executor* sync_executor = nullptr;  // a thread of its own: it waits for
+                                        // the disk
+  };
+
+  struct Deps {
+    // ---- The world ----
+    FileSystem* fs = nullptr;
+    Clock* clock = nullptr;
+    // Registration, metadata, ISR proposals, admin calls. The controllers'
+    // peers reply here.
+    Executor* control_executor = nullptr;
+    // Streams between brokers; their events run here.
+    Executor* replication_executor = nullptr;
+    // Cold reads: its thread may wait for a disk.
+    Executor* io_executor = nullptr;
+    // Encodes and decodes typed records.
+    Executor* worker_executor = nullptr;
+    std::vector<Executor*> shard_executors;  // one a shard, at least one
+    std::vector<DataDirectory> directories;  // at least one
+    std::vector<ConfiguredController> controllers;  // at least one
+    ReplicationConnector* replication_connector = nullptr;
+    std::shared_ptr<const ConfigRegistry> configs;
+
+    // ---- Who it is ----
+    NodeId node_id;
+    std::string cluster_name;
+    api::Endpoint public_endpoint;    // as clients reach it
+    api::Endpoint internal_endpoint;  // as brokers and controllers reach it
+    std::string rack;
+    // Of the kernel: the same again means that the page cache has lived on.
+    std::string boot_id;
+    // New with each process: the incarnation comes from it.
+    uint64_t random_seed = 0;
+    // All tail caches of a shard together.
+    int64_t tail_cache_bytes_per_shard = 64 << 20;
+
+    // ---- What its owner is told; from any thread ----
+    // Log, flush what can be flushed, end the process: a data directory is
+    // lost, another process has this id, a committed record is unknown.
+    // Nothing is acknowledged afterwards. May come more than once.
+    std::function<void(absl::Status)> on_fatal;
+    // Registered, unfenced and leading what it should lead, or not any more:
+    // the gRPC health. False at first. May be null.
+    std::function<void(bool serving)> on_serving;
+  };
+
+  // Locks and opens the data directories; blocks; nothing runs yet.
+  // DATA_DIR_IN_USE, DATA_DIR_MISMATCH (of another node, or directories of two
+  // clusters), UNSUPPORTED_FORMAT, STORAGE_ERROR.
+  static absl::StatusOr<std::unique_ptr<Broker>> Open(Deps deps);
+  ~Broker() override;
+  Broker(const Broker&) = delete;
+
+  // Any thread, once: recovers the logs, finds the cluster, registers.
+  // Requests are answered from here on, with retriable errors at first.
+  void Start();
+
+  // Any thread, once: hands leaderships over (5 s at most, 1.5 s when no
+  // controller answers), then closes the logs with a clean marker. `done` runs
+  // on the control executor with what closing them said; the process may end
+  // then.
+  void RequestStop(absl::AnyInvocable<void(absl::Status)> done);
+
+  // The internal listener's ReplicationService delivers here.
+  ReplicationAcceptor& replication_acceptor();
+
+  // Any thread. `done` runs once on `executor`, never when a shard has ended.
+  void CollectFacts(Executor* executor,
+                    absl::AnyInvocable<void(BrokerFacts)> done);
+
+  // ---- BrokerApi ----
+  void Produce(const api::CallContext& context, api::ProduceRequest request,
+               absl::AnyInvocable<void()> order_fixed,
+               api::Answer<api::ProduceResponse> done) override;
+  CancelCall Fetch(const api::CallContext& context, api::FetchRequest request,
+                   api::Answer<api::FetchResponse> done) override;
+  void ListOffsets(const api::CallContext& context,
+                   api::ListOffsetsRequest request,
+                   api::Answer<api::ListOffsetsResponse> done) override;
+  std::shared_ptr<SubscribeSession> Subscribe(
+      const api::CallContext& context,
+      std::shared_ptr<SubscribeSink> sink) override;
+  void DescribeCluster(const api::CallContext& context,
+                       v1::DescribeClusterRequest request,
+                       PeerReply<v1::DescribeClusterResponse> reply) override;
+  void GetMetadata(const api::CallContext& context,
+                   v1::GetMetadataRequest request,
+                   PeerReply<v1::GetMetadataResponse> reply) override;
+  void DescribeQuorum(const api::CallContext& context,
+                      v1::DescribeQuorumRequest request,
+                      PeerReply<v1::DescribeQuorumResponse> reply) override;
+  void CreateTopics(const api::CallContext& context,
+                    v1::CreateTopicsRequest request,
+                    PeerReply<v1::CreateTopicsResponse> reply) override;
+  void DeleteTopics(const api::CallContext& context,
+                    v1::DeleteTopicsRequest request,
+                    PeerReply<v1::DeleteTopicsResponse> reply) override;
+  void ListTopics(const api::CallContext& context,
+                  v1::ListTopicsRequest request,
+                  PeerReply<v1::ListTopicsResponse> reply) override;
+  void DescribeTopics(const api::CallContext& context,
+                      v1::DescribeTopicsRequest request,
+                      PeerReply<v1::DescribeTopicsResponse> reply) override;
+
+ private:
+  struct Parts;
+
+  explicit Broker(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sluice

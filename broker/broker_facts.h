@@ -1,0 +1,54 @@
+// What a broker tells about itself to metrics: sums over its shards, the
+// control side's state, the directories' syncs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/ids.h"
+
+namespace sluice {
+
+// Counters only rise for the life of the process; the others are of the moment.
+struct BrokerFacts {
+  // ---- Control ----
+  std::string_view state;  // BrokerLifecycle::NameOf
+  bool serving = false;
+  bool fenced = true;
+  BrokerEpoch broker_epoch = kNoBrokerEpoch;
+  LogIndex metadata_offset{0};
+  NodeId active_controller = kNoNode;
+
+  // ---- Shards ----
+  int64_t replicas = 0;
+  int64_t leaders = 0;
+  int64_t failed_replicas = 0;
+  int64_t log_bytes = 0;
+  // The longest distance of a high watermark from its log's end, of the
+  // partitions led here.
+  int64_t hw_lag_records_max = 0;
+  int64_t appended_bytes = 0;  // counter
+  int64_t appended_batches = 0;  // counter
+  int64_t read_bytes = 0;  // counter
+  int64_t replicated_bytes = 0;  // counter
+  int64_t isr_changes = 0;  // counter
+  int64_t truncations = 0;  // counter
+
+  // ---- Requests ----
+  int64_t produce_bytes_in_flight = 0;
+  int64_t fetches_waiting = 0;
+  int64_t subscriptions = 0;
+
+  // ---- Data directories, in the order configured ----
+  struct Directory {
+    std::string path;
+    int64_t commit_rounds = 0;  // counter: group commits
+    int64_t file_syncs = 0;     // counter: of single files
+    int64_t full_syncs = 0;     // counter: of the whole file system
+  };
+  std::vector<Directory> directories;
+};
+
+}  // namespace sluice

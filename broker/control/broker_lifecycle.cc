@@ -1,0 +1,509 @@
+#include "broker/control/broker_lifecycle.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+#include "common/base/version.h"
+
+namespace sluice {
+namespace {
+
+using internal::v1::ReplicaVerdict;
+using internal::v1::ReportReplicasRequest;
+using internal::v1::ReportReplicasResponse;
+
+constexpr int64_t kLogEveryUs = 10000000;
+constexpr int64_t kHandOverCheckUs = 100000;
+constexpr int64_t kReportRetryUs = 1000000;
+
+std::optional<TopicPartition> PartitionOf(const std::string& topic_id,
+                                          int32_t partition) {
+  const auto id = TopicId::FromBytes(topic_id);
+  if (!id.has_value()) return std::nullopt;
+  return TopicPartition{*id, PartitionIndex(partition)};
+}
+
+// The answers that no later attempt changes.
+bool IsFinalRefusal(ErrorCode code) {
+  return code == ErrorCode::kInconsistentClusterId ||
+         code == ErrorCode::kInvalidRegistration ||
+         code == ErrorCode::kUnsupportedVersion;
+}
+
+bool SomebodyHandsOver(const MetadataImage& image) {
+  return std::any_of(image.brokers().begin(), image.brokers().end(),
+                     [](const auto& broker) {
+                       return broker.second->stopping && !broker.second->fenced;
+                     });
+}
+
+}  // namespace
+
+std::string_view BrokerLifecycle::NameOf(State state) {
+  switch (state) {
+    case State::kFindingCluster:
+      return "finding the cluster";
+    case State::kRegistering:
+      return "registering";
+    case State::kRecovering:
+      return "recovering";
+    case State::kUnfencing:
+      return "unfencing";
+    case State::kRunning:
+      return "running";
+    case State::kHandingOver:
+      return "handing over";
+    case State::kClosing:
+      return "closing";
+    case State::kStopped:
+      return "stopped";
+  }
+  return "unknown";
+}
+
+BrokerLifecycle::BrokerLifecycle(Deps deps)
+    : deps_(std::move(deps)),
+      session_({deps_.executor, deps_.clock, deps_.directory,
+                deps_.identity.node_id, deps_.identity.incarnation,
+                [this](internal::v1::LivenessRequest& request) {
+                  FillHeartbeat(request);
+                },
+                [this](const internal::v1::LivenessResponse& answer) {
+                  OnAnswer(answer);
+                },
+                [this](absl::Status why) { OnStale(why); }}),
+      alive_(std::make_shared<bool>(true)) {}
+
+BrokerLifecycle::~BrokerLifecycle() = default;
+
+void BrokerLifecycle::SetState(State state) {
+  if (state == state_) return;
+  LOG(INFO) << "broker " << deps_.identity.node_id << " epoch " << epoch_
+            << ": " << NameOf(state_) << " -> " << NameOf(state);
+  state_ = state;
+  deps_.on_change();
+}
+
+void BrokerLifecycle::SetFenced(bool fenced) {
+  if (fenced == fenced_) return;
+  fenced_ = fenced;
+  LOG_IF(WARNING, fenced) << "broker " << deps_.identity.node_id
+                          << " was fenced: it leads nothing until the active "
+                             "controller lets it in again";
+  deps_.on_change();
+}
+
+void BrokerLifecycle::Fatal(absl::Status why) {
+  if (fatal_) return;
+  fatal_ = true;
+  LOG(ERROR) << "broker " << deps_.identity.node_id << " cannot go on: " << why;
+  session_.Close();
+  deps_.on_fatal(std::move(why));
+}
+
+void BrokerLifecycle::After(int64_t delay_us, void (BrokerLifecycle::*step)()) {
+  deps_.executor->PostAfter(
+      delay_us, [this, alive = std::weak_ptr<bool>(alive_), step] {
+        if (!alive.expired() && !fatal_) (this->*step)();
+      });
+}
+
+void BrokerLifecycle::Start(ReplicaHost* replicas) {
+  INVARIANT(replicas_ == nullptr, "a broker starts once");
+  replicas_ = replicas;
+  deps_.directory->SetHelloListener(
+      [this, alive = std::weak_ptr<bool>(alive_)](
+          const internal::v1::HelloResponse& hello) {
+        if (!alive.expired()) OnHello(hello);
+      });
+  replicas_->RecoverLogs([this, alive = std::weak_ptr<bool>(alive_)](
+                             std::vector<ReplicaVerdict> verdicts) {
+    if (!alive.expired()) OnRecovered(std::move(verdicts));
+  });
+}
+
+// ---- Finding the cluster ----
+
+void BrokerLifecycle::OnHello(const internal::v1::HelloResponse& hello) {
+  if (state_ != State::kFindingCluster || adopting_ || fatal_) return;
+  const BrokerIdentity& own = deps_.identity;
+  const auto id = ClusterId::FromBytes(hello.cluster_id());
+  if (!id.has_value() || !id->is_set()) return;
+  if (own.cluster_id.is_set() && *id != own.cluster_id) {
+    Fatal(MakeError(ErrorCode::kInconsistentClusterId, "the data directories "
+                    "of broker ", own.node_id, " belong to cluster ",
+                    own.cluster_id, ", controller ", hello.node_id(),
+                    " belongs to cluster ", *id,
+                    "; check --controllers and --data_dirs"));
+    return;
+  }
+  if (!own.cluster_name.empty() && !hello.cluster_name().empty() &&
+      own.cluster_name != hello.cluster_name()) {
+    Fatal(MakeError(ErrorCode::kInconsistentClusterId, "broker ", own.node_id,
+                    " was started for cluster \"", own.cluster_name,
+                    "\", controller ", hello.node_id(), " is of cluster \"",
+                    hello.cluster_name(),
+                    "\"; check --controllers and --cluster_name"));
+    return;
+  }
+  adopting_ = true;
+  deps_.directory->RequireCluster(*id);
+  deps_.adopt_cluster(*id, [this, alive = std::weak_ptr<bool>(alive_),
+                            id = *id](absl::Status status) {
+    if (!alive.expired()) OnAdopted(id, status);
+  });
+}
+
+void BrokerLifecycle::OnAdopted(ClusterId cluster_id,
+                                const absl::Status& status) {
+  if (fatal_) return;
+  if (!status.ok()) {
+    Fatal(status);
+    return;
+  }
+  cluster_id_ = cluster_id;
+  if (state_ != State::kFindingCluster) return;  // it stops already
+  SetState(State::kRegistering);
+  deps_.on_cluster(cluster_id);
+  Register();
+}
+
+// ---- Registration ----
+
+internal::v1::RegisterBrokerRequest BrokerLifecycle::Registration() const {
+  const BrokerIdentity& own = deps_.identity;
+  internal::v1::RegisterBrokerRequest request;
+  request.set_cluster_id(cluster_id_.ToBytes());
+  request.set_broker_id(own.node_id.value());
+  request.set_incarnation_id(own.incarnation.ToBytes());
+  for (const auto& listener : own.listeners) {
+    *request.add_listeners() = listener;
+  }
+  request.set_rack(own.rack);
+  for (const auto& directory : own.directories) {
+    *request.add_directories() = directory;
+  }
+  request.set_boot_id(own.boot_id);
+  request.set_feature_min(kFeatureLevelMin);
+  request.set_feature_max(kFeatureLevelMax);
+  request.set_version(kVersion);
+  return request;
+}
+
+void BrokerLifecycle::Register() {
+  if (registering_ || fatal_ || state_ >= State::kHandingOver) return;
+  registering_ = true;
+  using Response = internal::v1::RegisterBrokerResponse;
+  deps_.directory->CallActive<Response>(
+      ControllerDirectory::kNoDeadline, kAttemptUs,
+      [request = Registration()](ControllerPeer* peer, int64_t timeout_us,
+                                 PeerReply<Response> reply) {
+        peer->RegisterBroker(request, timeout_us, std::move(reply));
+      },
+      [this, alive = std::weak_ptr<bool>(alive_)](
+          ControllerDirectory::Outcome<Response> outcome) {
+        if (alive.expired() || fatal_) return;
+        registering_ = false;
+        OnRegistered(std::move(outcome.response));
+      });
+}
+
+void BrokerLifecycle::OnRegistered(
+    absl::StatusOr<internal::v1::RegisterBrokerResponse> reply) {
+  if (!reply.ok()) {
+    OnRegistrationRefused(reply.status());
+    return;
+  }
+  register_failures_ = 0;
+  const BrokerEpoch epoch(reply->broker_epoch());
+  if (state_ >= State::kClosing) return;
+  LOG(INFO) << "broker " << deps_.identity.node_id << " is registered as epoch "
+            << epoch << "; " << reply->wanted_size()
+            << " partitions wait for what its logs hold";
+  if (epoch != epoch_) {
+    epoch_ = epoch;
+    reported_ = false;
+    wanted_.clear();
+    for (const auto& key : reply->wanted()) {
+      if (const auto tp = PartitionOf(key.topic_id(), key.partition())) {
+        wanted_.push_back(*tp);
+      }
+    }
+    if (recovered_) QueueVerdicts();
+  }
+  if (state_ == State::kRegistering) SetState(State::kRecovering);
+  session_.Open(epoch_);
+  MaybeReport();
+}
+
+void BrokerLifecycle::OnRegistrationRefused(const absl::Status& why) {
+  const ErrorCode code = CodeOf(why);
+  if (IsFinalRefusal(code)) {
+    Fatal(why);
+    return;
+  }
+  if (code == ErrorCode::kShuttingDown) return;  // the directory stopped
+  const int64_t now_us = deps_.clock->MonoMicros();
+  if (register_failures_++ == 0 || now_us - last_log_us_ >= kLogEveryUs) {
+    last_log_us_ = now_us;
+    LOG(WARNING) << "broker " << deps_.identity.node_id
+                 << " is not registered yet: " << why;
+  }
+  // An old incarnation is fenced within its session: keep asking briskly.
+  After(deps_.directory->BackoffUs(0), &BrokerLifecycle::Register);
+}
+
+void BrokerLifecycle::OnStale(const absl::Status& why) {
+  if (fatal_ || state_ >= State::kClosing) return;
+  if (state_ == State::kHandingOver) {
+    CloseLogs("another incarnation or nobody is registered");
+    return;
+  }
+  LOG(WARNING) << "broker " << deps_.identity.node_id << " epoch " << epoch_
+               << " was refused, it registers again: " << why;
+  session_.Close();
+  After(deps_.directory->BackoffUs(0), &BrokerLifecycle::Register);
+}
+
+// ---- Metadata ----
+
+void BrokerLifecycle::OnImage(const std::shared_ptr<const MetadataImage>& image,
+                              const MetadataChanges& changes) {
+  if (fatal_ || state_ >= State::kClosing) return;
+  const BrokerImage* own = image->FindBroker(deps_.identity.node_id);
+  const bool ours =
+      own != nullptr && own->incarnation == deps_.identity.incarnation;
+  if (ours) {
+    image_epoch_ = own->epoch;
+  } else if (const BrokerEpoch last = std::max(epoch_, image_epoch_);
+             own != nullptr && last != kNoBrokerEpoch && own->epoch > last) {
+    Fatal(MakeError(ErrorCode::kDuplicateBrokerRegistration,
+                    "another process registered as broker ",
+                    deps_.identity.node_id, " with epoch ", own->epoch,
+                    " after this one with epoch ", last,
+                    "; give each broker its own --node_id"));
+    return;
+  }
+  if (ours && !hosted_) {
+    hosted_ = true;
+    replicas_->ApplyMetadata(image, EverythingIn(*image), image_epoch_);
+  } else if (hosted_) {
+    replicas_->ApplyMetadata(image, changes, image_epoch_);
+  }
+  // An answer told of a later state already.
+  if (ours && epoch_ == own->epoch && image->offset() >= committed_) {
+    SetFenced(own->fenced);
+    MaybeRunning();
+  }
+  if (fenced_ || SomebodyHandsOver(*image)) session_.Beat();
+}
+
+// ---- Recovery ----
+
+void BrokerLifecycle::OnRecovered(std::vector<ReplicaVerdict> verdicts) {
+  if (fatal_) return;
+  recovered_ = true;
+  int bad = 0;
+  for (ReplicaVerdict& verdict : verdicts) {
+    const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
+    INVARIANT(tp.has_value(), "a verdict on a topic id of ",
+              verdict.topic_id().size(), " bytes");
+    bad += verdict.lossy() || verdict.failed();
+    verdicts_[*tp] = std::move(verdict);
+  }
+  LOG(INFO) << "broker " << deps_.identity.node_id << " has recovered "
+            << verdicts_.size() << " logs, " << bad << " of them damaged";
+  if (epoch_ == kNoBrokerEpoch) return;
+  QueueVerdicts();
+  MaybeReport();
+}
+
+void BrokerLifecycle::QueueVerdicts() {
+  to_report_.clear();
+  reported_count_ = 0;
+  std::map<TopicPartition, bool> queued;
+  for (const TopicPartition& tp : wanted_) {
+    if (!queued.emplace(tp, true).second) continue;
+    const auto found = verdicts_.find(tp);
+    if (found != verdicts_.end()) {
+      to_report_.push_back(found->second);
+      continue;
+    }
+    // Neither files nor marks in directories that are whole: it never held
+    // anything durable, hence lost nothing.
+    ReplicaVerdict& empty = to_report_.emplace_back();
+    empty.set_topic_id(tp.topic_id.ToBytes());
+    empty.set_partition(tp.partition.value());
+    empty.set_last_epoch(kNoLeaderEpoch.value());
+  }
+  for (const auto& [tp, verdict] : verdicts_) {
+    if (!queued.count(tp)) to_report_.push_back(verdict);
+  }
+}
+
+void BrokerLifecycle::MaybeReport() {
+  if (fatal_ || !recovered_ || reported_ || reporting_ ||
+      epoch_ == kNoBrokerEpoch || state_ >= State::kHandingOver) {
+    return;
+  }
+  ReportNext();
+}
+
+void BrokerLifecycle::ReportNext() {
+  if (reported_count_ == to_report_.size()) {
+    reported_ = true;
+    if (state_ == State::kRecovering) SetState(State::kUnfencing);
+    session_.Beat();
+    return;
+  }
+  ReportReplicasRequest request;
+  request.set_broker_id(deps_.identity.node_id.value());
+  request.set_broker_epoch(epoch_.value());
+  const size_t end =
+      std::min(reported_count_ + kVerdictsPerCall, to_report_.size());
+  for (size_t i = reported_count_; i < end; ++i) {
+    *request.add_verdicts() = to_report_[i];
+  }
+  reporting_ = true;
+  deps_.directory->CallActive<ReportReplicasResponse>(
+      ControllerDirectory::kNoDeadline, kAttemptUs,
+      [request = std::move(request)](
+          ControllerPeer* peer, int64_t timeout_us,
+          PeerReply<ReportReplicasResponse> reply) {
+        peer->ReportReplicas(request, timeout_us, std::move(reply));
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), epoch = epoch_, end](
+          ControllerDirectory::Outcome<ReportReplicasResponse> outcome) {
+        if (alive.expired() || fatal_) return;
+        reporting_ = false;
+        if (epoch == epoch_ && outcome.response.ok()) reported_count_ = end;
+        OnReported(epoch, outcome.response.status());
+      });
+}
+
+void BrokerLifecycle::OnReported(BrokerEpoch epoch,
+                                 const absl::Status& status) {
+  if (status.ok() || epoch != epoch_) {
+    MaybeReport();
+    return;
+  }
+  switch (CodeOf(status)) {
+    case ErrorCode::kShuttingDown:
+      return;
+    case ErrorCode::kStaleBrokerEpoch:
+    case ErrorCode::kBrokerIdNotRegistered:
+      // Reported again after the registration.
+      OnStale(status);
+      return;
+    default:
+      LOG(ERROR) << "broker " << deps_.identity.node_id
+                 << " cannot report what its logs hold, it stays fenced and "
+                    "tries again: "
+                 << status;
+      After(kReportRetryUs, &BrokerLifecycle::MaybeReport);
+  }
+}
+
+// ---- Session ----
+
+void BrokerLifecycle::FillHeartbeat(
+    internal::v1::LivenessRequest& request) const {
+  request.set_applied_metadata_offset(deps_.applied().value());
+  request.set_want_unfence(reported_ && state_ < State::kHandingOver);
+  request.set_want_shutdown(state_ >= State::kHandingOver);
+}
+
+void BrokerLifecycle::OnAnswer(const internal::v1::LivenessResponse& answer) {
+  committed_ =
+      std::max(committed_, LogIndex(answer.committed_metadata_offset()));
+  // The image may be ahead of an answer that was long under way.
+  if (LogIndex(answer.committed_metadata_offset()) >= deps_.applied()) {
+    SetFenced(answer.fenced());
+    MaybeRunning();
+  }
+  deps_.on_committed(LogIndex(answer.committed_metadata_offset()));
+  if (state_ == State::kHandingOver && answer.may_shutdown()) {
+    CloseLogs("leaderships are handed over");
+  }
+}
+
+void BrokerLifecycle::MaybeRunning() {
+  if (state_ == State::kUnfencing && !fenced_ && hosted_) {
+    SetState(State::kRunning);
+  }
+}
+
+// ---- Stop ----
+
+void BrokerLifecycle::RequestStop(
+    absl::AnyInvocable<void(absl::Status)> done) {
+  INVARIANT(stop_done_ == nullptr, "a broker stops once");
+  stop_done_ = std::move(done);
+  stop_began_us_ = deps_.clock->MonoMicros();
+  if (fatal_ || state_ < State::kUnfencing || fenced_) {
+    CloseLogs("it leads nothing");
+    return;
+  }
+  SetState(State::kHandingOver);
+  session_.Beat();
+  After(kHandOverCheckUs, &BrokerLifecycle::CheckHandOver);
+}
+
+void BrokerLifecycle::CheckHandOver() {
+  if (state_ != State::kHandingOver) return;
+  const int64_t now_us = deps_.clock->MonoMicros();
+  if (now_us - stop_began_us_ >= kStopMaxUs) {
+    CloseLogs("the time for handing over is up; partitions that nobody else "
+              "can lead have no leader until this broker is back");
+    return;
+  }
+  const int64_t heard_us = std::max(stop_began_us_, session_.last_answer_us());
+  if (now_us - heard_us >= kStopAloneMaxUs) {
+    CloseLogs("no controller answers");
+    return;
+  }
+  After(kHandOverCheckUs, &BrokerLifecycle::CheckHandOver);
+}
+
+BrokerEpoch BrokerLifecycle::EpochOfCleanMarker() const {
+  // A marker of the registered epoch says that every replica is whole. While
+  // controllers may still wait for verdicts it must not speak for them.
+  if (epoch_ != kNoBrokerEpoch) return reported_ ? epoch_ : kNoBrokerEpoch;
+  if (!recovered_ || deps_.identity.directories.empty()) return kNoBrokerEpoch;
+  for (const auto& [tp, verdict] : verdicts_) {
+    if (verdict.lossy() || verdict.failed()) return kNoBrokerEpoch;
+  }
+  // Not registered, so nothing was appended: as clean as it was before. Should
+  // a registration have got through unnoticed, its epoch is another.
+  const auto& directories = deps_.identity.directories;
+  const int64_t before = directories.front().clean_broker_epoch();
+  for (const auto& directory : directories) {
+    if (directory.clean_broker_epoch() != before) return kNoBrokerEpoch;
+  }
+  return BrokerEpoch(before);
+}
+
+void BrokerLifecycle::CloseLogs(const char* why) {
+  if (state_ >= State::kClosing) return;
+  LOG(INFO) << "broker " << deps_.identity.node_id << " closes its logs after "
+            << (deps_.clock->MonoMicros() - stop_began_us_) / 1000
+            << " ms: " << why;
+  SetState(State::kClosing);
+  replicas_->StopClean(
+      EpochOfCleanMarker(),
+      [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
+        if (alive.expired()) return;
+        LOG_IF(ERROR, !status.ok()) << "broker " << deps_.identity.node_id
+                                    << " did not stop cleanly: " << status;
+        session_.Close();
+        SetState(State::kStopped);
+        stop_done_(std::move(status));
+      });
+}
+
+}  // namespace sluice
