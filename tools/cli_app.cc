@@ -1,0 +1,62 @@
+#include "tools/cli_app.h"
+
+#include <iostream>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "common/base/version.h"
+#include "tools/commands.h"
+
+namespace sluice::cli {
+namespace {
+
+void AddCommands(CLI::App& app, Context& context) {
+  AddDev(&app, &context);
+  CLI::App* cluster =
+      app.add_subcommand("cluster", "nodes, controller, health");
+  cluster->require_subcommand(1);
+  AddClusterInfo(cluster, &context);
+  AddClusterHealth(cluster, &context);
+  CLI::App* topic = app.add_subcommand("topic", "create, look at, delete");
+  topic->require_subcommand(1);
+  AddTopicCreate(topic, &context);
+  AddTopicList(topic, &context);
+  AddTopicDescribe(topic, &context);
+  AddTopicDelete(topic, &context);
+  AddProduce(&app, &context);
+  AddConsume(&app, &context);
+  CLI::App* log = app.add_subcommand("log", "read files of a log, offline");
+  log->require_subcommand(1);
+  AddLogDump(log, &context);
+}
+
+}  // namespace
+
+int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
+  CLI::App app("Sluice: a replicated, durable log. Start with `sluice dev`.",
+               "sluice");
+  app.set_version_flag("--version", std::string("sluice ") + kVersion);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.footer(
+      "Exit codes: 0 ok, 1 error, 2 usage, 3 unhealthy, 4 not found.\n"
+      "`sluice COMMAND --help` shows options and examples.");
+  Context context(std::move(make_connector));
+  AddCommands(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // CLI11 reports by throwing
+    return app.exit(error, std::cout, std::cerr) == 0 ? kExitOk : kExitUsage;
+  }
+  const absl::Status status = context.chosen()();
+  std::cout.flush();
+  if (!status.ok()) {
+    const int code = ReportError(context.chosen_name(), status);
+    return context.exit.value_or(code);
+  }
+  return context.exit.value_or(kExitOk);
+}
+
+}  // namespace sluice::cli

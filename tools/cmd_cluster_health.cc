@@ -1,0 +1,109 @@
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <iostream>
+#include <memory>
+
+#include "tools/commands.h"
+#include "tools/output.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Options {
+  bool watch = false;
+  bool exit_when_healthy = false;
+};
+
+constexpr int64_t kWatchEveryUs = 500'000;
+
+std::string KindOf(const v1::HealthIssue& issue) {
+  // "KIND_NO_LEADER" -> "NO_LEADER"
+  return v1::HealthIssue::Kind_Name(issue.kind()).substr(5);
+}
+
+void PrintTable(const v1::DescribeClusterResponse& cluster) {
+  if (cluster.issues().empty()) {
+    std::cout << "healthy: " << cluster.brokers_size() << " brokers, "
+              << cluster.partition_count() << " partitions\n";
+    return;
+  }
+  Table table({"ISSUE", "WHERE", "WHY AND WHAT NEXT"});
+  for (const auto& issue : cluster.issues()) {
+    const std::string where =
+        !issue.topic().empty()
+            ? issue.topic() + "-" + std::to_string(issue.partition())
+            : (issue.broker_id() > 0
+                   ? "broker " + std::to_string(issue.broker_id())
+                   : "cluster");
+    table.Add({KindOf(issue), where, issue.message()});
+  }
+  table.Print(std::cout);
+}
+
+void PrintOnce(const Context& context,
+               const v1::DescribeClusterResponse& cluster) {
+  Print(context.format(), cluster, [&](OutputFormat format) {
+    if (format != OutputFormat::kName) return PrintTable(cluster);
+    for (const auto& issue : cluster.issues()) {
+      std::cout << KindOf(issue) << '\n';
+    }
+  });
+  std::cout.flush();
+}
+
+absl::Status Health(Context* context, const Options& options) {
+  if (PrintedShape(context->format(), v1::DescribeClusterResponse())) {
+    return absl::OkStatus();
+  }
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  const bool loop = options.watch || options.exit_when_healthy;
+  std::string last;
+  while (true) {
+    const auto cluster = (*client)->DescribeCluster(context->timeout_us());
+    if (!cluster.ok() && !loop) return cluster.status();
+    std::string now =
+        cluster.ok() ? "" : std::string(StdView(cluster.status().message()));
+    if (cluster.ok()) {
+      for (const auto& issue : cluster->issues()) {
+        now += issue.ShortDebugString() + "\n";
+      }
+    }
+    if (now != last || last.empty()) {  // only what moved
+      if (cluster.ok()) {
+        PrintOnce(*context, *cluster);
+      } else {
+        std::cerr << now << '\n';
+      }
+      last = now.empty() ? "healthy" : now;
+    }
+    const bool healthy = cluster.ok() && cluster->issues().empty();
+    if (!loop || (options.exit_when_healthy && healthy)) {
+      context->exit = healthy ? kExitOk : kExitUnhealthy;
+      return absl::OkStatus();
+    }
+    usleep(kWatchEveryUs);
+  }
+}
+
+}  // namespace
+
+void AddClusterHealth(CLI::App* cluster, Context* context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = cluster->add_subcommand(
+      "health", "what is not as it should be; exit code 3 if anything");
+  context->AddCluster(command);
+  context->AddOutput(command);
+  command->add_flag("-w,--watch", options->watch,
+                    "go on, print when something changes");
+  command->add_flag("-e,--exit-when-healthy", options->exit_when_healthy,
+                    "wait until nothing is wrong");
+  command->footer(
+      "Examples:\n  sluice cluster health\n"
+      "  sluice cluster health --watch --exit-when-healthy   # in scripts");
+  context->OnChosen(command,
+                    [context, options] { return Health(context, *options); });
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,105 @@
+#include <CLI/App.hpp>
+#include <iostream>
+
+#include "tools/commands.h"
+#include "tools/output.h"
+
+namespace sluice::cli {
+namespace {
+
+std::string RoleOf(const v1::DescribeClusterResponse& cluster, int32_t id,
+                   bool is_broker) {
+  bool is_controller = false;
+  for (const auto& controller : cluster.controllers()) {
+    is_controller |= controller.id() == id;
+  }
+  if (!is_controller) return "broker";
+  const bool active = cluster.active_controller_id() == id;
+  return std::string(active ? "CONTROLLER" : "controller") +
+         (is_broker ? ",broker" : "");
+}
+
+std::string PublicAddress(const v1::Broker& broker) {
+  for (const auto& listener : broker.listeners()) {
+    if (listener.name() == "PUBLIC") {
+      return listener.endpoint().host() + ":" +
+             std::to_string(listener.endpoint().port());
+    }
+  }
+  return "-";
+}
+
+void PrintTable(const v1::DescribeClusterResponse& cluster) {
+  std::cout << "cluster      " << cluster.cluster_name() << " ("
+            << HexOf(cluster.cluster_id()) << ")\n"
+            << "controller   "
+            << (cluster.active_controller_id() > 0
+                    ? std::to_string(cluster.active_controller_id())
+                    : "none")
+            << ", term " << cluster.metadata_term() << ", metadata offset "
+            << cluster.metadata_offset() << "\n"
+            << "topics       " << cluster.topic_count() << " with "
+            << cluster.partition_count() << " partitions\n"
+            << "health       "
+            << (cluster.issues().empty()
+                    ? "ok"
+                    : std::to_string(cluster.issues_size()) +
+                          " issues: sluice cluster health")
+            << "\n\n";
+  Table table({"NODE", "ROLES", "ADDRESS", "RACK", "STATE", "LEADS",
+               "REPLICAS", "EPOCH"});
+  for (const auto& broker : cluster.brokers()) {
+    table.Add({std::to_string(broker.id()),
+               RoleOf(cluster, broker.id(), true), PublicAddress(broker),
+               broker.rack().empty() ? "-" : broker.rack(),
+               broker.fenced() ? "fenced"
+                               : (broker.stopping() ? "stopping" : "up"),
+               std::to_string(broker.leader_count()),
+               std::to_string(broker.replica_count()),
+               std::to_string(broker.broker_epoch())});
+  }
+  for (const auto& controller : cluster.controllers()) {
+    bool is_broker = false;
+    for (const auto& broker : cluster.brokers()) {
+      is_broker |= broker.id() == controller.id();
+    }
+    if (is_broker) continue;
+    table.Add({std::to_string(controller.id()),
+               RoleOf(cluster, controller.id(), false),
+               controller.endpoint().host() + ":" +
+                   std::to_string(controller.endpoint().port()),
+               "-", "-", "-", "-", "-"});
+  }
+  table.Print(std::cout);
+}
+
+absl::Status Info(Context* context) {
+  if (PrintedShape(context->format(), v1::DescribeClusterResponse())) {
+    return absl::OkStatus();
+  }
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  const auto cluster = (*client)->DescribeCluster(context->timeout_us());
+  if (!cluster.ok()) return cluster.status();
+  Print(context->format(), *cluster, [&](OutputFormat format) {
+    if (format != OutputFormat::kName) return PrintTable(*cluster);
+    for (const auto& broker : cluster->brokers()) {
+      std::cout << broker.id() << '\n';
+    }
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddClusterInfo(CLI::App* cluster, Context* context) {
+  CLI::App* command =
+      cluster->add_subcommand("info", "nodes, roles, controller, epochs");
+  context->AddCluster(command);
+  context->AddOutput(command);
+  command->footer(
+      "Examples:\n  sluice cluster info\n  sluice cluster info -o json");
+  context->OnChosen(command, [context] { return Info(context); });
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,204 @@
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/numbers.h"
+#include "common/base/error.h"
+#include "tools/commands.h"
+#include "tools/record_format.h"
+#include "tools/topic_lookup.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Options {
+  std::string topic;
+  std::string from = "latest";
+  int64_t to = -1;
+  int64_t count = -1;
+  std::vector<int32_t> partitions;
+  bool exit_at_end = false;
+  std::string format = "%v\\n";
+  std::string output;
+};
+
+using Offsets = std::map<NamedPartition, Offset>;
+constexpr int64_t kPollUs = 500'000;
+constexpr int64_t kPollBytes = 4 << 20;
+
+absl::StatusOr<Offsets> StartOffsets(
+    const Context& context, BlockingClient* client, const std::string& from,
+    const std::vector<NamedPartition>& partitions) {
+  int64_t number = 0;
+  const bool is_number = absl::SimpleAtoi(from, &number);
+  if (!is_number && from != "earliest" && from != "latest") {
+    return MakeError(ErrorCode::kInvalidRequest, "--from ", from,
+                     from[0] == '@' ? ": this version has no index by time"
+                                    : "",
+                     "; use earliest, latest, N (an offset) or -N (the last N "
+                     "records of each partition)");
+  }
+  if (is_number && from[0] != '-') {
+    Offsets offsets;
+    for (const auto& tp : partitions) offsets[tp] = Offset(number);
+    return offsets;
+  }
+  auto offsets = client->LookUpOffsets(
+      partitions,
+      from == "earliest" ? api::OffsetPosition::kEarliest
+                         : api::OffsetPosition::kLatest,
+      context.timeout_us());
+  if (!offsets.ok() || !is_number) return offsets;
+  auto earliest = client->LookUpOffsets(
+      partitions, api::OffsetPosition::kEarliest, context.timeout_us());
+  if (!earliest.ok()) return earliest;
+  for (auto& [tp, offset] : *offsets) {
+    offset = std::max(offset + number, earliest->at(tp));
+  }
+  return offsets;
+}
+
+// Prints what was polled; false when enough was printed.
+class Printer {
+ public:
+  Printer(const Options& options, RecordFormat format)
+      : options_(options), format_(std::move(format)) {}
+
+  absl::StatusOr<bool> Print(const FetchedBatch& batch, Offset end) {
+    bool more = true;
+    const auto read = ForEachRecord(batch, [&](const DecodedRecord& record) {
+      if (record.offset >= end) return false;
+      if (options_.output == "json") {
+        out_ += RecordJson(batch.tp, record) + "\n";
+      } else {
+        format_.Append(batch.tp, record, out_);
+      }
+      if (++printed_ == options_.count) more = false;
+      return more;
+    });
+    if (!read.ok()) return read;
+    return more;
+  }
+
+  void Flush() {
+    std::fwrite(out_.data(), 1, out_.size(), stdout);
+    std::fflush(stdout);
+    out_.clear();
+  }
+
+ private:
+  const Options& options_;
+  const RecordFormat format_;
+  std::string out_;
+  int64_t printed_ = 0;
+};
+
+absl::StatusOr<Offsets> EndOffsets(
+    const Context& context, BlockingClient* client, const Options& options,
+    const std::vector<NamedPartition>& partitions) {
+  Offsets ends;
+  for (const auto& tp : partitions) ends[tp] = Offset(INT64_MAX);
+  if (options.exit_at_end) {
+    auto latest = client->LookUpOffsets(
+        partitions, api::OffsetPosition::kLatest, context.timeout_us());
+    if (!latest.ok()) return latest;
+    ends = *std::move(latest);
+  }
+  for (auto& [tp, end] : ends) {
+    if (options.to >= 0) end = std::min(end, Offset(options.to));
+  }
+  return ends;
+}
+
+absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
+                  const Offsets& ends, Offsets positions) {
+  const auto finished = [&] {
+    return std::all_of(positions.begin(), positions.end(), [&](const auto& p) {
+      return p.second >= ends.at(p.first);
+    });
+  };
+  while (!finished()) {
+    auto batches = consumer.PollBatches(kPollUs, kPollBytes);
+    if (!batches.ok()) {
+      printer.Flush();
+      return batches.status();
+    }
+    for (const FetchedBatch& batch : *batches) {
+      const auto more = printer.Print(batch, ends.at(batch.tp));
+      if (!more.ok() || !*more) {
+        printer.Flush();
+        return more.status();
+      }
+      positions[batch.tp] = batch.next;
+    }
+    printer.Flush();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Consume(Context* context, const Options& options) {
+  auto format = RecordFormat::Parse(options.format);
+  if (!format.ok()) return format.status();
+  if (options.count == 0) return absl::OkStatus();
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  const auto partitions =
+      PartitionsOf(*context, *client, options.topic, options.partitions);
+  if (!partitions.ok()) return partitions.status();
+  auto ends = EndOffsets(*context, *client, options, *partitions);
+  if (!ends.ok()) return ends.status();
+  auto starts = StartOffsets(*context, *client, options.from, *partitions);
+  if (!starts.ok()) return starts.status();
+  ConsumerOptions consuming;
+  consuming.reset = OffsetReset::kNone;  // an offset asked for by number
+  BlockingConsumer consumer(*client, consuming);
+  std::vector<NamedPartition> assigned;
+  for (const auto& [tp, start] : *starts) {
+    if (start < ends->at(tp)) assigned.push_back(tp);
+  }
+  consumer.Assign(assigned);
+  for (const NamedPartition& tp : assigned) {
+    const auto sought = consumer.Seek(tp, starts->at(tp));
+    if (!sought.ok()) return sought;
+  }
+  Printer printer(options, *std::move(format));
+  return Loop(consumer, printer, *ends, *starts);
+}
+
+}  // namespace
+
+void AddConsume(CLI::App* root, Context* context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      root->add_subcommand("consume", "print records as they come");
+  command->add_option("TOPIC", options->topic, "topic")->required();
+  command->add_option("--from", options->from,
+                      "earliest, latest, N (offset), -N (the last N)")
+      ->capture_default_str();
+  command->add_option("--to", options->to, "stop before this offset");
+  command->add_option("-n,--count", options->count, "stop after so many");
+  command->add_option("-p,--partition", options->partitions,
+                      "only these; repeatable")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command->add_flag("-e,--exit-at-end", options->exit_at_end,
+                    "stop where the log ended when this began");
+  command->add_option("--format", options->format,
+                      "%t topic %p partition %o offset %k key %v value %d ms "
+                      "%h headers %K %V sizes")
+      ->capture_default_str();
+  command->add_option("-o,--output", options->output,
+                      "json: one object a line")
+      ->check(CLI::IsMember({"json"}));
+  context->AddCluster(command);
+  command->footer(
+      "Examples:\n  sluice consume orders --from earliest --exit-at-end\n"
+      "  sluice consume orders --from -10 --format '%t %p %o %k %v\\n'\n"
+      "  sluice consume orders -n 1 -o json");
+  context->OnChosen(command,
+                    [context, options] { return Consume(context, *options); });
+}
+
+}  // namespace sluice::cli

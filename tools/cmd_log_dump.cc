@@ -1,0 +1,183 @@
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "common/env/posix_file_system.h"
+#include <nlohmann/json.hpp>
+#include "storage/record_reader.h"
+#include "tools/commands.h"
+#include "tools/output.h"
+#include "tools/record_format.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Options {
+  std::string path;
+  bool records = false;
+};
+
+// Larger lengths are damage, not batches.
+constexpr int64_t kBatchBytesReadMax = 128 << 20;
+constexpr int64_t kIndexEntryBytes = 8;
+
+const char* CodecName(int number) {
+  static constexpr const char* kNames[] = {"none", "gzip", "snappy", "lz4",
+                                           "zstd"};
+  return number < 5 ? kNames[number] : "?";
+}
+
+void PrintBatch(const Context& context, const std::string& file,
+                int64_t position, const BatchView& batch) {
+  const BatchHeader& header = batch.header();
+  nlohmann::ordered_json json;
+  json["file"] = file;
+  json["position"] = position;
+  json["baseOffset"] = header.base_offset.value();
+  json["lastOffset"] = header.last_offset().value();
+  json["records"] = header.record_count;
+  json["leaderEpoch"] = header.leader_epoch.value();
+  json["bytes"] = header.size_bytes();
+  json["codec"] = CodecName(header.codec_number());
+  json["maxTimestampMs"] = header.max_timestamp_ms;
+  json["producerId"] = header.producer_id.value();
+  json["crc"] = batch.CrcMatches() ? "ok" : "BAD";
+  if (context.format() == OutputFormat::kJson) {
+    std::cout << json.dump() << '\n';
+    return;
+  }
+  std::string line;
+  for (const auto& [key, value] : json.items()) {
+    if (key == "file") continue;
+    line += (line.empty() ? "" : " ") + key + ": " +
+            (value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  std::cout << line << '\n';
+}
+
+absl::Status PrintRecords(const Context& context, const BatchView& batch) {
+  ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(batch));
+  ASSIGN_OR_RETURN(const RecordFormat format,
+                   RecordFormat::Parse("  | offset: %o timestampMs: %d key "
+                                       "bytes: %K value bytes: %V headers: "
+                                       "[%h] key: %k value: %v\\n"));
+  while (true) {
+    ASSIGN_OR_RETURN(const auto record, reader.Next());
+    if (!record.has_value()) return absl::OkStatus();
+    if (context.format() == OutputFormat::kJson) {
+      std::cout << RecordJson({}, *record) << '\n';
+    } else {
+      std::string line;
+      format.Append({}, *record, line);
+      std::cout << line;
+    }
+  }
+}
+
+absl::Status DumpSegment(const Context& context, const Options& options,
+                         const std::string& path, const File& file) {
+  ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  std::string bytes;
+  for (int64_t position = 0; position < size;) {
+    char head[kBatchHeaderBytes];
+    ASSIGN_OR_RETURN(const size_t got, file.ReadAt(position, head));
+    const auto header = BatchHeader::Parse({head, got});
+    if (!header.has_value() || !header->CheckShape().ok() ||
+        header->size_bytes() > kBatchBytesReadMax ||
+        position + header->size_bytes() > size) {
+      return MakeError(ErrorCode::kCorruptMessage, path, ": no whole batch at ",
+                       position, "; ", size - position,
+                       " bytes follow (a torn tail is cut when the broker "
+                       "starts)");
+    }
+    bytes.resize(static_cast<size_t>(header->size_bytes()));
+    ASSIGN_OR_RETURN(const size_t whole, file.ReadAt(position, bytes));
+    ASSIGN_OR_RETURN(const BatchView batch,
+                     BatchView::Parse(std::string_view(bytes).substr(0, whole)));
+    PrintBatch(context, path, position, batch);
+    if (!batch.CrcMatches()) {
+      return MakeError(ErrorCode::kCorruptMessage, path, ": the batch at ",
+                       position, " does not match its checksum");
+    }
+    if (options.records) RETURN_IF_ERROR(PrintRecords(context, batch));
+    position += header->size_bytes();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DumpIndex(const std::string& path, const File& file) {
+  ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  for (int64_t at = 0; at + kIndexEntryBytes <= size; at += kIndexEntryBytes) {
+    char entry[kIndexEntryBytes];
+    ASSIGN_OR_RETURN(const size_t got, file.ReadAt(at, entry));
+    if (got < sizeof entry) break;
+    std::cout << "relativeOffset: " << LoadBig32(entry)
+              << " position: " << LoadBig32(entry + 4) << '\n';
+  }
+  if (size % kIndexEntryBytes != 0) {
+    return MakeError(ErrorCode::kCorruptMessage, path, ": ", size,
+                     " bytes are no whole number of entries; the broker "
+                     "rebuilds an index like this");
+  }
+  return absl::OkStatus();
+}
+
+bool EndsWith(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() &&
+         text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+absl::Status Dump(const Context& context, const Options& options) {
+  PosixFileSystem fs;
+  std::vector<std::string> files;
+  const auto entries = fs.List(options.path);
+  if (entries.ok()) {
+    for (const DirectoryEntry& entry : *entries) {
+      if (EndsWith(entry.name, ".log")) {
+        files.push_back(options.path + "/" + entry.name);
+      }
+    }
+    if (files.empty()) {
+      return MakeError(ErrorCode::kInvalidRequest, options.path,
+                       ": no .log file in it; name a partition's directory or "
+                       "one file");
+    }
+  } else {
+    files.push_back(options.path);
+  }
+  for (const std::string& path : files) {
+    const auto file = fs.Open(path, OpenMode::kRead);
+    if (!file.ok()) return file.status();
+    if (files.size() > 1 && context.format() == OutputFormat::kTable) {
+      std::cout << path << ":\n";
+    }
+    RETURN_IF_ERROR(EndsWith(path, ".index")
+                        ? DumpIndex(path, **file)
+                        : DumpSegment(context, options, path, **file));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddLogDump(CLI::App* log, Context* context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      log->add_subcommand("dump", "batches and records of segments, offline");
+  command->add_option("PATH", options->path,
+                      "a .log or .index file, or a partition's directory")
+      ->required();
+  command->add_flag("--records", options->records, "records too");
+  context->AddOutput(command);
+  command->footer(
+      "Examples:\n  sluice log dump data/orders-0/00000000000000000000.log\n"
+      "  sluice log dump data/orders-0 --records -o json");
+  context->OnChosen(command,
+                    [context, options] { return Dump(*context, *options); });
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,211 @@
+#include <CLI/App.hpp>
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <mutex>
+
+#include "common/base/error.h"
+#include "tools/commands.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/topic_lookup.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Options {
+  std::string topic;
+  std::string file;
+  std::string key;
+  bool has_key = false;
+  std::string key_separator;
+  std::vector<std::string> headers;
+  int32_t partition = -1;
+  std::string acks = "all";
+  std::string compression = "none";
+  int64_t batch_size = 16 << 10;
+  int64_t linger_ms = 5;
+  bool tombstone = false;
+  bool dry_run = false;
+};
+
+struct Outcome {
+  std::atomic<int64_t> acknowledged{0};
+  std::atomic<int64_t> failed{0};
+  std::mutex mutex;
+  absl::Status first_error;  // guarded by mutex
+};
+
+absl::StatusOr<ProducerRecord> RecordOf(const Options& options,
+                                        std::string line) {
+  ProducerRecord record;
+  record.topic = options.topic;
+  if (options.partition >= 0) {
+    record.partition = PartitionIndex(options.partition);
+  }
+  if (options.has_key) record.key = options.key;
+  if (!options.key_separator.empty()) {
+    const size_t at = line.find(options.key_separator);
+    if (at == std::string::npos) {
+      return MakeError(ErrorCode::kInvalidRecord, "the line '",
+                       line.substr(0, 60), "' has no separator '",
+                       options.key_separator,
+                       "' (-K); the lines before it were produced");
+    }
+    record.key = line.substr(0, at);
+    line.erase(0, at + options.key_separator.size());
+  }
+  if (!options.tombstone || !line.empty()) record.value = std::move(line);
+  for (const std::string& header : options.headers) {
+    const size_t equals = header.find('=');
+    if (equals == std::string::npos) {
+      return MakeError(ErrorCode::kInvalidRequest, "-H ", header,
+                       " is not key=value");
+    }
+    record.headers.push_back(
+        {header.substr(0, equals), header.substr(equals + 1)});
+  }
+  return record;
+}
+
+absl::Status SendLines(const Context& context, const Options& options,
+                       std::istream& in, BlockingProducer* producer,
+                       Outcome* outcome, int64_t* lines, int64_t* bytes) {
+  Progress progress(&context.clock(), "records", 0);
+  std::string line;
+  while (std::getline(in, line)) {
+    auto record = RecordOf(options, line);
+    if (!record.ok()) return record.status();
+    *bytes += static_cast<int64_t>(line.size());
+    ++*lines;
+    if (producer == nullptr) continue;
+    const auto sent =
+        producer->Send(*std::move(record), [outcome](const auto& result) {
+          if (result.ok()) {
+            ++outcome->acknowledged;
+            return;
+          }
+          std::lock_guard lock(outcome->mutex);
+          if (outcome->failed++ == 0) outcome->first_error = result.status();
+        });
+    if (!sent.ok()) return sent;
+    progress.Update(*lines);
+  }
+  return absl::OkStatus();
+}
+
+void Report(const Outcome& outcome, int64_t bytes, int64_t took_us) {
+  const double seconds = std::max<double>(1e-6, took_us / 1e6);
+  std::fprintf(stderr,
+               "produced %lld records, %s in %.2f s (%.0f records/s, %.1f "
+               "MB/s)\n",
+               static_cast<long long>(outcome.acknowledged.load()),
+               HumanBytes(static_cast<double>(bytes)).c_str(), seconds,
+               outcome.acknowledged / seconds, bytes / seconds / 1e6);
+}
+
+absl::Status Produce(Context* context, const Options& options) {
+  ProducerOptions producing;
+  auto acks = AcksFromName(options.acks);
+  if (!acks.ok()) return acks.status();
+  auto codec = CodecFromName(options.compression);
+  if (!codec.ok()) return codec.status();
+  producing.acks = *acks;
+  producing.codec = *codec;
+  producing.batch_bytes = options.batch_size;
+  producing.linger_ms = options.linger_ms;
+  std::ifstream file;
+  if (!options.file.empty()) {
+    file.open(options.file, std::ios::binary);
+    if (!file) {
+      return MakeError(ErrorCode::kInvalidRequest, "cannot read ",
+                       options.file);
+    }
+  }
+  std::istream& in = options.file.empty() ? std::cin : file;
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  std::vector<int32_t> chosen;
+  if (options.partition >= 0) chosen.push_back(options.partition);
+  auto partitions =
+      PartitionsOf(*context, *client, options.topic, chosen);
+  if (!partitions.ok()) return partitions.status();
+  int64_t lines = 0;
+  int64_t bytes = 0;
+  Outcome outcome;
+  if (options.dry_run) {
+    const auto read = SendLines(*context, options, in, nullptr, &outcome,
+                                &lines, &bytes);
+    if (read.ok()) {
+      std::cerr << "dry run: " << lines << " records, " << bytes
+                << " bytes, nothing was produced\n";
+    }
+    return read;
+  }
+  const int64_t start_us = context->clock().MonoMicros();
+  absl::Status sent;
+  {
+    BlockingProducer producer(*client, producing);
+    sent = SendLines(*context, options, in, &producer, &outcome, &lines,
+                     &bytes);
+    const absl::Status flushed =
+        producer.Flush(producing.delivery_timeout_ms * 1000 + 1'000'000);
+    if (sent.ok()) sent = flushed;
+  }
+  Report(outcome, bytes, context->clock().MonoMicros() - start_us);
+  if (outcome.failed > 0) {
+    return MakeErrorStatus(
+        CodeOf(outcome.first_error),
+        StrCat(outcome.failed.load(), " of ", lines,
+               " records were not acknowledged; the first: ",
+               StdView(outcome.first_error.message())));
+  }
+  return sent;
+}
+
+}  // namespace
+
+void AddProduce(CLI::App* root, Context* context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = root->add_subcommand(
+      "produce", "one record a line, from stdin or a file");
+  command->add_option("TOPIC", options->topic, "topic")->required();
+  command->add_option("-f,--file", options->file, "instead of stdin");
+  CLI::Option* key =
+      command->add_option("-k,--key", options->key, "key of every record");
+  command
+      ->add_option("-K,--key-separator", options->key_separator,
+                   "the key is what stands before it in each line")
+      ->excludes(key);
+  command->add_option("-H,--header", options->headers, "key=value, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("-p,--partition", options->partition,
+                      "this one; else by key, else spread");
+  command->add_option("--acks", options->acks, "all, 1, 0")
+      ->capture_default_str();
+  command->add_option("--compression", options->compression,
+                      "none, lz4, zstd")
+      ->capture_default_str();
+  command->add_option("--batch-size", options->batch_size, "bytes of a batch")
+      ->check(CLI::Range(int64_t{1}, kBatchBytesMax))
+      ->capture_default_str();
+  command->add_option("--linger-ms", options->linger_ms,
+                      "how long a batch waits to fill")
+      ->check(CLI::Range(0, 60'000))
+      ->capture_default_str();
+  command->add_flag("-Z,--tombstone", options->tombstone,
+                    "an empty value is null");
+  command->add_flag("--dry-run", options->dry_run, "read and count only");
+  context->AddCluster(command);
+  command->footer(
+      "Examples:\n  printf 'a:1\\nb:2\\n' | sluice produce orders -K :\n"
+      "  sluice produce logs -f /var/log/syslog --compression lz4");
+  context->OnChosen(command, [context, options, key] {
+    options->has_key = key->count() > 0;
+    return Produce(context, *options);
+  });
+}
+
+}  // namespace sluice::cli

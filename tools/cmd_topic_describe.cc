@@ -1,0 +1,185 @@
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "common/base/error.h"
+#include "tools/commands.h"
+#include "tools/output.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> names;
+  bool under_replicated = false;
+  bool under_min_isr = false;
+  bool unavailable = false;
+  bool internal = false;
+
+  bool filters() const {
+    return under_replicated || under_min_isr || unavailable;
+  }
+};
+
+int MinIsrOf(const v1::TopicDescription& topic) {
+  for (const auto& config : topic.configs()) {
+    if (config.name() == "min.insync.replicas") {
+      return std::atoi(config.value().c_str());
+    }
+  }
+  return 1;
+}
+
+bool Shown(const Options& options, int min_isr,
+           const v1::PartitionMetadata& partition) {
+  if (!options.filters()) return true;
+  return (options.under_replicated &&
+          partition.isr_size() < partition.replicas_size()) ||
+         (options.under_min_isr && partition.isr_size() < min_isr) ||
+         (options.unavailable && partition.leader_id() <= 0);
+}
+
+// Leaves only the partitions that the filters let through.
+void Filter(const Options& options, v1::DescribeTopicsResponse& response) {
+  if (!options.filters()) return;
+  for (auto& topic : *response.mutable_topics()) {
+    const int min_isr = MinIsrOf(topic);
+    std::map<int32_t, bool> shown;
+    auto* partitions = topic.mutable_metadata()->mutable_partitions();
+    for (const auto& partition : *partitions) {
+      shown[partition.partition()] = Shown(options, min_isr, partition);
+    }
+    partitions->erase(
+        std::remove_if(partitions->begin(), partitions->end(),
+                       [&](const auto& p) { return !shown[p.partition()]; }),
+        partitions->end());
+    auto* logs = topic.mutable_logs();
+    logs->erase(
+        std::remove_if(logs->begin(), logs->end(),
+                       [&](const auto& l) { return !shown[l.partition()]; }),
+        logs->end());
+  }
+}
+
+std::vector<std::string> Row(const v1::PartitionMetadata& partition,
+                             const v1::PartitionLog* log, bool wide) {
+  const bool known = log != nullptr && !log->has_error();
+  const auto number = [&](int64_t value) {
+    return known ? std::to_string(value) : std::string("?");
+  };
+  std::vector<std::string> row = {
+      std::to_string(partition.partition()),
+      partition.leader_id() > 0 ? std::to_string(partition.leader_id())
+                                : "none",
+      std::to_string(partition.leader_epoch()),
+      Joined(partition.replicas()),
+      Joined(partition.isr()),
+      Joined(partition.elr()),
+      number(known ? log->high_watermark() : 0),
+      number(known ? log->log_end_offset() : 0),
+      known ? HumanBytes(static_cast<double>(log->size_bytes())) : "?"};
+  if (wide) {
+    row.push_back(number(known ? log->log_start_offset() : 0));
+    row.push_back(number(known ? log->durable_end_offset() : 0));
+    row.push_back(std::to_string(partition.partition_epoch()));
+    row.push_back(Joined(partition.unverified_elr()));
+    row.push_back(Joined(partition.offline_replicas()));
+  }
+  return row;
+}
+
+void PrintTopic(const v1::TopicDescription& topic, bool wide) {
+  const auto& metadata = topic.metadata();
+  std::cout << "topic   " << metadata.name() << " (" << HexOf(metadata.id())
+            << ")\n";
+  for (const auto& config : topic.configs()) {
+    if (config.source() != v1::ConfigEntry::SOURCE_TOPIC && !wide) continue;
+    std::cout << "config  " << config.name() << "=" << config.value() << " ("
+              << v1::ConfigEntry::Source_Name(config.source()).substr(7)
+              << ")\n";
+  }
+  std::vector<std::string> header = {"PARTITION", "LEADER", "EPOCH",
+                                     "REPLICAS",  "ISR",    "ELR",
+                                     "HW",        "LEO",    "SIZE"};
+  if (wide) {
+    header.insert(header.end(),
+                  {"START", "DURABLE", "P.EPOCH", "ELR?", "OFFLINE"});
+  }
+  Table table(header);
+  std::map<int32_t, const v1::PartitionLog*> logs;
+  for (const auto& log : topic.logs()) logs[log.partition()] = &log;
+  for (const auto& partition : metadata.partitions()) {
+    const auto log = logs.find(partition.partition());
+    table.Add(Row(partition, log == logs.end() ? nullptr : log->second, wide));
+  }
+  table.Print(std::cout);
+}
+
+absl::Status Describe(Context* context, const Options& options) {
+  if (PrintedShape(context->format(), v1::DescribeTopicsResponse())) {
+    return absl::OkStatus();
+  }
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  v1::DescribeTopicsRequest request;
+  request.set_include_log(true);
+  request.set_include_internal(options.internal);
+  for (const std::string& name : options.names) {
+    request.add_topics()->set_name(name);
+  }
+  auto response = (*client)->DescribeTopics(request, context->timeout_us());
+  if (!response.ok()) return response.status();
+  Filter(options, *response);
+  Print(context->format(), *response, [&](OutputFormat format) {
+    bool first = true;
+    for (const auto& topic : response->topics()) {
+      if (format == OutputFormat::kName) {
+        std::cout << topic.metadata().name() << '\n';
+        continue;
+      }
+      if (topic.metadata().has_error() ||
+          (options.filters() && topic.metadata().partitions().empty())) {
+        continue;
+      }
+      if (!first) std::cout << '\n';
+      first = false;
+      PrintTopic(topic, format == OutputFormat::kWide);
+    }
+  });
+  for (const auto& topic : response->topics()) {
+    if (!topic.metadata().has_error()) continue;
+    return MakeErrorStatus(CodeFromNumber(topic.metadata().error().code()),
+                           StrCat("topic ", topic.metadata().name(), ": ",
+                                  topic.metadata().error().message()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddTopicDescribe(CLI::App* topic, Context* context) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = topic->add_subcommand(
+      "describe", "leader, epoch, ISR, ELR, HW, LEO, size by partition");
+  command->alias("info");
+  command->add_option("NAME", options->names, "names; none: all");
+  command->add_flag("--under-replicated", options->under_replicated,
+                    "only partitions with an ISR that is not full");
+  command->add_flag("--under-min-isr", options->under_min_isr,
+                    "only partitions that refuse acks=all");
+  command->add_flag("--unavailable", options->unavailable,
+                    "only partitions without a leader");
+  command->add_flag("--internal", options->internal, "internal topics too");
+  context->AddCluster(command);
+  context->AddOutput(command);
+  command->footer(
+      "Examples:\n  sluice topic describe orders\n"
+      "  sluice topic describe --under-replicated -o wide");
+  context->OnChosen(command, [context, options] {
+    return Describe(context, *options);
+  });
+}
+
+}  // namespace sluice::cli

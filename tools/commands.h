@@ -1,0 +1,23 @@
+// One function a command: adds it, with its options, to its parent.
+#pragma once
+
+#include "tools/cli_context.h"
+
+namespace CLI {
+class App;
+}
+
+namespace sluice::cli {
+
+void AddClusterInfo(CLI::App* cluster, Context* context);
+void AddClusterHealth(CLI::App* cluster, Context* context);
+void AddTopicCreate(CLI::App* topic, Context* context);
+void AddTopicList(CLI::App* topic, Context* context);
+void AddTopicDescribe(CLI::App* topic, Context* context);
+void AddTopicDelete(CLI::App* topic, Context* context);
+void AddProduce(CLI::App* root, Context* context);
+void AddConsume(CLI::App* root, Context* context);
+void AddLogDump(CLI::App* log, Context* context);
+void AddDev(CLI::App* root, Context* context);
+
+}  // namespace sluice::cli
