@@ -2,7 +2,9 @@
 // run ended, and each partition's marks. One journal file per directory
 // (storage/FORMAT.md), kept in memory, rewritten when it has grown.
 //
-// One owner thread (any, but one at a time).
+// One owner thread (any, but one at a time). After a failed sync or a removed
+// name every call that writes answers that first error again (ST4): the owner
+// ends the process or takes the directory offline.
 #pragma once
 
 #include <cstdint>
@@ -16,40 +18,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/base/epoch_history.h"
 #include "common/base/ids.h"
 #include "common/base/random.h"
 #include "common/env/file_system.h"
+#include "storage/dir_journal.h"
 #include "storage/log.h"
 #include "storage/sync_set.h"
 
 namespace sluice {
 
-inline constexpr uint32_t kFormatVersion = 1;
-// A journal of this size is rewritten if that shrinks it to half or less.
+// A journal of this size is rewritten once that shrinks it to half or less.
 inline constexpr int64_t kJournalCompactionBytes = 1 << 20;
+// Past it Flush answers kStorageFull: nobody called Compact for very long.
 inline constexpr int64_t kJournalBytesMax = 1LL << 30;
-inline constexpr size_t kEpochStartsMax = 100'000;
-inline constexpr size_t kTopicNameBytesMax = 249;
-
-struct PartitionMarks {
-  Offset high_watermark;
-  Offset recovery_point;
-  Offset durable_mark;
-  Offset log_start;
-  EpochHistory epochs;
-  std::string topic_name;  // for people and stray directories
-
-  bool operator==(const PartitionMarks&) const = default;
-};
-
-struct DirectoryFacts {
-  DirectoryId directory_id;
-  ClusterId cluster_id;  // unset until SetIdentity
-  NodeId node_id{0};     // likewise
-
-  bool operator==(const DirectoryFacts&) const = default;
-};
 
 // How the run before this one ended.
 struct PreviousRun {
@@ -85,13 +66,15 @@ class DirStore {
   // the clean marker and notes this run's boot id; durable on return. Blocks.
   // kDataDirInUse; kDataDirMismatch: another cluster's or node's;
   // kUnsupportedFormat: a newer version; kStorageError: a journal that is
-  // damaged before its last synced byte. A torn end is cut.
+  // damaged below its last byte known to be synced, or that is missing beside
+  // partition directories. None of these changes anything. A torn end is cut.
+  // The boot id is cut to kBootIdBytesMax.
   static absl::StatusOr<std::unique_ptr<DirStore>> Open(
       Deps deps, const std::string& directory, const Expected& expected,
       std::string_view boot_id);
 
   const std::string& directory() const { return directory_; }
-  const DirectoryFacts& facts() const { return facts_; }
+  const DirectoryFacts& facts() const { return state_.facts; }
   const PreviousRun& previous_run() const { return previous_run_; }
   bool is_new() const { return is_new_; }
 
@@ -102,7 +85,7 @@ class DirStore {
   // ---- Marks ----
 
   const std::map<TopicPartition, PartitionMarks>& partitions() const {
-    return partitions_;
+    return state_.partitions;
   }
   // Null when unknown.
   const PartitionMarks* Find(const TopicPartition& tp) const;
@@ -129,7 +112,8 @@ class DirStore {
 
   bool wants_compaction() const;
   // Rewrites the journal: a new file, synced, renamed over. Everything put so
-  // far is durable on return. Blocks.
+  // far is durable on return. After kStorageFull and other errors before the
+  // rename the old journal goes on. Blocks.
   absl::Status Compact();
 
   // Marks, then the clean marker, durable on return. The last call: only
@@ -141,19 +125,23 @@ class DirStore {
   // Partition directories present, known here or not (ST11: strays are kept).
   absl::StatusOr<std::vector<PartitionDirectory>> ListPartitionDirectories();
   std::string PartitionPath(const TopicPartition& tp) const;
-  // Finishes removals that a crash interrupted ("*.deleted-<n>").
+  // Finishes removals that a crash interrupted ("<partition>.deleted-<n>").
   absl::Status RemoveLeftovers();
 
  private:
-  struct Loaded;
-
   DirStore(Deps deps, std::string directory);
-  absl::Status Load(bool exists);
+  absl::Status Load(const Expected& expected);
   absl::Status CheckIdentity(const Expected& expected) const;
   absl::Status CreateJournal();
-  std::string EncodeDirty() const;
-  std::string EncodeAll() const;
-  absl::Status AppendDurably(std::string_view records);
+  absl::Status StartRun(std::string_view boot_id);
+  absl::Status ReplaceJournal();
+  absl::Status CheckUsable() const;
+  absl::Status Write(std::string_view frames);
+  absl::Status WriteDurably(std::string_view frames);
+  absl::Status Sync();
+  absl::Status Fail(const absl::Status& why);
+  void AddDirty(JournalWriter& writer) const;
+  std::string JournalPath() const;
 
   Deps deps_;
   std::string directory_;
@@ -162,14 +150,14 @@ class DirStore {
   uint64_t journal_number_ = 1;  // rises with each rewrite
   int64_t size_bytes_ = 0;       // valid bytes of the journal
   int64_t synced_bytes_ = 0;
-  int64_t size_after_compaction_ = 0;
-  DirectoryFacts facts_;
+  bool has_leftover_ = false;  // of a failed write, behind size_bytes_
+  int64_t marks_bytes_ = 0;    // of all partitions, if written anew
+  JournalState state_;
+  std::set<TopicPartition> dirty_;  // put or removed, not written
   PreviousRun previous_run_;
-  std::string boot_id_;
-  std::optional<BrokerEpoch> clean_marker_;
   bool is_new_ = false;
-  std::map<TopicPartition, PartitionMarks> partitions_;
-  std::set<TopicPartition> dirty_;
+  bool stopped_ = false;
+  absl::Status failed_;  // the first final error
 };
 
 }  // namespace sluice

@@ -15,8 +15,8 @@
 
 namespace sluice {
 
-// Up to this many files are synced one by one; more cost less as one sync of
-// the file system (replication.md 6).
+// Up to this many files and directories are synced one by one; more cost less
+// as one sync of the file system (replication.md 6).
 inline constexpr size_t kFilesSyncedOneByOneMax = 16;
 
 // Request() may be called from any thread; the work is done on the sync
@@ -26,7 +26,8 @@ inline constexpr size_t kFilesSyncedOneByOneMax = 16;
 //
 // The first error of a sync is final (ST4): on_fatal runs once, on the sync
 // executor, no request is acknowledged afterwards, and the owner ends the
-// process or takes the directory offline.
+// process or takes the directory offline. A directory that is no longer there
+// is no error (ST14), but for the log directory itself.
 class GroupCommit {
  public:
   struct Deps {
@@ -37,19 +38,22 @@ class GroupCommit {
   };
 
   explicit GroupCommit(Deps deps);
-  // Requests not begun are dropped, their callbacks never run.
+  // Requests not begun are dropped, their callbacks never run. Called on the
+  // sync executor or once that has ended: a round that ran beside it would
+  // still use Deps.
   ~GroupCommit();
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
 
-  // `done` is posted to `executor` when all of `targets` is durable; never
-  // otherwise. `executor` must outlive the GroupCommit's sync executor's work.
+  // `done` is posted to `executor` when all of `targets` is durable (which may
+  // be before its round ends); never otherwise. `executor` must outlive the
+  // sync executor's work.
   void Request(SyncSet targets, Executor* executor, Task done);
 
   // Any thread; for metrics and tests.
   int64_t rounds() const;
   int64_t requests() const;
-  int64_t file_syncs() const;
+  int64_t file_syncs() const;  // of single files and directories
   int64_t full_syncs() const;
   bool failed() const;
 

@@ -125,25 +125,32 @@ class Log {
   // from >= upto gives an empty result. One plan reads one segment.
   absl::StatusOr<ReadPlan> PlanRead(Offset from, Offset upto,
                                     int64_t bytes_max);
-  // Rises when bytes that a plan or a result may hold were cut or dropped.
+  // Rises when bytes that a plan or a result may hold were cut. A read whose
+  // plan is of an older generation is dropped, its error too: it may have seen
+  // the cut.
   uint64_t generation() const { return generation_; }
 
   // ---- Cutting ----
 
   // Cuts to the batch boundary at or below `target`: later bytes, segments,
-  // cache entries and epochs go. Returns the new LEO. Durable only after the
+  // cache entries and epochs go; so does an empty epoch that begins there.
+  // Returns the new LEO. kOffsetOutOfRange below the log start. Other errors
+  // leave the log failed(). Durable only after the
   // next sync; segment removals are synced here, last one first, so that a
   // crash leaves a prefix. Blocks.
   absl::StatusOr<Offset> TruncateTo(Offset target);
-  // Drops everything; the log goes on at `start`, log start included.
+  // Drops everything; the log goes on at `start`, log start included. Blocks.
+  // The caller stores marks with log_start = `start` durably BEFORE, so that a
+  // crash on the way is finished by the next Open.
   absl::Status ResetTo(Offset start);
   // Moves the log start forward (never past the LEO); reads below it fail.
-  // The caller makes the mark durable, then DropBelowLogStart() removes
-  // segments that lie wholly below. kOffsetOutOfRange past the LEO.
+  // The caller makes the mark durable, and only then DropBelowLogStart()
+  // removes segments that lie wholly below. kOffsetOutOfRange past the LEO.
   absl::Status SetLogStart(Offset start);
   absl::Status DropBelowLogStart();
   // Renames the directory to "<path>.deleted-<n>", then removes it. The log
-  // is failed() afterwards. Stored marks are the caller's to remove.
+  // is failed() afterwards. Stored marks are the caller's to remove. Not
+  // synced: a crash may bring the directory back, as a stray.
   absl::Status Delete();
 
   // ---- Durability ----
@@ -161,6 +168,9 @@ class Log {
   // Saves the growing index, so that the next Open need not rebuild it.
   absl::Status SaveIndex();
 
+  // From the next append on: rolls at this size.
+  void SetSegmentBytes(int64_t bytes) { config_.segment_bytes = bytes; }
+
   // ---- Facts ----
 
   Offset log_start() const { return log_start_; }
@@ -177,19 +187,32 @@ class Log {
 
   Log(Deps deps, std::string path, const LogConfig& config);
 
-  absl::StatusOr<AppendInfo> Append(Buffer batches, Offset next,
-                                    const std::vector<EpochStart>& starts);
-  absl::Status MakeRoomFor(int64_t bytes, bool* rolled);
-  absl::Status AddSegment(Offset base);
-  absl::Status UndoWrite(Segment& segment, absl::Status why);
-  absl::Status RemoveLastSegment();
-  absl::Status CutSegment(Segment& segment, int64_t size_bytes);
-  absl::Status ReopenForGrowth(Segment& segment);
-  // Where the batch that holds `offset` begins in `segment`.
-  absl::StatusOr<int64_t> PositionOf(Segment& segment, Offset offset);
-  absl::Status RebuildSealedIndex(Segment& segment);
-  Segment* SegmentOf(Offset offset);
+  // ---- log.cc ----
   absl::Status CheckUsable() const;
+  absl::StatusOr<AppendInfo> Append(Buffer batches);
+  absl::Status MakeRoomFor(int64_t bytes, Offset last, bool* rolled);
+  absl::Status AddSegment(Offset base);
+  absl::Status Write(Segment& segment, std::string_view bytes);
+  void Index(Segment& segment, std::string_view batches, int64_t position);
+  Segment NewSegment(Offset base) const;
+
+  // ---- log_read.cc ----
+  size_t SegmentIndexOf(Offset offset) const;
+  // Scans the file and replaces a sealed segment's index.
+  absl::Status RebuildIndex(Segment& segment);
+
+  // ---- log_truncate.cc ----
+  struct Cut {
+    size_t segment;    // the last that stays
+    int64_t position;  // its new size
+    Offset leo;
+  };
+  absl::StatusOr<Cut> FindCut(Offset target);
+  absl::Status Apply(const Cut& cut);
+  absl::Status RemoveLastSegment();
+  absl::Status RemoveFiles(const Segment& segment);
+  absl::Status ReopenForGrowth(Segment& segment, int64_t size_bytes);
+  absl::Status DropEverything(Offset start);
 
   Deps deps_;
   std::string path_;
@@ -203,6 +226,7 @@ class Log {
   Offset durable_leo_;
   uint64_t generation_ = 1;
   bool directory_dirty_ = false;
+  bool parent_dirty_ = false;  // synced along with the first of the rest
   bool failed_ = false;
 };
 

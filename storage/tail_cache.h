@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 
@@ -16,7 +17,7 @@ class TailCache;
 
 // The memory all tail caches of one shard may hold together; past it the
 // oldest append of any of them goes first. One owner thread, shared with the
-// logs it bounds; outlives nothing (shared_ptr).
+// logs it bounds.
 class TailBudget {
  public:
   explicit TailBudget(int64_t bytes_max) : bytes_max_(bytes_max) {}
@@ -26,28 +27,25 @@ class TailBudget {
 
  private:
   friend class TailCache;
-  struct Token {
-    std::weak_ptr<TailCache> cache;
-    uint64_t sequence;
-  };
-
-  void Added(std::weak_ptr<TailCache> cache, uint64_t sequence,
-             int64_t bytes);
 
   int64_t bytes_max_;
   int64_t bytes_ = 0;
-  std::deque<Token> order_;  // at most one token per cached append, plus stale
+  // One per cached append, oldest first. A cache takes its own out.
+  std::list<TailCache*> order_;
 };
 
 // Invariant: entries are contiguous, each begins where the one before ends.
-class TailCache : public std::enable_shared_from_this<TailCache> {
+class TailCache {
  public:
   // `budget` may be null.
   TailCache(int64_t bytes_max, std::shared_ptr<TailBudget> budget)
       : bytes_max_(bytes_max), budget_(std::move(budget)) {}
-  ~TailCache();
+  ~TailCache() { Clear(); }
+  TailCache(const TailCache&) = delete;
+  TailCache& operator=(const TailCache&) = delete;
 
-  // [base, next) is what `batches` hold; must continue the newest entry.
+  // [base, next) is what `batches` hold. What does not continue the newest
+  // entry replaces all.
   void Add(Offset base, Offset next, const Buffer& batches);
   // Drops every entry that holds an offset at or above `end`.
   void EvictFrom(Offset end);
@@ -57,22 +55,19 @@ class TailCache : public std::enable_shared_from_this<TailCache> {
     Offset base;
     Offset next;
     Buffer batches;
-    uint64_t sequence = 0;
+    std::list<TailCache*>::iterator turn;  // in the budget's order
   };
   // The entry that holds `offset`, or null.
   const Entry* Find(Offset offset) const;
   int64_t bytes() const { return bytes_; }
 
  private:
-  friend class TailBudget;
-  void DropFront();
-  void DropOldestUpTo(uint64_t sequence);
+  void Drop(bool front);
 
   int64_t bytes_max_;
   std::shared_ptr<TailBudget> budget_;
   std::deque<Entry> entries_;
   int64_t bytes_ = 0;
-  uint64_t next_sequence_ = 1;
 };
 
 }  // namespace sluice

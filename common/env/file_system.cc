@@ -1,5 +1,7 @@
 #include "common/env/file_system.h"
 
+#include <algorithm>
+
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
@@ -47,11 +49,19 @@ absl::Status RemoveTree(FileSystem& fs, const std::string& path) {
 }
 
 absl::Status CreateDirectories(FileSystem& fs, const std::string& path) {
-  for (size_t slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1)) {
-    RETURN_IF_ERROR(fs.CreateDirectory(path.substr(0, slash)));
+  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const std::string prefix = path.substr(0, slash);
+    ASSIGN_OR_RETURN(const bool exists, fs.Exists(prefix));
+    if (!exists) {
+      RETURN_IF_ERROR(fs.CreateDirectory(prefix));
+      const size_t parent = prefix.rfind('/');
+      RETURN_IF_ERROR(fs.SyncDirectory(
+          parent == std::string::npos ? "."
+                                      : prefix.substr(0, std::max<size_t>(
+                                                             parent, 1))));
+    }
+    if (slash == std::string::npos) return absl::OkStatus();
   }
-  return fs.CreateDirectory(path);
 }
 
 }  // namespace sluice

@@ -108,6 +108,7 @@ absl::Status WriteFileAtomically(FileSystem& fs, const std::string& directory,
                                  std::string_view content);
 // A directory and all below it.
 absl::Status RemoveTree(FileSystem& fs, const std::string& path);
+// `path` and what is missing above it; durable on return (ST6).
 absl::Status CreateDirectories(FileSystem& fs, const std::string& path);
 
 }  // namespace sluice

@@ -1,0 +1,228 @@
+#include "storage/log.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+#include "common/base/status_macros.h"
+#include "storage/batch_header.h"
+
+namespace sluice {
+
+Log::Log(Deps deps, std::string path, const LogConfig& config)
+    : deps_(std::move(deps)),
+      path_(std::move(path)),
+      config_(config),
+      cache_(std::make_shared<TailCache>(config.tail_cache_bytes,
+                                         deps_.tail_budget)) {
+  config_.segment_bytes = std::min(config_.segment_bytes, kSegmentBytesMax);
+}
+
+Log::~Log() = default;
+
+absl::Status Log::CheckUsable() const {
+  if (!failed_) return absl::OkStatus();
+  return MakeError(ErrorCode::kStorageError, "the log ", path_,
+                   " failed earlier or was deleted; see the first error");
+}
+
+Segment Log::NewSegment(Offset base) const {
+  Segment segment;
+  segment.base = base;
+  segment.log_path = StrCat(path_, "/", SegmentFileName(base, ".log"));
+  segment.index_path = StrCat(path_, "/", SegmentFileName(base, ".index"));
+  return segment;
+}
+
+absl::Status Log::AddSegment(Offset base) {
+  Segment segment = NewSegment(base);
+  ASSIGN_OR_RETURN(segment.file,
+                   deps_.fs->Open(segment.log_path, OpenMode::kCreate));
+  // A file of that name can only be what a failed attempt left.
+  RETURN_IF_ERROR(segment.file->Truncate(0));
+  segment.growing = std::make_unique<GrowingIndex>(
+      segment.index_path, base, config_.index_interval_bytes);
+  segment.dirty = true;
+  directory_dirty_ = true;
+  if (!segments_.empty()) {
+    Segment& full = segments_.back();
+    // Without room for its index file the index stays in memory; the next
+    // Open rebuilds what is missing.
+    if (auto sealed = full.growing->Seal(*deps_.fs); sealed.ok()) {
+      full.sealed = *std::move(sealed);
+      full.growing.reset();
+    }
+  }
+  segments_.push_back(std::move(segment));
+  return absl::OkStatus();
+}
+
+absl::Status Log::MakeRoomFor(int64_t bytes, Offset last, bool* rolled) {
+  if (bytes > kSegmentBytesMax) {
+    return MakeError(ErrorCode::kMessageTooLarge, "an append of ", bytes,
+                     " bytes is larger than a segment can be");
+  }
+  if (!segments_.empty()) {
+    const Segment& active = segments_.back();
+    const bool full =
+        active.size_bytes > 0 &&
+        (active.size_bytes + bytes > config_.segment_bytes ||
+         last - active.base > std::numeric_limits<int32_t>::max());
+    if (!full) return absl::OkStatus();
+  }
+  *rolled = !segments_.empty();
+  return AddSegment(leo_);
+}
+
+absl::Status Log::Write(Segment& segment, std::string_view bytes) {
+  const absl::Status written = segment.file->Write(segment.size_bytes, bytes);
+  if (written.ok()) return written;
+  segment.dirty = true;
+  const absl::Status undone = segment.file->Truncate(segment.size_bytes);
+  if (undone.ok()) return written;
+  failed_ = true;
+  return MakeError(ErrorCode::kStorageError, StdView(written.message()),
+                   "; the part written could not be undone: ",
+                   StdView(undone.message()));
+}
+
+void Log::Index(Segment& segment, std::string_view batches, int64_t position) {
+  BatchCursor cursor(batches);
+  for (;;) {
+    const auto at = static_cast<int64_t>(cursor.position());
+    const auto batch = cursor.Next();
+    if (!batch.ok() || !batch->has_value()) break;
+    const BatchHeader& header = (*batch)->header();
+    segment.growing->NoteBatch(header.last_offset(), position + at,
+                               header.size_bytes());
+  }
+  // A cache: what cannot be saved now is rebuilt by the next Open.
+  segment.growing->Save(*deps_.fs, /*all=*/false).IgnoreError();
+}
+
+absl::StatusOr<AppendInfo> Log::AppendAsLeader(MutableBuffer batches,
+                                               LeaderEpoch epoch) {
+  RETURN_IF_ERROR(CheckUsable());
+  INVARIANT(epoch >= epochs_.last_epoch(), path_, ": append in epoch ",
+            epoch, " after epoch ", epochs_.last_epoch());
+  RETURN_IF_ERROR(AssignOffsets(batches, leo_, epoch).status());
+  return Append(std::move(batches).Publish());
+}
+
+absl::StatusOr<AppendInfo> Log::AppendAsFollower(Buffer batches) {
+  RETURN_IF_ERROR(CheckUsable());
+  return Append(std::move(batches));
+}
+
+absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
+  AppendInfo info;
+  info.base = leo_;
+  info.next = leo_;
+  std::vector<EpochStart> starts;
+  LeaderEpoch epoch = epochs_.last_epoch();
+  BatchCursor cursor(batches.view());
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto batch, cursor.Next());
+    if (!batch.has_value()) break;
+    const BatchHeader& header = batch->header();
+    if (header.base_offset != info.next || header.leader_epoch < epoch) {
+      return MakeError(ErrorCode::kCorruptMessage, path_, ": a batch at ",
+                       header.base_offset, " with leader epoch ",
+                       header.leader_epoch, " cannot follow offset ",
+                       info.next, " and epoch ", epoch);
+    }
+    if (header.leader_epoch > epoch) {
+      epoch = header.leader_epoch;
+      starts.push_back({epoch, header.base_offset});
+    }
+    info.next = header.next_offset();
+  }
+  if (batches.empty()) {
+    return MakeError(ErrorCode::kCorruptMessage, path_, ": an empty append");
+  }
+  RETURN_IF_ERROR(MakeRoomFor(static_cast<int64_t>(batches.size()),
+                              info.next - 1, &info.rolled));
+  Segment& segment = segments_.back();
+  RETURN_IF_ERROR(Write(segment, batches.view()));
+  Index(segment, batches.view(), segment.size_bytes);
+  segment.size_bytes += static_cast<int64_t>(batches.size());
+  segment.dirty = true;
+  for (const EpochStart& start : starts) {
+    info.epoch_started |= epochs_.Assign(start.epoch, start.start);
+  }
+  cache_->Add(info.base, info.next, batches);
+  leo_ = info.next;
+  info.batches = std::move(batches);
+  return info;
+}
+
+bool Log::StartEpoch(LeaderEpoch epoch) { return epochs_.Assign(epoch, leo_); }
+
+bool Log::has_unsynced() const {
+  return directory_dirty_ ||
+         std::any_of(segments_.begin(), segments_.end(),
+                     [](const Segment& segment) { return segment.dirty; });
+}
+
+std::optional<Unsynced> Log::TakeUnsynced() {
+  if (!has_unsynced()) return std::nullopt;
+  Unsynced unsynced;
+  unsynced.leo = leo_;
+  unsynced.generation = generation_;
+  for (Segment& segment : segments_) {
+    if (!segment.dirty) continue;
+    unsynced.targets.files.push_back(segment.file);
+    segment.dirty = false;
+  }
+  if (directory_dirty_) unsynced.targets.directories.push_back(path_);
+  if (parent_dirty_) {
+    unsynced.targets.directories.push_back(
+        path_.substr(0, std::max<size_t>(path_.rfind('/'), 1)));
+  }
+  directory_dirty_ = false;
+  parent_dirty_ = false;
+  return unsynced;
+}
+
+void Log::MarkDurable(const Unsynced& synced) {
+  if (synced.generation != generation_) return;
+  INVARIANT(synced.leo <= leo_, path_, ": durable ", synced.leo,
+            " past the LEO ", leo_);
+  durable_leo_ = std::max(durable_leo_, synced.leo);
+}
+
+absl::Status Log::SyncNow() {
+  const auto unsynced = TakeUnsynced();
+  if (!unsynced.has_value()) return absl::OkStatus();
+  for (const auto& file : unsynced->targets.files) {
+    RETURN_IF_ERROR(file->SyncData());
+  }
+  for (const std::string& directory : unsynced->targets.directories) {
+    RETURN_IF_ERROR(deps_.fs->SyncDirectory(directory));
+  }
+  MarkDurable(*unsynced);
+  return absl::OkStatus();
+}
+
+absl::Status Log::SaveIndex() {
+  if (segments_.empty()) return absl::OkStatus();
+  return segments_.back().growing->Save(*deps_.fs, /*all=*/true);
+}
+
+int64_t Log::size_bytes() const {
+  int64_t total = 0;
+  for (const Segment& segment : segments_) total += segment.size_bytes;
+  return total;
+}
+
+int64_t Log::tail_cache_bytes() const { return cache_->bytes(); }
+
+std::vector<Offset> Log::segment_bases() const {
+  std::vector<Offset> bases;
+  bases.reserve(segments_.size());
+  for (const Segment& segment : segments_) bases.push_back(segment.base);
+  return bases;
+}
+
+}  // namespace sluice

@@ -1,0 +1,50 @@
+// Reads a segment's file batch by batch, for recovery and for rebuilding.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/env/file_system.h"
+#include "storage/batch_header.h"
+
+namespace sluice {
+
+inline constexpr int64_t kScanWindowBytes = 1 << 20;
+
+// Blocking. Memory: one window, or one batch when that is larger (never more
+// than the file).
+class SegmentScanner {
+ public:
+  SegmentScanner(std::shared_ptr<const File> file, int64_t position,
+                 int64_t position_end)
+      : file_(std::move(file)), position_(position), end_(position_end) {}
+
+  // The batch at position(), valid until the next call; nullopt at the end.
+  // kCorruptMessage when no whole batch begins there: position() stays.
+  // kStorageError when the disk could not be read.
+  absl::StatusOr<std::optional<BatchView>> Next();
+  // Of the batch that Next() will give.
+  int64_t position() const { return position_; }
+
+ private:
+  // Makes [position_, position_ + bytes) lie in the window.
+  absl::Status Fill(int64_t bytes);
+
+  std::shared_ptr<const File> file_;
+  int64_t position_;
+  int64_t end_;
+  std::string window_;
+  int64_t window_start_ = 0;
+};
+
+// Whether some valid batch (shape, CRC, a base offset above `floor`) begins
+// at or after `position`: the difference between a torn tail and damage (ST2).
+absl::StatusOr<bool> HasValidBatchAfter(const File& file, int64_t position,
+                                        int64_t position_end, Offset floor);
+
+}  // namespace sluice
