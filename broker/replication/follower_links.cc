@@ -32,6 +32,11 @@ void FollowerLinks::Want(NodeId leader, api::Endpoint endpoint) {
   deps_.executor->Post([this, leader, endpoint = std::move(endpoint)] {
     if (stopped_) return;
     Link& link = links_[leader];
+    if (link.stream != nullptr && link.endpoint != endpoint) {
+      // The leader has moved; what still listens there is not it.
+      link.stream->Close();
+      OnClosed(leader, link.id, absl::CancelledError("new address"));
+    }
     link.endpoint = endpoint;
     if (link.stream != nullptr) {
       // The shard may have missed nothing, or have just seen a link die that

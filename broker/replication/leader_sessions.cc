@@ -15,10 +15,22 @@ StreamEvents<FollowerFrame> LeaderSessions::Accept(
   const StreamId id = next_id_++;
   sessions_[id].stream = std::move(stream);
   ++unnamed_;
-  if (unnamed_ > kUnnamedStreamsMax) {
+  if (stopped_) {
+    Refuse(id, api::ItemError(ErrorCode::kShuttingDown,
+                              "this broker is stopping"));
+  } else if (unnamed_ > kUnnamedStreamsMax) {
     Refuse(id, api::ItemError(ErrorCode::kBusy,
                               "too many streams that have not said who they "
                               "are; try again later"));
+  } else {
+    deps_.executor->PostAfter(kNamingTimeUsMax, [this, id] {
+      const auto found = sessions_.find(id);
+      if (found == sessions_.end() || found->second.broker_id != kNoNode) {
+        return;
+      }
+      Refuse(id, api::ItemError(ErrorCode::kRequestTimedOut,
+                                "the stream did not say who it is in time"));
+    });
   }
   StreamEvents<FollowerFrame> events;
   events.on_frame = [this, id](FollowerFrame frame) {
@@ -128,9 +140,10 @@ void LeaderSessions::Route(StreamId id, FollowerFrame frame) {
 
 void LeaderSessions::Stop() {
   deps_.executor->Post([this] {
+    stopped_ = true;
     while (!sessions_.empty()) {
-      const auto [id, session] = *sessions_.begin();
-      session.stream->Close();
+      const StreamId id = sessions_.begin()->first;
+      sessions_.begin()->second.stream->Close();
       OnClosed(id);
     }
   });

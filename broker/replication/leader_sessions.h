@@ -26,8 +26,9 @@ class LeaderSessions final : public ReplicationAcceptor {
     absl::AnyInvocable<absl::Status(const OpenSession&)> check;
   };
 
-  // Streams that have not said who they are.
+  // Streams that have not said who they are, and how long they may take.
   static constexpr size_t kUnnamedStreamsMax = 64;
+  static constexpr int64_t kNamingTimeUsMax = 5'000'000;
   // What one follower may ask for: more than its own default is cut to this.
   static constexpr int64_t kWindowBytesMax = 64 << 20;
 
@@ -56,6 +57,7 @@ class LeaderSessions final : public ReplicationAcceptor {
   Deps deps_;
   std::map<StreamId, Session> sessions_;
   size_t unnamed_ = 0;
+  bool stopped_ = false;
   StreamId next_id_ = 1;
 };
 

@@ -2,6 +2,9 @@
 
 #include <glog/logging.h>
 
+#include <utility>
+
+#include "common/base/error.h"
 #include "common/base/invariant.h"
 
 namespace sluice {
@@ -32,13 +35,14 @@ void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
 }
 
 void ReplicaShipper::SendAnswer(AddAnswer answer) {
-  urgent_.add_answers.push_back(std::move(answer));
+  frame_.add_answers.push_back(std::move(answer));
   SchedulePump();
 }
 
 void ReplicaShipper::Drop(const TopicPartition& tp) {
   const auto found = replicas_.find(tp);
   if (found == replicas_.end()) return;
+  credit_bytes_ += found->second.reserved_bytes;
   for (const InFlight& piece : found->second.in_flight) {
     credit_bytes_ += piece.bytes;
   }
@@ -47,11 +51,12 @@ void ReplicaShipper::Drop(const TopicPartition& tp) {
   if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
 }
 
-void ReplicaShipper::Remove(const TopicPartition& tp, LeaderEpoch epoch,
-                            api::ItemError why) {
-  if (!replicas_.contains(tp)) return;
+void ReplicaShipper::Remove(const TopicPartition& tp, api::ItemError why) {
+  const auto found = replicas_.find(tp);
+  if (found == replicas_.end()) return;
+  const LeaderEpoch epoch = found->second.epoch;
   Drop(tp);
-  urgent_.removed.push_back({tp, epoch, std::move(why)});
+  frame_.removed.push_back({tp, epoch, std::move(why)});
   SchedulePump();
 }
 
@@ -84,21 +89,18 @@ void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
   if (found == replicas_.end()) return;
   Replica& replica = found->second;
   // Data that is about to leave carries it.
-  if (replica.queued && credit_bytes_ > 0 && !replica.reading &&
-      replica.next < replica.source->leo()) {
-    return;
-  }
+  if (replica.queued && credit_bytes_ > 0) return;
   const Offset hw = replica.source->high_watermark();
   const Offset log_start = replica.source->log_start();
   if (hw == replica.hw_sent && log_start == replica.log_start_sent) return;
   replica.hw_sent = hw;
   replica.log_start_sent = log_start;
-  urgent_.high_watermarks.push_back({tp, replica.epoch, hw, log_start});
+  frame_.high_watermarks.push_back({tp, replica.epoch, hw, log_start});
   SchedulePump();
 }
 
 void ReplicaShipper::Enqueue(const TopicPartition& tp, Replica& replica) {
-  if (replica.queued || replica.reading ||
+  if (replica.queued || replica.reading() ||
       replica.next >= replica.source->leo()) {
     return;
   }
@@ -119,60 +121,71 @@ void ReplicaShipper::SchedulePump() {
 }
 
 void ReplicaShipper::Pump() {
-  LeaderFrame frame;
-  std::swap(frame, urgent_);
-  int64_t frame_bytes = 0;
   while (!ready_.empty() && credit_bytes_ > 0) {
     const TopicPartition tp = ready_.front();
     ready_.pop_front();
     const auto found = replicas_.find(tp);
     if (found == replicas_.end() || !found->second.queued) continue;
     found->second.queued = false;
-    ShipOne(tp, found->second, frame, frame_bytes);
-    if (frame_bytes >= kFrameBytesMax) {
-      session_.stream->Send(std::move(frame));
-      frame = LeaderFrame();
-      frame_bytes = 0;
-    }
+    ShipOne(tp, found->second);
+    if (frame_bytes_ >= kFrameBytesMax) SendFrame();
   }
-  if (frame_bytes > 0 || !frame.add_answers.empty() ||
-      !frame.high_watermarks.empty() || !frame.removed.empty()) {
-    session_.stream->Send(std::move(frame));
-  }
+  SendFrame();
 }
 
-void ReplicaShipper::ShipOne(const TopicPartition& tp, Replica& replica,
-                             LeaderFrame& frame, int64_t& frame_bytes) {
+void ReplicaShipper::SendFrame() {
+  if (frame_.add_answers.empty() && frame_.data.empty() &&
+      frame_.high_watermarks.empty() && frame_.removed.empty()) {
+    return;
+  }
+  session_.stream->Send(std::exchange(frame_, LeaderFrame()));
+  frame_bytes_ = 0;
+}
+
+void ReplicaShipper::ShipOne(const TopicPartition& tp, Replica& replica) {
   auto tail = replica.source->ReadTail(replica.next, kFrameBytesMax);
   if (!tail.has_value()) {
     StartDiskRead(tp, replica);
     return;
   }
-  AddData(tp, replica, *std::move(tail), frame, frame_bytes);
-  Enqueue(tp, replica);  // to the end of the line: round robin
+  if (AddData(tp, replica, *std::move(tail))) {
+    Enqueue(tp, replica);  // to the end of the line: round robin
+  }
 }
 
-void ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
-                             ReadResult result, LeaderFrame& frame,
-                             int64_t& frame_bytes) {
-  INVARIANT(result.base == replica.next && result.next_offset > result.base,
-            "shipping ", tp, ": wanted ", replica.next, ", read [",
-            result.base, ", ", result.next_offset, ")");
+bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
+                             ReadResult result) {
+  if (result.base != replica.next || result.next_offset <= result.base) {
+    // Where a follower goes on is its word, not ours to trust.
+    LOG(ERROR) << "shipping " << tp.ToString() << " to broker "
+               << session_.broker_id << ": it wants offset " << replica.next
+               << ", where no batch begins: [" << result.base << ", "
+               << result.next_offset << ")";
+    Remove(tp, api::ItemError(MakeError(
+                   ErrorCode::kCorruptMessage, "no batch of the leader begins "
+                   "at offset ", replica.next)));
+    return false;
+  }
   const auto bytes = static_cast<int64_t>(result.batches.size());
   replica.next = result.next_offset;
   replica.in_flight.push_back({result.next_offset, bytes});
   credit_bytes_ -= bytes;
-  frame_bytes += bytes;
+  frame_bytes_ += bytes;
   replica.hw_sent = replica.source->high_watermark();
   replica.log_start_sent = replica.source->log_start();
-  frame.data.push_back({tp, replica.epoch, std::move(result.batches),
-                        replica.hw_sent, replica.log_start_sent});
+  frame_.data.push_back({tp, replica.epoch, std::move(result.batches),
+                         replica.hw_sent, replica.log_start_sent});
+  return true;
 }
 
 void ReplicaShipper::StartDiskRead(const TopicPartition& tp,
                                    Replica& replica) {
-  replica.reading = true;
+  // Held from the start: a thousand followers that catch up must not read a
+  // thousand frames into memory.
+  replica.reserved_bytes = kFrameBytesMax;
+  credit_bytes_ -= kFrameBytesMax;
   const uint64_t acceptance = replica.acceptance;
+  // May answer before it returns.
   replica.source->ReadDisk(
       replica.next, kFrameBytesMax,
       [this, alive = alive_, tp, acceptance](
@@ -183,22 +196,22 @@ void ReplicaShipper::StartDiskRead(const TopicPartition& tp,
             found->second.acceptance != acceptance) {
           return;
         }
-        Replica& r = found->second;
-        r.reading = false;
-        if (!result.ok()) {
-          LOG(ERROR) << "shipping " << tp.ToString() << " from offset "
-                     << r.next << ": " << result.status().ToString();
-          Remove(tp, r.epoch, api::ItemError(result.status()));
-          return;
-        }
-        if (result->next_offset > result->base) {
-          LeaderFrame frame;
-          int64_t frame_bytes = 0;
-          AddData(tp, r, *std::move(result), frame, frame_bytes);
-          session_.stream->Send(std::move(frame));
-        }
-        Enqueue(tp, r);
+        OnDiskRead(tp, found->second, std::move(result));
       });
+}
+
+void ReplicaShipper::OnDiskRead(const TopicPartition& tp, Replica& replica,
+                                absl::StatusOr<ReadResult> result) {
+  credit_bytes_ += std::exchange(replica.reserved_bytes, 0);
+  SchedulePump();  // credit is back, or data is there
+  if (!result.ok()) {
+    LOG(ERROR) << "shipping " << tp.ToString() << " to broker "
+               << session_.broker_id << " from offset " << replica.next
+               << ": " << result.status().ToString();
+    Remove(tp, api::ItemError(result.status()));
+    return;
+  }
+  if (AddData(tp, replica, *std::move(result))) Enqueue(tp, replica);
 }
 
 }  // namespace sluice

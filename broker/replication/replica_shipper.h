@@ -34,7 +34,8 @@ class ShipSource {
 };
 
 // Owned by a shard, lives on its executor. Credit: bytes on their way without
-// an acknowledgement never exceed the window by more than one batch.
+// an acknowledgement never exceed the window by more than one frame's worth
+// (or one batch, where that is larger).
 class ReplicaShipper {
  public:
   // A frame is sent when it holds this many bytes of batches, or when nothing
@@ -53,9 +54,9 @@ class ReplicaShipper {
   // Answers that are no acceptance go out in order with everything else.
   void SendAnswer(AddAnswer answer);
   void Drop(const TopicPartition& tp);
-  // The partition is not led here any more: the follower is told, then Drop.
-  void Remove(const TopicPartition& tp, LeaderEpoch epoch,
-              api::ItemError why);
+  // Drop, and the follower is told why: leadership moved, the log cannot be
+  // read. Nothing happens when it was not accepted.
+  void Remove(const TopicPartition& tp, api::ItemError why);
 
   void OnAppended(const TopicPartition& tp);
   void OnAck(const TopicPartition& tp, LeaderEpoch epoch, Offset appended);
@@ -71,9 +72,11 @@ class ReplicaShipper {
     ShipSource* source;
     Offset next;  // the next to send
     std::deque<InFlight> in_flight;
-    bool queued = false;    // in ready_
-    bool reading = false;   // a disk read is under way
+    bool queued = false;         // in ready_
+    int64_t reserved_bytes = 0;  // credit held by a disk read; 0: none runs
     uint64_t acceptance = 0;
+
+    bool reading() const { return reserved_bytes > 0; }
     Offset hw_sent = kNoOffset;
     Offset log_start_sent = kNoOffset;
   };
@@ -81,20 +84,25 @@ class ReplicaShipper {
   void Enqueue(const TopicPartition& tp, Replica& replica);
   void SchedulePump();
   void Pump();
-  // False when the replica has nothing more that is in memory.
-  void ShipOne(const TopicPartition& tp, Replica& replica, LeaderFrame& frame,
-               int64_t& frame_bytes);
-  void AddData(const TopicPartition& tp, Replica& replica, ReadResult result,
-               LeaderFrame& frame, int64_t& frame_bytes);
+  void ShipOne(const TopicPartition& tp, Replica& replica);
   void StartDiskRead(const TopicPartition& tp, Replica& replica);
+  void OnDiskRead(const TopicPartition& tp, Replica& replica,
+                  absl::StatusOr<ReadResult> result);
+  // False, and the follower is told, when the bytes do not follow on what it
+  // has.
+  bool AddData(const TopicPartition& tp, Replica& replica, ReadResult result);
   void ReturnCredit(Replica& replica, Offset acked);
+  void SendFrame();
 
   FollowerSession session_;
   Executor* const executor_;
   int64_t credit_bytes_;
   std::map<TopicPartition, Replica> replicas_;
   std::deque<TopicPartition> ready_;
-  LeaderFrame urgent_;  // answers, high watermarks, removals of this turn
+  // What leaves next, in the order it came about: an answer never overtakes
+  // data of the same partition, nor the other way round.
+  LeaderFrame frame_;
+  int64_t frame_bytes_ = 0;
   bool pump_scheduled_ = false;
   uint64_t next_acceptance_ = 1;
   // Tells posted tasks that `this` is gone.

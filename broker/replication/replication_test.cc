@@ -1,0 +1,418 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "broker/replication/follower_links.h"
+#include "broker/replication/leader_sessions.h"
+#include "broker/replication/replica_shipper.h"
+#include "common/base/error.h"
+#include "common/env/sim_world.h"
+
+namespace sluice {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+const TopicPartition kA{TopicId(Uuid(1, 1)), PartitionIndex(0)};
+const TopicPartition kB{TopicId(Uuid(1, 1)), PartitionIndex(1)};
+
+struct SentToFollower final : LeaderStream {
+  void Send(LeaderFrame frame) override { frames.push_back(std::move(frame)); }
+  void Close() override { closed = true; }
+  std::vector<LeaderFrame> frames;
+  bool closed = false;
+};
+
+struct SentToLeader final : FollowerStream {
+  void Send(FollowerFrame frame) override {
+    frames.push_back(std::move(frame));
+  }
+  void Close() override { closed = true; }
+  std::vector<FollowerFrame> frames;
+  bool closed = false;
+};
+
+// A log whose every record is a batch of `batch_bytes`, one batch a read.
+struct FakeSource final : ShipSource {
+  Offset leo() const override { return leo_; }
+  Offset high_watermark() const override { return hw_; }
+  Offset log_start() const override { return Offset(0); }
+  std::optional<ReadResult> ReadTail(Offset from, int64_t) override {
+    if (from < tail_from) return std::nullopt;
+    return Batch(from);
+  }
+  void ReadDisk(Offset from, int64_t,
+                absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
+      override {
+    if (reads_at_once) return done(Batch(from));
+    disk_reads.emplace_back(from, std::move(done));
+  }
+  ReadResult Batch(Offset from) const {
+    const Offset base(from.value() / batch_records * batch_records);
+    return {Buffer::Take(std::string(batch_bytes, 'x')), base,
+            base + batch_records};
+  }
+
+  Offset leo_, hw_, tail_from;
+  size_t batch_bytes = 1000;
+  int64_t batch_records = 1;
+  bool reads_at_once = false;
+  std::vector<std::pair<
+      Offset, absl::AnyInvocable<void(absl::StatusOr<ReadResult>)>>>
+      disk_reads;
+};
+
+class ReplicaShipperTest : public testing::Test {
+ protected:
+  void Make(int64_t window_bytes) {
+    shipper = std::make_unique<ReplicaShipper>(
+        FollowerSession{7, NodeId(2), BrokerEpoch(5), stream, window_bytes},
+        executor.get());
+  }
+  std::vector<Offset> Shipped(const TopicPartition& tp) {
+    std::vector<Offset> offsets;
+    for (const LeaderFrame& frame : stream->frames) {
+      for (const ReplicaData& data : frame.data) {
+        if (data.tp == tp) offsets.push_back(data.high_watermark);
+      }
+    }
+    return offsets;
+  }
+
+  SimWorld world;
+  std::unique_ptr<Executor> executor = world.NewExecutor();
+  std::shared_ptr<SentToFollower> stream = std::make_shared<SentToFollower>();
+  FakeSource source, other;
+  std::unique_ptr<ReplicaShipper> shipper;
+};
+
+TEST_F(ReplicaShipperTest, CreditBoundsWhatIsOnTheWayAndAcksReturnIt) {
+  Make(2500);
+  source.leo_ = Offset(10);
+  shipper->Accept(kA, LeaderEpoch(3), Offset(0), &source);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(3));  // past the window by one at most
+
+  shipper->OnAck(kA, LeaderEpoch(2), Offset(3));  // of an older epoch
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(3));
+
+  shipper->OnAck(kA, LeaderEpoch(3), Offset(2));
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(5));
+  shipper->OnAck(kA, LeaderEpoch(3), Offset(2));  // again: returns nothing
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(5));
+}
+
+TEST_F(ReplicaShipperTest, PartitionsTakeTurns) {
+  Make(4000);
+  source.leo_ = other.leo_ = Offset(100);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(2));
+  EXPECT_THAT(Shipped(kB), SizeIs(2));
+}
+
+TEST_F(ReplicaShipperTest, AHighWatermarkLeavesAtOnceWhenNoDataCarriesIt) {
+  Make(1 << 20);
+  source.leo_ = Offset(1);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  stream->frames.clear();
+
+  source.hw_ = Offset(1);
+  shipper->OnHighWatermark(kA);
+  shipper->OnHighWatermark(kA);  // the same one twice: sent once
+  world.RunFor(1);
+  ASSERT_THAT(stream->frames, SizeIs(1));
+  EXPECT_THAT(stream->frames[0].high_watermarks, SizeIs(1));
+  EXPECT_EQ(stream->frames[0].high_watermarks[0].high_watermark, Offset(1));
+}
+
+TEST_F(ReplicaShipperTest, WhatIsNotInMemoryComesFromDiskInOrder) {
+  Make(1 << 20);
+  source.leo_ = Offset(3);
+  source.tail_from = Offset(2);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(0));
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_THAT(source.disk_reads, SizeIs(i + 1));
+    EXPECT_EQ(source.disk_reads[i].first, Offset(i));
+    source.disk_reads[i].second(source.Batch(Offset(i)));
+    world.RunFor(1);
+  }
+  EXPECT_THAT(Shipped(kA), SizeIs(3));
+}
+
+TEST_F(ReplicaShipperTest, ADiskReadOfAnOlderAcceptanceIsDropped) {
+  Make(1 << 20);
+  source.leo_ = Offset(3);
+  source.tail_from = Offset(3);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  shipper->Accept(kA, LeaderEpoch(2), Offset(2), &source);
+  source.disk_reads[0].second(source.Batch(Offset(0)));
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(0));
+}
+
+TEST_F(ReplicaShipperTest, AReadThatAnswersAtOnceDoesNotOvertakeTheAcceptance) {
+  Make(1 << 20);
+  source.leo_ = Offset(3);
+  source.tail_from = Offset(2);
+  source.reads_at_once = true;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  ASSERT_THAT(stream->frames, SizeIs(1));
+  EXPECT_THAT(stream->frames[0].add_answers, SizeIs(1));
+  EXPECT_THAT(stream->frames[0].data, SizeIs(3));
+}
+
+TEST_F(ReplicaShipperTest, DiskReadsUnderWayHoldCredit) {
+  Make(ReplicaShipper::kFrameBytesMax + 1);
+  std::vector<FakeSource> sources(10);
+  for (int i = 0; i < 10; ++i) {
+    sources[i].leo_ = sources[i].tail_from = Offset(5);
+    shipper->Accept({kA.topic_id, PartitionIndex(i)}, LeaderEpoch(1),
+                    Offset(0), &sources[i]);
+  }
+  world.RunFor(1);
+  EXPECT_THAT(sources[0].disk_reads, SizeIs(1));
+  EXPECT_THAT(sources[1].disk_reads, SizeIs(1));  // past the window by one
+  EXPECT_THAT(sources[2].disk_reads, SizeIs(0));
+
+  // A failed read returns what it held, and the follower hears of it.
+  sources[0].disk_reads[0].second(MakeError(ErrorCode::kStorageError, "EIO"));
+  shipper->Drop({kA.topic_id, PartitionIndex(1)});
+  world.RunFor(1);
+  EXPECT_THAT(sources[2].disk_reads, SizeIs(1));
+  EXPECT_THAT(sources[3].disk_reads, SizeIs(1));
+  ASSERT_THAT(stream->frames.back().removed, SizeIs(1));
+  EXPECT_EQ(stream->frames.back().removed[0].error.code,
+            ErrorCode::kStorageError);
+}
+
+TEST_F(ReplicaShipperTest, AFollowerThatWantsTheMiddleOfABatchIsTold) {
+  Make(1 << 20);
+  source.leo_ = Offset(4);
+  source.batch_records = 2;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(1), &source);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(0));
+  ASSERT_THAT(stream->frames.back().removed, SizeIs(1));
+  EXPECT_EQ(stream->frames.back().removed[0].error.code,
+            ErrorCode::kCorruptMessage);
+  EXPECT_EQ(stream->frames.back().removed[0].leader_epoch, LeaderEpoch(1));
+}
+
+TEST_F(ReplicaShipperTest, DroppingAPartitionReturnsItsCredit) {
+  Make(1000);
+  source.leo_ = other.leo_ = Offset(5);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kB), SizeIs(0));
+  shipper->Drop(kA);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kB), SizeIs(1));
+}
+
+// Remembers what one shard is told.
+struct FakePort final : ReplicationPort {
+  void OnLinkOpen(NodeId, StreamId link,
+                  std::shared_ptr<FollowerStream>) override {
+    open.push_back(link);
+  }
+  void OnLeaderFrame(NodeId, StreamId, LeaderFrame frame) override {
+    leader_frames.push_back(std::move(frame));
+  }
+  void OnLinkClosed(NodeId, StreamId link) override {
+    closed.push_back(link);
+  }
+  void OnSessionOpen(FollowerSession s) override { sessions.push_back(s); }
+  void OnFollowerFrame(StreamId, FollowerFrame frame) override {
+    follower_frames.push_back(std::move(frame));
+  }
+  void OnSessionClosed(StreamId id) override { ended.push_back(id); }
+
+  std::vector<StreamId> open, closed, ended;
+  std::vector<LeaderFrame> leader_frames;
+  std::vector<FollowerFrame> follower_frames;
+  std::vector<FollowerSession> sessions;
+};
+
+struct FakePorts final : ReplicationPorts {
+  size_t port_count() const override { return 2; }
+  ReplicationPort* port(size_t index) override { return &ports[index]; }
+  size_t IndexOf(const TopicPartition& tp) const override {
+    return static_cast<size_t>(tp.partition.value()) % 2;
+  }
+  FakePort ports[2];
+};
+
+struct FakeConnector final : ReplicationConnector {
+  std::shared_ptr<FollowerStream> Open(
+      const api::Endpoint& endpoint, Executor*,
+      StreamEvents<LeaderFrame> e) override {
+    endpoints.push_back(endpoint);
+    streams.push_back(std::make_shared<SentToLeader>());
+    events.push_back(std::move(e));
+    return streams.back();
+  }
+  std::vector<api::Endpoint> endpoints;
+  std::vector<std::shared_ptr<SentToLeader>> streams;
+  std::vector<StreamEvents<LeaderFrame>> events;
+};
+
+class FollowerLinksTest : public testing::Test {
+ protected:
+  SimWorld world;
+  std::unique_ptr<Executor> executor = world.NewExecutor();
+  FakeConnector connector;
+  FakePorts ports;
+  FollowerLinks links{{executor.get(), &connector, &ports, Random(1)}};
+  const api::Endpoint endpoint{"127.0.0.1", 1};
+};
+
+TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
+  links.Want(NodeId(3), endpoint);
+  world.RunFor(1000);
+  EXPECT_THAT(connector.streams, SizeIs(0));  // who are we?
+  links.SetIdentity({.broker_id = NodeId(1), .broker_epoch = BrokerEpoch(4)});
+  links.Want(NodeId(3), endpoint);
+  world.RunFor(1000);
+  ASSERT_THAT(connector.streams, SizeIs(1));
+  const FollowerFrame& hello = connector.streams[0]->frames[0];
+  EXPECT_EQ(hello.open->leader_id, NodeId(3));
+  EXPECT_EQ(hello.credit_bytes, FollowerLinks::kWindowBytes);
+
+  LeaderFrame frame;
+  frame.add_answers.push_back({.tp = kA});
+  frame.high_watermarks.push_back({.tp = kB});
+  connector.events[0].on_frame(std::move(frame));
+  EXPECT_THAT(ports.ports[0].leader_frames, SizeIs(1));
+  EXPECT_THAT(ports.ports[1].leader_frames, SizeIs(1));
+  EXPECT_THAT(ports.ports[0].leader_frames[0].high_watermarks, SizeIs(0));
+}
+
+TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
+  links.SetIdentity({.broker_id = NodeId(1)});
+  links.Want(NodeId(3), endpoint);
+  world.RunFor(1000);
+  connector.events[0].on_closed(absl::UnavailableError("gone"));
+  EXPECT_THAT(ports.ports[0].closed, ElementsAre(1));
+  links.Want(NodeId(3), endpoint);
+  world.RunFor(49'000);
+  EXPECT_THAT(connector.streams, SizeIs(1));
+  world.RunFor(160'000);
+  EXPECT_THAT(connector.streams, SizeIs(2));
+  EXPECT_THAT(ports.ports[1].open, ElementsAre(1, 2));
+  // A frame of the first stream is nobody's.
+  LeaderFrame late;
+  late.add_answers.push_back({.tp = kA});
+  connector.events[0].on_frame(std::move(late));
+  EXPECT_THAT(ports.ports[0].leader_frames, SizeIs(0));
+}
+
+TEST_F(FollowerLinksTest, ALeaderAtANewAddressGetsANewStream) {
+  links.SetIdentity({.broker_id = NodeId(1)});
+  links.Want(NodeId(3), endpoint);
+  world.RunFor(1000);
+  links.Want(NodeId(3), {"elsewhere", 1});
+  world.RunFor(300'000);
+  EXPECT_TRUE(connector.streams[0]->closed);
+  ASSERT_THAT(connector.streams, SizeIs(2));
+  EXPECT_EQ(connector.endpoints[1].host, "elsewhere");
+}
+
+class LeaderSessionsTest : public testing::Test {
+ protected:
+  FollowerFrame Hello(int epoch, int broker = 2) {
+    FollowerFrame frame;
+    frame.open = OpenSession{.broker_id = NodeId(broker),
+                             .broker_epoch = BrokerEpoch(epoch),
+                             .leader_id = NodeId(1)};
+    frame.credit_bytes = 1000;
+    return frame;
+  }
+
+  SimWorld world;
+  std::unique_ptr<Executor> executor = world.NewExecutor();
+  FakePorts ports;
+  absl::Status verdict;
+  LeaderSessions sessions{{executor.get(), &ports, NodeId(1),
+                           [this](const OpenSession&) { return verdict; }}};
+};
+
+TEST_F(LeaderSessionsTest, ANewerSessionReplacesAndAStaleOneIsRefused) {
+  auto first = std::make_shared<SentToFollower>();
+  auto a = sessions.Accept(first);
+  a.on_frame(Hello(5));
+  auto second = std::make_shared<SentToFollower>();
+  auto b = sessions.Accept(second);
+  b.on_frame(Hello(6));
+  EXPECT_TRUE(first->closed);
+  EXPECT_THAT(ports.ports[0].ended, SizeIs(1));
+  EXPECT_EQ(ports.ports[0].sessions.back().window_bytes, 500);
+
+  auto stale = std::make_shared<SentToFollower>();
+  auto c = sessions.Accept(stale);
+  c.on_frame(Hello(5));
+  ASSERT_THAT(stale->frames, SizeIs(1));
+  EXPECT_EQ(stale->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
+  EXPECT_FALSE(second->closed);
+}
+
+TEST_F(LeaderSessionsTest, WhoDoesNotSayWhoItIsOrIsUnknownIsRefused) {
+  auto silent = std::make_shared<SentToFollower>();
+  sessions.Accept(silent).on_frame(FollowerFrame());
+  EXPECT_EQ(silent->frames[0].refused.code, ErrorCode::kInvalidRequest);
+
+  verdict = MakeError(ErrorCode::kInconsistentClusterId, "foreign");
+  auto foreign = std::make_shared<SentToFollower>();
+  sessions.Accept(foreign).on_frame(Hello(1));
+  EXPECT_EQ(foreign->frames[0].refused.code,
+            ErrorCode::kInconsistentClusterId);
+  EXPECT_THAT(ports.ports[0].sessions, SizeIs(0));
+}
+
+TEST_F(LeaderSessionsTest, WhoTakesTooLongToSayWhoItIsMakesRoom) {
+  auto silent = std::make_shared<SentToFollower>();
+  sessions.Accept(silent);
+  auto named = std::make_shared<SentToFollower>();
+  sessions.Accept(named).on_frame(Hello(1));
+  world.RunFor(LeaderSessions::kNamingTimeUsMax);
+  EXPECT_TRUE(silent->closed);
+  EXPECT_EQ(silent->frames[0].refused.code, ErrorCode::kRequestTimedOut);
+  EXPECT_FALSE(named->closed);
+}
+
+TEST_F(LeaderSessionsTest, AStoppedBrokerTakesNoSession) {
+  auto before = std::make_shared<SentToFollower>();
+  sessions.Accept(before).on_frame(Hello(1));
+  sessions.Stop();
+  world.RunFor(1);
+  EXPECT_TRUE(before->closed);
+  EXPECT_THAT(ports.ports[0].ended, SizeIs(1));
+  auto after = std::make_shared<SentToFollower>();
+  sessions.Accept(after);
+  EXPECT_EQ(after->frames[0].refused.code, ErrorCode::kShuttingDown);
+}
+
+TEST_F(LeaderSessionsTest, UnnamedStreamsAreBounded) {
+  std::vector<std::shared_ptr<SentToFollower>> streams;
+  for (size_t i = 0; i <= LeaderSessions::kUnnamedStreamsMax; ++i) {
+    streams.push_back(std::make_shared<SentToFollower>());
+    sessions.Accept(streams.back());
+  }
+  EXPECT_FALSE(streams.front()->closed);
+  EXPECT_TRUE(streams.back()->closed);
+  EXPECT_EQ(streams.back()->frames[0].refused.code, ErrorCode::kBusy);
+}
+
+}  // namespace
+}  // namespace sluice
