@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <utility>
+
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
@@ -74,6 +76,15 @@ void LogDirectory::PersistMarks(const TopicPartition& tp, PartitionMarks marks,
   });
 }
 
+void LogDirectory::PutMarks(
+    std::vector<std::pair<TopicPartition, PartitionMarks>> marks) {
+  deps_.sync_executor->Post([this, marks = std::move(marks)] {
+    if (stopped_) return;
+    for (const auto& [tp, m] : marks) store_->Put(tp, m);
+    ScheduleFlushAfter(kLazyFlushDelayUs);
+  });
+}
+
 void LogDirectory::ScheduleFlush() {
   if (flush_scheduled_) return;
   flush_scheduled_ = true;
@@ -85,76 +96,111 @@ void LogDirectory::ScheduleFlush() {
   });
 }
 
+void LogDirectory::ScheduleFlushAfter(int64_t delay_us) {
+  if (flush_scheduled_ || later_flush_scheduled_) return;
+  later_flush_scheduled_ = true;
+  deps_.sync_executor->PostAfter(delay_us, [this] {
+    later_flush_scheduled_ = false;
+    Flush();
+  });
+}
+
 void LogDirectory::Flush() {
   if (stopped_) return;
   auto pending = store_->Flush();
-  if (!pending.ok()) {
-    Fatal(pending.status());
-    return;
+  if (CodeOf(pending.status()) == ErrorCode::kStorageFull) {
+    LOG_IF(ERROR, !full_) << "data directory " << path_ << " is full: "
+                          << pending.status().ToString()
+                          << "; leaders that move here wait for room";
+    full_ = true;
+    return ScheduleFlushAfter(kFullRetryUs);
   }
-  std::vector<Waiter> waiters;
-  waiters.swap(waiters_);
-  const auto wake = [waiters = std::move(waiters)]() mutable {
+  full_ = false;
+  if (!pending.ok()) return Fatal(pending.status());
+  auto wake = [waiters = std::exchange(waiters_, {})]() mutable {
     for (Waiter& w : waiters) w.executor->Post(std::move(w.done));
   };
-  if (!pending->has_value()) {  // nothing was unsynced
-    auto run = std::move(wake);
-    run();
-    return;
-  }
+  if (!pending->has_value()) return wake();  // nothing was unsynced
   SyncSet targets = (*pending)->targets;
   group_commit_->Request(
       std::move(targets), deps_.sync_executor,
       [this, pending = **pending, wake = std::move(wake)]() mutable {
-        store_->MarkSynced(pending);
+        if (stopped_) return;
         wake();
-        if (store_->wants_compaction()) {
-          if (absl::Status s = store_->Compact(); !s.ok()) Fatal(s);
-        }
+        OnFlushed(pending);
       });
 }
 
-void LogDirectory::PutMarks(
-    std::vector<std::pair<TopicPartition, PartitionMarks>> marks) {
-  deps_.sync_executor->Post([this, marks = std::move(marks)] {
+void LogDirectory::OnFlushed(const DirStore::Pending& pending) {
+  store_->MarkSynced(pending);
+  if (!store_->wants_compaction()) return;
+  const absl::Status compacted = store_->Compact();
+  // Without room the old journal goes on.
+  if (!compacted.ok() && CodeOf(compacted) != ErrorCode::kStorageFull) {
+    Fatal(compacted);
+  }
+}
+
+absl::StatusOr<std::string> LogDirectory::MoveAway(const TopicPartition& tp,
+                                                   std::string_view suffix) {
+  const std::string from = PartitionPath(tp);
+  for (int64_t n = 0;; ++n) {
+    std::string to = StrCat(from, suffix, n);
+    ASSIGN_OR_RETURN(const bool taken, deps_.fs->Exists(to));
+    if (taken) continue;
+    RETURN_IF_ERROR(deps_.fs->Rename(from, to));
+    RETURN_IF_ERROR(deps_.fs->SyncDirectory(path_));
+    return to;
+  }
+}
+
+void LogDirectory::OnMoveFailed(const TopicPartition& tp,
+                                const absl::Status& why) {
+  if (absl::IsNotFound(why)) return;  // marks without files
+  if (CodeOf(why) == ErrorCode::kStorageError) return Fatal(why);
+  LOG(ERROR) << "the files of " << tp.ToString() << " stay in " << path_
+             << " as a stray: " << why.ToString();
+}
+
+void LogDirectory::Delete(const TopicPartition& tp) {
+  deps_.sync_executor->Post([this, tp] {
     if (stopped_) return;
-    for (const auto& [tp, m] : marks) store_->Put(tp, m);
-    if (flush_scheduled_ || lazy_flush_scheduled_) return;
-    lazy_flush_scheduled_ = true;
-    deps_.sync_executor->PostAfter(kLazyFlushDelayUs, [this] {
-      lazy_flush_scheduled_ = false;
-      Flush();
+    store_->Remove(tp);
+    ScheduleFlushAfter(kLazyFlushDelayUs);
+    auto moved = MoveAway(tp, ".deleted-");
+    if (!moved.ok()) {
+      OnMoveFailed(tp, moved.status());
+      return;
+    }
+    deps_.io_executor->Post([fs = deps_.fs, path = *std::move(moved)] {
+      const absl::Status removed = RemoveTree(*fs, path);
+      LOG_IF(ERROR, !removed.ok())
+          << "removing " << path << ": " << removed.ToString()
+          << "; the next start removes what is left";
     });
   });
 }
 
-void LogDirectory::RemoveMarks(const TopicPartition& tp) {
-  deps_.sync_executor->Post([this, tp] {
+void LogDirectory::SetAside(const TopicPartition& tp, std::string reason,
+                            Executor* executor,
+                            absl::AnyInvocable<void(bool moved)> done) {
+  deps_.sync_executor->Post([this, tp, reason = std::move(reason), executor,
+                             done = std::move(done)]() mutable {
     if (stopped_) return;
-    store_->Remove(tp);
-    ScheduleFlush();
-  });
-}
-
-void LogDirectory::SetAside(const TopicPartition& tp, std::string reason) {
-  deps_.sync_executor->Post([this, tp, reason = std::move(reason)] {
-    const std::string from = PartitionPath(tp);
-    for (int n = 0; n < 1000; ++n) {
-      const std::string to = StrCat(from, ".stray-", n);
-      const auto exists = deps_.fs->Exists(to);
-      if (exists.ok() && *exists) continue;
-      if (const auto there = deps_.fs->Exists(from);
-          there.ok() && !*there) {
-        break;  // marks without files
-      }
-      absl::Status moved = deps_.fs->Rename(from, to);
-      if (moved.ok()) moved = deps_.fs->SyncDirectory(path_);
-      LOG(WARNING) << "set aside " << from << " as " << to << ": " << reason
-                   << (moved.ok() ? "" : "; failed: " + moved.ToString());
-      break;
+    const auto moved = MoveAway(tp, ".stray-");
+    // Marks without files are forgotten, too.
+    const bool gone = moved.ok() || absl::IsNotFound(moved.status());
+    if (moved.ok()) {
+      LOG(WARNING) << "the files of " << tp.ToString() << " are set aside as "
+                   << *moved << ": " << reason;
+    } else {
+      OnMoveFailed(tp, moved.status());
     }
-    store_->Remove(tp);
-    ScheduleFlush();
+    if (gone) {
+      store_->Remove(tp);
+      ScheduleFlushAfter(kLazyFlushDelayUs);
+    }
+    executor->Post([done = std::move(done), gone]() mutable { done(gone); });
   });
 }
 
@@ -162,10 +208,12 @@ void LogDirectory::StopClean(BrokerEpoch broker_epoch, Executor* executor,
                              absl::AnyInvocable<void(absl::Status)> done) {
   deps_.sync_executor->Post(
       [this, broker_epoch, executor, done = std::move(done)]() mutable {
+        const absl::Status result =
+            stopped_ || group_commit_->failed()
+                ? MakeError(ErrorCode::kStorageError, "data directory ", path_,
+                            " has failed: no clean marker")
+                : store_->StopClean(broker_epoch);
         stopped_ = true;
-        const absl::Status result = group_commit_->failed()
-                                        ? absl::DataLossError("a sync failed")
-                                        : store_->StopClean(broker_epoch);
         executor->Post([done = std::move(done), result]() mutable {
           done(result);
         });
@@ -176,7 +224,7 @@ void LogDirectory::Fatal(const absl::Status& why) {
   stopped_ = true;
   waiters_.clear();
   deps_.on_fatal(MakeError(ErrorCode::kStorageError, "data directory ", path_,
-                           ": ", std::string(why.message())));
+                           ": ", why.message()));
 }
 
 }  // namespace sluice

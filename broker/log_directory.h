@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,18 +23,26 @@ namespace sluice {
 
 // The store is owned by the sync executor: everything that touches it is
 // posted there, and everything that waits for a disk waits there. Methods may
-// be called from any thread unless they say otherwise.
+// be called from any thread unless they say otherwise. Destroyed when its
+// executors no longer run.
 //
 // A failed sync or a store that cannot be written is fatal (ST4): on_fatal is
-// called, nothing is acknowledged afterwards.
+// called, nothing is acknowledged afterwards. A full disk is not: marks wait
+// until there is room, and so does who waits for them (ST9).
 class LogDirectory {
  public:
   struct Deps {
-    FileSystem* fs;
-    Executor* sync_executor;
-    absl::AnyInvocable<void(absl::Status)> on_fatal;
-    uint64_t random_seed;
+    FileSystem* fs = nullptr;
+    Executor* sync_executor = nullptr;
+    // Removes the files of deleted partitions: may take seconds, and nobody
+    // who waits for a sync shall wait for that.
+    Executor* io_executor = nullptr;
+    absl::AnyInvocable<void(absl::Status)> on_fatal;  // on sync_executor
+    uint64_t random_seed = 0;
   };
+
+  // How long marks that a full disk refused wait before they are tried again.
+  static constexpr int64_t kFullRetryUs = 500'000;
 
   // Blocks; for the start of the process. Errors of DirStore::Open.
   static absl::StatusOr<std::unique_ptr<LogDirectory>> Open(
@@ -61,13 +70,19 @@ class LogDirectory {
   // same moment share one write and one sync.
   void PersistMarks(const TopicPartition& tp, PartitionMarks marks,
                     Executor* executor, Task done);
-  // Written soon, synced with the next round.
+  // Written and synced within half a second or so.
   void PutMarks(std::vector<std::pair<TopicPartition, PartitionMarks>> marks);
-  void RemoveMarks(const TopicPartition& tp);
-  // Sets a partition's files aside as "<path>.stray-<n>" (ST11).
-  void SetAside(const TopicPartition& tp, std::string reason);
+  // A committed removal: the files and the marks go. Its log is closed. What a
+  // crash interrupts, the next start finishes, or finds as a stray.
+  void Delete(const TopicPartition& tp);
+  // Sets a partition's files aside as "<path>.stray-<n>" and forgets its marks
+  // (ST11). `done` is posted to `executor`; false: they are still there.
+  void SetAside(const TopicPartition& tp, std::string reason,
+                Executor* executor,
+                absl::AnyInvocable<void(bool moved)> done);
 
-  // Marks and the clean marker, durable; the last call.
+  // Marks and the clean marker, durable; the last call. Never while a log may
+  // hold bytes that are not synced.
   void StopClean(BrokerEpoch broker_epoch, Executor* executor,
                  absl::AnyInvocable<void(absl::Status)> done);
 
@@ -81,7 +96,13 @@ class LogDirectory {
 
   // On the sync executor.
   void ScheduleFlush();
+  void ScheduleFlushAfter(int64_t delay_us);
   void Flush();
+  void OnFlushed(const DirStore::Pending& pending);
+  // Renames the partition's directory to the first free "<path><suffix><n>".
+  absl::StatusOr<std::string> MoveAway(const TopicPartition& tp,
+                                       std::string_view suffix);
+  void OnMoveFailed(const TopicPartition& tp, const absl::Status& why);
   void Fatal(const absl::Status& why);
 
   Deps deps_;
@@ -95,7 +116,8 @@ class LogDirectory {
   // On the sync executor.
   std::vector<Waiter> waiters_;
   bool flush_scheduled_ = false;
-  bool lazy_flush_scheduled_ = false;
+  bool later_flush_scheduled_ = false;
+  bool full_ = false;  // the last flush found no room
   bool stopped_ = false;
 };
 
