@@ -1,0 +1,82 @@
+#include "broker/replica/isr_policy.h"
+
+#include <algorithm>
+
+namespace sluice::replica {
+namespace {
+
+bool Contains(const std::vector<NodeId>& list, NodeId broker) {
+  return std::find(list.begin(), list.end(), broker) != list.end();
+}
+
+bool IsActive(const IsrView& view, NodeId broker) {
+  const auto found = view.standing.find(broker);
+  return found != view.standing.end() && found->second.active;
+}
+
+}  // namespace
+
+std::set<NodeId> MaximalIsr(const IsrView& view,
+                            const std::optional<Proposal>& proposal) {
+  std::set<NodeId> members(view.isr.begin(), view.isr.end());
+  if (proposal.has_value()) {
+    for (const auto& [broker, epoch] : proposal->isr) members.insert(broker);
+  }
+  members.erase(view.self);
+  return members;
+}
+
+std::optional<Offset> CommittedUpTo(const IsrView& view,
+                                    const std::optional<Proposal>& proposal,
+                                    int min_isr) {
+  if (static_cast<int>(view.isr.size()) < min_isr) return std::nullopt;
+  Offset lowest = view.own_position;
+  for (const NodeId broker : MaximalIsr(view, proposal)) {
+    const auto found = view.followers.find(broker);
+    if (found == view.followers.end()) return std::nullopt;
+    const Offset position = found->second.Position(view.durable_counts);
+    if (position == kNoOffset) return std::nullopt;
+    lowest = std::min(lowest, position);
+  }
+  return lowest;
+}
+
+bool Lags(const IsrView& view, const FollowerState& follower) {
+  if (follower.Position(view.durable_counts) >= view.leo) return false;
+  return follower.last_caught_up_us < 0 ||
+         view.now_us - follower.last_caught_up_us > view.lag_time_max_us;
+}
+
+bool MayJoin(const IsrView& view, NodeId broker) {
+  const auto found = view.followers.find(broker);
+  if (found == view.followers.end() || !found->second.accepted) return false;
+  const FollowerState& follower = found->second;
+  const Offset position = follower.Position(view.durable_counts);
+  return position >= view.high_watermark && position >= view.epoch_start &&
+         !Lags(view, follower) && IsActive(view, broker) &&
+         view.standing.at(broker).epoch == follower.broker_epoch;
+}
+
+std::optional<std::map<NodeId, BrokerEpoch>> BetterIsr(const IsrView& view) {
+  if (!IsActive(view, view.self)) return std::nullopt;
+  std::map<NodeId, BrokerEpoch> better;
+  for (const NodeId broker : view.replicas) {
+    bool member = broker == view.self;
+    if (!member && Contains(view.isr, broker)) {
+      const auto found = view.followers.find(broker);
+      member = IsActive(view, broker) && found != view.followers.end() &&
+               !Lags(view, found->second);
+    } else if (!member) {
+      member = MayJoin(view, broker);
+    }
+    if (member) better[broker] = view.standing.at(broker).epoch;
+  }
+  const bool same =
+      better.size() == view.isr.size() &&
+      std::all_of(view.isr.begin(), view.isr.end(),
+                  [&](NodeId broker) { return better.count(broker) > 0; });
+  if (same) return std::nullopt;
+  return better;
+}
+
+}  // namespace sluice::replica

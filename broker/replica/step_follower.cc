@@ -1,0 +1,165 @@
+// A replica that follows: asks, cuts what its leader does not confirm, takes
+// what it sends, says how far it got.
+#include <algorithm>
+#include <utility>
+
+#include "broker/replica/replica_core.h"
+
+namespace sluice::replica {
+
+// RP11: a frame of another epoch has no effect.
+bool ReplicaCore::Hears(LeaderEpoch epoch) const {
+  return following_.has_value() && !cut_.has_value() && epoch == leader_epoch_;
+}
+
+void ReplicaCore::Ask() {
+  if (cut_.has_value()) return;
+  following_->accepted = false;
+  following_->leader_high_watermark = kNoOffset;
+  // Of the own log, however long nothing was fetched (F25).
+  Do(SendAdd{leader_, leader_epoch_, leo_, epochs_.last_epoch()});
+  following_->ask_again_us = now_us_ + following_->patience_us;
+  following_->patience_us =
+      std::min(2 * following_->patience_us, kAskAgainMaxUs);
+}
+
+void ReplicaCore::AskLater() {
+  following_->accepted = false;
+  following_->leader_high_watermark = kNoOffset;
+  following_->ask_again_us =
+      std::max(following_->ask_again_us, now_us_ + kAskAgainMinUs);
+}
+
+void ReplicaCore::On(const LinkOpened& e) {
+  if (!following_.has_value() || e.leader != leader_) return;
+  following_->patience_us = kAskAgainMinUs;
+  Ask();
+}
+
+void ReplicaCore::On(const LinkClosed& e) {
+  if (following_.has_value() && e.leader == leader_) AskLater();
+}
+
+void ReplicaCore::On(const AddAccepted& e) {
+  // An answer to an earlier question says nothing of where the log ends now.
+  if (!Hears(e.leader_epoch) || following_->accepted ||
+      e.fetch_offset != leo_) {
+    return;
+  }
+  following_->accepted = true;
+  following_->patience_us = kAskAgainMinUs;
+  Acknowledge();
+}
+
+void ReplicaCore::On(const DataReceived& e) {
+  if (!Hears(e.leader_epoch) || !following_->accepted) return;
+  if (e.base_offset > leo_) return Ask();  // something is missing
+  if (e.base_offset == leo_) Do(AppendData{});
+}
+
+void ReplicaCore::On(const HighWatermarkReceived& e) {
+  // Before the divergence is settled nothing says that what lies below the
+  // leader's high watermark here is what lies below it there (F24).
+  if (!Hears(e.leader_epoch) || !following_->accepted) return;
+  following_->leader_high_watermark =
+      std::max(following_->leader_high_watermark, e.high_watermark);
+  AdoptHighWatermark();
+  const Offset start = std::min(e.log_start, high_watermark_);
+  if (start > log_start_) {
+    log_start_ = start;
+    epochs_.TrimTo(start);
+    Do(AdvanceLogStart{start});
+  }
+}
+
+void ReplicaCore::AdoptHighWatermark() {
+  const Offset known = std::min(following_->leader_high_watermark, leo_);
+  if (known <= high_watermark_) return;
+  high_watermark_ = known;
+  Do(HighWatermarkMoved{high_watermark_});
+}
+
+void ReplicaCore::Acknowledge() {
+  Do(SendAck{leader_, leader_epoch_, leo_, durable_});
+}
+
+// Rule T4, RP12: cut to where both histories of the leader's epoch end, then
+// ask again, until the epochs agree (F4).
+void ReplicaCore::On(const Diverging& e) {
+  if (!Hears(e.leader_epoch) || following_->accepted) return;
+  if (e.epoch < LeaderEpoch(0) || e.end < Offset(0)) return;  // makes no sense
+  EpochEnd own = epochs_.EndOf(e.epoch, leo_);
+  if (own.epoch == kNoLeaderEpoch) {
+    // Every epoch here is newer than that.
+    own.end = epochs_.starts().empty() ? log_start_
+                                       : epochs_.starts().front().start;
+  }
+  const Offset target = std::max(std::min(own.end, e.end), log_start_);
+  if (target == leo_ && epochs_.last_epoch() <= e.epoch) return;  // answered
+  Cut(target, StrCat("epoch ", e.epoch, " ends at ", e.end,
+                     " in the leader's log, epoch ", own.epoch, " at ",
+                     own.end, " in this one"));
+}
+
+void ReplicaCore::On(const AddError& e) {
+  if (!Hears(e.leader_epoch)) return;
+  if (e.code == ErrorCode::kOffsetOutOfRange && !following_->accepted) {
+    OnOffsetOutOfRange(e.log_start);
+  }
+  if (following_.has_value() && !cut_.has_value()) AskLater();
+}
+
+void ReplicaCore::OnOffsetOutOfRange(Offset leader_log_start) {
+  if (leader_log_start < Offset(0)) return;
+  // The leader's log begins past the end of this one (KAFKA-9491).
+  if (leader_log_start > leo_) return Reset(leader_log_start);
+  // With epochs the leader would have told where to cut.
+  if (epochs_.last_epoch() != kNoLeaderEpoch) return;
+  if (leo_ > high_watermark_) {
+    const auto among = [this](const std::vector<NodeId>& list) {
+      return std::find(list.begin(), list.end(), config_.self) != list.end();
+    };
+    if (among(isr_) || among(elr_)) return;
+    return Cut(high_watermark_, "no epoch is known on either side");
+  }
+  // Nothing is left to cut and the leader's log ends before this one begins.
+  if (!MayCutBelowHighWatermark()) {
+    return Fail(StrCat("the log ends at its high watermark ", high_watermark_,
+                       ", which lies past the end of the leader's log, and no "
+                       "unclean election explains it"));
+  }
+  Reset(leader_log_start);
+}
+
+// RP13: what was committed is given up only for a leader that was elected
+// unclean after this log was written.
+bool ReplicaCore::MayCutBelowHighWatermark() const {
+  return last_unclean_leader_epoch_ > epochs_.last_epoch();
+}
+
+void ReplicaCore::Cut(Offset target, std::string why) {
+  if (target < high_watermark_) {
+    if (!MayCutBelowHighWatermark()) {
+      return Fail(StrCat("a cut to ", target, " is below the high watermark ",
+                         high_watermark_, " (", why,
+                         "; last unclean leader epoch ",
+                         last_unclean_leader_epoch_, ", last own epoch ",
+                         epochs_.last_epoch(), ")"));
+    }
+    high_watermark_ = target;
+  }
+  cut_ = target;
+  Do(TruncateTo{target, std::move(why)});
+}
+
+void ReplicaCore::Reset(Offset start) {
+  log_start_ = start;
+  leo_ = start;
+  durable_ = start;
+  high_watermark_ = start;
+  epochs_.Clear();
+  cut_ = start;
+  Do(ResetTo{start});
+}
+
+}  // namespace sluice::replica
