@@ -11,8 +11,7 @@ namespace sluice {
 
 struct MetricCollector::Source {
   std::string owner;
-  Executor* executor;
-  Fill fill;
+  Ask ask;
   std::atomic<bool> asked{false};
 };
 
@@ -23,7 +22,7 @@ struct MetricCollector::Round {
   // Guarded by mutex.
   MetricSet metrics;
   size_t open = 0;
-  std::vector<const Source*> done;
+  std::set<const Source*> done;
 };
 
 MetricCollector::MetricCollector() = default;
@@ -31,33 +30,45 @@ MetricCollector::~MetricCollector() = default;
 
 void MetricCollector::AddSource(std::string owner, Executor* executor,
                                 Fill fill) {
+  if (executor == nullptr) {
+    AddSource(std::move(owner), [fill = std::move(fill)](Answer answer) {
+      MetricSet part;
+      fill(part);
+      answer(std::move(part));
+    });
+    return;
+  }
+  // The fill is kept by this collector and by tasks that wait.
+  const auto shared = std::make_shared<const Fill>(std::move(fill));
+  AddSource(std::move(owner), [executor, shared](Answer answer) {
+    executor->Post([shared, answer = std::move(answer)]() mutable {
+      MetricSet part;
+      (*shared)(part);
+      answer(std::move(part));
+    });
+  });
+}
+
+void MetricCollector::AddSource(std::string owner, Ask ask) {
   auto source = std::make_shared<Source>();
   source->owner = std::move(owner);
-  source->executor = executor;
-  source->fill = std::move(fill);
+  source->ask = std::move(ask);
   sources_.push_back(std::move(source));
 }
 
 MetricCollector::Collected MetricCollector::Collect(int64_t timeout_us) {
   const auto round = std::make_shared<Round>();
-  Collected collected;
   for (const auto& source : sources_) {
-    if (source->executor == nullptr) {
-      source->fill(collected.metrics);
-      continue;
-    }
     if (source->asked.exchange(true)) continue;
     {
       const std::lock_guard lock(round->mutex);
       ++round->open;
     }
-    source->executor->Post([source, round] {
-      MetricSet part;
-      source->fill(part);
+    source->ask([source, round](MetricSet part) {
       source->asked = false;
       const std::lock_guard lock(round->mutex);
       round->metrics.Merge(part);
-      round->done.push_back(source.get());
+      round->done.insert(source.get());
       --round->open;
       round->answered.notify_all();
     });
@@ -65,13 +76,11 @@ MetricCollector::Collected MetricCollector::Collect(int64_t timeout_us) {
   std::unique_lock lock(round->mutex);
   round->answered.wait_for(lock, std::chrono::microseconds(timeout_us),
                            [&] { return round->open == 0; });
-  collected.metrics.Merge(round->metrics);
+  Collected collected;
+  collected.metrics = round->metrics;
   std::set<std::string> silent;
-  const std::set<const Source*> done(round->done.begin(), round->done.end());
   for (const auto& source : sources_) {
-    if (source->executor != nullptr && !done.contains(source.get())) {
-      silent.insert(source->owner);
-    }
+    if (!round->done.contains(source.get())) silent.insert(source->owner);
   }
   collected.silent.assign(silent.begin(), silent.end());
   return collected;

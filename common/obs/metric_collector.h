@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "common/env/executor.h"
 #include "common/obs/metrics.h"
 
@@ -18,6 +19,9 @@ namespace sluice {
 class MetricCollector {
  public:
   using Fill = std::function<void(MetricSet&)>;
+  using Answer = absl::AnyInvocable<void(MetricSet)>;
+  // Called on the collecting thread; answers once, from any thread, or never.
+  using Ask = std::function<void(Answer)>;
 
   MetricCollector();
   ~MetricCollector();
@@ -25,6 +29,8 @@ class MetricCollector {
   // `fill` runs on `executor`, or on the collecting thread when that is null.
   // Both outlive every Collect; `fill` runs no more once `executor` is gone.
   void AddSource(std::string owner, Executor* executor, Fill fill);
+  // An owner that is more than one executor.
+  void AddSource(std::string owner, Ask ask);
 
   struct Collected {
     MetricSet metrics;

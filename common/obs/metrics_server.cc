@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
   });
   errno = 0;
   if (!server.bind_to_port(listen.host, listen.port)) {
-    return MakeError(ErrorCode::kInvalidRequest, "--metrics_listen=",
+    return MakeError(ErrorCode::kInvalidConfig, "--metrics_listen=",
                      listen.ToString(), ": cannot listen there: ",
                      errno == 0 ? "no such address" : std::strerror(errno),
                      "; choose a free port of this host");

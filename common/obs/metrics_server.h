@@ -18,7 +18,7 @@ class MetricsServer {
   static constexpr size_t kWorkers = 2;
   static constexpr size_t kWaitingMax = 32;
 
-  // Listens on return. `pages` outlives the server. INVALID_REQUEST names the
+  // Listens on return. `pages` outlives the server. INVALID_CONFIG names the
   // address and the operating system's reason.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
       const api::Endpoint& listen, const MetricsPages* pages);

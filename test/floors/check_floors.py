@@ -40,6 +40,7 @@ FLOORS = [
     ("controller/rpc/", 4),
     ("broker/rpc/", 4),
     ("client/grpc_peers/", 4),
+    ("broker/process/", 5),
     ("tools/", 5),
     ("test/", 5),
 ]

@@ -1,0 +1,86 @@
+#include "broker/process/broker_metrics.h"
+
+namespace sluice {
+namespace {
+
+void AddControlMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  metrics.AddGauge("sluice_broker_serving",
+                   "1 while registered, unfenced and open for clients.",
+                   facts.serving);
+  metrics.AddGauge("sluice_broker_fenced",
+                   "1 while the controller lets this broker lead nothing.",
+                   facts.fenced);
+  metrics.AddGauge("sluice_broker_epoch",
+                   "Of this registration; -1 before the first.",
+                   static_cast<double>(facts.broker_epoch.value()));
+  metrics.AddGauge("sluice_broker_metadata_offset",
+                   "Up to where this broker has applied the metadata log.",
+                   static_cast<double>(facts.metadata_offset.value()));
+}
+
+void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  const auto gauge = [&](const char* name, const char* help, int64_t value) {
+    metrics.AddGauge(name, help, static_cast<double>(value));
+  };
+  const auto counter = [&](const char* name, const char* help, int64_t value) {
+    metrics.AddCounter(name, help, static_cast<double>(value));
+  };
+  gauge("sluice_broker_replicas", "Replicas on this broker.", facts.replicas);
+  gauge("sluice_broker_leaders", "Partitions that this broker leads.",
+        facts.leaders);
+  gauge("sluice_broker_failed_replicas",
+        "Replicas that refuse to go on; the log says why.",
+        facts.failed_replicas);
+  gauge("sluice_log_size_bytes", "Of all logs on this broker.",
+        facts.log_bytes);
+  gauge("sluice_replication_hw_lag_records",
+        "The most records above the high watermark of a partition led here.",
+        facts.hw_lag_records_max);
+  counter("sluice_broker_in_bytes_total", "Appended by producers.",
+          facts.appended_bytes);
+  counter("sluice_broker_in_batches_total", "Appended by producers.",
+          facts.appended_batches);
+  counter("sluice_broker_out_bytes_total", "Read by consumers.",
+          facts.read_bytes);
+  counter("sluice_replication_in_bytes_total",
+          "Appended from the leaders that this broker follows.",
+          facts.replicated_bytes);
+  counter("sluice_replication_isr_changes_total",
+          "Changes of in-sync replicas of partitions led here.",
+          facts.isr_changes);
+  counter("sluice_replication_truncations_total",
+          "Cuts of a log to its leader's history.", facts.truncations);
+}
+
+void AddRequestMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  metrics.AddGauge("sluice_broker_produce_in_flight_bytes",
+                   "Of produce requests that are not answered yet.",
+                   static_cast<double>(facts.produce_bytes_in_flight));
+  metrics.AddGauge("sluice_broker_fetches_waiting",
+                   "Long polls that wait for records.",
+                   static_cast<double>(facts.fetches_waiting));
+  metrics.AddGauge("sluice_broker_subscriptions", "Subscribe streams open.",
+                   static_cast<double>(facts.subscriptions));
+}
+
+}  // namespace
+
+void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  AddControlMetrics(facts, metrics);
+  AddReplicaMetrics(facts, metrics);
+  AddRequestMetrics(facts, metrics);
+  for (const BrokerFacts::Directory& directory : facts.directories) {
+    const MetricLabels labels = {{"directory", directory.path}};
+    metrics.AddCounter("sluice_log_commit_rounds_total",
+                       "Group commits of a data directory.",
+                       static_cast<double>(directory.commit_rounds), labels);
+    metrics.AddCounter("sluice_log_file_syncs_total",
+                       "fdatasync calls of group commits.",
+                       static_cast<double>(directory.file_syncs), labels);
+    metrics.AddCounter("sluice_log_full_syncs_total",
+                       "syncfs calls of group commits.",
+                       static_cast<double>(directory.full_syncs), labels);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,148 @@
+#include "broker/process/node_flags.h"
+
+#include <gflags/gflags.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "common/base/str_cat.h"
+#include "common/base/version.h"
+
+DEFINE_int32(node_id, 0, "this node's number in the cluster, from 1 on");
+DEFINE_string(roles, "controller,broker",
+              "what it does: controller, broker, or both");
+DEFINE_string(cluster_name, "sluice", "the same on every node");
+DEFINE_string(listen, "127.0.0.1:9001", "host:port for clients (brokers)");
+DEFINE_string(advertise, "",
+              "host:port that clients are told; --listen if unset");
+DEFINE_string(internal_listen, "127.0.0.1:9101",
+              "host:port for brokers and controllers");
+DEFINE_string(internal_advertise, "",
+              "host:port that they are told; --internal_listen if unset");
+DEFINE_string(controllers, "",
+              "every controller's id and internal address: "
+              "1@host:port,2@host:port,3@host:port");
+DEFINE_string(data_dirs, "",
+              "directories for logs, separated by commas; a controller keeps "
+              "its metadata log in the first");
+DEFINE_string(rack, "", "replicas of a partition go to different racks");
+DEFINE_string(metrics_listen, "",
+              "host:port for /metrics and /healthz over HTTP; none if unset");
+DEFINE_int32(shards, 0, "threads that own partitions; 0: one a core");
+DEFINE_bool(insecure, false,
+            "allow listeners beyond loopback: this version neither encrypts "
+            "nor authenticates");
+DEFINE_string(set, "",
+              "key=value[,key=value...]: this node's default of a setting; "
+              "may be given several times");
+
+namespace sluice {
+namespace {
+
+// gflags keeps the last --set alone, but shows each of them to the validator.
+std::string& AllSettings() {
+  static auto* const settings = new std::string;
+  return *settings;
+}
+
+bool CollectSetting(const char*, const std::string& value) {
+  if (value.empty()) return true;
+  std::string& all = AllSettings();
+  all += StrCat(all.empty() ? "" : ",", value);
+  return true;
+}
+
+DEFINE_validator(set, &CollectSetting);
+
+constexpr const char* kFlagNames[] = {
+    "node_id",     "roles",          "cluster_name",
+    "controllers", "data_dirs",      "listen",
+    "advertise",   "internal_listen", "internal_advertise",
+    "metrics_listen", "rack",        "shards",
+    "set",         "insecure",
+};
+
+void PrintHelp() {
+  std::printf(
+      "sluiced %s: a node of a Sluice cluster (controller, broker, or both)\n"
+      "\n"
+      "usage: sluiced --node_id=N --controllers=... --data_dirs=... [flags]\n"
+      "\n"
+      "One node that is a cluster:\n"
+      "  sluiced --node_id=1 --controllers=1@127.0.0.1:9101 \\\n"
+      "    --data_dirs=/var/lib/sluice\n"
+      "\n"
+      "One of three, from a file that holds one flag a line:\n"
+      "  sluiced --flagfile=/etc/sluice/node-1.flags\n"
+      "\n"
+      "A broker beside separate controllers, replicas in memory by default:\n"
+      "  sluiced --node_id=4 --roles=broker --listen=10.0.0.4:9001 \\\n"
+      "    --internal_listen=10.0.0.4:9101 --insecure \\\n"
+      "    --controllers=101@10.0.0.1:9301,102@10.0.0.2:9301,"
+      "103@10.0.0.3:9301 \\\n"
+      "    --data_dirs=/data/a,/data/b --set=durability=memory\n"
+      "\n"
+      "Three local nodes in one command: sluice dev --nodes 3\n"
+      "\n"
+      "Flags:\n",
+      kVersion);
+  for (const char* name : kFlagNames) {
+    const auto info = gflags::GetCommandLineFlagInfoOrDie(name);
+    std::string text = info.description;
+    if (!info.default_value.empty() && info.type != "bool") {
+      text += StrCat(" (default ", info.default_value, ")");
+    }
+    std::printf("  --%-19s %s\n", name, text.c_str());
+  }
+  std::printf(
+      "  --%-19s %s\n  --%-19s %s\n"
+      "\n"
+      "SIGTERM and SIGINT stop it cleanly: leaderships are handed over, logs\n"
+      "closed; a second one ends it at once. Exit codes: 0 stopped, 1 the\n"
+      "start was refused, 3 it could not go on without breaking a promise.\n",
+      "flagfile", "a file with one flag a line", "version",
+      "print the version");
+}
+
+bool Asked(const char* flag) {
+  return gflags::GetCommandLineFlagInfoOrDie(flag).current_value == "true";
+}
+
+}  // namespace
+
+std::optional<int> ParseCommandLine(int* argc, char*** argv,
+                                    NodeFlags* flags) {
+  gflags::SetVersionString(kVersion);
+  gflags::ParseCommandLineNonHelpFlags(argc, argv, /*remove_flags=*/true);
+  if (Asked("help") || Asked("helpshort")) {
+    PrintHelp();
+    return 0;
+  }
+  if (Asked("version")) {
+    std::printf("sluiced %s\n", kVersion);
+    return 0;
+  }
+  if (*argc > 1) {
+    std::fprintf(stderr, "sluiced: '%s' is no flag; see sluiced --help\n",
+                 (*argv)[1]);
+    return 1;
+  }
+  flags->node_id = FLAGS_node_id;
+  flags->roles = FLAGS_roles;
+  flags->cluster_name = FLAGS_cluster_name;
+  flags->listen = FLAGS_listen;
+  flags->advertise = FLAGS_advertise;
+  flags->internal_listen = FLAGS_internal_listen;
+  flags->internal_advertise = FLAGS_internal_advertise;
+  flags->controllers = FLAGS_controllers;
+  flags->data_dirs = FLAGS_data_dirs;
+  flags->rack = FLAGS_rack;
+  flags->metrics_listen = FLAGS_metrics_listen;
+  flags->shards = FLAGS_shards;
+  flags->insecure = FLAGS_insecure;
+  flags->settings = AllSettings();
+  return std::nullopt;
+}
+
+}  // namespace sluice
