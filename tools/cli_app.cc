@@ -44,6 +44,9 @@ int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
       "Exit codes: 0 ok, 1 error, 2 usage, 3 unhealthy, 4 not found.\n"
       "`sluice COMMAND --help` shows options and examples.");
   Context context(std::move(make_connector));
+  app.add_option("--bootstrap", context.bootstrap,
+                 "host:port[,host:port...] of any brokers; may also stand "
+                 "behind the command");
   AddCommands(app, context);
   try {
     app.parse(argc, argv);

@@ -1,18 +1,20 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include <CLI/App.hpp>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "tools/commands.h"
 #include "tools/dev_cluster.h"
+#include "tools/dev_guardian.h"
 #include "tools/dev_node_commands.h"
 #include "tools/process.h"
 
@@ -20,8 +22,8 @@ namespace sluice::cli {
 namespace {
 
 struct Options {
-  DevShape shape;
-  bool shape_given = false;
+  DevShape defaults;  // for --help
+  DevWishes wishes;
   std::string directory;
   std::vector<std::string> settings;
   std::string sluiced;
@@ -29,6 +31,7 @@ struct Options {
 
 constexpr int64_t kHealthyWithinUs = 60'000'000;
 constexpr int64_t kAskEveryUs = 50'000;
+constexpr int64_t kLookEveryUs = 200'000;
 constexpr int kPortBaseFrom = 9000;
 constexpr int kPortBaseTo = 30'000;
 
@@ -49,31 +52,20 @@ bool EndAsked(int64_t timeout_us) {
   return sigtimedwait(&set, nullptr, &timeout) > 0;
 }
 
+// What is in the directory, or a new cluster.
 absl::StatusOr<DevCluster> Resolve(const Options& options) {
-  DevShape shape = options.shape;
-  for (const std::string& setting : options.settings) {
-    shape.settings += (shape.settings.empty() ? "" : ",") + setting;
-  }
   if (DevCluster::Exists(options.directory)) {
     ASSIGN_OR_RETURN(const DevCluster there,
                      DevCluster::Load(options.directory));
-    if (!options.shape_given) return there;
-    if (shape.nodes != there.shape().nodes ||
-        shape.controllers != there.shape().controllers) {
-      return MakeError(
-          ErrorCode::kInvalidRequest, options.directory, " holds ",
-          there.shape().nodes, " nodes and ", there.shape().controllers,
-          " controllers; leave --nodes and --controllers out to resume it, or "
-          "name another --dir");
-    }
-    // The quorum's addresses are in its log: the ports stay.
-    shape.port_base = there.shape().port_base;
-    if (options.settings.empty()) shape.settings = there.shape().settings;
+    ASSIGN_OR_RETURN(const DevShape shape,
+                     ResumedShape(there.shape(), options.wishes,
+                                  options.directory));
     return DevCluster(options.directory, shape);
   }
+  DevShape shape = NewShape(options.wishes);
   if (shape.port_base != 0) return DevCluster(options.directory, shape);
   for (shape.port_base = kPortBaseFrom; shape.port_base < kPortBaseTo;
-       shape.port_base += 500) {
+       shape.port_base += kDevPortsSpan) {
     DevCluster cluster(options.directory, shape);
     if (cluster.CheckPorts(cluster.nodes()).ok()) return cluster;
   }
@@ -81,43 +73,62 @@ absl::StatusOr<DevCluster> Resolve(const Options& options) {
                    kPortBaseFrom, " to ", kPortBaseTo);
 }
 
-// The ones that stopped by themselves, told once each.
-std::vector<DevNode> ReapDead(const DevCluster& cluster,
-                              std::map<std::string, pid_t>& running) {
-  while (waitpid(-1, nullptr, WNOHANG) > 0) {
+std::string HowItEnded(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    return StrCat("ended by signal ", WTERMSIG(wait_status), " (",
+                  std::string(strsignal(WTERMSIG(wait_status))), ")");
   }
-  std::vector<DevNode> dead;
-  for (const DevNode& node : cluster.nodes()) {
-    const auto pid = cluster.PidOf(node);
-    const auto known = running.find(node.name);
-    if (pid.has_value()) {
-      running[node.name] = *pid;
-    } else if (known != running.end()) {
-      running.erase(known);
-      dead.push_back(node);
-    }
-  }
-  return dead;
+  return StrCat("ended with exit code ", WEXITSTATUS(wait_status));
 }
 
-// The log of a process that died, which says why.
-absl::Status DiedAtStart(const DevCluster& cluster, const DevNode& node) {
-  const std::string path = cluster.PathOf(node, "sluiced.log");
-  return MakeError(ErrorCode::kInvalidRequest, node.name,
-                   " ended while starting. The end of ", path, ":\n",
-                   LastLines(path, 12));
-}
+// Tells which nodes ended without having been asked to.
+class Watcher {
+ public:
+  explicit Watcher(const DevCluster& cluster) : cluster_(cluster) {}
+
+  struct Crash {
+    DevNode node;
+    std::string how;
+  };
+  // Each crash once.
+  std::vector<Crash> Look() {
+    int wait_status = 0;
+    for (pid_t pid; (pid = waitpid(-1, &wait_status, WNOHANG)) > 0;) {
+      ended_[pid] = wait_status;
+    }
+    std::vector<Crash> crashes;
+    for (const DevNode& node : cluster_.nodes()) {
+      if (const auto pid = cluster_.PidOf(node); pid.has_value()) {
+        pids_[node.name] = *pid;
+        continue;
+      }
+      if (!cluster_.Crashed(node)) continue;
+      const auto ended = ended_.find(pids_[node.name]);
+      crashes.push_back(
+          {node, ended == ended_.end() ? "ended" : HowItEnded(ended->second)});
+      cluster_.ForgetCrash(node);
+    }
+    return crashes;
+  }
+
+ private:
+  const DevCluster& cluster_;
+  std::map<pid_t, int> ended_;         // our children, how
+  std::map<std::string, pid_t> pids_;  // last seen
+};
 
 // OK: healthy. kCancelled: asked to end.
-absl::Status WaitHealthy(Context* context, const DevCluster& cluster,
-                         std::map<std::string, pid_t>& running) {
+absl::Status AwaitHealthy(Context* context, const DevCluster& cluster,
+                          Watcher& watcher) {
   ASSIGN_OR_RETURN(BlockingClient * client,
-                   context->ClientOf(cluster.Bootstrap()));
+                   context->ClientOf(BootstrapOf(cluster.shape())));
   const int64_t end_us = context->clock().MonoMicros() + kHealthyWithinUs;
   std::string why = "no answer yet";
   while (context->clock().MonoMicros() < end_us) {
-    for (const DevNode& node : ReapDead(cluster, running)) {
-      return DiedAtStart(cluster, node);
+    for (const auto& crash : watcher.Look()) {
+      return MakeError(ErrorCode::kInvalidRequest, crash.node.name, " ",
+                       crash.how, " while starting. ",
+                       cluster.EndOfLog(crash.node));
     }
     const auto answer = client->DescribeCluster(1'000'000);
     if (answer.ok()) {
@@ -140,12 +151,13 @@ absl::Status WaitHealthy(Context* context, const DevCluster& cluster,
                    ". The logs are ", cluster.directory(), "/*/sluiced.log");
 }
 
-void Supervise(const DevCluster& cluster,
-               std::map<std::string, pid_t>& running) {
-  while (!EndAsked(200'000)) {
-    for (const DevNode& node : ReapDead(cluster, running)) {
-      std::cerr << node.name << " stopped; `sluice dev start " << node.name
-                << " --dir " << cluster.directory() << "` starts it again\n";
+void Supervise(const DevCluster& cluster, Watcher& watcher) {
+  while (!EndAsked(kLookEveryUs)) {
+    for (const auto& crash : watcher.Look()) {
+      std::cerr << crash.node.name << " " << crash.how << "; `sluice dev start "
+                << crash.node.name << " --dir " << cluster.directory()
+                << "` starts it again. " << cluster.EndOfLog(crash.node)
+                << std::flush;
     }
     cluster.RotateLogs();
   }
@@ -153,25 +165,25 @@ void Supervise(const DevCluster& cluster,
 
 absl::Status RunCluster(Context* context, const DevCluster& cluster,
                         const std::string& sluiced) {
+  ASSIGN_OR_RETURN(const auto guardian, DevGuardian::Start(cluster));
   // Before any thread exists, so that all inherit the mask.
   const sigset_t set = EndSignals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   const int64_t start_us = context->clock().MonoMicros();
-  std::map<std::string, pid_t> running;
   absl::Status status;
   for (const DevNode& node : cluster.nodes()) {
-    const auto pid = cluster.Start(node, sluiced);
-    status = pid.status();
+    status = cluster.Start(node, sluiced).status();
     if (!status.ok()) break;
-    running[node.name] = *pid;
   }
-  if (status.ok()) status = WaitHealthy(context, cluster, running);
+  Watcher watcher(cluster);
+  if (status.ok()) status = AwaitHealthy(context, cluster, watcher);
   if (status.ok()) {
     std::cerr << cluster.shape().nodes << " nodes healthy after "
               << (context->clock().MonoMicros() - start_us) / 1000
               << " ms in " << cluster.directory() << "; Ctrl-C stops them\n";
-    std::cout << "SLUICE_BOOTSTRAP=" << cluster.Bootstrap() << std::endl;
-    Supervise(cluster, running);
+    std::cout << "SLUICE_BOOTSTRAP=" << BootstrapOf(cluster.shape())
+              << std::endl;
+    Supervise(cluster, watcher);
   } else if (absl::IsCancelled(status)) {
     status = absl::OkStatus();
   }
@@ -180,8 +192,33 @@ absl::Status RunCluster(Context* context, const DevCluster& cluster,
   return status;
 }
 
+// One `sluice dev` a directory; held until this process and its guardian end.
+absl::Status LockDirectory(const std::string& directory) {
+  const int lock =
+      open((directory + "/dev.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC,
+           0644);
+  if (lock < 0) {
+    return MakeError(ErrorCode::kStorageError, "cannot write in ", directory,
+                     "; name another --dir");
+  }
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    close(lock);
+    return MakeError(ErrorCode::kDataDirInUse, "another `sluice dev` runs in ",
+                     directory, "; name another --dir or stop it");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Dev(Context* context, Options options) {
   if (options.directory.empty()) options.directory = DefaultDevDirectory();
+  if (!options.settings.empty()) {
+    std::string all;
+    for (const std::string& setting : options.settings) {
+      all += (all.empty() ? "" : ",") + setting;
+    }
+    options.wishes.settings = all;
+  }
+  ASSIGN_OR_RETURN(const std::string sluiced, FindSluiced(options.sluiced));
   std::error_code error;
   std::filesystem::create_directories(options.directory, error);
   const auto whole = std::filesystem::canonical(options.directory, error);
@@ -190,13 +227,7 @@ absl::Status Dev(Context* context, Options options) {
                      ": ", error.message());
   }
   options.directory = whole.string();
-  ASSIGN_OR_RETURN(const std::string sluiced, FindSluiced(options.sluiced));
-  const int lock = open((options.directory + "/dev.lock").c_str(),
-                        O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    return MakeError(ErrorCode::kDataDirInUse, "another `sluice dev` runs in ",
-                     options.directory, "; name another --dir or stop it");
-  }
+  RETURN_IF_ERROR(LockDirectory(options.directory));
   ASSIGN_OR_RETURN(const DevCluster cluster, Resolve(options));
   for (const DevNode& node : cluster.nodes()) {
     if (const auto pid = cluster.PidOf(node); pid.has_value()) {
@@ -204,6 +235,7 @@ absl::Status Dev(Context* context, Options options) {
                        *pid, ", from an earlier `sluice dev`; `sluice dev "
                        "stop all --dir ", options.directory, "` stops it");
     }
+    cluster.ForgetCrash(node);
   }
   RETURN_IF_ERROR(cluster.CheckPorts(cluster.nodes()));
   RETURN_IF_ERROR(cluster.WriteFiles());
@@ -217,27 +249,30 @@ void AddDev(CLI::App* root, Context* context) {
   CLI::App* command = root->add_subcommand(
       "dev", "a local cluster in the foreground; Ctrl-C stops it");
   CLI::Option* nodes =
-      command->add_option("--nodes", options->shape.nodes, "brokers")
-          ->check(CLI::Range(1, DevCluster::kNodesMax))
+      command->add_option("--nodes", options->defaults.nodes, "brokers")
+          ->check(CLI::Range(1, DevShape::kNodesMax))
           ->capture_default_str();
   CLI::Option* controllers =
       command
-          ->add_option("--controllers", options->shape.controllers,
+          ->add_option("--controllers", options->defaults.controllers,
                        "controllers of their own; 0: the first three nodes "
                        "have both roles")
-          ->check(CLI::Range(0, DevCluster::kControllersMax))
+          ->check(CLI::Range(0, DevShape::kControllersMax))
           ->capture_default_str();
   command->add_option("--dir", options->directory,
                       "where it lives; run again on it, it resumes; default " +
                           DefaultDevDirectory());
+  CLI::Option* ports =
+      command
+          ->add_option("--port-base", options->defaults.port_base,
+                       "node i: clients P+i, internal P+100+i, metrics "
+                       "P+200+i; controller i: P+300+i, P+400+i; 0: finds "
+                       "free ones")
+          ->check(CLI::Range(0, 65'535 - kDevPortsSpan))
+          ->capture_default_str();
   command
-      ->add_option("--port-base", options->shape.port_base,
-                   "node i: clients P+i, internal P+100+i, metrics P+200+i; "
-                   "controller i: P+300+i, P+400+i; 0: finds free ones")
-      ->check(CLI::Range(0, 65'000))
-      ->capture_default_str();
-  command->add_option("--set", options->settings,
-                      "key=value, a default of every node; repeatable")
+      ->add_option("--set", options->settings,
+                   "key=value, a default of every node; repeatable")
       ->allow_extra_args(false);
   command->add_option("--sluiced", options->sluiced,
                       "the server's binary; else $SLUICED, else beside this");
@@ -247,8 +282,13 @@ void AddDev(CLI::App* root, Context* context) {
       "  sluice dev stop node-1 --kill --dir /tmp/c   # from another terminal");
   AddDevStart(command, context);
   AddDevStop(command, context);
-  context->OnChosen(command, [context, options, nodes, controllers] {
-    options->shape_given = nodes->count() + controllers->count() > 0;
+  context->OnChosen(command, [context, options, nodes, controllers, ports] {
+    const DevShape& given = options->defaults;
+    if (nodes->count() > 0) options->wishes.nodes = given.nodes;
+    if (controllers->count() > 0) {
+      options->wishes.controllers = given.controllers;
+    }
+    if (ports->count() > 0) options->wishes.port_base = given.port_base;
     return Dev(context, *options);
   });
 }

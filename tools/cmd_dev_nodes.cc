@@ -1,16 +1,11 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <iostream>
-#include <filesystem>
 #include <memory>
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "tools/dev_cluster.h"
 #include "tools/dev_node_commands.h"
-#include "tools/process.h"
 
 namespace sluice::cli {
 namespace {
@@ -24,47 +19,22 @@ struct Options {
 
 // A process that cannot start says so within this.
 constexpr int64_t kListensWithinUs = 30'000'000;
-constexpr int64_t kLookEveryUs = 20'000;
 
-absl::StatusOr<DevCluster> Load(const Options& options) {
-  const std::string directory =
-      options.directory.empty() ? DefaultDevDirectory() : options.directory;
-  std::error_code error;
-  const auto whole = std::filesystem::canonical(directory, error);
-  return DevCluster::Load(error ? directory : whole.string());
-}
-
-absl::Status Start(const Context& context, const Options& options) {
-  ASSIGN_OR_RETURN(const DevCluster cluster, Load(options));
+absl::Status Start(const Options& options) {
+  ASSIGN_OR_RETURN(const DevCluster cluster, LoadDevCluster(options.directory));
   ASSIGN_OR_RETURN(const DevNode node, cluster.Find(options.name));
   ASSIGN_OR_RETURN(const std::string sluiced, FindSluiced(options.sluiced));
   if (!cluster.PidOf(node).has_value()) {
     RETURN_IF_ERROR(cluster.CheckPorts({node}));
   }
   ASSIGN_OR_RETURN(const pid_t pid, cluster.Start(node, sluiced));
-  const int port = node.is_broker ? node.client_port : node.internal_port;
-  const int64_t end_us = context.clock().MonoMicros() + kListensWithinUs;
-  while (!PortIsBusy(port)) {
-    waitpid(pid, nullptr, WNOHANG);
-    const std::string path = cluster.PathOf(node, "sluiced.log");
-    if (!IsAlive(pid)) {
-      return MakeError(ErrorCode::kInvalidRequest, node.name,
-                       " ended while starting. The end of ", path, ":\n",
-                       LastLines(path, 12));
-    }
-    if (context.clock().MonoMicros() > end_us) {
-      return MakeError(ErrorCode::kRequestTimedOut, node.name, " (pid ", pid,
-                       ") does not listen on ", port, " yet; its log is ",
-                       path);
-    }
-    usleep(kLookEveryUs);
-  }
+  RETURN_IF_ERROR(cluster.AwaitListening(node, pid, kListensWithinUs));
   std::cout << node.name << " started, pid " << pid << '\n';
   return absl::OkStatus();
 }
 
 absl::Status Stop(const Options& options) {
-  ASSIGN_OR_RETURN(const DevCluster cluster, Load(options));
+  ASSIGN_OR_RETURN(const DevCluster cluster, LoadDevCluster(options.directory));
   if (options.name == "all") {
     if (options.kill) {
       cluster.Stop(cluster.nodes(), true);
@@ -102,8 +72,7 @@ void AddDevStart(CLI::App* dev, Context* context) {
   command->add_option("--dir", options->directory, "the cluster's directory");
   command->add_option("--sluiced", options->sluiced, "the server's binary");
   command->footer("Example:\n  sluice dev start node-2 --dir /tmp/c");
-  context->OnChosen(command,
-                    [context, options] { return Start(*context, *options); });
+  context->OnChosen(command, [options] { return Start(*options); });
 }
 
 void AddDevStop(CLI::App* dev, Context* context) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,35 +12,15 @@
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
-#include <nlohmann/json.hpp>
 #include "tools/process.h"
 
 namespace sluice::cli {
 namespace {
 
-constexpr int kInternalFrom = 100;
-constexpr int kMetricsFrom = 200;
-constexpr int kControllerInternalFrom = 300;
-constexpr int kControllerMetricsFrom = 400;
-constexpr int kControllerIdFrom = 100;
-constexpr int kCombinedControllers = 3;
-
-std::vector<DevNode> NodesOf(const DevShape& shape) {
-  std::vector<DevNode> nodes;
-  for (int i = 1; i <= shape.nodes; ++i) {
-    nodes.push_back({"node-" + std::to_string(i), i, true,
-                     shape.controllers == 0 && i <= kCombinedControllers,
-                     shape.port_base + i, shape.port_base + kInternalFrom + i,
-                     shape.port_base + kMetricsFrom + i});
-  }
-  for (int i = 1; i <= shape.controllers; ++i) {
-    nodes.push_back({"controller-" + std::to_string(i), kControllerIdFrom + i,
-                     false, true, 0,
-                     shape.port_base + kControllerInternalFrom + i,
-                     shape.port_base + kControllerMetricsFrom + i});
-  }
-  return nodes;
-}
+constexpr int kLogLinesShown = 12;
+constexpr int64_t kLookEveryUs = 20'000;
+// The second line of a pid file whose process was asked to stop.
+constexpr char kAsked[] = "asked to stop\n";
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
@@ -49,35 +30,26 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
   return MakeError(ErrorCode::kStorageError, "cannot write ", path);
 }
 
-std::string Local(int port) { return "127.0.0.1:" + std::to_string(port); }
-
 }  // namespace
-
-DevCluster::DevCluster(std::string directory, const DevShape& shape)
-    : directory_(std::move(directory)), shape_(shape), nodes_(NodesOf(shape)) {}
 
 bool DevCluster::Exists(const std::string& directory) {
   return access((directory + "/dev.json").c_str(), R_OK) == 0;
 }
 
 absl::StatusOr<DevCluster> DevCluster::Load(const std::string& directory) {
-  auto text = ReadWholeFile(directory + "/dev.json");
+  const auto text = ReadWholeFile(directory + "/dev.json");
   if (!text.ok()) {
     return MakeError(ErrorCode::kInvalidRequest, "there is no dev cluster in ",
                      directory, "; `sluice dev --dir ", directory,
                      "` starts one");
   }
-  const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (json.is_discarded() || !json.is_object()) {
-    return MakeError(ErrorCode::kInvalidRequest, directory,
-                     "/dev.json is no JSON; remove it and start again");
+  const auto shape = ShapeFromJson(*text);
+  if (!shape.ok()) {
+    return MakeError(ErrorCode::kInvalidRequest, directory, "/dev.json: ",
+                     shape.status().message(),
+                     "; name another --dir, or remove this one");
   }
-  DevShape shape;
-  shape.nodes = json.value("nodes", 3);
-  shape.controllers = json.value("controllers", 0);
-  shape.port_base = json.value("portBase", 9000);
-  shape.settings = json.value("settings", std::string());
-  return DevCluster(directory, shape);
+  return DevCluster(directory, *shape);
 }
 
 absl::StatusOr<DevNode> DevCluster::Find(const std::string& name) const {
@@ -90,38 +62,17 @@ absl::StatusOr<DevNode> DevCluster::Find(const std::string& name) const {
                    directory_, "; it has ", known);
 }
 
-std::string DevCluster::Bootstrap() const {
-  std::string all;
+absl::StatusOr<DevNode> DevCluster::FindId(int id) const {
   for (const DevNode& node : nodes_) {
-    if (!node.is_broker) continue;
-    all += (all.empty() ? "" : ",") + Local(node.client_port);
+    if (node.id == id) return node;
   }
-  return all;
+  return MakeError(ErrorCode::kInvalidRequest, "node ", id, " is not one of ",
+                   directory_, "; is --bootstrap another cluster?");
 }
 
 std::string DevCluster::PathOf(const DevNode& node,
                                const std::string& file) const {
   return directory_ + "/" + node.name + "/" + file;
-}
-
-std::string DevCluster::FlagsOf(const DevNode& node) const {
-  std::string quorum;
-  for (const DevNode& other : nodes_) {
-    if (!other.is_controller) continue;
-    quorum += (quorum.empty() ? "" : ",") + std::to_string(other.id) + "@" +
-              Local(other.internal_port);
-  }
-  std::string flags =
-      "--node_id=" + std::to_string(node.id) + "\n--roles=" +
-      (node.is_controller ? (node.is_broker ? "controller,broker"
-                                            : "controller")
-                          : "broker") +
-      "\n--cluster_name=dev\n--internal_listen=" + Local(node.internal_port) +
-      "\n--controllers=" + quorum + "\n--data_dirs=" + PathOf(node, "data") +
-      "\n--metrics_listen=" + Local(node.metrics_port) + "\n";
-  if (node.is_broker) flags += "--listen=" + Local(node.client_port) + "\n";
-  if (!shape_.settings.empty()) flags += "--set=" + shape_.settings + "\n";
-  return flags;
 }
 
 absl::Status DevCluster::WriteFiles() const {
@@ -132,15 +83,10 @@ absl::Status DevCluster::WriteFiles() const {
       return MakeError(ErrorCode::kStorageError, "cannot create ", directory_,
                        "/", node.name, ": ", error.message());
     }
-    RETURN_IF_ERROR(WriteFile(PathOf(node, "sluiced.flags"), FlagsOf(node)));
+    RETURN_IF_ERROR(WriteFile(PathOf(node, "sluiced.flags"),
+                              FlagsOf(shape_, node, directory_)));
   }
-  nlohmann::ordered_json json;
-  json["nodes"] = shape_.nodes;
-  json["controllers"] = shape_.controllers;
-  json["portBase"] = shape_.port_base;
-  json["settings"] = shape_.settings;
-  json["bootstrap"] = Bootstrap();
-  return WriteFile(directory_ + "/dev.json", json.dump(1) + "\n");
+  return WriteFile(directory_ + "/dev.json", DevJson(shape_));
 }
 
 absl::Status DevCluster::CheckPorts(const std::vector<DevNode>& nodes) const {
@@ -157,8 +103,8 @@ absl::Status DevCluster::CheckPorts(const std::vector<DevNode>& nodes) const {
   }
   if (busy.empty()) return absl::OkStatus();
   return MakeError(ErrorCode::kInvalidRequest, "ports in use: ", busy,
-                   ". Next: choose others with --port-base, 0 finds free "
-                   "ones; or stop what listens there (`ss -ltnp` shows it)");
+                   "; choose others with --port-base (0 finds free ones), or "
+                   "stop what listens there (`ss -ltnp` shows it)");
 }
 
 absl::StatusOr<pid_t> DevCluster::Start(const DevNode& node,
@@ -168,12 +114,33 @@ absl::StatusOr<pid_t> DevCluster::Start(const DevNode& node,
                      " runs already, pid ", *pid, "; `sluice dev stop ",
                      node.name, " --dir ", directory_, "` stops it");
   }
-  auto pid = Spawn({sluiced, "--flagfile=" + PathOf(node, "sluiced.flags")},
-                   PathOf(node, "sluiced.log"));
-  if (!pid.ok()) return pid;
+  ASSIGN_OR_RETURN(
+      const pid_t pid,
+      Spawn({sluiced, "--flagfile=" + PathOf(node, "sluiced.flags")},
+            PathOf(node, "sluiced.log")));
   RETURN_IF_ERROR(
-      WriteFile(PathOf(node, "sluiced.pid"), std::to_string(*pid) + "\n"));
+      WriteFile(PathOf(node, "sluiced.pid"), std::to_string(pid) + "\n"));
   return pid;
+}
+
+absl::Status DevCluster::AwaitListening(const DevNode& node, pid_t pid,
+                                        int64_t timeout_us) const {
+  const int port = node.is_broker ? node.client_port : node.internal_port;
+  for (int64_t waited_us = 0; !PortIsBusy(port); waited_us += kLookEveryUs) {
+    waitpid(pid, nullptr, WNOHANG);
+    if (!IsAlive(pid)) {
+      ForgetCrash(node);
+      return MakeError(ErrorCode::kInvalidRequest, node.name,
+                       " ended while starting. ", EndOfLog(node));
+    }
+    if (waited_us >= timeout_us) {
+      return MakeError(ErrorCode::kRequestTimedOut, node.name, " (pid ", pid,
+                       ") does not listen on ", port, " yet; its log is ",
+                       PathOf(node, "sluiced.log"));
+    }
+    usleep(kLookEveryUs);
+  }
+  return absl::OkStatus();
 }
 
 std::optional<pid_t> DevCluster::PidOf(const DevNode& node) const {
@@ -184,11 +151,24 @@ std::optional<pid_t> DevCluster::PidOf(const DevNode& node) const {
   return pid;
 }
 
+bool DevCluster::Crashed(const DevNode& node) const {
+  if (PidOf(node).has_value()) return false;
+  const auto text = ReadWholeFile(PathOf(node, "sluiced.pid"));
+  return text.ok() && text->find(kAsked) == std::string::npos;
+}
+
+void DevCluster::ForgetCrash(const DevNode& node) const {
+  unlink(PathOf(node, "sluiced.pid").c_str());
+}
+
 bool DevCluster::Stop(const std::vector<DevNode>& nodes, bool kill) const {
   std::vector<std::pair<const DevNode*, pid_t>> stopping;
   for (const DevNode& node : nodes) {
     const auto pid = PidOf(node);
     if (!pid.has_value()) continue;
+    // An unwritten note costs a false report of a crash, no more.
+    WriteFile(PathOf(node, "sluiced.pid"), std::to_string(*pid) + "\n" + kAsked)
+        .IgnoreError();
     ::kill(*pid, kill ? SIGKILL : SIGTERM);
     stopping.emplace_back(&node, *pid);
   }
@@ -214,6 +194,11 @@ void DevCluster::StopAll() const {
   Stop(controllers, false);
 }
 
+std::string DevCluster::EndOfLog(const DevNode& node) const {
+  const std::string path = PathOf(node, "sluiced.log");
+  return "The end of " + path + ":\n" + LastLines(path, kLogLinesShown);
+}
+
 void DevCluster::RotateLogs() const {
   for (const DevNode& node : nodes_) {
     const std::string path = PathOf(node, "sluiced.log");
@@ -225,7 +210,7 @@ void DevCluster::RotateLogs() const {
     std::filesystem::copy_file(
         path, path + ".1", std::filesystem::copy_options::overwrite_existing,
         error);
-    if (!error && truncate(path.c_str(), 0) != 0) continue;
+    if (!error) std::filesystem::resize_file(path, 0, error);
   }
 }
 
@@ -259,6 +244,13 @@ std::string DefaultDevDirectory() {
   const char* tmp = std::getenv("TMPDIR");
   return std::string(tmp != nullptr && *tmp != '\0' ? tmp : "/tmp") +
          "/sluice-dev-" + std::to_string(getuid());
+}
+
+absl::StatusOr<DevCluster> LoadDevCluster(const std::string& option) {
+  const std::string directory = option.empty() ? DefaultDevDirectory() : option;
+  std::error_code error;
+  const auto whole = std::filesystem::canonical(directory, error);
+  return DevCluster::Load(error ? directory : whole.string());
 }
 
 }  // namespace sluice::cli
