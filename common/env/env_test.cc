@@ -4,6 +4,8 @@
 #include <future>
 #include <vector>
 
+#include "common/env/budget.h"
+#include "common/env/published.h"
 #include "common/env/real_clock.h"
 #include "common/env/sim_world.h"
 #include "common/env/thread_executor.h"
@@ -71,6 +73,46 @@ TEST(SimWorldTest, AnExecutorThatDiesTakesItsEventsAlong) {
   executor.reset();
   world.RunFor(100);
   EXPECT_FALSE(ran);
+}
+
+TEST(PublishedTest, ReadersKeepTheValueTheyLoaded) {
+  Published<int> holder(std::make_shared<const int>(1));
+  const auto before = holder.Load();
+  holder.Store(std::make_shared<const int>(2));
+
+  EXPECT_EQ(*before, 1);
+  EXPECT_EQ(*holder.Load(), 2);
+}
+
+TEST(BudgetTest, GivesNoMoreThanItHasAndTakesSharesBack) {
+  const auto budget = Budget::Of(10);
+  auto first = budget->TryTake(7);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE(budget->TryTake(4).has_value());
+  EXPECT_TRUE(budget->TryTake(3).has_value());  // and back at once
+  EXPECT_EQ(budget->taken(), 7);
+
+  Budget::Share moved = *std::move(first);
+  first.reset();
+  EXPECT_EQ(budget->taken(), 7);
+  moved = Budget::Share();
+  EXPECT_EQ(budget->taken(), 0);
+}
+
+TEST(BudgetTest, ThreadsNeverTakeMoreThanTheBoundTogether) {
+  const auto budget = Budget::Of(3);
+  std::vector<std::future<bool>> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.push_back(std::async(std::launch::async, [&] {
+      for (int i = 0; i < 10000; ++i) {
+        const auto share = budget->TryTake(1);
+        if (budget->taken() > budget->max()) return false;
+      }
+      return true;
+    }));
+  }
+  for (auto& thread : threads) EXPECT_TRUE(thread.get());
+  EXPECT_EQ(budget->taken(), 0);
 }
 
 }  // namespace

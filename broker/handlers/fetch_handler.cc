@@ -1,0 +1,85 @@
+#include "broker/handlers/fetch_handler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/handlers/fetch_call.h"
+#include "broker/handlers/topic_resolver.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+
+namespace sluice {
+namespace {
+
+// 0 and less mean the default.
+int32_t Clamp(int32_t asked, int32_t by_default, int32_t max) {
+  return asked <= 0 ? by_default : std::min(asked, max);
+}
+
+absl::Status Fill(const MetadataImage& image, const api::FetchRequest& request,
+                  FetchCall& call) {
+  SeenPartitions seen;
+  for (const api::FetchPartition& asked : request.partitions) {
+    api::FetchResult result;
+    result.topic = asked.topic;
+    result.partition = asked.partition;
+    const auto tp = ResolvePartition(image, asked.topic, asked.partition);
+    if (!tp.ok()) {
+      result.error = api::ItemError(tp.status());
+      call.AddRefused(std::move(result));
+      continue;
+    }
+    RETURN_IF_ERROR(seen.Add(*tp));
+    call.AddRead(std::move(result),
+                 {*tp, asked.offset,
+                  Clamp(asked.max_bytes, FetchHandler::kPartitionBytesDefault,
+                        FetchHandler::kMaxBytesMax),
+                  asked.leader_epoch});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+FetchHandler::FetchHandler(HandlerDeps deps, int64_t waiting_max)
+    : deps_(std::move(deps)), waiting_(Budget::Of(waiting_max)) {}
+
+CancelCall FetchHandler::Fetch(const api::CallContext& context,
+                               api::FetchRequest request,
+                               api::Answer<api::FetchResponse> done) {
+  absl::Status status = CheckPartitionCount(request.partitions.size());
+  if (status.ok() && request.max_wait_ms < 0) {
+    status = MakeError(ErrorCode::kInvalidRequest, "max_wait_ms ",
+                       request.max_wait_ms, "; 0 answers at once, at most ",
+                       kMaxWaitMsMax);
+  }
+  FetchCall::Options options;
+  options.max_bytes = Clamp(request.max_bytes, kMaxBytesDefault, kMaxBytesMax);
+  options.min_bytes = std::clamp<int64_t>(request.min_bytes, 1,
+                                          options.max_bytes);
+  const int64_t wait_ms = std::min(request.max_wait_ms, kMaxWaitMsMax);
+  options.deadline_us = std::min(deps_.clock->MonoMicros() + wait_ms * 1000,
+                                 context.deadline_us - kDeadlineMarginUs);
+  options.isolation = request.isolation;
+  options.form = request.form;
+  options.waiting = waiting_;
+  // Answered by the call, or below when the request is refused whole.
+  auto answer = std::make_shared<api::Answer<api::FetchResponse>>(
+      std::move(done));
+  const auto call = std::make_shared<FetchCall>(
+      deps_, std::move(options),
+      [answer](absl::Status s, api::FetchResponse response) {
+        (*answer)(std::move(s), std::move(response));
+      });
+  if (status.ok()) status = Fill(*deps_.image->Load(), request, *call);
+  if (!status.ok()) {
+    deps_.worker->Post([answer, status] { (*answer)(status, {}); });
+    return [] {};
+  }
+  call->Launch();
+  return [weak = std::weak_ptr<FetchCall>(call)] {
+    if (const auto waiting = weak.lock()) waiting->Cancel();
+  };
+}
+
+}  // namespace sluice

@@ -1,0 +1,46 @@
+// LogService.Produce: judges a request, spreads it over the shards that own
+// its partitions, and puts their answers together.
+#pragma once
+
+#include <memory>
+
+#include "broker/broker_api.h"
+#include "broker/handlers/handler_deps.h"
+#include "broker/handlers/typed_records.h"
+#include "common/api/log_api.h"
+#include "common/env/budget.h"
+
+namespace sluice {
+
+// Whole-request errors, before anything is appended: INVALID_REQUIRED_ACKS,
+// INVALID_REQUEST (a negative timeout, too many or no partitions, one named
+// twice, a transactional id). Everything else is in the results: the errors of
+// topic_resolver.h; INVALID_REQUEST for producer fields and batches without a
+// partition; BUSY with retry_after_ms when the bytes in flight are at their
+// limit; REQUEST_TOO_LARGE for too many typed records; and what the partition
+// answers (broker/partition_host.h).
+class ProduceHandler {
+ public:
+  static constexpr int64_t kTimeoutDefaultMs = 30000;
+  static constexpr int64_t kTimeoutMaxMs = 300000;
+  // Payloads from their arrival to their answer, of the whole broker.
+  static constexpr int64_t kBytesInFlightMax = 256 << 20;
+  static constexpr size_t kTypedRecordsMax = 100000;  // of one request
+
+  explicit ProduceHandler(HandlerDeps deps,
+                          int64_t bytes_in_flight_max = kBytesInFlightMax);
+
+  // As BrokerApi::Produce. Any thread; `order_fixed` may be null.
+  void Produce(const api::CallContext& context, api::ProduceRequest request,
+               absl::AnyInvocable<void()> order_fixed,
+               api::Answer<api::ProduceResponse> done);
+
+  int64_t bytes_in_flight() const { return in_flight_->taken(); }
+
+ private:
+  HandlerDeps deps_;
+  std::shared_ptr<Budget> in_flight_;
+  std::shared_ptr<KeylessRotation> rotation_;  // on the worker
+};
+
+}  // namespace sluice

@@ -1,0 +1,39 @@
+#include "broker/handlers/subscribe_handler.h"
+
+#include <optional>
+#include <utility>
+
+#include "broker/handlers/subscribe_stream.h"
+#include "common/base/error.h"
+
+namespace sluice {
+namespace {
+
+// A stream that was refused: takes whatever still comes.
+class RefusedSession final : public SubscribeSession {
+ public:
+  void OnRequest(api::SubscribeRequest) override {}
+  void OnClosed() override {}
+};
+
+}  // namespace
+
+SubscribeHandler::SubscribeHandler(HandlerDeps deps, int64_t streams_max)
+    : deps_(std::move(deps)), streams_(Budget::Of(streams_max)) {}
+
+std::shared_ptr<SubscribeSession> SubscribeHandler::Subscribe(
+    const api::CallContext&, std::shared_ptr<SubscribeSink> sink) {
+  std::optional<Budget::Share> share = streams_->TryTake(1);
+  if (share.has_value()) {
+    return std::make_shared<SubscribeStream>(deps_, *std::move(share),
+                                             std::move(sink));
+  }
+  deps_.worker->Post([sink = std::move(sink), taken = streams_->taken()] {
+    sink->Finish(MakeError(ErrorCode::kBusy, taken,
+                           " subscriptions are open on this broker, the "
+                           "limit; try again later or on another broker"));
+  });
+  return std::make_shared<RefusedSession>();
+}
+
+}  // namespace sluice

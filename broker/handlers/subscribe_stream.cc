@@ -1,0 +1,354 @@
+#include "broker/handlers/subscribe_stream.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "broker/handlers/record_decoding.h"
+#include "broker/handlers/topic_resolver.h"
+#include "common/base/error.h"
+
+namespace sluice {
+namespace {
+
+constexpr PartitionIndex kEveryPartition{-1};
+
+}  // namespace
+
+SubscribeStream::SubscribeStream(HandlerDeps deps, Budget::Share share,
+                                 std::shared_ptr<SubscribeSink> sink)
+    : deps_(std::move(deps)),
+      pending_(Budget::Of(kRequestsPendingMax)),
+      share_(std::move(share)),
+      sink_(std::move(sink)) {}
+
+// ---- Requests ----
+
+void SubscribeStream::OnRequest(api::SubscribeRequest request) {
+  auto share = pending_->TryTake(1);
+  if (!share.has_value()) {
+    deps_.worker->Post([self = shared_from_this()] {
+      self->End(MakeError(ErrorCode::kBusy, kRequestsPendingMax,
+                          " messages of this stream have not been heard yet; "
+                          "send fewer, with more credit each"));
+    });
+    return;
+  }
+  deps_.worker->Post([self = shared_from_this(), request = std::move(request),
+                      share = *std::move(share)]() mutable {
+    self->Handle(std::move(request));
+  });
+}
+
+void SubscribeStream::OnClosed() {
+  deps_.worker->Post(
+      [self = shared_from_this()] { self->End(absl::OkStatus()); });
+}
+
+void SubscribeStream::End(absl::Status status) {
+  const auto sink = std::exchange(sink_, nullptr);
+  if (sink == nullptr) return;
+  while (!subscriptions_.empty()) Remove(subscriptions_.begin()->first);
+  ready_.clear();
+  share_ = Budget::Share();
+  sink->Finish(std::move(status));
+}
+
+void SubscribeStream::Handle(api::SubscribeRequest request) {
+  if (sink_ == nullptr) return;
+  if (request.credit_bytes < 0) {
+    End(MakeError(ErrorCode::kInvalidRequest, "credit_bytes ",
+                  request.credit_bytes, "; credit is only ever added"));
+    return;
+  }
+  if (std::exchange(first_, false)) {
+    isolation_ = request.isolation;
+    form_ = request.form;
+  }
+  // Neither addend is above the bound by much: no overflow.
+  credit_bytes_ = std::min(
+      credit_bytes_ + std::min(request.credit_bytes, kCreditBytesMax),
+      kCreditBytesMax);
+  const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
+  for (const auto& asked : request.stop) Stop(*image, asked);
+  for (const auto& asked : request.partitions) Add(*image, asked);
+  Pump();
+}
+
+void SubscribeStream::Add(const MetadataImage& image,
+                          const api::SubscribePartition& asked) {
+  const auto topic = ResolveTopic(image, asked.topic);
+  if (!topic.ok()) {
+    PushError(asked.topic, asked.partition, api::ItemError(topic.status()),
+              std::nullopt);
+    return;
+  }
+  if (asked.partition == kEveryPartition) {
+    for (const auto& [index, partition] : (*topic)->partitions) {
+      AddOne(asked, {(*topic)->id, index});
+    }
+    return;
+  }
+  const auto tp = ResolvePartition(**topic, asked.partition);
+  if (tp.ok()) {
+    AddOne(asked, *tp);
+  } else {
+    PushError(asked.topic, asked.partition, api::ItemError(tp.status()),
+              std::nullopt);
+  }
+}
+
+void SubscribeStream::AddOne(const api::SubscribePartition& asked,
+                             const TopicPartition& tp) {
+  Remove(tp);  // it begins anew
+  if (subscriptions_.size() >= kPartitionsMax) {
+    PushError(asked.topic, tp.partition,
+              api::ItemError(MakeError(
+                  ErrorCode::kInvalidRequest, "this stream has ",
+                  kPartitionsMax, " partitions, the most it may have; open "
+                  "another")),
+              std::nullopt);
+    return;
+  }
+  Subscription& added = subscriptions_[tp];
+  added.life = next_life_++;
+  added.topic = asked.topic;
+  added.host = deps_.hosts->HostOf(tp);
+  if (const Offset* offset = std::get_if<Offset>(&asked.start)) {
+    added.next = *offset;
+  } else {
+    added.start = std::get<api::StartPosition>(asked.start) ==
+                          api::StartPosition::kLatest
+                      ? api::OffsetPosition::kLatest
+                      : api::OffsetPosition::kEarliest;
+  }
+  Begin(tp, added);
+}
+
+void SubscribeStream::Stop(const MetadataImage& image,
+                           const api::SubscribePartition& asked) {
+  const auto topic = ResolveTopic(image, asked.topic);
+  if (!topic.ok()) return;  // its subscriptions end by themselves
+  if (asked.partition != kEveryPartition) {
+    Remove({(*topic)->id, asked.partition});
+    return;
+  }
+  for (const auto& [index, partition] : (*topic)->partitions) {
+    Remove({(*topic)->id, index});
+  }
+}
+
+void SubscribeStream::Remove(const TopicPartition& tp) {
+  const auto found = subscriptions_.find(tp);
+  if (found == subscriptions_.end()) return;
+  const Subscription& gone = found->second;
+  if (gone.wait != 0) {
+    gone.host->executor()->Post([host = gone.host, tp, wait = gone.wait] {
+      host->CancelWait(tp, wait);
+    });
+  }
+  // Its place in ready_ is passed over.
+  subscriptions_.erase(found);
+}
+
+SubscribeStream::Subscription* SubscribeStream::Find(const TopicPartition& tp,
+                                                     Life life) {
+  const auto found = subscriptions_.find(tp);
+  return found == subscriptions_.end() || found->second.life != life
+             ? nullptr
+             : &found->second;
+}
+
+// ---- Reading and pushing ----
+
+void SubscribeStream::Begin(const TopicPartition& tp,
+                            Subscription& subscription) {
+  if (subscription.start == api::OffsetPosition::kInvalid) {
+    if (!std::exchange(subscription.queued, true)) ready_.push_back(tp);
+    return;
+  }
+  OffsetRequest request;
+  request.tp = tp;
+  request.position = subscription.start;
+  request.isolation = isolation_;
+  subscription.host->executor()->Post([self = shared_from_this(),
+                                       host = subscription.host, request,
+                                       life = subscription.life] {
+    self->deps_.worker->Post(
+        [self, request, life, outcome = host->FindOffset(request)]() mutable {
+          self->OnStart(request.tp, life, std::move(outcome));
+        });
+  });
+}
+
+void SubscribeStream::OnStart(const TopicPartition& tp, Life life,
+                              OffsetOutcome outcome) {
+  Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr) return;
+  if (!outcome.error.ok()) {
+    return Fail(tp, life, std::move(outcome.error), std::move(outcome.leader));
+  }
+  subscription->start = api::OffsetPosition::kInvalid;
+  subscription->next = outcome.offset;
+  Begin(tp, *subscription);
+  Pump();
+}
+
+void SubscribeStream::Pump() {
+  while (sink_ != nullptr && !reading_ && credit_bytes_ > 0 &&
+         !ready_.empty()) {
+    const TopicPartition tp = ready_.front();
+    ready_.pop_front();
+    const auto found = subscriptions_.find(tp);
+    if (found == subscriptions_.end() || !found->second.queued) continue;
+    found->second.queued = false;
+    Read(tp, found->second);
+  }
+}
+
+void SubscribeStream::Read(const TopicPartition& tp,
+                           const Subscription& subscription) {
+  reading_ = true;
+  ReadRequest request;
+  request.tp = tp;
+  request.offset = subscription.next;
+  request.max_bytes = static_cast<int32_t>(
+      std::min<int64_t>(credit_bytes_, kPushBytesMax));
+  request.isolation = isolation_;
+  subscription.host->executor()->Post([self = shared_from_this(), request,
+                                       host = subscription.host,
+                                       life = subscription.life] {
+    host->Read(request, [self, tp = request.tp,
+                         life](ReadOutcome outcome) mutable {
+      self->deps_.worker->Post(
+          [self, tp, life, outcome = std::move(outcome)]() mutable {
+            self->OnRead(tp, life, std::move(outcome));
+          });
+    });
+  });
+}
+
+void SubscribeStream::OnRead(const TopicPartition& tp, Life life,
+                             ReadOutcome outcome) {
+  reading_ = false;
+  Subscription* subscription = Find(tp, life);
+  if (subscription != nullptr) {
+    if (!outcome.error.ok()) {
+      Fail(tp, life, std::move(outcome.error), std::move(outcome.leader));
+    } else if (outcome.batches.empty()) {
+      subscription->next = std::max(subscription->next, outcome.next_offset);
+      Wait(tp, *subscription);
+    } else {
+      Push(tp, *subscription, std::move(outcome));
+    }
+  }
+  Pump();
+}
+
+void SubscribeStream::Fail(const TopicPartition& tp, Life life,
+                           api::ItemError error,
+                           std::optional<api::LeaderHint> leader) {
+  Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr) return;
+  if (error.code == ErrorCode::kOffsetNotAvailable) return Retry(tp, life);
+  const api::TopicRef topic = subscription->topic;
+  Remove(tp);
+  PushError(topic, tp.partition, std::move(error), std::move(leader));
+}
+
+void SubscribeStream::PushError(const api::TopicRef& topic,
+                                PartitionIndex partition, api::ItemError error,
+                                std::optional<api::LeaderHint> leader) {
+  api::SubscribeResponse response;
+  response.result.topic = topic;
+  response.result.partition = partition;
+  response.result.error = std::move(error);
+  response.result.leader = std::move(leader);
+  sink_->Push(std::move(response));
+}
+
+void SubscribeStream::Push(const TopicPartition& tp,
+                           Subscription& subscription, ReadOutcome outcome) {
+  api::SubscribeResponse response;
+  api::FetchResult& result = response.result;
+  result.topic = subscription.topic;
+  result.partition = tp.partition;
+  result.high_watermark = outcome.high_watermark;
+  result.last_stable_offset = outcome.last_stable_offset;
+  result.log_start_offset = outcome.log_start_offset;
+  result.next_offset = outcome.next_offset;
+  result.leader_epoch = outcome.leader_epoch;
+  result.batches = std::move(outcome.batches);
+  response.charged_bytes = static_cast<int64_t>(outcome.batches_bytes);
+  if (form_ == api::PayloadForm::kRecords) {
+    response.charged_bytes =
+        DecodeInto(result, subscription.next, kPushDecodedBytesMax);
+    if (!result.error.ok()) {
+      const Life life = subscription.life;
+      return Fail(tp, life, std::move(result.error), std::nullopt);
+    }
+  }
+  credit_bytes_ -= response.charged_bytes;
+  subscription.next = result.next_offset;
+  Begin(tp, subscription);
+  const bool nothing = result.batches.empty() && result.records.empty();
+  if (!nothing) sink_->Push(std::move(response));
+}
+
+// ---- Waiting ----
+
+void SubscribeStream::Wait(const TopicPartition& tp,
+                           const Subscription& subscription) {
+  subscription.host->executor()->Post(
+      [self = shared_from_this(), tp, host = subscription.host,
+       next = subscription.next, life = subscription.life] {
+        // Weak: a wait may stand for ever, the stream need not.
+        const WaitId wait = host->WaitForProgress(
+            tp, next,
+            [weak = self->weak_from_this(), worker = self->deps_.worker, tp,
+             life] {
+              worker->Post([weak, tp, life] {
+                if (const auto stream = weak.lock()) stream->OnWake(tp, life);
+              });
+            });
+        self->deps_.worker->Post([self, tp, life, host, wait] {
+          self->OnWaiting(tp, life, host, wait);
+        });
+      });
+}
+
+void SubscribeStream::OnWaiting(const TopicPartition& tp, Life life,
+                                PartitionHost* host, WaitId wait) {
+  Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr) {  // stopped meanwhile
+    if (wait == 0) return;
+    host->executor()->Post([host, tp, wait] { host->CancelWait(tp, wait); });
+  } else if (wait == 0) {  // no room among the waits: look again soon
+    Retry(tp, life);
+  } else {
+    subscription->wait = wait;
+  }
+}
+
+void SubscribeStream::OnWake(const TopicPartition& tp, Life life) {
+  Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr) return;
+  subscription->wait = 0;
+  Begin(tp, *subscription);
+  Pump();
+}
+
+void SubscribeStream::Retry(const TopicPartition& tp, Life life) {
+  deps_.worker->PostAfter(
+      kRetryUs, [weak = weak_from_this(), tp, life] {
+        const auto self = weak.lock();
+        if (self == nullptr) return;
+        Subscription* subscription = self->Find(tp, life);
+        if (subscription == nullptr) return;
+        self->Begin(tp, *subscription);
+        self->Pump();
+      });
+}
+
+}  // namespace sluice
