@@ -76,6 +76,8 @@ struct OffsetOutcome {
 };
 
 using WaitId = uint64_t;  // 0: none
+// Nothing is waited for: the wake was posted at once.
+inline constexpr WaitId kWaitPosted = UINT64_MAX;
 
 // Every method runs on executor() and every callback is called there, once;
 // possibly before the method returns. A partition this broker does not host is
@@ -96,9 +98,10 @@ class PartitionHost {
   virtual OffsetOutcome FindOffset(const OffsetRequest& request) = 0;
 
   // Runs `wake` once, as soon as the visible limit passes `offset` or this
-  // broker stops leading the partition; at once (posted) when that is so
-  // already. At most kWaitersMax a partition; 0 when there is no room: the
-  // caller answers with what it has.
+  // broker stops leading the partition; at once (posted, kWaitPosted) when
+  // that is so already. At most Waiters::kWaitersMax a partition; 0 when there
+  // is no room: the caller answers with what it has. A wake that was posted
+  // before CancelWait still runs.
   virtual WaitId WaitForProgress(const TopicPartition& tp, Offset offset,
                                  Task wake) = 0;
   virtual void CancelWait(const TopicPartition& tp, WaitId wait) = 0;

@@ -2,6 +2,7 @@
 // position) to pass their batches.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>

@@ -37,8 +37,8 @@ class ReplicaHost {
   virtual ~ReplicaHost() = default;
 
   // Opens and recovers every log found in the data directories; `done` runs on
-  // the control executor with one verdict a replica (Rule T), those in
-  // `wanted` first. A log that cannot be used is reported as failed.
+  // the control executor with one verdict a replica (Rule T). A log that cannot
+  // be used is reported as failed.
   virtual void RecoverLogs(
       absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
           done) = 0;
@@ -66,6 +66,16 @@ class IsrProposals {
   // One in flight a partition. The decision comes back through
   // ReplicaHost::OnIsrDecisions.
   virtual void Propose(internal::v1::AlterPartition proposal) = 0;
+};
+
+// Implemented by the control side; called from any shard, never blocks.
+class ReplicaFailures {
+ public:
+  virtual ~ReplicaFailures() = default;
+  // A replica that failed while it was in use: to be told the active
+  // controller (ReportReplicas) until it knows, so that the replica leaves ISR
+  // and ELR and another one leads.
+  virtual void ReportFailed(internal::v1::ReplicaVerdict verdict) = 0;
 };
 
 }  // namespace sluice

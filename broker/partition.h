@@ -1,0 +1,213 @@
+// One replica of a partition on this broker: a ReplicaCore that decides and a
+// Log that holds the bytes. This is the thin part between them: it feeds
+// facts in, carries actions out, and completes those who wait.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/partition_host.h"
+#include "broker/purgatory.h"
+#include "broker/replica/replica_core.h"
+#include "broker/shard_context.h"
+#include "broker/waiters.h"
+#include "controller/metadata/config_registry.h"
+#include "controller/metadata/image.h"
+#include "storage/batch_validation.h"
+#include "storage/log.h"
+
+namespace sluice {
+
+// Owned by its shard; everything runs on the shard's executor. Destroying it
+// drops who waits without an answer, as a dying process does: Close or
+// Interrupt first. Callbacks that are under way then find it gone.
+class Partition final : public ShipSource {
+ public:
+  struct Deps {
+    ShardContext* shard = nullptr;
+    TopicPartition tp;
+    std::string topic_name;
+    LogDirectory* directory = nullptr;
+    std::unique_ptr<Log> log;
+    Offset high_watermark;  // recovered
+    int64_t lag_time_max_us = 0;
+  };
+
+  // In memory mode nobody waits for a sync; one every so often bounds what a
+  // recovery has to scan.
+  static constexpr int64_t kMemorySyncEveryBytes = 256 << 20;
+
+  Partition(Deps deps, const TopicSettings& settings);
+  ~Partition() override;
+
+  const TopicPartition& tp() const { return tp_; }
+
+  // ---- Control ----
+  void OnMetadata(const MetadataImage& image, const PartitionImage& partition,
+                  const TopicSettings& settings);
+  void OnIsrDecision(const IsrDecision& decision);
+  // Every 100 ms or so: lag, deadlines.
+  void Tick(int64_t now_us);
+  // Marks that changed since the last call; nullopt: none did, or a cut is
+  // under way.
+  std::optional<PartitionMarks> TakeChangedMarks();
+
+  // Answers everyone who waits: the partition goes away, or this broker.
+  // Nothing is appended or decided afterwards.
+  void Close();
+  // After Close: what a group commit has to cover for all of the log to be
+  // durable. REPLICA_FAILED: it must not pass for cleanly closed.
+  absl::StatusOr<Unsynced> TakeForClose();
+  // That group commit is done.
+  void FinishClose(const Unsynced& synced);
+
+  // ---- Requests (PartitionHost) ----
+  using AppendDone = absl::AnyInvocable<void(AppendOutcome)>;
+  using ReadDone = absl::AnyInvocable<void(ReadOutcome)>;
+  void Append(AppendRequest request, Task ordered, AppendDone done);
+  void Read(const ReadRequest& request, ReadDone done);
+  OffsetOutcome FindOffset(const OffsetRequest& request);
+  WaitId WaitForProgress(Offset offset, Task wake);
+  void CancelWait(WaitId wait) { waiters_.Cancel(wait); }
+  v1::PartitionLog DescribeLog() const;
+
+  // ---- As leader: the followers' frames ----
+  void OnAdd(const FollowerSession& session, const AddReplica& add);
+  void OnAck(const FollowerSession& session, const AckReplica& ack);
+  void OnRemove(const FollowerSession& session);
+  void OnSessionClosed(NodeId broker);
+
+  // ---- As follower: the leader's frames ----
+  void OnAddAnswer(NodeId leader, const AddAnswer& answer);
+  void OnData(NodeId leader, ReplicaData data);
+  void OnHighWatermark(NodeId leader, const HighWatermarkMoved& moved);
+  void OnRemoved(NodeId leader, const ReplicaRemoved& removed);
+  void OnLinkOpen(NodeId leader);
+  void OnLinkClosed(NodeId leader);
+
+  // ---- ShipSource ----
+  Offset leo() const override { return log_->leo(); }
+  Offset high_watermark() const override { return core_.high_watermark(); }
+  Offset log_start() const override { return log_->log_start(); }
+  std::optional<ReadResult> ReadTail(Offset from, int64_t bytes_max) override;
+  void ReadDisk(Offset from, int64_t bytes_max,
+                absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
+      override;
+
+  // ---- Facts ----
+  bool leads() const { return core_.leads() && !failed_; }
+  bool failed() const { return failed_; }
+  // It failed for its bytes, not for what its leader says: it may be filled
+  // again from nothing once it is neither in the ISR nor in the ELR.
+  bool corrupt() const { return corrupt_; }
+  LogDirectory* directory() const { return directory_; }
+  const Log& log() const { return *log_; }
+  const replica::ReplicaCore& core() const { return core_; }
+
+ private:
+  struct Validation {
+    absl::StatusOr<ProducedFacts> facts;
+    std::vector<RecordFault> faults;
+  };
+  struct Produce {
+    AppendRequest request;
+    Task ordered;
+    AppendDone done;
+  };
+  struct Cut {
+    Offset target;
+    bool reset = false;  // drop all, go on at target
+    std::string why;
+  };
+
+  // ---- partition.cc ----
+  // Feeds the core and carries out what it answers. Called again by what it
+  // completes, the event waits its turn: actions stay in order.
+  void Step(replica::Event event);
+  void Carry(replica::Action& action);
+  void OnHighWatermarkMoved(Offset hw);
+  void OnBecameLeader();
+  void OnLeadershipLost();
+  void Propose(const replica::ProposeIsr& proposal);
+  void Interrupt();
+  void Fail(const std::string& why, bool corrupt);
+  void OnLogError(const absl::Status& why);
+  std::string name() const;
+
+  // ---- partition_durability.cc ----
+  PartitionMarks Marks() const;
+  void PersistEpochStart(LeaderEpoch epoch);
+  void AfterAppend(const AppendInfo& info, std::vector<EpochStart> epochs);
+  void RequestSync();
+  void SyncThen(Unsynced unsynced, Task then);
+  Unsynced TakeAllUnsynced();
+  void BeginCut(Cut cut);
+  void CutLog(const Cut& cut);
+  void FinishCut(Offset leo);
+  void AdvanceLogStart(Offset start);
+
+  // ---- partition_following.cc ----
+  void SendAdd(const replica::SendAdd& add);
+  void SendAck(const replica::SendAck& ack);
+
+  // ---- partition_leading.cc ----
+  void AcceptFollower(const replica::AcceptFollower& a);
+  void DivergeFollower(const replica::DivergeFollower& a);
+  void RejectFollower(const replica::RejectFollower& a);
+  void DropFollower(const replica::DropFollower& a);
+  AddAnswer AnswerTo(LeaderEpoch epoch) const;
+
+  // ---- partition_requests.cc ----
+  absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
+  absl::Status CheckAppend(const AppendRequest& request) const;
+  std::optional<api::LeaderHint> HintWith(const api::ItemError& error) const;
+  static Validation Validate(std::string_view payload,
+                             const ProduceLimits& limits);
+  static void AnswerGone(Produce produce);
+  void Refuse(Produce produce, const absl::Status& why,
+              std::vector<RecordFault> faults = {});
+  void AppendValidated(Produce produce, Validation validation);
+  void AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
+                            Offset next);
+  api::ItemError UnknownOutcome(Purgatory::End end, bool all,
+                                Offset base) const;
+  void ReadDiskUpTo(
+      Offset from, Offset upto, int64_t bytes_max,
+      absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done);
+  absl::Status JudgeRead(const absl::Status& failed, uint64_t generation);
+
+  ShardContext* const shard_;
+  const TopicPartition tp_;
+  const std::string topic_name_;
+  LogDirectory* const directory_;
+  std::unique_ptr<Log> log_;
+  replica::ReplicaCore core_;
+  TopicSettings settings_;
+  // Of the newest metadata.
+  NodeId leader_ = kNoNode;
+  LeaderEpoch leader_epoch_ = kNoLeaderEpoch;
+  std::vector<NodeId> isr_;
+
+  std::deque<replica::Event> events_;  // behind the one in hand
+  bool stepping_ = false;
+  bool append_allowed_ = false;  // said by the core of the data at hand
+
+  Purgatory committed_;  // acks = all: for the high watermark
+  Purgatory stored_;     // acks = 1: for the leader's position
+  Waiters waiters_;
+
+  PartitionMarks marks_written_;
+  int64_t unsynced_bytes_ = 0;
+  bool sync_in_flight_ = false;
+  bool cutting_ = false;
+  bool closed_ = false;
+  bool failed_ = false;
+  bool corrupt_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice

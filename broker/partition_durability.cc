@@ -1,0 +1,178 @@
+// A partition's bytes and marks on disk: group commit, epoch starts, cuts.
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/partition.h"
+#include "common/base/error.h"
+
+namespace sluice {
+
+// ---- Marks ----
+
+PartitionMarks Partition::Marks() const {
+  PartitionMarks marks;
+  marks.recovery_point = log_->durable_leo();
+  marks.durable_mark = log_->durable_leo();
+  marks.high_watermark = core_.high_watermark();
+  if (settings_.durable) {
+    // Nobody counted what is not synced here: losing it is no loss (ST8).
+    marks.high_watermark =
+        std::min(marks.high_watermark, log_->durable_leo());
+  }
+  marks.log_start = log_->log_start();
+  marks.epochs = log_->epochs();
+  marks.topic_name = topic_name_;
+  return marks;
+}
+
+std::optional<PartitionMarks> Partition::TakeChangedMarks() {
+  if (failed_ || cutting_ || log_->failed()) return std::nullopt;
+  PartitionMarks marks = Marks();
+  if (marks == marks_written_) return std::nullopt;
+  marks_written_ = marks;
+  return marks;
+}
+
+void Partition::PersistEpochStart(LeaderEpoch epoch) {
+  log_->StartEpoch(epoch);
+  marks_written_ = Marks();
+  directory_->PersistMarks(
+      tp_, marks_written_, shard_->deps.executor,
+      [this, alive = alive_, epoch] {
+        if (!*alive) return;
+        Step(replica::EpochStartPersisted{
+            epoch, shard_->deps.clock->MonoMicros()});
+      });
+}
+
+void Partition::AdvanceLogStart(Offset start) {
+  if (absl::Status moved = log_->SetLogStart(start); !moved.ok()) {
+    return OnLogError(moved);
+  }
+  marks_written_ = Marks();
+  // The mark first: a crash in between leaves files below the log start, not
+  // a log start without files.
+  directory_->PersistMarks(
+      tp_, marks_written_, shard_->deps.executor, [this, alive = alive_] {
+        if (!*alive || failed_ || closed_ || cutting_) return;
+        if (absl::Status dropped = log_->DropBelowLogStart(); !dropped.ok()) {
+          OnLogError(dropped);
+        }
+      });
+}
+
+// ---- Syncs ----
+
+void Partition::AfterAppend(const AppendInfo& info,
+                            std::vector<EpochStart> epochs) {
+  unsynced_bytes_ += static_cast<int64_t>(info.batches.size());
+  const bool led = leads();
+  Step(replica::Appended{info.next, std::move(epochs),
+                         shard_->deps.clock->MonoMicros()});
+  if (led) {
+    for (auto& [id, shipper] : shard_->sessions) shipper->OnAppended(tp_);
+  }
+  if (settings_.durable || info.rolled ||
+      unsynced_bytes_ >= kMemorySyncEveryBytes) {
+    RequestSync();
+  }
+}
+
+void Partition::RequestSync() {
+  // One request in flight a log: what is appended meanwhile shares the next.
+  if (sync_in_flight_ || cutting_ || failed_ || closed_) return;
+  auto unsynced = log_->TakeUnsynced();
+  if (!unsynced.has_value()) return;
+  sync_in_flight_ = true;
+  unsynced_bytes_ = 0;
+  SyncThen(*std::move(unsynced), [this] {
+    sync_in_flight_ = false;
+    Step(replica::Flushed{log_->durable_leo(),
+                          shard_->deps.clock->MonoMicros()});
+    if (settings_.durable) RequestSync();
+  });
+}
+
+void Partition::SyncThen(Unsynced unsynced, Task then) {
+  SyncSet targets = unsynced.targets;
+  directory_->group_commit().Request(
+      std::move(targets), shard_->deps.executor,
+      [this, alive = alive_, unsynced = std::move(unsynced),
+       then = std::move(then)]() mutable {
+        if (!*alive || failed_) return;
+        log_->MarkDurable(unsynced);
+        then();
+      });
+}
+
+// Syncs of a directory end in the order they were asked for: behind one that
+// is under way, this one makes all of the log durable, itself with or without
+// anything to sync.
+Unsynced Partition::TakeAllUnsynced() {
+  return log_->TakeUnsynced().value_or(
+      Unsynced{{}, log_->leo(), log_->generation()});
+}
+
+// ---- Cuts: lowered marks, then the log, then its sync ----
+
+// The marks go first. A crash after them leaves a log that is longer than it
+// had to be, and the leader's answer cuts it again; a crash after a cut that
+// the marks do not know would look like lost bytes (ST8).
+void Partition::BeginCut(Cut cut) {
+  cutting_ = true;
+  PartitionMarks marks = Marks();
+  const Offset target = cut.target;
+  marks.high_watermark = std::min(marks.high_watermark, target);
+  marks.recovery_point = std::min(marks.recovery_point, target);
+  marks.durable_mark = std::min(marks.durable_mark, target);
+  marks.epochs.TruncateTo(target);
+  if (cut.reset) {
+    marks.log_start = marks.high_watermark = target;
+    marks.recovery_point = marks.durable_mark = target;
+    marks.epochs.Clear();
+  }
+  marks_written_ = marks;
+  directory_->PersistMarks(tp_, std::move(marks), shard_->deps.executor,
+                           [this, alive = alive_, cut = std::move(cut)] {
+                             if (*alive && !failed_ && !closed_) CutLog(cut);
+                           });
+}
+
+void Partition::CutLog(const Cut& cut) {
+  const Offset from = log_->leo();
+  const LeaderEpoch last_epoch = log_->epochs().last_epoch();
+  absl::StatusOr<Offset> leo = cut.target;
+  if (cut.reset) {
+    if (absl::Status done = log_->ResetTo(cut.target); !done.ok()) leo = done;
+  } else {
+    leo = log_->TruncateTo(cut.target);
+  }
+  if (!leo.ok()) return OnLogError(leo.status());
+  ++shard_->counters.truncations;
+  LOG(INFO) << "broker " << shard_->deps.self
+            << (cut.reset ? " reset " : " truncated ") << name() << " from "
+            << from << " to " << *leo << " (HW " << core_.high_watermark()
+            << ", last epoch " << last_epoch << ", leader " << leader_
+            << " in epoch " << leader_epoch_ << "): " << cut.why;
+  SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
+}
+
+void Partition::FinishCut(Offset leo) {
+  if (failed_ || closed_) return;
+  if (marks_written_.durable_mark > leo) {
+    // The target lay inside a batch.
+    marks_written_ = Marks();
+    directory_->PersistMarks(tp_, marks_written_, shard_->deps.executor,
+                             [this, alive = alive_, leo] {
+                               if (*alive) FinishCut(leo);
+                             });
+    return;
+  }
+  cutting_ = false;
+  unsynced_bytes_ = 0;
+  Step(replica::TruncateDone{leo});
+}
+
+}  // namespace sluice

@@ -1,0 +1,84 @@
+// A partition as leader: its followers' frames and what they are told.
+#include "broker/partition.h"
+#include "common/base/error.h"
+
+namespace sluice {
+
+// ---- From followers ----
+
+void Partition::OnAdd(const FollowerSession& session, const AddReplica& add) {
+  if (failed_ || closed_) {
+    return RejectFollower({session.broker_id,
+                           failed_ ? ErrorCode::kReplicaFailed
+                                   : ErrorCode::kShuttingDown,
+                           "nothing is led here any more", add.leader_epoch});
+  }
+  Step(replica::FollowerAdd{session.broker_id, session.broker_epoch,
+                            add.leader_epoch, add.fetch_offset,
+                            add.last_fetched_epoch});
+}
+
+void Partition::OnAck(const FollowerSession& session, const AckReplica& ack) {
+  if (ReplicaShipper* shipper = shard_->ShipperOf(session.broker_id)) {
+    shipper->OnAck(tp_, ack.leader_epoch, ack.appended_leo);
+  }
+  Step(replica::FollowerAck{session.broker_id, session.broker_epoch,
+                            ack.leader_epoch, ack.appended_leo,
+                            ack.durable_leo,
+                            shard_->deps.clock->MonoMicros()});
+}
+
+void Partition::OnRemove(const FollowerSession& session) {
+  if (ReplicaShipper* shipper = shard_->ShipperOf(session.broker_id)) {
+    shipper->Drop(tp_);
+  }
+  Step(replica::FollowerGone{session.broker_id});
+}
+
+void Partition::OnSessionClosed(NodeId broker) {
+  Step(replica::FollowerGone{broker});
+}
+
+// ---- To followers: by the session they have now ----
+
+AddAnswer Partition::AnswerTo(LeaderEpoch epoch) const {
+  AddAnswer answer;
+  answer.tp = tp_;
+  answer.leader_epoch = epoch;
+  answer.log_start_offset = log_->log_start();
+  return answer;
+}
+
+void Partition::AcceptFollower(const replica::AcceptFollower& a) {
+  if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
+    shipper->Accept(tp_, a.leader_epoch, a.from, this);
+  }
+}
+
+void Partition::DivergeFollower(const replica::DivergeFollower& a) {
+  AddAnswer answer = AnswerTo(a.leader_epoch);
+  answer.diverging = true;
+  answer.diverging_epoch = a.end.epoch;
+  answer.diverging_end_offset = a.end.end;
+  if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
+    shipper->SendAnswer(std::move(answer));
+  }
+}
+
+void Partition::RejectFollower(const replica::RejectFollower& a) {
+  AddAnswer answer = AnswerTo(a.leader_epoch);
+  answer.error = api::ItemError(a.code, name() + ": " + a.message);
+  if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
+    shipper->SendAnswer(std::move(answer));
+  }
+}
+
+void Partition::DropFollower(const replica::DropFollower& a) {
+  if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
+    shipper->Remove(tp_, api::ItemError(
+                             ErrorCode::kStaleBrokerEpoch,
+                             "the registration or the leader epoch changed"));
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,394 @@
+// What clients ask of a partition: append, read, find an offset.
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/partition.h"
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+
+namespace sluice {
+
+// ---- Who may ask ----
+
+absl::Status Partition::CheckLeads(
+    const std::optional<LeaderEpoch>& epoch) const {
+  if (failed_) {
+    return MakeError(ErrorCode::kReplicaFailed, "partition ", name(),
+                     " has failed on broker ", shard_->deps.self,
+                     "; its log file says why");
+  }
+  if (closed_) {
+    return MakeError(ErrorCode::kShuttingDown, "broker ", shard_->deps.self,
+                     " is stopping; refresh the metadata");
+  }
+  if (epoch.has_value() && *epoch > leader_epoch_) {
+    return MakeError(ErrorCode::kUnknownLeaderEpoch, "leader epoch ", *epoch,
+                     " of ", name(), " is not known here yet; it is ",
+                     leader_epoch_, "; try again");
+  }
+  if (!core_.leads()) {
+    return MakeError(ErrorCode::kNotLeader, "broker ", shard_->deps.self,
+                     " does not lead ", name(), "; the leader is ", leader_,
+                     " in epoch ", leader_epoch_);
+  }
+  if (epoch.has_value() && *epoch < leader_epoch_) {
+    return MakeError(ErrorCode::kFencedLeaderEpoch, "leader epoch ", *epoch,
+                     " of ", name(), " is over; it is ", leader_epoch_,
+                     " now; refresh the metadata");
+  }
+  if (core_.state() != replica::State::kLeading) {
+    // Nothing is answered before the epoch's start is durable (RP10).
+    return MakeError(ErrorCode::kLeaderNotAvailable, "broker ",
+                     shard_->deps.self, " begins to lead ", name(),
+                     "; try again");
+  }
+  return absl::OkStatus();
+}
+
+std::optional<api::LeaderHint> Partition::HintWith(
+    const api::ItemError& error) const {
+  if (error.code != ErrorCode::kNotLeader) return std::nullopt;
+  return shard_->HintTo(leader_, leader_epoch_);
+}
+
+// ---- Append ----
+
+absl::Status Partition::CheckAppend(const AppendRequest& request) const {
+  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) return s;
+  return core_.CheckProduce(request.acks == api::Acks::kAll);
+}
+
+Partition::Validation Partition::Validate(std::string_view payload,
+                                          const ProduceLimits& limits) {
+  Validation validation;
+  validation.facts = ValidateProduced(payload, limits, &validation.faults);
+  return validation;
+}
+
+void Partition::Refuse(Produce produce, const absl::Status& why,
+                       std::vector<RecordFault> faults) {
+  AppendOutcome outcome;
+  outcome.error = api::ItemError(why);
+  outcome.log_start_offset = log_->log_start();
+  outcome.leader = HintWith(outcome.error);
+  for (RecordFault& fault : faults) {
+    outcome.record_errors.push_back(
+        {fault.record_index, std::move(fault.message)});
+  }
+  produce.ordered();
+  produce.done(std::move(outcome));
+}
+
+// Nothing was appended: the partition went away during the validation.
+void Partition::AnswerGone(Produce produce) {
+  AppendOutcome outcome;
+  outcome.error = api::ItemError(
+      ErrorCode::kUnknownTopicOrPartition,
+      "the partition left this broker meanwhile; refresh the metadata");
+  produce.ordered();
+  produce.done(std::move(outcome));
+}
+
+void Partition::Append(AppendRequest request, Task ordered, AppendDone done) {
+  Produce produce{std::move(request), std::move(ordered), std::move(done)};
+  if (absl::Status s = CheckAppend(produce.request); !s.ok()) {
+    return Refuse(std::move(produce), s);
+  }
+  ProduceLimits limits;
+  limits.batch_bytes_max = settings_.max_message_bytes;
+  limits.now_ms = shard_->deps.clock->WallMillis();
+  if (!HasCompressedBatch(produce.request.batches.view())) {
+    Validation validation = Validate(produce.request.batches.view(), limits);
+    return AppendValidated(std::move(produce), std::move(validation));
+  }
+  // Decompressing is for a worker. What is on its way there is bounded by the
+  // budget of produce bytes in flight, and by `ordered` a connection.
+  shard_->deps.worker_executor->Post([this, alive = alive_, limits,
+                                      executor = shard_->deps.executor,
+                                      produce = std::move(produce)]() mutable {
+    Validation validation = Validate(produce.request.batches.view(), limits);
+    executor->Post([this, alive = std::move(alive),
+                    produce = std::move(produce),
+                    validation = std::move(validation)]() mutable {
+      if (!*alive) return AnswerGone(std::move(produce));
+      AppendValidated(std::move(produce), std::move(validation));
+    });
+  });
+}
+
+void Partition::AppendValidated(Produce produce, Validation validation) {
+  // Again: the validation may have taken a while.
+  if (absl::Status s = CheckAppend(produce.request); !s.ok()) {
+    return Refuse(std::move(produce), s);
+  }
+  if (!validation.facts.ok()) {
+    return Refuse(std::move(produce), validation.facts.status(),
+                  std::move(validation.faults));
+  }
+  auto info = log_->AppendAsLeader(std::move(produce.request.batches),
+                                   leader_epoch_);
+  if (!info.ok()) {
+    if (CodeOf(info.status()) == ErrorCode::kStorageError) {
+      OnLogError(info.status());
+    }
+    return Refuse(std::move(produce), info.status());
+  }
+  ++shard_->counters.appended_batches;
+  shard_->counters.appended_bytes +=
+      static_cast<int64_t>(info->batches.size());
+  AppendOutcome outcome;
+  outcome.base_offset = info->base;
+  outcome.record_count =
+      static_cast<int32_t>(validation.facts->record_count);
+  outcome.log_start_offset = log_->log_start();
+  outcome.durability = settings_.durable ? "disk" : "memory";
+  const bool answered_later = produce.request.acks != api::Acks::kNone;
+  // Before the core learns of the append: a single replica may commit it in
+  // the same step.
+  if (answered_later) AwaitAcknowledgement(produce, outcome, info->next);
+  produce.ordered();
+  AfterAppend(*info, {});
+  if (!answered_later) {
+    outcome.base_offset = kNoOffset;  // nobody knows whether it will stay
+    produce.done(std::move(outcome));
+  }
+}
+
+void Partition::AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
+                                     Offset next) {
+  const bool all = produce.request.acks == api::Acks::kAll;
+  Purgatory& purgatory = all ? committed_ : stored_;
+  // The purgatory is this partition's: `this` outlives the wait.
+  purgatory.Add(next, produce.request.deadline_us,
+                [this, all, outcome = std::move(outcome),
+                 done = std::move(produce.done)](Purgatory::End end) mutable {
+                  if (end == Purgatory::End::kReached) {
+                    outcome.below_min_isr = !all && core_.under_min_isr();
+                  } else {
+                    outcome.error =
+                        UnknownOutcome(end, all, outcome.base_offset);
+                    outcome.base_offset = kNoOffset;
+                    outcome.leader = HintWith(outcome.error);
+                  }
+                  done(std::move(outcome));
+                });
+}
+
+api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
+                                         Offset base) const {
+  if (end == Purgatory::End::kTimedOut) {
+    const bool short_isr = all && core_.under_min_isr();
+    return api::ItemError(MakeError(
+        short_isr ? ErrorCode::kNotEnoughReplicasAfterAppend
+                  : ErrorCode::kRequestTimedOut,
+        name(), ": stored at offset ", base, " but not acknowledged by ",
+        all ? "all in-sync replicas" : "the leader's disk",
+        " in time; the outcome is unknown"));
+  }
+  const ErrorCode code = failed_   ? ErrorCode::kReplicaFailed
+                         : closed_ ? ErrorCode::kShuttingDown
+                                   : ErrorCode::kNotLeader;
+  return api::ItemError(MakeError(
+      code, name(), ": stored at offset ", base, ", but ",
+      failed_   ? "the replica failed"
+      : closed_ ? "this broker let go of it"
+                : "leadership moved",
+      " before the acknowledgement; the outcome is unknown"));
+}
+
+// ---- Read ----
+
+void Partition::Read(const ReadRequest& request, ReadDone done) {
+  ReadOutcome outcome;
+  outcome.leader_epoch = leader_epoch_;
+  outcome.log_start_offset = log_->log_start();
+  outcome.next_offset = request.offset;
+  const auto refuse = [&](const absl::Status& why) {
+    outcome.error = api::ItemError(why);
+    outcome.leader = HintWith(outcome.error);
+    done(std::move(outcome));
+  };
+  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
+    return refuse(s);
+  }
+  const Offset limit = core_.high_watermark();
+  outcome.high_watermark = limit;
+  outcome.last_stable_offset = limit;
+  if (request.offset < log_->log_start() || request.offset > log_->leo()) {
+    return refuse(MakeError(ErrorCode::kOffsetOutOfRange, "offset ",
+                            request.offset, " of ", name(), " is outside [",
+                            log_->log_start(), ", ", log_->leo(), "]"));
+  }
+  if (request.offset > limit) {
+    // F23: a new leader may not know yet how much is committed.
+    return refuse(MakeError(ErrorCode::kOffsetNotAvailable, "offset ",
+                            request.offset, " of ", name(),
+                            " is not known to be committed yet (high "
+                            "watermark ", limit, "); try again"));
+  }
+  int64_t room = std::max<int32_t>(request.max_bytes, 1);
+  Offset& from = outcome.next_offset;
+  while (from < limit && room > 0) {
+    auto tail = log_->ReadInMemory(from, limit, room);
+    if (!tail.has_value()) break;
+    const auto bytes = static_cast<int64_t>(tail->batches.size());
+    if (!outcome.batches.empty() && bytes > room) break;
+    room -= bytes;
+    outcome.batches_bytes += tail->batches.size();
+    outcome.batches.push_back(std::move(tail->batches));
+    from = tail->next_offset;
+  }
+  if (!outcome.batches.empty() || from >= limit) {
+    shard_->counters.read_bytes +=
+        static_cast<int64_t>(outcome.batches_bytes);
+    return done(std::move(outcome));
+  }
+  ReadDiskUpTo(from, limit, room,
+               [this, alive = alive_, outcome = std::move(outcome),
+                done = std::move(done)](
+                   absl::StatusOr<ReadResult> result) mutable {
+                 if (!result.ok()) {
+                   outcome.error = api::ItemError(result.status());
+                   if (*alive) outcome.leader = HintWith(outcome.error);
+                 } else {
+                   outcome.next_offset = result->next_offset;
+                   outcome.batches_bytes = result->batches.size();
+                   outcome.batches.push_back(std::move(result->batches));
+                   if (*alive) {
+                     shard_->counters.read_bytes +=
+                         static_cast<int64_t>(outcome.batches_bytes);
+                   }
+                 }
+                 done(std::move(outcome));
+               });
+}
+
+std::optional<ReadResult> Partition::ReadTail(Offset from,
+                                              int64_t bytes_max) {
+  return log_->ReadInMemory(from, log_->leo(), bytes_max);
+}
+
+void Partition::ReadDisk(
+    Offset from, int64_t bytes_max,
+    absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) {
+  ReadDiskUpTo(from, log_->leo(), bytes_max, std::move(done));
+}
+
+// `from` < `upto`: the result is never empty.
+void Partition::ReadDiskUpTo(
+    Offset from, Offset upto, int64_t bytes_max,
+    absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) {
+  auto plan = log_->PlanRead(from, upto, bytes_max);
+  if (!plan.ok()) return done(JudgeRead(plan.status(), log_->generation()));
+  auto at_once = ExecuteRead(*plan, /*no_wait=*/true);
+  if (!at_once.ok()) {
+    return done(JudgeRead(at_once.status(), plan->generation));
+  }
+  if (at_once->has_value()) return done(*std::move(*at_once));
+  shard_->deps.io_executor->Post([this, alive = alive_,
+                                  plan = *std::move(plan),
+                                  executor = shard_->deps.executor,
+                                  done = std::move(done)]() mutable {
+    auto result = ExecuteRead(plan, /*no_wait=*/false);
+    executor->Post([this, alive = std::move(alive),
+                    generation = plan.generation, result = std::move(result),
+                    done = std::move(done)]() mutable {
+      if (!*alive || log_->generation() != generation) {
+        return done(MakeError(ErrorCode::kNotLeader,
+                              "the log was cut while it was read; refresh the "
+                              "metadata"));
+      }
+      if (!result.ok()) return done(JudgeRead(result.status(), generation));
+      INVARIANT(result->has_value(), name(), ": a waiting read answers");
+      done(*std::move(*result));
+    });
+  });
+}
+
+// A read that failed fails its request (ST10); one that found bad bytes fails
+// the replica (ST2): what it holds must not be served, or elected, again.
+absl::Status Partition::JudgeRead(const absl::Status& failed,
+                                  uint64_t generation) {
+  if (CodeOf(failed) == ErrorCode::kCorruptMessage &&
+      generation == log_->generation()) {
+    Fail(std::string(failed.message()), /*corrupt=*/true);
+    return MakeError(ErrorCode::kReplicaFailed, name(), ": ",
+                     StdView(failed.message()));
+  }
+  return failed;
+}
+
+// ---- Offsets, waits, facts ----
+
+OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
+  OffsetOutcome outcome;
+  const auto refuse = [&](const absl::Status& why) {
+    outcome.error = api::ItemError(why);
+    outcome.leader = HintWith(outcome.error);
+    return outcome;
+  };
+  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
+    return refuse(s);
+  }
+  outcome.high_watermark = core_.high_watermark();
+  outcome.last_stable_offset = outcome.high_watermark;
+  switch (request.position) {
+    case api::OffsetPosition::kEarliest:
+      outcome.offset = log_->log_start();
+      break;
+    case api::OffsetPosition::kLatest:
+      if (!core_.hw_is_truth()) {  // RP5
+        return refuse(MakeError(
+            ErrorCode::kOffsetNotAvailable, "the new leader of ", name(),
+            " does not know yet how much is committed; try again"));
+      }
+      outcome.offset = outcome.high_watermark;
+      break;
+    case api::OffsetPosition::kInvalid:
+      return refuse(MakeError(ErrorCode::kInvalidRequest,
+                              "a position is EARLIEST or LATEST"));
+  }
+  outcome.leader_epoch = log_->epochs().EpochAt(outcome.offset);
+  return outcome;
+}
+
+WaitId Partition::WaitForProgress(Offset offset, Task wake) {
+  if (!CheckLeads(std::nullopt).ok() || core_.high_watermark() > offset) {
+    shard_->deps.executor->Post(std::move(wake));
+    return kWaitPosted;
+  }
+  return waiters_.Add(offset, std::move(wake));
+}
+
+v1::PartitionLog Partition::DescribeLog() const {
+  v1::PartitionLog out;
+  out.set_partition(tp_.partition.value());
+  if (absl::Status s = CheckLeads(std::nullopt); !s.ok()) {
+    out.mutable_error()->set_code(
+        static_cast<v1::ErrorCode>(static_cast<int>(CodeOf(s))));
+    out.mutable_error()->set_message(std::string(s.message()));
+    return out;
+  }
+  out.set_log_start_offset(log_->log_start().value());
+  out.set_high_watermark(core_.high_watermark().value());
+  out.set_log_end_offset(log_->leo().value());
+  out.set_durable_end_offset(log_->durable_leo().value());
+  out.set_size_bytes(log_->size_bytes());
+  const int64_t now_us = shard_->deps.clock->MonoMicros();
+  for (const auto& follower : core_.Followers()) {
+    auto* replica = out.add_replicas();
+    replica->set_broker_id(follower.broker.value());
+    replica->set_appended_offset(follower.appended.value());
+    replica->set_durable_offset(follower.durable.value());
+    replica->set_last_caught_up_ms(
+        follower.last_caught_up_us < 0
+            ? -1
+            : std::max<int64_t>(now_us - follower.last_caught_up_us, 0) /
+                  1000);
+  }
+  return out;
+}
+
+}  // namespace sluice

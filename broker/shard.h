@@ -1,0 +1,173 @@
+// One shard: the partitions of this broker that one thread owns.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "broker/partition.h"
+#include "broker/partition_host.h"
+#include "broker/replica_host.h"
+#include "broker/replication/replication_port.h"
+#include "broker/shard_context.h"
+#include "controller/metadata/config_registry.h"
+#include "controller/metadata/delta.h"
+#include "controller/metadata/image.h"
+
+namespace sluice {
+
+// Lives on its executor, but for the methods of ReplicationPort, which may be
+// called from any thread. Nothing here waits for another shard. Destroyed when
+// its executor no longer runs; who waits then is not answered.
+class Shard final : public PartitionHost, public ReplicationPort {
+ public:
+  struct Deps {
+    size_t index = 0;
+    size_t shard_count = 1;
+    std::vector<LogDirectory*> directories;  // at least one
+    std::shared_ptr<const ConfigRegistry> configs;
+    // All tail caches of this shard together.
+    int64_t tail_cache_bytes = 64 << 20;
+    ShardContext::Deps context;
+  };
+
+  static constexpr int64_t kTickUs = 100'000;
+  // How far marks on disk may lag behind the logs: the length of a recovery
+  // scan, and the high watermark that a restart begins with.
+  static constexpr int64_t kMarksEveryUs = 500'000;
+  // One log may use at most this part of the shard's tail cache.
+  static constexpr int64_t kTailCachePart = 4;
+  // How soon a partition that found the disk full is tried again.
+  static constexpr int64_t kHostAgainUs = 1'000'000;
+
+  explicit Shard(Deps deps);
+  ~Shard() override;
+
+  // The shard of a partition: stable for the life of the process.
+  static size_t IndexOf(const TopicPartition& tp, size_t shard_count);
+
+  // ---- From the control side, by Replicas ----
+  // Opens the logs found at the start that belong here. Blocks.
+  std::vector<internal::v1::ReplicaVerdict> RecoverLogs();
+  void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
+                     const MetadataChanges& changes);
+  void OnIsrDecisions(const std::vector<IsrDecision>& decisions);
+  // No more appends; syncs every log and gives the last marks to their
+  // directories. An error: some log must not pass for cleanly closed. Never
+  // answers after a failed sync.
+  void CloseClean(absl::AnyInvocable<void(absl::Status)> done);
+
+  // ---- For metrics ----
+  const ShardCounters& counters() const { return context_.counters; }
+  struct Facts {
+    int64_t replicas = 0;
+    int64_t leaders = 0;
+    // Of the partitions led here: how far the furthest lags its log.
+    int64_t hw_lag_records_max = 0;
+    int64_t failed = 0;
+    int64_t log_bytes = 0;
+  };
+  Facts CollectFacts() const;
+
+  // ---- PartitionHost ----
+  Executor* executor() override { return context_.deps.executor; }
+  void Append(AppendRequest request, Task ordered,
+              absl::AnyInvocable<void(AppendOutcome)> done) override;
+  void Read(const ReadRequest& request,
+            absl::AnyInvocable<void(ReadOutcome)> done) override;
+  OffsetOutcome FindOffset(const OffsetRequest& request) override;
+  WaitId WaitForProgress(const TopicPartition& tp, Offset offset,
+                         Task wake) override;
+  void CancelWait(const TopicPartition& tp, WaitId wait) override;
+  v1::PartitionLog DescribeLog(const TopicPartition& tp) override;
+
+  // ---- ReplicationPort: any thread ----
+  void OnLinkOpen(NodeId leader, StreamId link,
+                  std::shared_ptr<FollowerStream> stream) override;
+  void OnLeaderFrame(NodeId leader, StreamId link, LeaderFrame frame) override;
+  void OnLinkClosed(NodeId leader, StreamId link) override;
+  void OnSessionOpen(FollowerSession session) override;
+  void OnFollowerFrame(StreamId session, FollowerFrame frame) override;
+  void OnSessionClosed(StreamId session) override;
+
+  // For checks: null when not hosted here.
+  const Partition* Find(const TopicPartition& tp) const;
+
+ private:
+  // A log found at the start that no metadata has claimed yet.
+  struct Recovered {
+    std::unique_ptr<Log> log;
+    LogDirectory* directory = nullptr;
+    Offset high_watermark;
+  };
+  // Files that cannot be used: left as they are until the replica counts
+  // nowhere; then set aside, and filled again from the leader.
+  struct Unusable {
+    std::string why;
+    LogDirectory* directory = nullptr;
+    bool moving = false;
+  };
+
+  // ---- shard.cc ----
+  Partition* Find(const TopicPartition& tp);
+  template <class Outcome>
+  Outcome NotHere(const TopicPartition& tp) const;
+  void ScheduleTick();
+  void Tick();
+  void WriteMarks();
+  void FinishClose();
+
+  // ---- shard_hosting.cc ----
+  LogConfig NewLogConfig() const;
+  internal::v1::ReplicaVerdict RecoverOne(const TopicPartition& tp,
+                                          LogDirectory* directory,
+                                          const RecoveryMarks& marks);
+  std::set<TopicPartition> Touched(const MetadataChanges& changes) const;
+  void Host(const TopicPartition& tp);
+  Partition* Create(const TopicPartition& tp, const TopicImage& topic,
+                    const PartitionImage& state);
+  bool OpenNew(const TopicPartition& tp, const PartitionImage& state,
+               Recovered& out);
+  void Drop(const TopicPartition& tp);
+  void SetStraysAside();
+  // True while `tp` cannot be hosted for its old files.
+  bool BlockedByOldFiles(const TopicPartition& tp,
+                         const PartitionImage& state);
+  LogDirectory* DirectoryFor(const PartitionImage& state) const;
+
+  // ---- shard_replication.cc ----
+  void HandleLeaderFrame(NodeId leader, LeaderFrame frame);
+  void HandleFollowerFrame(const FollowerSession& from,
+                           const FollowerFrame& frame);
+  void FlushOutgoing();
+  void CloseSession(StreamId session);
+
+  const size_t index_;
+  const size_t shard_count_;
+  const std::vector<LogDirectory*> directories_;
+  const std::shared_ptr<const ConfigRegistry> configs_;
+  const int64_t tail_cache_bytes_;
+  const std::shared_ptr<TailBudget> tail_budget_;
+  ShardContext context_;
+  std::map<TopicPartition, std::unique_ptr<Partition>> partitions_;
+  std::map<TopicPartition, Recovered> recovered_;
+  std::map<TopicPartition, Unusable> unusable_;
+  std::set<TopicPartition> host_again_;  // the disk was full
+  int64_t next_marks_us_ = 0;
+  int64_t host_again_us_ = 0;
+  bool flush_scheduled_ = false;
+
+  bool closed_ = false;
+  struct Closing {
+    std::map<TopicPartition, Unsynced> logs;
+    size_t directories_left = 0;
+    absl::Status worst;
+    absl::AnyInvocable<void(absl::Status)> done;
+  };
+  Closing closing_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice

@@ -1,0 +1,32 @@
+#include "broker/shard_context.h"
+
+namespace sluice {
+
+ReplicaShipper* ShardContext::ShipperOf(NodeId broker) const {
+  const auto found = session_of.find(broker);
+  if (found == session_of.end()) return nullptr;
+  const auto session = sessions.find(found->second);
+  return session == sessions.end() ? nullptr : session->second.get();
+}
+
+std::optional<api::Endpoint> ShardContext::EndpointOf(
+    NodeId broker, std::string_view listener) const {
+  const BrokerImage* known =
+      image == nullptr ? nullptr : image->FindBroker(broker);
+  const auto* found =
+      known == nullptr ? nullptr : known->FindListener(listener);
+  if (found == nullptr) return std::nullopt;
+  return api::Endpoint{found->endpoint().host(), found->endpoint().port()};
+}
+
+api::LeaderHint ShardContext::HintTo(NodeId leader, LeaderEpoch epoch) const {
+  api::LeaderHint hint;
+  hint.leader_id = leader;
+  hint.leader_epoch = epoch;
+  if (auto endpoint = EndpointOf(leader, kPublicListener)) {
+    hint.endpoint = *std::move(endpoint);
+  }
+  return hint;
+}
+
+}  // namespace sluice

@@ -1,0 +1,82 @@
+// What every partition of a shard shares. Everything here outlives them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "broker/log_directory.h"
+#include "broker/replica_host.h"
+#include "broker/replication/follower_links.h"
+#include "broker/replication/replica_shipper.h"
+#include "common/api/log_api.h"
+#include "common/env/clock.h"
+#include "common/env/executor.h"
+#include "controller/metadata/image.h"
+
+namespace sluice {
+
+// Counted by the shard's thread, read by it when metrics are collected. They
+// only rise.
+struct ShardCounters {
+  int64_t appended_bytes = 0;    // as leader
+  int64_t appended_batches = 0;  // appends as leader
+  int64_t replicated_bytes = 0;  // as follower
+  int64_t read_bytes = 0;        // by consumers
+  int64_t isr_changes = 0;       // of partitions led here
+  int64_t truncations = 0;
+  int64_t failed_replicas = 0;
+};
+
+struct ShardContext {
+  // What the owner of the shards gives.
+  struct Deps {
+    NodeId self;
+    Executor* executor = nullptr;
+    Clock* clock = nullptr;
+    FileSystem* fs = nullptr;
+    // Cold reads; its thread may wait for a disk.
+    Executor* io_executor = nullptr;
+    // Decompresses what producers send, to validate it.
+    Executor* worker_executor = nullptr;
+    FollowerLinks* links = nullptr;
+    IsrProposals* isr_proposals = nullptr;
+    ReplicaFailures* failures = nullptr;  // may be null
+    // A disk that cannot be trusted any more: ends the process. Nothing that
+    // was not acknowledged before is acknowledged afterwards.
+    std::function<void(absl::Status)> on_fatal;
+  };
+
+  Deps deps;
+  // The newest; null before the first.
+  std::shared_ptr<const MetadataImage> image;
+
+  // ---- Streams, by the shard ----
+  std::map<StreamId, std::unique_ptr<ReplicaShipper>> sessions;
+  std::map<NodeId, StreamId> session_of;
+  struct Link {
+    StreamId id = 0;
+    std::shared_ptr<FollowerStream> stream;
+  };
+  std::map<NodeId, Link> links_open;
+  std::set<NodeId> links_wanted;  // asked for since the last tick
+  // Frames to leaders, sent together at the end of the turn.
+  std::map<NodeId, FollowerFrame> outgoing;
+  std::function<void()> flush_outgoing_soon;
+
+  ShardCounters counters;
+
+  // Null when the broker has no session here.
+  ReplicaShipper* ShipperOf(NodeId broker) const;
+  // As the newest image has it; nullopt: the broker or its listener is
+  // unknown.
+  std::optional<api::Endpoint> EndpointOf(NodeId broker,
+                                          std::string_view listener) const;
+  // A hint without an endpoint when the leader is not known or nobody leads.
+  api::LeaderHint HintTo(NodeId leader, LeaderEpoch epoch) const;
+};
+
+}  // namespace sluice
