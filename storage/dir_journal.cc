@@ -70,6 +70,11 @@ class RecordReader {
     const auto value = reader_.Big64();
     return Need(value) ? static_cast<int64_t>(*value) : 0;
   }
+  bool Flag() {
+    const auto value = reader_.U8();
+    good_ = Need(value) && *value <= 1;
+    return good_ && *value == 1;
+  }
   Offset MarkOffset() {
     const Offset offset(Int64());
     good_ = good_ && offset.value() >= 0;
@@ -139,6 +144,7 @@ bool ApplyRecord(uint8_t type, std::string_view body, JournalState& state) {
       marks.recovery_point = in.MarkOffset();
       marks.durable_mark = in.MarkOffset();
       marks.log_start = in.MarkOffset();
+      marks.lossy = in.Flag();
       marks.topic_name = in.Text(kTopicNameBytesMax);
       marks.epochs = in.Epochs();
       state.partitions[tp] = std::move(marks);
@@ -306,6 +312,7 @@ void JournalWriter::AddMarks(const TopicPartition& tp,
   PutOffset(records_, marks.recovery_point);
   PutOffset(records_, marks.durable_mark);
   PutOffset(records_, marks.log_start);
+  records_.push_back(marks.lossy ? 1 : 0);
   PutText(records_, marks.topic_name);
   const std::vector<EpochStart>& starts = marks.epochs.starts();
   const size_t stored = StoredEpochs(marks);
@@ -324,7 +331,7 @@ void JournalWriter::AddRemoved(const TopicPartition& tp) {
 }
 
 int64_t MarksRecordBytes(const PartitionMarks& marks) {
-  constexpr size_t kFixedBytes = kRecordHeaderBytes + 20 + 4 * 8 + 2 + 4;
+  constexpr size_t kFixedBytes = kRecordHeaderBytes + 20 + 4 * 8 + 1 + 2 + 4;
   return static_cast<int64_t>(kFixedBytes + marks.topic_name.size() +
                               12 * StoredEpochs(marks));
 }

@@ -33,6 +33,8 @@ struct PartitionMarks {
   Offset durable_mark;
   Offset log_start;
   EpochHistory epochs;
+  // RecoveryReport said so and the replica has not been in sync since (ST8).
+  bool lossy = false;
   std::string topic_name;  // for people and stray directories
 
   bool operator==(const PartitionMarks&) const = default;

@@ -16,12 +16,6 @@ constexpr std::string_view kJournalName = "journal";
 constexpr std::string_view kLockName = "lock";
 constexpr std::string_view kDeletedSuffix = ".deleted-";
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 // "<partition directory>.deleted-<n>"
 bool IsLeftover(std::string_view name) {
   const size_t suffix = name.rfind(kDeletedSuffix);
@@ -123,7 +117,7 @@ absl::Status DirStore::CreateJournal() {
   is_new_ = true;
   state_.facts.directory_id = DirectoryId(deps_.random->NextUuid());
   RETURN_IF_ERROR(ReplaceJournal());
-  return deps_.fs->SyncDirectory(ParentOf(directory_));
+  return deps_.fs->SyncDirectory(ParentDirectory(directory_));
 }
 
 absl::Status DirStore::StartRun(std::string_view boot_id) {
@@ -164,6 +158,7 @@ RecoveryMarks DirStore::RecoveryMarksOf(const TopicPartition& tp) const {
   marks.durable_mark = known->durable_mark;
   marks.high_watermark = known->high_watermark;
   marks.clean_shutdown = previous_run_.clean();
+  marks.lossy = known->lossy;
   marks.epochs = known->epochs;
   return marks;
 }

@@ -16,7 +16,11 @@ Log::Log(Deps deps, std::string path, const LogConfig& config)
       config_(config),
       cache_(std::make_shared<TailCache>(config.tail_cache_bytes,
                                          deps_.tail_budget)) {
-  config_.segment_bytes = std::min(config_.segment_bytes, kSegmentBytesMax);
+  SetSegmentBytes(config.segment_bytes);
+}
+
+void Log::SetSegmentBytes(int64_t bytes) {
+  config_.segment_bytes = std::clamp<int64_t>(bytes, 1, kSegmentBytesMax);
 }
 
 Log::~Log() = default;
@@ -43,8 +47,8 @@ absl::Status Log::AddSegment(Offset base) {
   RETURN_IF_ERROR(segment.file->Truncate(0));
   segment.growing = std::make_unique<GrowingIndex>(
       segment.index_path, base, config_.index_interval_bytes);
-  segment.dirty = true;
-  directory_dirty_ = true;
+  segment.sync.unasked = true;
+  directory_sync_.unasked = true;
   if (!segments_.empty()) {
     Segment& full = segments_.back();
     // Without room for its index file the index stays in memory; the next
@@ -76,9 +80,17 @@ absl::Status Log::MakeRoomFor(int64_t bytes, Offset last, bool* rolled) {
 }
 
 absl::Status Log::Write(Segment& segment, std::string_view bytes) {
+  if (segment.undone) {
+    if (absl::Status synced = segment.file->SyncData(); !synced.ok()) {
+      failed_ = true;
+      return synced;
+    }
+    segment.undone = false;
+  }
+  segment.sync.unasked = true;
   const absl::Status written = segment.file->Write(segment.size_bytes, bytes);
   if (written.ok()) return written;
-  segment.dirty = true;
+  segment.undone = true;
   const absl::Status undone = segment.file->Truncate(segment.size_bytes);
   if (undone.ok()) return written;
   failed_ = true;
@@ -147,7 +159,6 @@ absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
   RETURN_IF_ERROR(Write(segment, batches.view()));
   Index(segment, batches.view(), segment.size_bytes);
   segment.size_bytes += static_cast<int64_t>(batches.size());
-  segment.dirty = true;
   for (const EpochStart& start : starts) {
     info.epoch_started |= epochs_.Assign(start.epoch, start.start);
   }
@@ -159,29 +170,37 @@ absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
 
 bool Log::StartEpoch(LeaderEpoch epoch) { return epochs_.Assign(epoch, leo_); }
 
+// ---- Durability ----
+
 bool Log::has_unsynced() const {
-  return directory_dirty_ ||
+  return directory_sync_.unasked ||
          std::any_of(segments_.begin(), segments_.end(),
-                     [](const Segment& segment) { return segment.dirty; });
+                     [](const Segment& segment) {
+                       return segment.sync.unasked;
+                     });
 }
 
 std::optional<Unsynced> Log::TakeUnsynced() {
   if (!has_unsynced()) return std::nullopt;
-  Unsynced unsynced;
-  unsynced.leo = leo_;
-  unsynced.generation = generation_;
+  return TakeAll();
+}
+
+Unsynced Log::TakeAll() {
+  constexpr SyncNeed kTaken{.unasked = false, .unanswered = true};
+  Unsynced unsynced{{}, leo_, generation_, ++takings_};
   for (Segment& segment : segments_) {
-    if (!segment.dirty) continue;
+    if (!segment.sync.any()) continue;
     unsynced.targets.files.push_back(segment.file);
-    segment.dirty = false;
+    segment.sync = kTaken;
   }
-  if (directory_dirty_) unsynced.targets.directories.push_back(path_);
-  if (parent_dirty_) {
-    unsynced.targets.directories.push_back(
-        path_.substr(0, std::max<size_t>(path_.rfind('/'), 1)));
+  if (directory_sync_.any()) {
+    unsynced.targets.directories.push_back(path_);
+    directory_sync_ = kTaken;
   }
-  directory_dirty_ = false;
-  parent_dirty_ = false;
+  if (parent_sync_.any()) {
+    unsynced.targets.directories.push_back(ParentDirectory(path_));
+    parent_sync_ = kTaken;
+  }
   return unsynced;
 }
 
@@ -190,18 +209,24 @@ void Log::MarkDurable(const Unsynced& synced) {
   INVARIANT(synced.leo <= leo_, path_, ": durable ", synced.leo,
             " past the LEO ", leo_);
   durable_leo_ = std::max(durable_leo_, synced.leo);
+  if (synced.number != takings_) return;  // a later one covers more
+  for (Segment& segment : segments_) segment.sync.unanswered = false;
+  directory_sync_.unanswered = false;
+  parent_sync_.unanswered = false;
 }
 
 absl::Status Log::SyncNow() {
-  const auto unsynced = TakeUnsynced();
-  if (!unsynced.has_value()) return absl::OkStatus();
-  for (const auto& file : unsynced->targets.files) {
+  RETURN_IF_ERROR(CheckUsable());
+  const Unsynced unsynced = TakeAll();
+  failed_ = true;  // until everything has succeeded
+  for (const auto& file : unsynced.targets.files) {
     RETURN_IF_ERROR(file->SyncData());
   }
-  for (const std::string& directory : unsynced->targets.directories) {
+  for (const std::string& directory : unsynced.targets.directories) {
     RETURN_IF_ERROR(deps_.fs->SyncDirectory(directory));
   }
-  MarkDurable(*unsynced);
+  failed_ = false;
+  MarkDurable(unsynced);
   return absl::OkStatus();
 }
 

@@ -47,6 +47,8 @@ struct RecoveryMarks {
   Offset high_watermark;
   // The last run ended by StopClean; recovery_point was its LEO.
   bool clean_shutdown = false;
+  // An earlier recovery was lossy, and nothing made up for it since.
+  bool lossy = false;
   EpochHistory epochs;
 };
 
@@ -57,7 +59,10 @@ struct RecoveryReport {
   int64_t bytes_scanned = 0;
   int64_t bytes_cut = 0;           // a torn tail
   Offset cut_from = kNoOffset;     // the LEO the cut left
-  bool lossy = false;              // LEO below a mark (ST8)
+  // Something that was promised may be missing (ST8): the LEO is below a mark,
+  // or bytes were cut that a lost write does not explain, or a mark says so.
+  // To be kept in the marks until the replica is in sync again.
+  bool lossy = false;
   bool epochs_changed = false;     // store log.epochs() again
   int32_t indexes_rebuilt = 0;
 };
@@ -75,6 +80,7 @@ struct Unsynced {
   SyncSet targets;
   Offset leo;
   uint64_t generation = 0;
+  uint64_t number = 0;  // of this taking
 };
 
 class Log {
@@ -88,8 +94,12 @@ class Log {
   // recovery point on, cuts a torn tail, rebuilds indexes and epochs. All
   // that is kept is durable on return. Running it again, after a crash
   // anywhere inside, gives the same log (ST7).
-  // kCorruptMessage: bad bytes below the durable mark, or followed by a valid
-  // batch: nothing was changed, the replica must be quarantined (ST2).
+  // A torn tail is what writes leave that a power cut interrupted, in whatever
+  // order they reached the disk: the file ends early, or sectors were never
+  // written.
+  // kCorruptMessage: bad bytes below the durable mark; or bad bytes that no
+  // lost write explains, followed by a valid batch; or whole batches in a
+  // wrong place. Nothing was changed, the replica must be quarantined (ST2).
   static absl::StatusOr<std::unique_ptr<Log>> Open(
       Deps deps, const std::string& path, const LogConfig& config,
       const RecoveryMarks& marks);
@@ -135,13 +145,15 @@ class Log {
   // Cuts to the batch boundary at or below `target`: later bytes, segments,
   // cache entries and epochs go; so does an empty epoch that begins there.
   // Returns the new LEO. kOffsetOutOfRange below the log start. Other errors
-  // leave the log failed(). Durable only after the
-  // next sync; segment removals are synced here, last one first, so that a
-  // crash leaves a prefix. Blocks.
+  // leave the log failed(). If something was cut, all that is left is durable
+  // on return; a crash on the way leaves a longer prefix. Blocks.
+  // The caller stores marks of the shorter log durably before it appends: else
+  // a crash could bring back marks that contradict the new batches.
   absl::StatusOr<Offset> TruncateTo(Offset target);
   // Drops everything; the log goes on at `start`, log start included. Blocks.
   // The caller stores marks with log_start = `start` durably BEFORE, so that a
-  // crash on the way is finished by the next Open.
+  // crash on the way is finished by the next Open; when `start` lies inside
+  // the log, that may find a prefix of the old one instead.
   absl::Status ResetTo(Offset start);
   // Moves the log start forward (never past the LEO); reads below it fail.
   // The caller makes the mark durable, and only then DropBelowLogStart()
@@ -156,20 +168,21 @@ class Log {
   // ---- Durability ----
 
   bool has_unsynced() const;
-  // What to sync for everything up to the LEO to be durable; nullopt when
-  // nothing changed since the last call.
+  // What to sync for everything up to the LEO to be durable, whatever became
+  // of what was taken before; nullopt when nothing changed since then.
   std::optional<Unsynced> TakeUnsynced();
   // The sync of what TakeUnsynced gave has succeeded. Ignored when the log
   // was cut meanwhile (generation).
   void MarkDurable(const Unsynced& synced);
   Offset durable_leo() const { return durable_leo_; }
-  // Blocking: syncs now. For tests, closing, and a follower's cut.
+  // Syncs all that is not known to be durable, here. For closing and tests. A
+  // failure is final: the log is failed() (ST4). Blocks.
   absl::Status SyncNow();
   // Saves the growing index, so that the next Open need not rebuild it.
   absl::Status SaveIndex();
 
   // From the next append on: rolls at this size.
-  void SetSegmentBytes(int64_t bytes) { config_.segment_bytes = bytes; }
+  void SetSegmentBytes(int64_t bytes);
 
   // ---- Facts ----
 
@@ -195,6 +208,7 @@ class Log {
   absl::Status Write(Segment& segment, std::string_view bytes);
   void Index(Segment& segment, std::string_view batches, int64_t position);
   Segment NewSegment(Offset base) const;
+  Unsynced TakeAll();
 
   // ---- log_read.cc ----
   size_t SegmentIndexOf(Offset offset) const;
@@ -225,8 +239,9 @@ class Log {
   Offset leo_;
   Offset durable_leo_;
   uint64_t generation_ = 1;
-  bool directory_dirty_ = false;
-  bool parent_dirty_ = false;  // synced along with the first of the rest
+  uint64_t takings_ = 0;
+  SyncNeed directory_sync_;
+  SyncNeed parent_sync_;  // done along with the first of the rest
   bool failed_ = false;
 };
 

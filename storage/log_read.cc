@@ -11,7 +11,7 @@ namespace sluice {
 
 std::optional<ReadResult> Log::ReadInMemory(Offset from, Offset upto,
                                             int64_t bytes_max) const {
-  if (from >= upto) return std::nullopt;
+  if (from < log_start_ || from >= upto) return std::nullopt;
   const TailCache::Entry* entry = cache_->Find(from);
   if (entry == nullptr) return std::nullopt;
   // One batch an append is the rule: nothing to walk then.

@@ -19,29 +19,20 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Open(Deps deps,
 
 absl::Status LogRecovery::Run() {
   RETURN_IF_ERROR(log_.deps_.fs->CreateDirectory(log_.path_));
-  log_.parent_dirty_ = true;
+  log_.parent_sync_.unasked = true;
   log_.log_start_ = marks_.log_start;
   next_ = marks_.log_start;
   RETURN_IF_ERROR(FindSegments());
   RETURN_IF_ERROR(DropSegmentsBelowStart());
   RETURN_IF_ERROR(OpenFiles());
-  size_t first = FirstToScan();
+  const size_t first = FirstToScan();
+  RETURN_IF_ERROR(CheckUnscanned(first));
   RETURN_IF_ERROR(ScanFrom(first));
-  if (marks_stale_) {
-    first = 0;
-    RETURN_IF_ERROR(ScanFrom(first));
-  }
   if (bad_.has_value()) {
     RETURN_IF_ERROR(JudgeBadPlace());
     RETURN_IF_ERROR(CutBadPlace());
   }
-  for (size_t i = 0; i + 1 < log_.segments_.size(); ++i) {
-    if (i < first) {
-      RETURN_IF_ERROR(
-          CheckSealed(log_.segments_[i], log_.segments_[i + 1].base));
-    }
-    Seal(log_.segments_[i]);
-  }
+  SealAllButLast();
   log_.leo_ = next_;
   FinishEpochs();
   if (log_.leo_ < log_.log_start_) {
@@ -104,6 +95,16 @@ size_t LogRecovery::FirstToScan() const {
   return log_.SegmentIndexOf(marks_.recovery_point);
 }
 
+// One at a time: an index in memory takes megabytes.
+absl::Status LogRecovery::CheckUnscanned(size_t first_scanned) {
+  for (size_t i = 0; i < first_scanned; ++i) {
+    RETURN_IF_ERROR(
+        CheckSealed(log_.segments_[i], log_.segments_[i + 1].base));
+    Seal(log_.segments_[i]);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LogRecovery::CheckSealed(Segment& segment, Offset end) {
   RETURN_IF_ERROR(
       segment.growing->Load(*log_.deps_.fs, segment.size_bytes));
@@ -149,6 +150,12 @@ absl::StatusOr<bool> LogRecovery::CompleteIndex(Segment& segment, Offset end) {
   return expected == end;
 }
 
+void LogRecovery::SealAllButLast() {
+  for (size_t i = 0; i + 1 < log_.segments_.size(); ++i) {
+    Seal(log_.segments_[i]);
+  }
+}
+
 void LogRecovery::Seal(Segment& segment) {
   if (segment.growing == nullptr) return;
   // Without room for the file the index stays in memory.
@@ -160,22 +167,18 @@ void LogRecovery::Seal(Segment& segment) {
 
 absl::Status LogRecovery::ScanFrom(size_t first) {
   if (log_.segments_.empty()) return absl::OkStatus();
-  bad_.reset();
-  epochs_.Clear();
   ASSIGN_OR_RETURN(int64_t position, ScanStart(log_.segments_[first]));
-  if (!marks_stale_) {
-    for (const EpochStart& known : marks_.epochs.starts()) {
-      if (known.start < next_) epochs_.Assign(known.epoch, known.start);
-    }
+  for (const EpochStart& known : marks_.epochs.starts()) {
+    if (known.start < next_) epochs_.Assign(known.epoch, known.start);
   }
   for (size_t i = first; i < log_.segments_.size(); ++i) {
     Segment& segment = log_.segments_[i];
     if (i > first) {
       segment.growing->TruncateTo(0);
       if (segment.base != next_) {
-        bad_ = {i, 0, false,
-                StrCat("the segment begins at ", segment.base, ", expected ",
-                       next_)};
+        bad_ = BadPlace{segment.base > next_ ? BadPlace::Kind::kGap
+                                             : BadPlace::Kind::kWrongBatch,
+                        StrCat("the segment begins at ", segment.base), i, 0};
         return absl::OkStatus();
       }
     }
@@ -191,7 +194,7 @@ absl::Status LogRecovery::ScanFrom(size_t first) {
 absl::StatusOr<int64_t> LogRecovery::ScanStart(Segment& segment) {
   next_ = segment.base;
   segment.growing->TruncateTo(0);
-  if (marks_stale_ || marks_.recovery_point <= segment.base) return 0;
+  if (marks_.recovery_point <= segment.base) return 0;
   const bool epochs_known =
       marks_.epochs.EpochAt(std::max(segment.base, log_.log_start_)) !=
       kNoLeaderEpoch;
@@ -204,7 +207,8 @@ absl::StatusOr<int64_t> LogRecovery::ScanStart(Segment& segment) {
     const auto batch = probe.Next();
     if (batch.ok() && batch->has_value() &&
         (*batch)->header().last_offset() == entry->offset &&
-        (*batch)->header().base_offset >= segment.base) {
+        (*batch)->header().base_offset >= segment.base &&
+        (*batch)->CrcMatches()) {
       // The entry stays; what is behind it is noted again by the scan.
       segment.growing->TruncateTo(entry->position + 1);
       next_ = (*batch)->header().base_offset;
@@ -226,17 +230,12 @@ absl::Status LogRecovery::ScanSegment(size_t index, int64_t position) {
       if (CodeOf(batch.status()) != ErrorCode::kCorruptMessage) {
         return batch.status();
       }
-      bad_ = {index, position, false, std::string(batch.status().message())};
+      bad_ = BadPlace{BadPlace::Kind::kBadBytes,
+                      std::string(batch.status().message()), index, position};
       return absl::OkStatus();
     }
     if (!batch->has_value()) return absl::OkStatus();
     const BatchHeader& header = (*batch)->header();
-    if (!marks_stale_ && header.leader_epoch < epochs_.last_epoch() &&
-        (*batch)->CrcMatches()) {
-      // Marks from before a cut that was not followed by new ones.
-      marks_stale_ = true;
-      return absl::OkStatus();
-    }
     bad_ = Fault(**batch);
     if (bad_.has_value()) {
       bad_->segment = index;
@@ -253,19 +252,25 @@ absl::Status LogRecovery::ScanSegment(size_t index, int64_t position) {
 
 std::optional<LogRecovery::BadPlace> LogRecovery::Fault(
     const BatchView& batch) const {
+  using Kind = BadPlace::Kind;
   const BatchHeader& header = batch.header();
   if (!batch.CrcMatches()) {
-    return BadPlace{0, 0, false, "the CRC of a batch does not match"};
+    return BadPlace{Kind::kBadBytes, "the CRC of a batch does not match"};
   }
   if (header.base_offset != next_) {
-    return BadPlace{0, 0, true,
+    return BadPlace{Kind::kWrongBatch,
                     StrCat("a batch begins at ", header.base_offset)};
   }
-  if (header.leader_epoch < epochs_.last_epoch() ||
-      header.leader_epoch.value() < 0) {
-    return BadPlace{0, 0, true,
+  // No CRC covers the epoch. Below the recovery point the marks know it.
+  const LeaderEpoch known = header.base_offset < marks_.recovery_point
+                                ? marks_.epochs.EpochAt(header.base_offset)
+                                : kNoLeaderEpoch;
+  if (header.leader_epoch < std::max(epochs_.last_epoch(), LeaderEpoch(0)) ||
+      (known != kNoLeaderEpoch && known != header.leader_epoch)) {
+    return BadPlace{Kind::kWrongBatch,
                     StrCat("a batch has leader epoch ", header.leader_epoch,
-                           " after epoch ", epochs_.last_epoch())};
+                           ", after epoch ", epochs_.last_epoch(),
+                           ", and the marks know ", known)};
   }
   return std::nullopt;
 }
@@ -289,26 +294,44 @@ absl::Status LogRecovery::Corrupt(std::string_view verdict) const {
                    verdict, "; nothing was cut, quarantine this replica");
 }
 
-absl::Status LogRecovery::JudgeBadPlace() const {
+absl::Status LogRecovery::JudgeBadPlace() {
   const Offset durable =
       std::max(marks_.durable_mark, marks_.recovery_point);
   if (next_ < durable) {
     return Corrupt(StrCat("all below ", durable, " was durable"));
   }
-  if (bad_->whole_batch) return Corrupt("its CRC is right");
-  for (size_t i = bad_->segment; i < log_.segments_.size(); ++i) {
+  // The end of the segment before never reached the disk.
+  if (bad_->kind == BadPlace::Kind::kGap) return absl::OkStatus();
+  const Segment& segment = log_.segments_[bad_->segment];
+  ASSIGN_OR_RETURN(const BadBytes bytes,
+                   LookAtBadBytes(*segment.file, bad_->position,
+                                  segment.size_bytes, next_));
+  // What follows such a hole was not synced either, or the hole would be none.
+  if (bytes == BadBytes::kNeverWritten) return absl::OkStatus();
+  if (bad_->kind == BadPlace::Kind::kWrongBatch) {
+    return Corrupt("it is whole");
+  }
+  // The file ends inside a batch unless it goes on with a good one.
+  const bool past_end = bytes == BadBytes::kRunPastEnd;
+  ASSIGN_OR_RETURN(const bool follows,
+                   ValidBatchFollows(past_end ? bad_->segment + 1
+                                              : log_.segments_.size()));
+  if (follows) return Corrupt("a valid batch follows");
+  cut_unexplained_ = !past_end;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> LogRecovery::ValidBatchFollows(
+    size_t segments_end) const {
+  for (size_t i = bad_->segment; i < segments_end; ++i) {
     const Segment& segment = log_.segments_[i];
-    // A torn batch cannot be valid itself; a segment that begins too far on
-    // is judged by its first batch, too.
-    const int64_t from = i == bad_->segment && segment.base <= next_
-                             ? bad_->position + 1
-                             : 0;
+    const int64_t from = i == bad_->segment ? bad_->position + 1 : 0;
     ASSIGN_OR_RETURN(const bool valid,
                      HasValidBatchAfter(*segment.file, from,
                                         segment.size_bytes, next_ - 1));
-    if (valid) return Corrupt("a valid batch follows");
+    if (valid) return true;
   }
-  return absl::OkStatus();
+  return false;
 }
 
 absl::Status LogRecovery::CutBadPlace() {
@@ -347,12 +370,12 @@ absl::Status LogRecovery::MakeDurable(size_t first_scanned) {
       RETURN_IF_ERROR(log_.segments_[i].file->SyncData());
     }
     RETURN_IF_ERROR(log_.deps_.fs->SyncDirectory(log_.path_));
-    RETURN_IF_ERROR(log_.deps_.fs->SyncDirectory(
-        log_.path_.substr(0, std::max<size_t>(log_.path_.rfind('/'), 1))));
+    RETURN_IF_ERROR(
+        log_.deps_.fs->SyncDirectory(ParentDirectory(log_.path_)));
   }
-  for (Segment& segment : log_.segments_) segment.dirty = false;
-  log_.directory_dirty_ = false;
-  log_.parent_dirty_ = false;
+  for (Segment& segment : log_.segments_) segment.sync = {};
+  log_.directory_sync_ = {};
+  log_.parent_sync_ = {};
   return absl::OkStatus();
 }
 
@@ -361,8 +384,10 @@ void LogRecovery::Report() {
   report.log_start = log_.log_start_;
   report.leo = log_.leo_;
   report.high_watermark = std::min(marks_.high_watermark, log_.leo_);
-  report.lossy = next_ < std::max({marks_.high_watermark, marks_.durable_mark,
-                                   marks_.recovery_point});
+  report.lossy = marks_.lossy || cut_unexplained_ ||
+                 log_.leo_ < std::max({marks_.high_watermark,
+                                       marks_.durable_mark,
+                                       marks_.recovery_point});
   report.epochs_changed = log_.epochs_ != marks_.epochs;
 }
 

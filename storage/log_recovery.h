@@ -26,10 +26,15 @@ class LogRecovery {
  private:
   // Where the batches stop being good.
   struct BadPlace {
-    size_t segment;
-    int64_t position;
-    bool whole_batch;  // a batch with a right CRC that must not be here
+    enum class Kind {
+      kBadBytes,    // no batch with a right CRC
+      kWrongBatch,  // one that must not be here
+      kGap,         // the segment begins beyond the end of the one before
+    };
+    Kind kind;
     std::string why;
+    size_t segment = 0;
+    int64_t position = 0;
   };
 
   // What files are there.
@@ -37,6 +42,7 @@ class LogRecovery {
   absl::Status DropSegmentsBelowStart();
   absl::Status OpenFiles();
   // Segments below the recovery point: their ends and their indexes.
+  absl::Status CheckUnscanned(size_t first_scanned);
   absl::Status CheckSealed(Segment& segment, Offset end);
   absl::StatusOr<bool> CompleteIndex(Segment& segment, Offset end);
   void Seal(Segment& segment);
@@ -47,11 +53,13 @@ class LogRecovery {
   absl::Status ScanSegment(size_t index, int64_t position);
   std::optional<BadPlace> Fault(const BatchView& batch) const;
   void NoteEpoch(LeaderEpoch epoch, Offset base);
-  // A torn tail is cut, anything else is corruption.
-  absl::Status JudgeBadPlace() const;
+  // OK for a torn tail, which is then cut; anything else is corruption.
+  absl::Status JudgeBadPlace();
+  absl::StatusOr<bool> ValidBatchFollows(size_t segments_end) const;
   absl::Status CutBadPlace();
   absl::Status Corrupt(std::string_view verdict) const;
   // The end.
+  void SealAllButLast();
   void FinishEpochs();
   absl::Status MakeDurable(size_t first_scanned);
   void Report();
@@ -61,9 +69,8 @@ class LogRecovery {
   Offset next_;  // the end of what is good so far
   EpochHistory epochs_;
   std::optional<BadPlace> bad_;
-  // The marks' epochs contradict the batches: nothing of them is believed.
-  bool marks_stale_ = false;
   bool changed_ = false;
+  bool cut_unexplained_ = false;  // bytes that no lost write explains
 };
 
 }  // namespace sluice

@@ -74,7 +74,7 @@ absl::Status Log::Apply(const Cut& cut) {
   RETURN_IF_ERROR(ReopenForGrowth(last, cut.position));
   RETURN_IF_ERROR(last.file->Truncate(cut.position));
   last.size_bytes = cut.position;
-  last.dirty = true;
+  last.sync.unasked = true;
   return absl::OkStatus();
 }
 
@@ -107,6 +107,8 @@ absl::StatusOr<Offset> Log::TruncateTo(Offset target) {
   durable_leo_ = std::min(durable_leo_, leo_);
   cache_->EvictFrom(leo_);
   epochs_.TruncateTo(leo_);
+  // Before anything is written in place of what was cut.
+  RETURN_IF_ERROR(SyncNow());
   return leo_;
 }
 
@@ -119,7 +121,7 @@ absl::Status Log::DropEverything(Offset start) {
       return removed;
     }
   }
-  directory_dirty_ = false;
+  directory_sync_ = {};
   epochs_.Clear();
   log_start_ = start;
   leo_ = start;
@@ -150,7 +152,7 @@ absl::Status Log::DropBelowLogStart() {
   while (segments_.size() > 1 && segments_[1].base <= log_start_) {
     RETURN_IF_ERROR(RemoveFiles(segments_.front()));
     segments_.erase(segments_.begin());
-    directory_dirty_ = true;
+    directory_sync_.unasked = true;
   }
   return absl::OkStatus();
 }

@@ -22,6 +22,14 @@ std::string SegmentFileName(Offset base, std::string_view suffix);
 std::optional<Offset> ParseSegmentFileName(std::string_view name,
                                            std::string_view suffix);
 
+// Whether a file or directory has changes that no sync covers.
+struct SyncNeed {
+  bool unasked = false;     // changed since it was last handed to a sync
+  bool unanswered = false;  // handed to one that has not reported yet
+
+  bool any() const { return unasked || unanswered; }
+};
+
 // A part of Log: states and rules are there. One owner thread.
 struct Segment {
   Offset base;
@@ -29,10 +37,14 @@ struct Segment {
   std::string index_path;
   std::shared_ptr<File> file;
   int64_t size_bytes = 0;
-  // Exactly one of the two: the last segment grows, the others are sealed.
+  // Exactly one of the two: the last segment grows; the others are sealed,
+  // unless there was no room for their index file.
   std::unique_ptr<GrowingIndex> growing;
   std::shared_ptr<const SealedIndex> sealed;
-  bool dirty = false;  // bytes or a truncation not handed to a sync yet
+  SyncNeed sync;
+  // A failed write was undone. Before that is durable nothing is written in
+  // its place: a crash could bring whole batches of it back behind new ones.
+  bool undone = false;
 };
 
 }  // namespace sluice

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
+#include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 
@@ -55,6 +57,52 @@ absl::StatusOr<std::optional<BatchView>> SegmentScanner::Next() {
 
 namespace {
 
+constexpr int64_t kSectorBytes = 512;
+
+// Zeros in [at, at + count), which must lie in the file.
+absl::StatusOr<bool> AllZero(const File& file, int64_t at, int64_t count) {
+  char raw[kSectorBytes];
+  const std::span<char> out(raw, static_cast<size_t>(count));
+  ASSIGN_OR_RETURN(const size_t got, file.ReadAt(at, out));
+  return std::all_of(raw, raw + got, [](char c) { return c == 0; });
+}
+
+}  // namespace
+
+absl::StatusOr<BadBytes> LookAtBadBytes(const File& file, int64_t position,
+                                        int64_t position_end,
+                                        Offset expected) {
+  char raw[kBatchHeaderBytes];
+  ASSIGN_OR_RETURN(const size_t got, file.ReadAt(position, raw));
+  const int64_t room = position_end - position;
+  if (got < sizeof raw || room < static_cast<int64_t>(sizeof raw)) {
+    return BadBytes::kNeverWritten;
+  }
+  const BatchHeader header = *BatchHeader::Parse({raw, sizeof raw});
+  const bool has_shape = header.CheckShape().ok();
+  const bool runs_past_end = has_shape && header.size_bytes() > room;
+  // Without a length there are the header's sectors to look at, at most two.
+  const int64_t end =
+      position +
+      std::min(room, has_shape ? header.size_bytes() : kSectorBytes);
+  char offset[sizeof(int64_t)];
+  StoreBig64(offset, static_cast<uint64_t>(expected.value()));
+  for (int64_t at = position; at < end;) {
+    const int64_t next = std::min(end, (at / kSectorBytes + 1) * kSectorBytes);
+    ASSIGN_OR_RETURN(const bool zero, AllZero(file, at, next - at));
+    // A short part of the base offset may be zeros by right.
+    const bool by_right =
+        next - position <= static_cast<int64_t>(sizeof offset) &&
+        std::all_of(offset, offset + (next - position),
+                    [](char c) { return c == 0; });
+    if (zero && !by_right) return BadBytes::kNeverWritten;
+    at = next;
+  }
+  return runs_past_end ? BadBytes::kRunPastEnd : BadBytes::kGarbled;
+}
+
+namespace {
+
 bool MayBeginBatch(std::string_view bytes, int64_t room, Offset floor) {
   if (bytes[16] != kBatchMagic) return false;
   const BatchHeader header = *BatchHeader::Parse(bytes);
@@ -70,6 +118,7 @@ absl::StatusOr<bool> HasValidBatchAfter(const File& file, int64_t position,
   constexpr auto kHeader = static_cast<int64_t>(kBatchHeaderBytes);
   std::string window;
   std::string batch_bytes;
+  int64_t budget = kLookAlikeBytesMax;
   while (position_end - position >= kHeader) {
     window.resize(static_cast<size_t>(
         std::min(kScanWindowBytes, position_end - position)));
@@ -82,6 +131,8 @@ absl::StatusOr<bool> HasValidBatchAfter(const File& file, int64_t position,
           std::string_view(window).substr(static_cast<size_t>(i));
       if (!MayBeginBatch(here, position_end - position - i, floor)) continue;
       const int64_t size = BatchHeader::Parse(here)->size_bytes();
+      budget -= size;
+      if (budget < 0) return true;
       batch_bytes.resize(static_cast<size_t>(size));
       ASSIGN_OR_RETURN(const size_t all, file.ReadAt(position + i,
                                                      batch_bytes));

@@ -42,6 +42,24 @@ class SegmentScanner {
   int64_t window_start_ = 0;
 };
 
+// What the bytes at a place where no good batch begins look like. Writes that a
+// power cut interrupts reach the disk in any order, by sectors; what was never
+// written reads as zeros, or the file ends.
+enum class BadBytes {
+  kNeverWritten,  // a part that cannot be zero is, or not even a header is left
+  kRunPastEnd,    // a header whose batch passes the end of the file
+  kGarbled,       // all there, and wrong
+};
+
+// `expected`: the offset that a batch there would begin at. A batch whose
+// whole sectors are zeros by right is taken for never written.
+absl::StatusOr<BadBytes> LookAtBadBytes(const File& file, int64_t position,
+                                        int64_t position_end, Offset expected);
+
+// A payload can be crafted to look like the beginnings of many batches. After
+// this many bytes of such the answer is yes, the safe one.
+inline constexpr int64_t kLookAlikeBytesMax = 8LL << 30;
+
 // Whether some valid batch (shape, CRC, a base offset above `floor`) begins
 // at or after `position`: the difference between a torn tail and damage (ST2).
 absl::StatusOr<bool> HasValidBatchAfter(const File& file, int64_t position,

@@ -1,7 +1,5 @@
 #include "common/env/file_system.h"
 
-#include <algorithm>
-
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
@@ -38,6 +36,12 @@ absl::Status WriteFileAtomically(FileSystem& fs, const std::string& directory,
   return fs.SyncDirectory(directory);
 }
 
+std::string ParentDirectory(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 absl::Status RemoveTree(FileSystem& fs, const std::string& path) {
   ASSIGN_OR_RETURN(const auto entries, fs.List(path));
   for (const DirectoryEntry& entry : entries) {
@@ -54,11 +58,7 @@ absl::Status CreateDirectories(FileSystem& fs, const std::string& path) {
     ASSIGN_OR_RETURN(const bool exists, fs.Exists(prefix));
     if (!exists) {
       RETURN_IF_ERROR(fs.CreateDirectory(prefix));
-      const size_t parent = prefix.rfind('/');
-      RETURN_IF_ERROR(fs.SyncDirectory(
-          parent == std::string::npos ? "."
-                                      : prefix.substr(0, std::max<size_t>(
-                                                             parent, 1))));
+      RETURN_IF_ERROR(fs.SyncDirectory(ParentDirectory(prefix)));
     }
     if (slash == std::string::npos) return absl::OkStatus();
   }

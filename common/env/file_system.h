@@ -106,6 +106,8 @@ absl::StatusOr<std::string> ReadFile(FileSystem& fs, const std::string& path,
 absl::Status WriteFileAtomically(FileSystem& fs, const std::string& directory,
                                  const std::string& name,
                                  std::string_view content);
+// Where the entry `path` is: "/" for "/a", "." for "a".
+std::string ParentDirectory(const std::string& path);
 // A directory and all below it.
 absl::Status RemoveTree(FileSystem& fs, const std::string& path);
 // `path` and what is missing above it; durable on return (ST6).
