@@ -30,6 +30,13 @@ void AddCommands(CLI::App& app, Context& context) {
   CLI::App* log = app.add_subcommand("log", "read files of a log, offline");
   log->require_subcommand(1);
   AddLogDump(log, &context);
+  CLI::App* bench = app.add_subcommand("bench", "measure a cluster or a disk");
+  bench->require_subcommand(1);
+  AddBenchProduce(bench, &context);
+  AddBenchConsume(bench, &context);
+  AddBenchFailover(bench, &context);
+  AddBenchFsync(bench, &context);
+  AddVerifyRun(&app, &context);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include <CLI/App.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "absl/strings/numbers.h"
@@ -82,10 +82,11 @@ class Printer {
     return more;
   }
 
-  void Flush() {
-    std::fwrite(out_.data(), 1, out_.size(), stdout);
-    std::fflush(stdout);
+  // False when nobody reads any more (`| head`).
+  bool Flush() {
+    std::cout << out_ << std::flush;
     out_.clear();
+    return std::cout.good();
   }
 
  private:
@@ -133,7 +134,7 @@ absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
       }
       positions[batch.tp] = batch.next;
     }
-    printer.Flush();
+    if (!printer.Flush()) return absl::OkStatus();
   }
   return absl::OkStatus();
 }
@@ -177,8 +178,10 @@ void AddConsume(CLI::App* root, Context* context) {
   command->add_option("--from", options->from,
                       "earliest, latest, N (offset), -N (the last N)")
       ->capture_default_str();
-  command->add_option("--to", options->to, "stop before this offset");
-  command->add_option("-n,--count", options->count, "stop after so many");
+  command->add_option("--to", options->to, "stop before this offset")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  command->add_option("-n,--count", options->count, "stop after so many")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
   command->add_option("-p,--partition", options->partitions,
                       "only these; repeatable")
       ->delimiter(',')

@@ -1,13 +1,14 @@
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <atomic>
-#include <cstdio>
-#include <fstream>
+#include <iomanip>
 #include <iostream>
 #include <memory>
 #include <mutex>
 
 #include "common/base/error.h"
 #include "tools/commands.h"
+#include "tools/line_source.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/topic_lookup.h"
@@ -71,11 +72,11 @@ absl::StatusOr<ProducerRecord> RecordOf(const Options& options,
 }
 
 absl::Status SendLines(const Context& context, const Options& options,
-                       std::istream& in, BlockingProducer* producer,
+                       LineSource& in, BlockingProducer* producer,
                        Outcome* outcome, int64_t* lines, int64_t* bytes) {
   Progress progress(&context.clock(), "records", 0);
   std::string line;
-  while (std::getline(in, line)) {
+  while (in.Next(line)) {
     auto record = RecordOf(options, line);
     if (!record.ok()) return record.status();
     *bytes += static_cast<int64_t>(line.size());
@@ -93,17 +94,19 @@ absl::Status SendLines(const Context& context, const Options& options,
     if (!sent.ok()) return sent;
     progress.Update(*lines);
   }
-  return absl::OkStatus();
+  return in.status();
 }
 
 void Report(const Outcome& outcome, int64_t bytes, int64_t took_us) {
-  const double seconds = std::max<double>(1e-6, took_us / 1e6);
-  std::fprintf(stderr,
-               "produced %lld records, %s in %.2f s (%.0f records/s, %.1f "
-               "MB/s)\n",
-               static_cast<long long>(outcome.acknowledged.load()),
-               HumanBytes(static_cast<double>(bytes)).c_str(), seconds,
-               outcome.acknowledged / seconds, bytes / seconds / 1e6);
+  const double seconds =
+      static_cast<double>(std::max<int64_t>(1, took_us)) / 1e6;
+  const auto acknowledged = static_cast<double>(outcome.acknowledged.load());
+  std::cerr << "produced " << outcome.acknowledged << " records, "
+            << HumanBytes(static_cast<double>(bytes)) << std::fixed
+            << std::setprecision(2) << " in " << seconds << " s ("
+            << std::setprecision(0) << acknowledged / seconds << " records/s, "
+            << std::setprecision(1)
+            << static_cast<double>(bytes) / seconds / 1e6 << " MB/s)\n";
 }
 
 absl::Status Produce(Context* context, const Options& options) {
@@ -116,15 +119,8 @@ absl::Status Produce(Context* context, const Options& options) {
   producing.codec = *codec;
   producing.batch_bytes = options.batch_size;
   producing.linger_ms = options.linger_ms;
-  std::ifstream file;
-  if (!options.file.empty()) {
-    file.open(options.file, std::ios::binary);
-    if (!file) {
-      return MakeError(ErrorCode::kInvalidRequest, "cannot read ",
-                       options.file);
-    }
-  }
-  std::istream& in = options.file.empty() ? std::cin : file;
+  auto in = LineSource::Open(options.file);
+  if (!in.ok()) return in.status();
   auto client = context->Client();
   if (!client.ok()) return client.status();
   std::vector<int32_t> chosen;
@@ -136,7 +132,7 @@ absl::Status Produce(Context* context, const Options& options) {
   int64_t bytes = 0;
   Outcome outcome;
   if (options.dry_run) {
-    const auto read = SendLines(*context, options, in, nullptr, &outcome,
+    const auto read = SendLines(*context, options, *in, nullptr, &outcome,
                                 &lines, &bytes);
     if (read.ok()) {
       std::cerr << "dry run: " << lines << " records, " << bytes
@@ -148,7 +144,7 @@ absl::Status Produce(Context* context, const Options& options) {
   absl::Status sent;
   {
     BlockingProducer producer(*client, producing);
-    sent = SendLines(*context, options, in, &producer, &outcome, &lines,
+    sent = SendLines(*context, options, *in, &producer, &outcome, &lines,
                      &bytes);
     const absl::Status flushed =
         producer.Flush(producing.delivery_timeout_ms * 1000 + 1'000'000);
@@ -182,7 +178,8 @@ void AddProduce(CLI::App* root, Context* context) {
   command->add_option("-H,--header", options->headers, "key=value, repeatable")
       ->allow_extra_args(false);
   command->add_option("-p,--partition", options->partition,
-                      "this one; else by key, else spread");
+                      "this one; else by key, else spread")
+      ->check(CLI::Range(0, INT32_MAX));
   command->add_option("--acks", options->acks, "all, 1, 0")
       ->capture_default_str();
   command->add_option("--compression", options->compression,

@@ -19,5 +19,10 @@ void AddProduce(CLI::App* root, Context* context);
 void AddConsume(CLI::App* root, Context* context);
 void AddLogDump(CLI::App* log, Context* context);
 void AddDev(CLI::App* root, Context* context);
+void AddBenchProduce(CLI::App* bench, Context* context);
+void AddBenchConsume(CLI::App* bench, Context* context);
+void AddBenchFailover(CLI::App* bench, Context* context);
+void AddBenchFsync(CLI::App* bench, Context* context);
+void AddVerifyRun(CLI::App* root, Context* context);
 
 }  // namespace sluice::cli

@@ -1,0 +1,333 @@
+#include "tools/verified_run.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "tools/ack_gaps.h"
+#include "tools/line_source.h"
+#include "tools/progress.h"
+
+namespace sluice::cli {
+namespace {
+
+constexpr int64_t kPollUs = 500'000;
+constexpr int64_t kPollBytes = 8 << 20;
+constexpr int64_t kLinesMin = 2;
+// The last lines wait for the kill, so that some are in flight even of a file
+// that fits into one request.
+constexpr int64_t kHeldBackPart = 10;
+
+absl::StatusOr<int64_t> CountLines(const std::string& file) {
+  ASSIGN_OR_RETURN(LineSource source, LineSource::Open(file));
+  int64_t lines = 0;
+  std::string line;
+  while (source.Next(line)) ++lines;
+  RETURN_IF_ERROR(source.status());
+  if (lines < kLinesMin) {
+    return MakeError(ErrorCode::kInvalidRequest, file, " has ", lines,
+                     " lines; at least ", kLinesMin,
+                     " are needed to kill a leader between them");
+  }
+  if (lines > RunVerifier::kLinesMax) {
+    return MakeError(ErrorCode::kInvalidRequest, file, " has ", lines,
+                     " lines; at most ", RunVerifier::kLinesMax, " are judged");
+  }
+  return lines;
+}
+
+class VerifiedRun {
+ public:
+  VerifiedRun(BlockingClient* client, const DevCluster& cluster,
+              const VerifiedRunOptions& options, int64_t lines,
+              int32_t partitions)
+      : client_(client),
+        cluster_(cluster),
+        options_(options),
+        lines_(lines),
+        half_(std::max<int64_t>(1, lines / 2)),
+        held_back_from_(
+            std::max(half_, lines - std::max<int64_t>(1, lines / kHeldBackPart))),
+        verifier_(lines, partitions),
+        gaps_(partitions),
+        partitions_(partitions) {}
+
+  absl::StatusOr<VerifiedRunResult> Run() {
+    RETURN_IF_ERROR(Produce());
+    RETURN_IF_ERROR(Consume());
+    result_.report = verifier_.Finish();
+    for (int32_t p = 0; p < partitions_; ++p) {
+      result_.ack_gap_us =
+          std::max(result_.ack_gap_us, gaps_.LongestClosedUs(p));
+    }
+    return result_;
+  }
+
+ private:
+  // Acknowledgements come on the client's executor, lines from the caller's
+  // thread, the kill from a third.
+  absl::Status Produce();
+  absl::Status SendLines(BlockingProducer& producer);
+  void OnSettled(int64_t line, const absl::StatusOr<RecordMetadata>& result);
+  void KillAtHalf();
+  absl::Status Kill();
+  absl::StatusOr<DevNode> LeaderOfPartition0();
+  absl::Status Consume();
+  absl::Status ReadToEnd(BlockingConsumer& consumer,
+                         const std::map<NamedPartition, Offset>& ends);
+
+  int64_t NowUs() const { return client_->deps().clock->MonoMicros(); }
+
+  BlockingClient* const client_;
+  const DevCluster& cluster_;
+  const VerifiedRunOptions& options_;
+  const int64_t lines_;
+  const int64_t half_;
+  const int64_t held_back_from_;
+  RunVerifier verifier_;
+
+  std::mutex mutex_;
+  std::condition_variable moved_;
+  // Guarded by mutex_ while threads run.
+  AckGaps gaps_;
+  int64_t sent_ = 0;
+  int64_t acknowledged_ = 0;
+  int64_t failed_ = 0;
+  int64_t last_ack_us_ = 0;
+  bool gate_open_ = false;  // the lines held back may go
+  bool sending_ended_ = false;
+  absl::Status first_error_;
+  absl::Status kill_status_;
+
+  const int32_t partitions_;
+  VerifiedRunResult result_;
+};
+
+absl::Status VerifiedRun::Produce() {
+  ProducerOptions producing;
+  producing.acks = -1;
+  const int64_t start_us = NowUs();
+  absl::Status sent;
+  {
+    BlockingProducer producer(client_, producing);
+    std::thread killer([this] { KillAtHalf(); });
+    sent = SendLines(producer);
+    if (sent.ok()) {
+      sent = producer.Flush(producing.delivery_timeout_ms * 1000 + 5'000'000);
+    }
+    {
+      std::lock_guard lock(mutex_);
+      sending_ended_ = true;
+      moved_.notify_all();
+    }
+    killer.join();
+  }  // settles what is left: no callback runs behind this
+  result_.produce_us = std::max<int64_t>(1, last_ack_us_ - start_us);
+  if (failed_ > 0) {
+    std::cerr << failed_ << " lines were not acknowledged; the first: "
+              << StdView(first_error_.message()) << '\n';
+  }
+  RETURN_IF_ERROR(kill_status_);
+  return sent;
+}
+
+absl::Status VerifiedRun::SendLines(BlockingProducer& producer) {
+  ASSIGN_OR_RETURN(LineSource source, LineSource::Open(options_.file));
+  Progress progress(client_->deps().clock, "produced", lines_);
+  std::string text;
+  for (int64_t line = 1; line <= lines_ && source.Next(text); ++line) {
+    if (line > held_back_from_) {
+      std::unique_lock lock(mutex_);
+      moved_.wait(lock, [this] { return gate_open_; });
+    }
+    ProducerRecord record;
+    record.topic = options_.topic;
+    record.key = RunVerifier::KeyOf(line);
+    verifier_.Sent(line, text);
+    result_.bytes += static_cast<int64_t>(record.key->size() + text.size());
+    record.value = text;
+    {
+      std::lock_guard lock(mutex_);
+      ++sent_;
+      if (gate_open_) moved_.notify_all();
+    }
+    const auto queued =
+        producer.Send(std::move(record),
+                      [this, line](const absl::StatusOr<RecordMetadata>& got) {
+                        OnSettled(line, got);
+                      });
+    if (!queued.ok()) return queued;
+    progress.Update(line);
+  }
+  return source.status();
+}
+
+void VerifiedRun::OnSettled(int64_t line,
+                            const absl::StatusOr<RecordMetadata>& result) {
+  if (result.ok()) {
+    verifier_.Acknowledged(line, result->partition, result->offset);
+  }
+  const int64_t now_us = NowUs();
+  std::lock_guard lock(mutex_);
+  if (!result.ok()) {
+    if (failed_++ == 0) first_error_ = result.status();
+    moved_.notify_all();
+    return;
+  }
+  last_ack_us_ = now_us;
+  gaps_.Acknowledged(result->partition.value(), now_us);
+  if (++acknowledged_ == half_) moved_.notify_all();
+}
+
+void VerifiedRun::KillAtHalf() {
+  {
+    std::unique_lock lock(mutex_);
+    moved_.wait(lock, [this] {
+      // So many failed that those not held back cannot make up half.
+      return acknowledged_ >= half_ || failed_ > held_back_from_ - half_ ||
+             sending_ended_;
+    });
+    if (acknowledged_ < half_) {
+      kill_status_ = MakeError(
+          ErrorCode::kDeliveryTimedOut, "only ", acknowledged_, " of ", lines_,
+          " lines were acknowledged, so nothing was killed");
+      gate_open_ = true;
+      moved_.notify_all();
+      return;
+    }
+  }
+  const absl::Status killed = Kill();
+  std::lock_guard lock(mutex_);
+  kill_status_ = killed;
+  gate_open_ = true;
+  moved_.notify_all();
+}
+
+absl::Status VerifiedRun::Kill() {
+  ASSIGN_OR_RETURN(const DevNode node, LeaderOfPartition0());
+  int64_t acknowledged = 0;
+  {
+    std::unique_lock lock(mutex_);
+    gate_open_ = true;
+    moved_.notify_all();
+    moved_.wait(lock, [this] {
+      return sent_ > acknowledged_ + failed_ || sending_ended_;
+    });
+    result_.in_flight_at_kill = sent_ - acknowledged_ - failed_;
+    acknowledged = acknowledged_;
+    gaps_.Mark(NowUs());
+  }
+  if (!cluster_.PidOf(node).has_value()) {
+    return MakeError(ErrorCode::kInvalidRequest, node.name, " of ",
+                     cluster_.directory(), ", which leads ", options_.topic,
+                     "-0, does not run");
+  }
+  cluster_.Stop({node}, /*kill=*/true);
+  result_.killed = node.name;
+  std::cerr << "killed " << node.name << ", the leader of " << options_.topic
+            << "-0, with SIGKILL: " << acknowledged << " of " << lines_
+            << " lines acknowledged, " << result_.in_flight_at_kill
+            << " in flight\n";
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DevNode> VerifiedRun::LeaderOfPartition0() {
+  v1::GetMetadataRequest request;
+  request.add_topics()->set_name(options_.topic);
+  ASSIGN_OR_RETURN(const v1::GetMetadataResponse metadata,
+                   client_->GetMetadata(request, options_.timeout_us));
+  for (const auto& topic : metadata.topics()) {
+    for (const auto& partition : topic.partitions()) {
+      if (partition.partition() != 0 || partition.leader_id() <= 0) continue;
+      return cluster_.FindId(partition.leader_id());
+    }
+  }
+  return MakeError(ErrorCode::kLeaderNotAvailable, options_.topic,
+                   "-0 has no leader to kill");
+}
+
+absl::Status VerifiedRun::Consume() {
+  std::vector<NamedPartition> partitions;
+  for (int32_t p = 0; p < partitions_; ++p) {
+    partitions.push_back({options_.topic, PartitionIndex(p)});
+  }
+  ASSIGN_OR_RETURN(
+      const auto ends,
+      client_->LookUpOffsets(partitions, api::OffsetPosition::kLatest,
+                             options_.timeout_us));
+  const int64_t start_us = NowUs();
+  ConsumerOptions consuming;
+  consuming.reset = OffsetReset::kNone;
+  BlockingConsumer consumer(client_, consuming);
+  consumer.Assign(partitions);
+  for (const NamedPartition& tp : partitions) {
+    RETURN_IF_ERROR(consumer.Seek(tp, Offset(0)));
+  }
+  RETURN_IF_ERROR(ReadToEnd(consumer, ends));
+  result_.consume_us = std::max<int64_t>(1, NowUs() - start_us);
+  return absl::OkStatus();
+}
+
+absl::Status VerifiedRun::ReadToEnd(
+    BlockingConsumer& consumer,
+    const std::map<NamedPartition, Offset>& ends) {
+  std::map<NamedPartition, Offset> positions;
+  int64_t total = 0;
+  int64_t read = 0;
+  for (const auto& [tp, end] : ends) {
+    positions[tp] = Offset(0);
+    total += end.value();
+  }
+  Progress progress(client_->deps().clock, "consumed", total);
+  int64_t heard_us = NowUs();
+  while (std::any_of(ends.begin(), ends.end(), [&](const auto& end) {
+    return positions[end.first] < end.second;
+  })) {
+    ASSIGN_OR_RETURN(const auto batches,
+                     consumer.PollBatches(kPollUs, kPollBytes));
+    for (const FetchedBatch& batch : batches) {
+      heard_us = NowUs();
+      positions[batch.tp] = batch.next;
+      RETURN_IF_ERROR(ForEachRecord(batch, [&](const DecodedRecord& record) {
+        verifier_.Read(batch.tp.partition, record.offset, record.key,
+                       record.value);
+        ++read;
+        return true;
+      }));
+    }
+    progress.Update(read);
+    if (NowUs() - heard_us > options_.timeout_us) {
+      return MakeError(ErrorCode::kRequestTimedOut, "nothing came of ",
+                       options_.topic, " for ", options_.timeout_us / 1'000'000,
+                       " s; ", read, " of ", total, " records were read");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<VerifiedRunResult> RunVerified(
+    BlockingClient* client, const DevCluster& cluster,
+    const VerifiedRunOptions& options) {
+  ASSIGN_OR_RETURN(const int64_t lines, CountLines(options.file));
+  v1::GetMetadataRequest request;
+  request.add_topics()->set_name(options.topic);
+  ASSIGN_OR_RETURN(const v1::GetMetadataResponse metadata,
+                   client->GetMetadata(request, options.timeout_us));
+  const int32_t partitions =
+      metadata.topics_size() == 1 ? metadata.topics(0).partitions_size() : 0;
+  if (partitions == 0) {
+    return MakeError(ErrorCode::kUnknownTopicOrPartition, "topic ",
+                     options.topic, " is not there");
+  }
+  VerifiedRun run(client, cluster, options, lines, partitions);
+  return run.Run();
+}
+
+}  // namespace sluice::cli
