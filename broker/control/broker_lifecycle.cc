@@ -323,6 +323,23 @@ void BrokerLifecycle::OnRecovered(std::vector<ReplicaVerdict> verdicts) {
   MaybeReport();
 }
 
+void BrokerLifecycle::ReportFailed(ReplicaVerdict verdict) {
+  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
+                        verdict = std::move(verdict)]() mutable {
+    if (!alive.expired()) OnFailed(std::move(verdict));
+  });
+}
+
+void BrokerLifecycle::OnFailed(ReplicaVerdict verdict) {
+  const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
+  INVARIANT(tp.has_value(), "a verdict on a topic id of ",
+            verdict.topic_id().size(), " bytes");
+  // A later registration tells it too.
+  verdicts_[*tp] = verdict;
+  to_report_.push_back(std::move(verdict));
+  MaybeReport();
+}
+
 void BrokerLifecycle::QueueVerdicts() {
   to_report_.clear();
   reported_count_ = 0;
@@ -347,11 +364,11 @@ void BrokerLifecycle::QueueVerdicts() {
 }
 
 void BrokerLifecycle::MaybeReport() {
-  if (fatal_ || !recovered_ || reported_ || reporting_ ||
-      epoch_ == kNoBrokerEpoch || state_ >= State::kHandingOver) {
+  if (fatal_ || !recovered_ || reporting_ || epoch_ == kNoBrokerEpoch ||
+      state_ >= State::kHandingOver) {
     return;
   }
-  ReportNext();
+  if (!reported_ || reported_count_ < to_report_.size()) ReportNext();
 }
 
 void BrokerLifecycle::ReportNext() {

@@ -47,8 +47,10 @@ struct BrokerIdentity {
 // this id after ours is fatal. Controllers that are away are waited for
 // without end (F77).
 //
-// Belongs to the control executor.
-class BrokerLifecycle {
+// A replica that fails later is reported as soon as that is possible.
+//
+// Belongs to the control executor, but for ReportFailed (any thread).
+class BrokerLifecycle final : public ReplicaFailures {
  public:
   enum class State {
     kFindingCluster,
@@ -91,7 +93,7 @@ class BrokerLifecycle {
   };
 
   explicit BrokerLifecycle(Deps deps);
-  ~BrokerLifecycle();
+  ~BrokerLifecycle() override;
   BrokerLifecycle(const BrokerLifecycle&) = delete;
 
   void Start(ReplicaHost* replicas);
@@ -99,6 +101,7 @@ class BrokerLifecycle {
                const MetadataChanges& changes);
   // Another call of this broker was refused with STALE_BROKER_EPOCH.
   void OnStale(const absl::Status& why);
+  void ReportFailed(internal::v1::ReplicaVerdict verdict) override;
 
   // Hands leaderships over (at most kStopMaxUs), then closes the logs
   // whatever came of it. Once; `done` runs with what StopClean said.
@@ -125,6 +128,7 @@ class BrokerLifecycle {
   internal::v1::RegisterBrokerRequest Registration() const;
 
   void OnRecovered(std::vector<internal::v1::ReplicaVerdict> verdicts);
+  void OnFailed(internal::v1::ReplicaVerdict verdict);
   void MaybeReport();
   void QueueVerdicts();
   void ReportNext();

@@ -18,8 +18,8 @@
 namespace sluice {
 
 // Lives on `executor`: constructed, started and destroyed there (or before it
-// runs and after it ended). isr_proposals().Propose and admin()'s requests may
-// come from any thread in between.
+// runs and after it ended). isr_proposals(), replica_failures() and admin()'s
+// requests may come from any thread in between.
 class ControlSide {
  public:
   struct Deps {
@@ -54,6 +54,7 @@ class ControlSide {
   void RequestStop(absl::AnyInvocable<void(absl::Status)> done);
 
   IsrProposals& isr_proposals() { return *isr_; }
+  ReplicaFailures& replica_failures() { return *lifecycle_; }
   AdminHandlers& admin() { return *admin_; }
   // On the executor.
   const BrokerLifecycle& lifecycle() const { return *lifecycle_; }

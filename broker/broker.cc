@@ -1,0 +1,478 @@
+#include "broker/broker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/control/control_side.h"
+#include "broker/handlers/fetch_handler.h"
+#include "broker/handlers/list_offsets_handler.h"
+#include "broker/handlers/produce_handler.h"
+#include "broker/handlers/subscribe_handler.h"
+#include "broker/log_directory.h"
+#include "broker/replicas.h"
+#include "broker/replication/follower_links.h"
+#include "broker/replication/leader_sessions.h"
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "common/base/status_macros.h"
+#include "common/env/published.h"
+#include "controller/metadata/image.h"
+
+namespace sluice {
+namespace {
+
+using Directories = std::vector<std::unique_ptr<LogDirectory>>;
+
+absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
+                                            Random& random) {
+  Directories opened;
+  DirStore::Expected expected;
+  expected.node_id = deps.node_id;
+  for (const Broker::DataDirectory& configured : deps.directories) {
+    LogDirectory::Deps world;
+    world.fs = deps.fs;
+    world.sync_executor = configured.sync_executor;
+    world.io_executor = deps.io_executor;
+    world.on_fatal = deps.on_fatal;
+    world.random_seed = random.Next64();
+    ASSIGN_OR_RETURN(
+        auto directory,
+        LogDirectory::Open(std::move(world), configured.path, expected,
+                           deps.boot_id));
+    // All that have an owner must have the same one.
+    if (directory->cluster_id_at_start().is_set()) {
+      expected.cluster_id = directory->cluster_id_at_start();
+    }
+    opened.push_back(std::move(directory));
+  }
+  return opened;
+}
+
+internal::v1::BrokerListener Listener(const char* name,
+                                      const api::Endpoint& endpoint) {
+  internal::v1::BrokerListener listener;
+  listener.set_name(name);
+  listener.set_protocol("grpc");
+  listener.set_authenticator("none");
+  listener.mutable_endpoint()->set_host(endpoint.host);
+  listener.mutable_endpoint()->set_port(endpoint.port);
+  return listener;
+}
+
+BrokerIdentity IdentityOf(const Broker::Deps& deps,
+                          const Directories& directories, Random& random) {
+  BrokerIdentity identity;
+  identity.node_id = deps.node_id;
+  identity.incarnation = IncarnationId(random.NextUuid());
+  identity.cluster_name = deps.cluster_name;
+  identity.listeners = {Listener(kPublicListener, deps.public_endpoint),
+                        Listener(kInternalListener, deps.internal_endpoint)};
+  identity.rack = deps.rack;
+  identity.boot_id = deps.boot_id;
+  for (const auto& directory : directories) {
+    if (directory->cluster_id_at_start().is_set()) {
+      identity.cluster_id = directory->cluster_id_at_start();
+    }
+    auto& told = identity.directories.emplace_back();
+    const PreviousRun& before = directory->previous_run();
+    told.set_id(directory->id().ToBytes());
+    told.set_clean_broker_epoch(
+        before.clean_broker_epoch.value_or(kNoBrokerEpoch).value());
+    told.set_last_boot_id(before.boot_id);
+  }
+  return identity;
+}
+
+std::vector<LogDirectory*> PointersTo(const Directories& directories) {
+  std::vector<LogDirectory*> out;
+  for (const auto& directory : directories) out.push_back(directory.get());
+  return out;
+}
+
+void AddShard(const Shard::Facts& now, const ShardCounters& counters,
+              BrokerFacts& facts) {
+  facts.replicas += now.replicas;
+  facts.leaders += now.leaders;
+  facts.failed_replicas += now.failed;
+  facts.log_bytes += now.log_bytes;
+  facts.hw_lag_records_max =
+      std::max(facts.hw_lag_records_max, now.hw_lag_records_max);
+  facts.appended_bytes += counters.appended_bytes;
+  facts.appended_batches += counters.appended_batches;
+  facts.read_bytes += counters.read_bytes;
+  facts.replicated_bytes += counters.replicated_bytes;
+  facts.isr_changes += counters.isr_changes;
+  facts.truncations += counters.truncations;
+}
+
+}  // namespace
+
+// Destroyed in the reverse order; nothing runs then any more.
+struct Broker::Parts {
+  Parts(Deps given, Directories opened, Random random);
+
+  HandlerDeps ForHandlers();
+  ControlSide::Deps ForControl();
+  void AddShards();
+
+  using Logs = absl::AnyInvocable<void(std::vector<v1::PartitionLog>)>;
+
+  // On the control executor.
+  void AdoptCluster(ClusterId cluster_id,
+                    absl::AnyInvocable<void(absl::Status)> done);
+  void OnImage(std::shared_ptr<const MetadataImage> image);
+  void DescribeLogs(const std::vector<TopicPartition>& partitions,
+                    Logs done);
+  BrokerFacts ControlFacts() const;
+  // On the replication executor.
+  absl::Status CheckSession(const OpenSession& open) const;
+
+  const Deps deps;
+  const Directories directories;
+  const BrokerIdentity identity;
+  Published<MetadataImage> image;
+
+  ControlSide control;
+  Replicas replicas;
+  FollowerLinks links;
+  LeaderSessions sessions;
+  ProduceHandler produce;
+  FetchHandler fetch;
+  ListOffsetsHandler list_offsets;
+  SubscribeHandler subscribe;
+
+  // On the control executor.
+  ClusterId cluster_id;
+  BrokerEpoch linked_epoch = kNoBrokerEpoch;  // known to `links`
+  // On the replication executor.
+  ClusterId sessions_cluster_id;
+};
+
+// The parts know each other by address: those that are made later are used
+// only once everything runs.
+Broker::Parts::Parts(Deps given, Directories opened, Random random)
+    : deps(std::move(given)),
+      directories(std::move(opened)),
+      identity(IdentityOf(deps, directories, random)),
+      image(MetadataImage::Empty()),
+      control(ForControl()),
+      replicas(deps.control_executor, PointersTo(directories)),
+      links({deps.replication_executor, deps.replication_connector, &replicas,
+             Random(random.Next64())}),
+      sessions({deps.replication_executor, &replicas, deps.node_id,
+                [this](const OpenSession& open) { return CheckSession(open); }}),
+      produce(ForHandlers()),
+      fetch(ForHandlers()),
+      list_offsets(ForHandlers()),
+      subscribe(ForHandlers()) {
+  AddShards();
+}
+
+HandlerDeps Broker::Parts::ForHandlers() {
+  HandlerDeps out;
+  out.clock = deps.clock;
+  out.worker = deps.worker_executor;
+  out.hosts = &replicas;
+  out.image = &image;
+  out.configs = deps.configs;
+  return out;
+}
+
+ControlSide::Deps Broker::Parts::ForControl() {
+  ControlSide::Deps out;
+  out.executor = deps.control_executor;
+  out.clock = deps.clock;
+  out.controllers = deps.controllers;
+  out.configs = deps.configs;
+  out.identity = identity;
+  out.random_seed = deps.random_seed;
+  out.adopt_cluster = [this](ClusterId id,
+                             absl::AnyInvocable<void(absl::Status)> done) {
+    AdoptCluster(id, std::move(done));
+  };
+  out.describe_logs =
+      [this](std::vector<TopicPartition> partitions,
+             Logs done) {
+        DescribeLogs(partitions, std::move(done));
+      };
+  out.on_image = [this](std::shared_ptr<const MetadataImage> newest) {
+    OnImage(std::move(newest));
+  };
+  out.on_serving = deps.on_serving;
+  out.on_fatal = deps.on_fatal;
+  return out;
+}
+
+void Broker::Parts::AddShards() {
+  for (size_t i = 0; i < deps.shard_executors.size(); ++i) {
+    Shard::Deps shard;
+    shard.index = i;
+    shard.shard_count = deps.shard_executors.size();
+    shard.directories = PointersTo(directories);
+    shard.configs = deps.configs;
+    shard.tail_cache_bytes = deps.tail_cache_bytes_per_shard;
+    shard.context.self = deps.node_id;
+    shard.context.executor = deps.shard_executors[i];
+    shard.context.clock = deps.clock;
+    shard.context.fs = deps.fs;
+    shard.context.io_executor = deps.io_executor;
+    shard.context.worker_executor = deps.worker_executor;
+    shard.context.links = &links;
+    shard.context.isr_proposals = &control.isr_proposals();
+    shard.context.failures = &control.replica_failures();
+    shard.context.on_fatal = deps.on_fatal;
+    replicas.Add(std::make_unique<Shard>(std::move(shard)));
+  }
+}
+
+// ---- Control ----
+
+void Broker::Parts::AdoptCluster(ClusterId id,
+                                 absl::AnyInvocable<void(absl::Status)> done) {
+  struct Gather {
+    size_t missing;
+    absl::Status worst;
+    absl::AnyInvocable<void(absl::Status)> done;
+  };
+  cluster_id = id;
+  deps.replication_executor->Post([this, id] { sessions_cluster_id = id; });
+  auto gather = std::make_shared<Gather>();
+  gather->missing = directories.size();
+  gather->done = std::move(done);
+  for (const auto& directory : directories) {
+    directory->SetIdentity(id, deps.node_id, deps.control_executor,
+                           [gather](absl::Status status) {
+                             if (!status.ok()) gather->worst = status;
+                             if (--gather->missing > 0) return;
+                             gather->done(gather->worst);
+                           });
+  }
+}
+
+void Broker::Parts::OnImage(std::shared_ptr<const MetadataImage> newest) {
+  const BrokerImage* own = newest->FindBroker(deps.node_id);
+  image.Store(newest);
+  if (own == nullptr || own->incarnation != identity.incarnation ||
+      own->epoch == linked_epoch) {
+    return;
+  }
+  // A follower speaks for the registration that the metadata shows.
+  linked_epoch = own->epoch;
+  OpenSession open;
+  open.cluster_id = cluster_id;
+  open.broker_id = deps.node_id;
+  open.broker_epoch = own->epoch;
+  open.incarnation_id = identity.incarnation;
+  links.SetIdentity(std::move(open));
+}
+
+void Broker::Parts::DescribeLogs(
+    const std::vector<TopicPartition>& partitions, Logs done) {
+  struct Gather {
+    size_t missing;
+    std::vector<v1::PartitionLog> logs;
+    Logs done;
+  };
+  using Asked = std::vector<std::pair<size_t, TopicPartition>>;
+  std::vector<Asked> by_shard(replicas.shards().size());
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    by_shard[replicas.IndexOf(partitions[i])].emplace_back(i, partitions[i]);
+  }
+  auto gather = std::make_shared<Gather>();
+  gather->missing = by_shard.size();
+  gather->logs.resize(partitions.size());
+  gather->done = std::move(done);
+  for (size_t s = 0; s < by_shard.size(); ++s) {
+    Shard* shard = replicas.shards()[s].get();
+    shard->executor()->Post([this, shard, gather,
+                             asked = std::move(by_shard[s])] {
+      std::vector<std::pair<size_t, v1::PartitionLog>> found;
+      for (const auto& [place, tp] : asked) {
+        found.emplace_back(place, shard->DescribeLog(tp));
+      }
+      deps.control_executor->Post([gather, found = std::move(found)]() mutable {
+        for (auto& [place, log] : found) gather->logs[place] = std::move(log);
+        if (--gather->missing == 0) gather->done(std::move(gather->logs));
+      });
+    });
+  }
+}
+
+BrokerFacts Broker::Parts::ControlFacts() const {
+  BrokerFacts facts;
+  const BrokerLifecycle& life = control.lifecycle();
+  facts.state = BrokerLifecycle::NameOf(life.state());
+  facts.serving = life.serving();
+  facts.fenced = life.fenced();
+  facts.broker_epoch = life.epoch();
+  facts.metadata_offset = control.image()->offset();
+  facts.active_controller = control.directory().active();
+  facts.produce_bytes_in_flight = produce.bytes_in_flight();
+  facts.fetches_waiting = fetch.waiting();
+  facts.subscriptions = subscribe.streams();
+  for (const auto& directory : directories) {
+    const GroupCommit& commits = directory->group_commit();
+    facts.directories.push_back({directory->path(), commits.rounds(),
+                                 commits.file_syncs(), commits.full_syncs()});
+  }
+  return facts;
+}
+
+absl::Status Broker::Parts::CheckSession(const OpenSession& open) const {
+  if (open.cluster_id != sessions_cluster_id) {
+    return MakeError(ErrorCode::kInconsistentClusterId, "broker ",
+                     open.broker_id, " is of cluster ", open.cluster_id,
+                     ", broker ", deps.node_id, " of cluster ",
+                     sessions_cluster_id, "; check the listeners");
+  }
+  const std::shared_ptr<const MetadataImage> now = image.Load();
+  const BrokerImage* broker = now->FindBroker(open.broker_id);
+  if (broker == nullptr || broker->epoch < open.broker_epoch) {
+    return MakeError(ErrorCode::kBrokerIdNotRegistered, "broker ",
+                     deps.node_id, " does not know epoch ", open.broker_epoch,
+                     " of broker ", open.broker_id, " at metadata offset ",
+                     now->offset(), " (yet); try again");
+  }
+  if (broker->epoch > open.broker_epoch ||
+      broker->incarnation != open.incarnation_id) {
+    return MakeError(ErrorCode::kStaleBrokerEpoch, "broker ", open.broker_id,
+                     " has epoch ", broker->epoch, " now, not ",
+                     open.broker_epoch, "; it must register again");
+  }
+  return absl::OkStatus();
+}
+
+// ---- Broker ----
+
+Broker::Broker(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Broker::~Broker() = default;
+
+absl::StatusOr<std::unique_ptr<Broker>> Broker::Open(Deps deps) {
+  Random random(deps.random_seed);
+  ASSIGN_OR_RETURN(Directories directories, OpenDirectories(deps, random));
+  return std::unique_ptr<Broker>(new Broker(std::make_unique<Parts>(
+      std::move(deps), std::move(directories), random)));
+}
+
+void Broker::Start() {
+  parts_->deps.control_executor->Post(
+      [parts = parts_.get()] { parts->control.Start(&parts->replicas); });
+}
+
+void Broker::RequestStop(absl::AnyInvocable<void(absl::Status)> done) {
+  parts_->deps.control_executor->Post(
+      [parts = parts_.get(), done = std::move(done)]() mutable {
+        parts->control.RequestStop(
+            [parts, done = std::move(done)](absl::Status status) mutable {
+              parts->links.Stop();
+              parts->sessions.Stop();
+              done(std::move(status));
+            });
+      });
+}
+
+ReplicationAcceptor& Broker::replication_acceptor() {
+  return parts_->sessions;
+}
+
+void Broker::CollectFacts(Executor* executor,
+                          absl::AnyInvocable<void(BrokerFacts)> done) {
+  struct Gather {
+    size_t missing;
+    BrokerFacts facts;
+    absl::AnyInvocable<void(BrokerFacts)> done;
+  };
+  Parts* parts = parts_.get();
+  parts->deps.control_executor->Post([parts, executor,
+                                      done = std::move(done)]() mutable {
+    auto gather = std::make_shared<Gather>();
+    gather->missing = parts->replicas.shards().size();
+    gather->facts = parts->ControlFacts();
+    gather->done = std::move(done);
+    for (const auto& shard : parts->replicas.shards()) {
+      shard->executor()->Post([shard = shard.get(), executor, gather] {
+        executor->Post([gather, now = shard->CollectFacts(),
+                        counters = shard->counters()] {
+          AddShard(now, counters, gather->facts);
+          if (--gather->missing == 0) gather->done(std::move(gather->facts));
+        });
+      });
+    }
+  });
+}
+
+void Broker::Produce(const api::CallContext& context,
+                     api::ProduceRequest request,
+                     absl::AnyInvocable<void()> order_fixed,
+                     api::Answer<api::ProduceResponse> done) {
+  parts_->produce.Produce(context, std::move(request), std::move(order_fixed),
+                          std::move(done));
+}
+
+CancelCall Broker::Fetch(const api::CallContext& context,
+                         api::FetchRequest request,
+                         api::Answer<api::FetchResponse> done) {
+  return parts_->fetch.Fetch(context, std::move(request), std::move(done));
+}
+
+void Broker::ListOffsets(const api::CallContext&,
+                         api::ListOffsetsRequest request,
+                         api::Answer<api::ListOffsetsResponse> done) {
+  parts_->list_offsets.ListOffsets(request, std::move(done));
+}
+
+std::shared_ptr<SubscribeSession> Broker::Subscribe(
+    const api::CallContext& context, std::shared_ptr<SubscribeSink> sink) {
+  return parts_->subscribe.Subscribe(context, std::move(sink));
+}
+
+void Broker::DescribeCluster(const api::CallContext& context,
+                             v1::DescribeClusterRequest request,
+                             PeerReply<v1::DescribeClusterResponse> reply) {
+  parts_->control.admin().DescribeCluster(context, std::move(request),
+                                          std::move(reply));
+}
+
+void Broker::GetMetadata(const api::CallContext& context,
+                         v1::GetMetadataRequest request,
+                         PeerReply<v1::GetMetadataResponse> reply) {
+  parts_->control.admin().GetMetadata(context, std::move(request),
+                                      std::move(reply));
+}
+
+void Broker::DescribeQuorum(const api::CallContext& context,
+                            v1::DescribeQuorumRequest request,
+                            PeerReply<v1::DescribeQuorumResponse> reply) {
+  parts_->control.admin().DescribeQuorum(context, std::move(request),
+                                         std::move(reply));
+}
+
+void Broker::CreateTopics(const api::CallContext& context,
+                          v1::CreateTopicsRequest request,
+                          PeerReply<v1::CreateTopicsResponse> reply) {
+  parts_->control.admin().CreateTopics(context, std::move(request),
+                                       std::move(reply));
+}
+
+void Broker::DeleteTopics(const api::CallContext& context,
+                          v1::DeleteTopicsRequest request,
+                          PeerReply<v1::DeleteTopicsResponse> reply) {
+  parts_->control.admin().DeleteTopics(context, std::move(request),
+                                       std::move(reply));
+}
+
+void Broker::ListTopics(const api::CallContext& context,
+                        v1::ListTopicsRequest request,
+                        PeerReply<v1::ListTopicsResponse> reply) {
+  parts_->control.admin().ListTopics(context, std::move(request),
+                                     std::move(reply));
+}
+
+void Broker::DescribeTopics(const api::CallContext& context,
+                            v1::DescribeTopicsRequest request,
+                            PeerReply<v1::DescribeTopicsResponse> reply) {
+  parts_->control.admin().DescribeTopics(context, std::move(request),
+                                         std::move(reply));
+}
+
+}  // namespace sluice
