@@ -1,0 +1,40 @@
+#include "client/grpc_peers/grpc_broker_connector.h"
+
+#include <utility>
+
+#include "client/grpc_peers/grpc_broker_peer.h"
+#include "common/rpc/channels.h"
+#include "common/rpc/keep_awake.h"
+
+namespace sluice {
+namespace {
+
+class GrpcBrokerConnector final : public BrokerConnector {
+ public:
+  explicit GrpcBrokerConnector(GrpcConnectorOptions options)
+      : options_(std::move(options)) {}
+
+  std::shared_ptr<BrokerPeer> Connect(const api::Endpoint& endpoint,
+                                      Executor* executor) override {
+    GrpcBrokerPeer::Deps deps;
+    deps.endpoint = endpoint;
+    deps.executor = executor;
+    deps.data = rpc::MakeChannel(endpoint, rpc::ChannelUse::kData);
+    deps.control = rpc::MakeChannel(endpoint, rpc::ChannelUse::kControl);
+    deps.client_id = options_.client_id;
+    return std::make_shared<GrpcBrokerPeer>(std::move(deps));
+  }
+
+ private:
+  const GrpcConnectorOptions options_;
+  rpc::KeepAwake keep_awake_;
+};
+
+}  // namespace
+
+std::unique_ptr<BrokerConnector> MakeGrpcBrokerConnector(
+    GrpcConnectorOptions options) {
+  return std::make_unique<GrpcBrokerConnector>(std::move(options));
+}
+
+}  // namespace sluice

@@ -1,0 +1,93 @@
+#include "client/grpc_peers/grpc_broker_peer.h"
+
+#include <utility>
+
+#include "common/rpc/log_wire.h"
+
+namespace sluice {
+namespace {
+
+using rpc::ClientCalls;
+
+// A call of LogService whose request is encoded already.
+template <class Response, class Result>
+void StartEncoded(ClientCalls& calls,
+                  grpc::TemplatedGenericStub<grpc::ByteBuffer, Response>& stub,
+                  const char* method, grpc::ByteBuffer request,
+                  int64_t timeout_us,
+                  absl::StatusOr<Result> (*decode)(Response),
+                  PeerReply<Result> reply) {
+  // gRPC has its own references to the slices when UnaryCall returns.
+  calls.Start<Response, Result>(
+      timeout_us,
+      [&](grpc::ClientContext* context, Response* response,
+          ClientCalls::Done done) {
+        stub.UnaryCall(context, method, grpc::StubOptions(), &request,
+                       response, std::move(done));
+      },
+      decode, std::move(reply));
+}
+
+absl::StatusOr<api::ListOffsetsResponse> DecodeListOffsets(
+    v1::ListOffsetsResponse message) {
+  return rpc::ListOffsetsResponseFromProto(message);
+}
+
+}  // namespace
+
+GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
+    : deps_(std::move(deps)),
+      produce_(deps_.data),
+      fetch_(deps_.data),
+      list_offsets_(deps_.control),
+      cluster_(deps_.control),
+      topic_(deps_.control),
+      calls_(deps_.executor, deps_.client_id) {}
+
+void GrpcBrokerPeer::Produce(api::ProduceRequest request, int64_t timeout_us,
+                             PeerReply<api::ProduceResponse> reply) {
+  StartEncoded(calls_, produce_, "/sluice.v1.LogService/Produce",
+               rpc::EncodeProduceRequest(std::move(request), deps_.client_id),
+               timeout_us, &rpc::ProduceResponseFromProto, std::move(reply));
+}
+
+void GrpcBrokerPeer::Fetch(const api::FetchRequest& request,
+                           int64_t timeout_us,
+                           PeerReply<api::FetchResponse> reply) {
+  StartEncoded(calls_, fetch_, "/sluice.v1.LogService/Fetch",
+               rpc::EncodeFetchRequest(request, deps_.client_id), timeout_us,
+               &rpc::FetchResponseFromProto, std::move(reply));
+}
+
+void GrpcBrokerPeer::ListOffsets(const api::ListOffsetsRequest& request,
+                                 int64_t timeout_us,
+                                 PeerReply<api::ListOffsetsResponse> reply) {
+  StartEncoded(calls_, list_offsets_, "/sluice.v1.LogService/ListOffsets",
+               rpc::EncodeListOffsetsRequest(request), timeout_us,
+               &DecodeListOffsets, std::move(reply));
+}
+
+// The control calls differ in their types alone.
+#define SLUICE_CONTROL_CALL(Method, stub)                                  \
+  void GrpcBrokerPeer::Method(const v1::Method##Request& request,          \
+                              int64_t timeout_us,                          \
+                              PeerReply<v1::Method##Response> reply) {     \
+    calls_.Start<v1::Method##Response>(                                    \
+        timeout_us,                                                        \
+        [&](grpc::ClientContext* context, v1::Method##Response* response,  \
+            ClientCalls::Done done) {                                      \
+          stub.async()->Method(context, &request, response,                \
+                               std::move(done));                           \
+        },                                                                 \
+        std::move(reply));                                                 \
+  }
+SLUICE_CONTROL_CALL(DescribeCluster, cluster_)
+SLUICE_CONTROL_CALL(GetMetadata, cluster_)
+SLUICE_CONTROL_CALL(DescribeQuorum, cluster_)
+SLUICE_CONTROL_CALL(CreateTopics, topic_)
+SLUICE_CONTROL_CALL(DeleteTopics, topic_)
+SLUICE_CONTROL_CALL(ListTopics, topic_)
+SLUICE_CONTROL_CALL(DescribeTopics, topic_)
+#undef SLUICE_CONTROL_CALL
+
+}  // namespace sluice

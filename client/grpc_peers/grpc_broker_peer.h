@@ -1,0 +1,75 @@
+// A broker over gRPC, as its clients see it.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <memory>
+#include <string>
+
+#include "client/peers/broker_peer.h"
+#include "common/rpc/client_calls.h"
+#include "sluice/v1/cluster.grpc.pb.h"
+#include "sluice/v1/log.grpc.pb.h"
+#include "sluice/v1/topic.grpc.pb.h"
+
+namespace sluice {
+
+// Produce and Fetch have a channel of their own, everything else another: an
+// answer of 8 MiB delays no metadata. Calls may be made on any thread. When it
+// is destroyed the calls under way are answered with kUnavailable, and nothing
+// is posted to the executor afterwards.
+class GrpcBrokerPeer final : public BrokerPeer {
+ public:
+  struct Deps {
+    api::Endpoint endpoint;
+    Executor* executor = nullptr;
+    std::shared_ptr<grpc::Channel> data;
+    std::shared_ptr<grpc::Channel> control;
+    std::string client_id;
+  };
+
+  explicit GrpcBrokerPeer(Deps deps);
+
+  const api::Endpoint& endpoint() const override { return deps_.endpoint; }
+
+  void Produce(api::ProduceRequest request, int64_t timeout_us,
+               PeerReply<api::ProduceResponse> reply) override;
+  void Fetch(const api::FetchRequest& request, int64_t timeout_us,
+             PeerReply<api::FetchResponse> reply) override;
+  void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
+                   PeerReply<api::ListOffsetsResponse> reply) override;
+
+  void DescribeCluster(const v1::DescribeClusterRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeClusterResponse> reply) override;
+  void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
+                   PeerReply<v1::GetMetadataResponse> reply) override;
+  void DescribeQuorum(const v1::DescribeQuorumRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::DescribeQuorumResponse> reply) override;
+  void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::CreateTopicsResponse> reply) override;
+  void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::DeleteTopicsResponse> reply) override;
+  void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
+                  PeerReply<v1::ListTopicsResponse> reply) override;
+  void DescribeTopics(const v1::DescribeTopicsRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::DescribeTopicsResponse> reply) override;
+
+ private:
+  template <class Response>
+  using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, Response>;
+
+  const Deps deps_;
+  // Requests are encoded here, so that record bytes are shared, not copied.
+  RawStub<v1::ProduceResponse> produce_;
+  RawStub<v1::FetchResponse> fetch_;
+  RawStub<v1::ListOffsetsResponse> list_offsets_;
+  v1::ClusterService::Stub cluster_;
+  v1::TopicService::Stub topic_;
+  rpc::ClientCalls calls_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,191 @@
+// The client's side of log_wire.h.
+#include <utility>
+#include <variant>
+
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "common/rpc/log_wire.h"
+#include "common/rpc/log_wire_parts.h"
+#include "common/rpc/slice_writer.h"
+#include "common/rpc/status_wire.h"
+
+namespace sluice::rpc {
+namespace {
+
+// All but a payload of batches.
+void SmallPartOf(api::ProducePartition& from, v1::ProducePartition* to) {
+  TopicRefToProto(from.topic, to->mutable_topic());
+  if (from.partition.has_value()) to->set_partition(from.partition->value());
+  if (auto* records = std::get_if<std::vector<api::Record>>(&from.payload)) {
+    RecordsToProto(std::move(*records), to->mutable_records());
+  }
+  if (from.leader_epoch.has_value()) {
+    to->set_leader_epoch(from.leader_epoch->value());
+  }
+  if (from.producer_id.has_value()) {
+    to->set_producer_id(from.producer_id->value());
+  }
+  if (from.producer_epoch.has_value()) {
+    to->set_producer_epoch(*from.producer_epoch);
+  }
+  if (from.base_sequence.has_value()) {
+    to->set_base_sequence(*from.base_sequence);
+  }
+}
+
+v1::ListOffsetsPartition::Position PositionToProto(
+    api::OffsetPosition position) {
+  switch (position) {
+    case api::OffsetPosition::kEarliest:
+      return v1::ListOffsetsPartition::POSITION_EARLIEST;
+    case api::OffsetPosition::kLatest:
+      return v1::ListOffsetsPartition::POSITION_LATEST;
+    case api::OffsetPosition::kInvalid:
+      break;
+  }
+  return v1::ListOffsetsPartition::POSITION_UNSPECIFIED;
+}
+
+}  // namespace
+
+grpc::ByteBuffer EncodeProduceRequest(api::ProduceRequest request,
+                                      const std::string& client_id) {
+  constexpr int kPartitions = v1::ProduceRequest::kPartitionsFieldNumber;
+  constexpr int kBatches = v1::ProducePartition::kBatchesFieldNumber;
+  SliceWriter writer;
+  v1::ProducePartition small;
+  for (api::ProducePartition& partition : request.partitions) {
+    small.Clear();
+    SmallPartOf(partition, &small);
+    auto* const buffer = std::get_if<MutableBuffer>(&partition.payload);
+    if (buffer == nullptr) {
+      writer.AppendFieldHead(kPartitions, small.ByteSizeLong());
+      writer.Append(small);
+      continue;
+    }
+    // Written even when empty: which form was meant must arrive.
+    const Buffer batches = std::move(*buffer).Publish();
+    writer.AppendFieldHead(
+        kPartitions, small.ByteSizeLong() +
+                         SliceWriter::FieldSize(kBatches, batches.size()));
+    writer.Append(small);
+    writer.AppendFieldHead(kBatches, batches.size());
+    writer.Append(batches);
+  }
+  v1::ProduceRequest rest;
+  rest.set_acks(request.acks);
+  rest.set_timeout_ms(request.timeout_ms);
+  rest.set_client_id(client_id);
+  rest.set_transactional_id(request.transactional_id);
+  writer.Append(rest);
+  return std::move(writer).Finish();
+}
+
+grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
+                                    const std::string& client_id) {
+  v1::FetchRequest message;
+  for (const api::FetchPartition& from : request.partitions) {
+    v1::FetchPartition* to = message.add_partitions();
+    TopicRefToProto(from.topic, to->mutable_topic());
+    to->set_partition(from.partition.value());
+    to->set_offset(from.offset.value());
+    to->set_max_bytes(from.max_bytes);
+    if (from.leader_epoch.has_value()) {
+      to->set_leader_epoch(from.leader_epoch->value());
+    }
+  }
+  message.set_min_bytes(request.min_bytes);
+  message.set_max_wait_ms(request.max_wait_ms);
+  message.set_max_bytes(request.max_bytes);
+  message.set_isolation(IsolationToProto(request.isolation));
+  message.set_form(PayloadFormToProto(request.form));
+  message.set_client_id(client_id);
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeListOffsetsRequest(
+    const api::ListOffsetsRequest& request) {
+  v1::ListOffsetsRequest message;
+  for (const api::ListOffsetsPartition& from : request.partitions) {
+    v1::ListOffsetsPartition* to = message.add_partitions();
+    TopicRefToProto(from.topic, to->mutable_topic());
+    to->set_partition(from.partition.value());
+    to->set_position(PositionToProto(from.position));
+    if (from.leader_epoch.has_value()) {
+      to->set_leader_epoch(from.leader_epoch->value());
+    }
+  }
+  message.set_isolation(IsolationToProto(request.isolation));
+  return ToByteBuffer(message);
+}
+
+absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
+    v1::ProduceResponse message) {
+  api::ProduceResponse response;
+  response.throttle_ms = message.throttle_ms();
+  response.results.reserve(message.results_size());
+  for (v1::ProduceResult& from : *message.mutable_results()) {
+    api::ProduceResult& to = response.results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.base_offset = Offset(from.base_offset());
+    to.log_append_time_ms = from.log_append_time_ms();
+    to.log_start_offset = Offset(from.log_start_offset());
+    for (v1::RecordError& error : *from.mutable_record_errors()) {
+      to.record_errors.push_back(
+          {error.record_index(), std::move(*error.mutable_message())});
+    }
+    to.record_count = from.record_count();
+    to.durability = std::move(*from.mutable_durability());
+    to.below_min_isr = from.below_min_isr();
+    to.record_indexes.assign(from.record_indexes().begin(),
+                             from.record_indexes().end());
+  }
+  return response;
+}
+
+absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
+    v1::FetchResponse message) {
+  api::FetchResponse response;
+  response.throttle_ms = message.throttle_ms();
+  response.results.reserve(message.results_size());
+  for (v1::FetchResult& from : *message.mutable_results()) {
+    api::FetchResult& to = response.results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.high_watermark = Offset(from.high_watermark());
+    to.last_stable_offset = Offset(from.last_stable_offset());
+    to.log_start_offset = Offset(from.log_start_offset());
+    to.next_offset = Offset(from.next_offset());
+    if (from.has_batches() && !from.batches().empty()) {
+      to.batches.push_back(Buffer::Take(std::move(*from.mutable_batches())));
+    } else if (from.has_records()) {
+      to.records = RecordsFromProto(std::move(*from.mutable_records()));
+    }
+    to.preferred_replica = NodeId(from.preferred_replica());
+    for (const auto& aborted : from.aborted_transactions()) {
+      to.aborted_transactions.push_back({ProducerId(aborted.producer_id()),
+                                         Offset(aborted.first_offset())});
+    }
+    to.leader_epoch = LeaderEpoch(from.leader_epoch());
+  }
+  return response;
+}
+
+absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(
+    const v1::ListOffsetsResponse& message) {
+  api::ListOffsetsResponse response;
+  response.results.reserve(message.results_size());
+  for (const v1::ListOffsetsResult& from : message.results()) {
+    api::ListOffsetsResult& to = response.results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.offset = Offset(from.offset());
+    to.leader_epoch = LeaderEpoch(from.leader_epoch());
+    to.high_watermark = Offset(from.high_watermark());
+    to.last_stable_offset = Offset(from.last_stable_offset());
+  }
+  return response;
+}
+
+}  // namespace sluice::rpc
