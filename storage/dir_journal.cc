@@ -145,7 +145,7 @@ bool ApplyRecord(uint8_t type, std::string_view body, JournalState& state) {
       marks.durable_mark = in.MarkOffset();
       marks.log_start = in.MarkOffset();
       marks.lossy = in.Flag();
-      marks.topic_name = in.Text(kTopicNameBytesMax);
+      marks.topic_name = in.Text(kMarksNameBytesMax);
       marks.epochs = in.Epochs();
       state.partitions[tp] = std::move(marks);
       break;
@@ -304,7 +304,7 @@ void JournalWriter::AddCleanStop(BrokerEpoch broker_epoch) {
 
 void JournalWriter::AddMarks(const TopicPartition& tp,
                              const PartitionMarks& marks) {
-  INVARIANT(marks.topic_name.size() <= kTopicNameBytesMax, tp, " of topic ",
+  INVARIANT(marks.topic_name.size() <= kMarksNameBytesMax, tp, " of topic ",
             marks.topic_name);
   Begin(kMarks);
   PutPartition(records_, tp);

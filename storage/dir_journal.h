@@ -24,7 +24,7 @@ inline constexpr size_t kFrameRecordsBytesMax = 8 << 20;
 // Of a partition with more, the newest are stored: a follower from before
 // them is cut to the high watermark, and recovery reads the whole log.
 inline constexpr size_t kEpochStartsMax = 100'000;
-inline constexpr size_t kTopicNameBytesMax = 249;
+inline constexpr size_t kMarksNameBytesMax = 249;
 inline constexpr size_t kBootIdBytesMax = 64;
 
 struct PartitionMarks {
