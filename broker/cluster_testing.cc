@@ -1,0 +1,380 @@
+#include "broker/cluster_testing.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/control/isr_reporter.h"
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+
+namespace sluice {
+
+// What a broker's control side is to its shards.
+class SimCluster::Link final : public IsrProposals, public ReplicaFailures {
+ public:
+  Link(SimCluster* cluster, Node* node) : cluster_(cluster), node_(node) {}
+  void Propose(internal::v1::AlterPartition proposal) override {
+    if (cluster_->Lost()) {
+      return cluster_->Answer(*node_, proposal, IsrDecision::Outcome::kUnknown,
+                              PartitionEpoch(proposal.partition_epoch()),
+                              kAnswerTimeoutUs);
+    }
+    cluster_->ToController(*node_, [cluster = cluster_, node = node_,
+                                    proposal = std::move(proposal)] {
+      cluster->Decide(*node, proposal);
+    });
+  }
+  void ReportFailed(internal::v1::ReplicaVerdict verdict) override {
+    cluster_->ToController(*node_, [cluster = cluster_, node = node_,
+                                    verdict = std::move(verdict)] {
+      cluster->Report(*node, {verdict});
+    });
+  }
+
+  static constexpr int64_t kAnswerTimeoutUs = 200'000;
+
+ private:
+  SimCluster* const cluster_;
+  Node* const node_;
+};
+
+SimCluster::SimCluster(Options options)
+    : options_(std::move(options)),
+      random_(options_.seed),
+      controller_(world_.NewExecutor()),
+      metadata_(options_.node_defaults) {
+  auto configs = ConfigRegistry::Make(options_.node_defaults);
+  INVARIANT(configs.ok(), configs.status().ToString());
+  configs_ = *configs;
+  network_ = std::make_unique<SimReplicationNetwork>(
+      &world_,
+      SimReplicationNetwork::Options{.seed = random_.Next64()});
+  for (int id = 1; id <= options_.brokers; ++id) {
+    nodes_.push_back(std::make_unique<Node>());
+    nodes_.back()->id = id;
+    nodes_.back()->fs = std::make_unique<MemFileSystem>();
+  }
+  Publish();
+}
+
+SimCluster::~SimCluster() {
+  for (int id = 1; id <= broker_count(); ++id) Stop(id, End::kKill);
+}
+
+// ---- Messages ----
+
+int64_t SimCluster::MessageUs() {
+  return random_.Between(options_.message_us_min, options_.message_us_max);
+}
+
+bool SimCluster::Lost() {
+  return options_.lose_one_proposal_in > 0 &&
+         random_.OneIn(options_.lose_one_proposal_in);
+}
+
+void SimCluster::ToNode(Node& node,
+                        absl::AnyInvocable<void(SimBroker&)> task) {
+  if (node.process == nullptr) return;
+  node.last_message_us =
+      std::max(world_.MonoMicros() + MessageUs(), node.last_message_us);
+  // Its executor goes with the process, and this with its executor.
+  node.process->control()->PostAfter(
+      node.last_message_us - world_.MonoMicros(),
+      [process = node.process.get(), task = std::move(task)]() mutable {
+        task(*process);
+      });
+}
+
+void SimCluster::ToController(Task task) {
+  controller_->PostAfter(MessageUs(), std::move(task));
+}
+
+void SimCluster::ToController(const Node& node, Task task) {
+  ToController([&node, life = node.life, task = std::move(task)]() mutable {
+    if (node.process != nullptr && node.life == life) task();
+  });
+}
+
+void SimCluster::AtShard(int id, const TopicPartition& tp,
+                         absl::AnyInvocable<void(Shard&)> task) {
+  Node& node = NodeOf(id);
+  if (node.process == nullptr) return;
+  Shard& shard = node.process->ShardOf(tp);
+  shard.executor()->PostAfter(
+      MessageUs(),
+      [&shard, task = std::move(task)]() mutable { task(shard); });
+}
+
+// ---- Lives ----
+
+void SimCluster::StartAll() {
+  for (int id = 1; id <= broker_count(); ++id) Start(id);
+}
+
+void SimCluster::Start(int id) {
+  Node& node = NodeOf(id);
+  INVARIANT(node.process == nullptr, "broker ", id, " runs already");
+  ++node.life;
+  node.epoch = kNoBrokerEpoch;
+  node.verdicts.reset();
+  node.pushed = node.applied = node.reported = false;
+  node.link = std::make_unique<Link>(this, &node);
+  SimBroker::Deps deps;
+  deps.world = &world_;
+  deps.fs = node.fs.get();
+  deps.network = network_.get();
+  deps.configs = configs_;
+  deps.isr_proposals = node.link.get();
+  deps.failures = node.link.get();
+  deps.id = NodeId(id);
+  deps.cluster_id = TestCluster::cluster_id();
+  deps.incarnation =
+      *IncarnationId::FromBytes(TestCluster::Incarnation(id, node.life));
+  deps.endpoint = {"b" + std::to_string(id), 9000};
+  deps.boot_id = "boot-" + std::to_string(node.boot);
+  deps.shards = options_.shards;
+  deps.tail_cache_bytes = options_.tail_cache_bytes;
+  deps.seed = random_.Next64();
+  deps.on_fatal = [this](absl::Status why) { fatal_.push_back(why); };
+  node.process = std::make_unique<SimBroker>(std::move(deps));
+  node.process->control()->Post([this, &node] {
+    node.process->replicas().RecoverLogs([this, &node](auto verdicts) {
+      ToController(node, [this, &node, verdicts = std::move(verdicts)] {
+        node.verdicts = verdicts;
+        OnRecovered(node);
+      });
+    });
+  });
+  ToController(node, [this, &node] { Register(node); });
+}
+
+void SimCluster::Stop(int id, End how) {
+  Node& node = NodeOf(id);
+  if (node.process == nullptr) return;
+  network_->Vanish(NodeId(id));
+  switch (how) {
+    case End::kKill: node.fs->Kill(); break;
+    case End::kPowerLossOfAll: node.fs->CrashLosingAll(); break;
+    case End::kPowerLossPrefix: node.fs->Crash(random_); break;
+    case End::kPowerLossSectors: node.fs->CrashReordering(random_); break;
+  }
+  if (how != End::kKill) ++node.boot;
+  node.process.reset();
+  node.link.reset();
+  controller_->PostAfter(options_.detection_us, [this, &node,
+                                                 life = node.life] {
+    if (node.life != life || node.epoch == kNoBrokerEpoch) return;
+    metadata_.Fence(node.id);
+    Publish();
+  });
+}
+
+void SimCluster::Wipe(int id) {
+  Node& node = NodeOf(id);
+  INVARIANT(node.process == nullptr, "broker ", id, " runs");
+  node.fs = std::make_unique<MemFileSystem>();
+}
+
+absl::Status SimCluster::StopClean(int id) {
+  Node& node = NodeOf(id);
+  const int life = node.life;
+  std::optional<absl::Status> closed;
+  ToController(node, [this, &node] {
+    if (node.epoch == kNoBrokerEpoch) return;
+    metadata_.BeginStop(node.id);
+    Publish();
+  });
+  // Behind the metadata that takes its leaderships.
+  world_.RunFor(10 * options_.message_us_max);
+  ToNode(node, [&, epoch = node.epoch](SimBroker& process) {
+    process.replicas().StopClean(epoch,
+                                 [&](absl::Status s) { closed = s; });
+  });
+  world_.RunUntil([&] { return closed.has_value() || node.life != life; },
+                  5'000'000);
+  Stop(id, End::kKill);
+  return closed.value_or(absl::DeadlineExceededError("never closed"));
+}
+
+// ---- The controller ----
+
+void SimCluster::Register(Node& node) {
+  auto request = TestCluster::Registration(node.id, node.life);
+  const LogDirectory& directory = node.process->directory();
+  auto* home = request.mutable_directories(0);
+  home->set_id(directory.id().ToBytes());
+  const PreviousRun& run = directory.previous_run();
+  home->set_clean_broker_epoch(
+      run.clean_broker_epoch.value_or(kNoBrokerEpoch).value());
+  home->set_last_boot_id(run.boot_id);
+  request.set_boot_id("boot-" + std::to_string(node.boot));
+  metadata_.Register(request);
+  node.epoch = metadata_.EpochOf(node.id);
+  Publish();
+  node.pushed = true;
+  Push(node, published_, EverythingIn(*published_));
+  ToNode(node, [this, &node](SimBroker&) {
+    ToController(node, [this, &node] {
+      node.applied = true;
+      MaybeUnfence(node);
+    });
+  });
+  OnRecovered(node);
+}
+
+void SimCluster::OnRecovered(Node& node) {
+  if (!node.verdicts.has_value() || node.epoch == kNoBrokerEpoch ||
+      node.reported) {
+    return;
+  }
+  node.reported = true;
+  Report(node, *node.verdicts);
+  MaybeUnfence(node);
+}
+
+void SimCluster::Report(
+    const Node& node,
+    const std::vector<internal::v1::ReplicaVerdict>& verdicts) {
+  internal::v1::ReportReplicasRequest request;
+  request.set_broker_id(node.id);
+  request.set_broker_epoch(node.epoch.value());
+  for (const auto& verdict : verdicts) *request.add_verdicts() = verdict;
+  auto result = BrokerControl(image(), *configs_).ReportReplicas(request);
+  INVARIANT(result.ok(), result.status().ToString());
+  metadata_.Apply(result->batch);
+  Publish();
+}
+
+void SimCluster::MaybeUnfence(Node& node) {
+  if (!node.applied || !node.reported) return;
+  metadata_.Unfence(node.id);
+  Publish();
+}
+
+void SimCluster::Publish() {
+  for (const auto& entry : metadata_.log()) {
+    if (entry.offset <= published_->offset()) continue;
+    auto applied =
+        ApplyBatch(*published_, entry.batch, entry.offset, entry.term);
+    INVARIANT(applied.ok(), applied.status().ToString());
+    published_ = applied->image;
+    for (const auto& node : nodes_) {
+      if (node->process != nullptr && node->pushed) {
+        Push(*node, published_, applied->changes);
+      }
+    }
+  }
+}
+
+void SimCluster::Push(Node& node, std::shared_ptr<const MetadataImage> image,
+                      const MetadataChanges& changes) {
+  ToNode(node, [image = std::move(image), changes,
+                epoch = node.epoch](SimBroker& process) {
+    process.ApplyMetadata(image, changes, epoch);
+  });
+}
+
+void SimCluster::Decide(Node& node,
+                        const internal::v1::AlterPartition& proposal) {
+  internal::v1::AlterPartitionsRequest request;
+  request.set_broker_id(node.id);
+  request.set_broker_epoch(node.epoch.value());
+  *request.add_partitions() = proposal;
+  const auto response = metadata_.Alter(request);
+  Publish();
+  PartitionEpoch epoch(proposal.partition_epoch());
+  auto outcome = IsrDecision::Outcome::kStale;
+  if (response.ok()) {
+    const auto& result = response->results(0);
+    const auto decided = IsrReporter::OutcomeOf(
+        result.has_error()
+            ? CodeFromNumber(static_cast<int32_t>(result.error().code()))
+            : ErrorCode::kNone);
+    outcome = decided.value_or(IsrDecision::Outcome::kUnknown);
+    if (outcome == IsrDecision::Outcome::kApplied) {
+      epoch = PartitionEpoch(result.partition_epoch());
+    }
+  }
+  if (Lost()) {
+    return Answer(node, proposal, IsrDecision::Outcome::kUnknown,
+                  PartitionEpoch(proposal.partition_epoch()),
+                  Link::kAnswerTimeoutUs);
+  }
+  Answer(node, proposal, outcome, epoch, 0);
+}
+
+void SimCluster::Answer(Node& node,
+                        const internal::v1::AlterPartition& proposal,
+                        IsrDecision::Outcome outcome, PartitionEpoch epoch,
+                        int64_t delay_us) {
+  const IsrDecision decision{
+      TopicPartition{*TopicId::FromBytes(proposal.topic_id()),
+                     PartitionIndex(proposal.partition())},
+      outcome, LeaderEpoch(proposal.leader_epoch()), epoch};
+  controller_->PostAfter(delay_us, [this, &node, life = node.life, decision] {
+    if (node.life != life) return;
+    ToNode(node, [decision](SimBroker& process) {
+      process.replicas().OnIsrDecisions({decision});
+    });
+  });
+}
+
+// ---- Topics, state ----
+
+TopicPartition SimCluster::CreateTopic(
+    const std::string& name, const std::vector<int32_t>& replicas,
+    std::map<std::string, std::string> configs, int partitions) {
+  const TopicPartition first =
+      metadata_.CreateOn(name, replicas, std::move(configs), partitions);
+  Publish();
+  return first;
+}
+
+void SimCluster::DeleteTopic(const std::string& name) {
+  v1::DeleteTopicsRequest request;
+  request.add_topics()->set_name(name);
+  auto result = TopicControl(image(), *configs_).Delete(request);
+  INVARIANT(result.ok(), result.status().ToString());
+  metadata_.Apply(result->batch);
+  Publish();
+}
+
+int SimCluster::Leader(const TopicPartition& tp) {
+  const PartitionImage* state = image().FindPartition(tp);
+  if (state == nullptr || state->leader == kNoNode) return 0;
+  SimBroker* process = broker(state->leader.value());
+  const Partition* partition =
+      process == nullptr ? nullptr : process->Find(tp);
+  if (partition == nullptr ||
+      partition->core().leader_epoch() != state->leader_epoch ||
+      partition->core().state() != replica::State::kLeading) {
+    return 0;
+  }
+  return state->leader.value();
+}
+
+bool SimCluster::Healthy(const TopicPartition& tp) {
+  const PartitionImage* state = image().FindPartition(tp);
+  return state != nullptr && state->isr.size() == state->replicas.size() &&
+         Leader(tp) != 0;
+}
+
+bool SimCluster::RunUntilHealthy(const TopicPartition& tp, int64_t limit_us) {
+  return world_.RunUntil([&] { return Healthy(tp); }, limit_us);
+}
+
+bool SimCluster::RunUntilLed(const TopicPartition& tp, int64_t limit_us) {
+  return world_.RunUntil([&] { return Leader(tp) != 0; }, limit_us);
+}
+
+bool SimCluster::RunUntilReadable(const TopicPartition& tp,
+                                  int64_t limit_us) {
+  return world_.RunUntil(
+      [&] {
+        const int leader = Leader(tp);
+        return leader != 0 && broker(leader)->Find(tp)->core().hw_is_truth();
+      },
+      limit_us);
+}
+
+}  // namespace sluice
