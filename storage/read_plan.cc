@@ -72,7 +72,7 @@ class Reading {
     std::optional<size_t> first;  // in the window
     Offset base = plan_.from;
     for (;;) {
-      if (position >= plan_.position_end) break;
+      if (position >= plan_.position_end || expected_ >= plan_.upto) break;
       const int64_t in_window = WindowEnd() - position;
       if (position < window_start_ || in_window < kHeader ||
           in_window < HeaderAt(position).size_bytes()) {
@@ -85,7 +85,13 @@ class Reading {
       const size_t at = static_cast<size_t>(position - window_start_);
       const auto size = static_cast<size_t>(header.size_bytes());
       if (header.next_offset() > plan_.from) {
-        if (header.next_offset() > plan_.upto) break;
+        if (header.next_offset() > plan_.upto) {
+          // Not before it is known that it says so itself.
+          if (!first.has_value()) {
+            RETURN_IF_ERROR(CheckCrc(window_.view().substr(at, size), header));
+          }
+          break;
+        }
         if (first.has_value() &&
             at + size - *first > static_cast<size_t>(plan_.bytes_max)) {
           break;

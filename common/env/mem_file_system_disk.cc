@@ -133,7 +133,12 @@ void MemDisk::Change(MemEntryChange change) {
 void MemDisk::SyncEntries(const std::string& directory) {
   std::vector<MemEntryChange> rest;
   for (MemEntryChange& change : unsynced_entries) {
-    if (change.IsIn(directory)) {
+    // A directory that had this name before must not take the entries of its
+    // successor along when its removal is synced at last.
+    const bool ended_here =
+        !change.erased.empty() &&
+        (directory + "/").starts_with(change.erased + "/");
+    if (change.IsIn(directory) || ended_here) {
       Apply(durable_entries, change);
     } else {
       rest.push_back(std::move(change));

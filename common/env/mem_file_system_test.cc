@@ -171,5 +171,22 @@ TEST_F(MemCrashTest, AFlippedBitIsOnTheDiskToo) {
   EXPECT_EQ(Content("/d/f"), "c");
 }
 
+TEST(MemFileSystemTest, ADirectoryUnderAReusedNameKeepsWhatWasSyncedInIt) {
+  MemFileSystem fs;
+  ASSERT_TRUE(fs.CreateDirectory("/d").ok());
+  ASSERT_TRUE(fs.CreateDirectory("/d/p").ok());
+  ASSERT_TRUE(fs.Open("/d/p/old", OpenMode::kCreate).ok());
+  ASSERT_TRUE(fs.SyncAll("/").ok());
+  ASSERT_TRUE(fs.Rename("/d/p", "/d/q").ok());
+  ASSERT_TRUE(fs.CreateDirectory("/d/p").ok());
+  ASSERT_TRUE(fs.Open("/d/p/new", OpenMode::kCreate).ok());
+  ASSERT_TRUE(fs.SyncDirectory("/d/p").ok());
+  ASSERT_TRUE(fs.SyncDirectory("/d").ok());
+  fs.CrashLosingAll();
+  EXPECT_TRUE(*fs.Exists("/d/p/new"));
+  EXPECT_FALSE(*fs.Exists("/d/p/old"));
+  EXPECT_TRUE(*fs.Exists("/d/q/old"));
+}
+
 }  // namespace
 }  // namespace sluice

@@ -1,0 +1,492 @@
+// Opening a log after every kind of end (ST2, ST3, ST7, ST8; F48-F51).
+#include "storage/log_recovery.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+
+#include "common/base/bytes.h"
+#include "storage/log_testing.h"
+
+namespace sluice {
+namespace {
+
+using Operation = MemFileSystem::Operation;
+
+class LogRecoveryTest : public LogTestBase {
+ protected:
+  void SetUp() override { ASSERT_TRUE(Open().ok()); }
+
+  // `count` batches of about `bytes`, synced and marked.
+  void Durable(int count, size_t bytes = 100) {
+    for (int i = 0; i < count; ++i) Append(1, 1, bytes);
+    SyncAndMark();
+  }
+  // Opens and expects the log to end at `leo`, with `bytes` in it.
+  void ExpectLog(int64_t leo, const std::string& bytes) {
+    const absl::Status opened = Open();
+    ASSERT_TRUE(opened.ok()) << opened;
+    EXPECT_EQ(log_->leo(), Offset(leo));
+    EXPECT_EQ(log_->durable_leo(), Offset(leo));
+    EXPECT_EQ(log_->recovery_report().leo, Offset(leo));
+    EXPECT_EQ(ReadAll(), bytes);
+  }
+  void ExpectQuarantine() {
+    log_.reset();
+    const auto before = Snapshot();
+    EXPECT_EQ(CodeOf(Open()), ErrorCode::kCorruptMessage);
+    EXPECT_EQ(Snapshot(), before) << "something was changed";
+  }
+  const RecoveryReport& report() const { return log_->recovery_report(); }
+};
+
+// ---- What is kept ----
+
+TEST_F(LogRecoveryTest, AKilledProcessLosesNothing) {
+  std::string all;
+  for (int i = 0; i < 10; ++i) all.append(Append().batches.view());
+  fs_.Kill();
+  ExpectLog(10, all);
+  EXPECT_EQ(report().bytes_cut, 0);
+  EXPECT_FALSE(report().lossy);
+}
+
+// Rule T: nothing that is kept may rest on the page cache alone.
+TEST_F(LogRecoveryTest, WhatAKilledProcessLeftIsDurableOnceOpened) {
+  std::string all;
+  for (int i = 0; i < 10; ++i) all.append(Append().batches.view());
+  fs_.Kill();
+  ASSERT_TRUE(Open().ok());
+  fs_.CrashLosingAll();
+  ExpectLog(10, all);
+}
+
+TEST_F(LogRecoveryTest, OnlyWhatLiesAboveTheRecoveryPointIsScanned) {
+  Durable(100);
+  const auto size = static_cast<int64_t>(Append().batches.size());
+  ASSERT_TRUE(log_->SaveIndex().ok());
+  const std::string all = ReadAll();
+  fs_.Kill();
+  ExpectLog(101, all);
+  EXPECT_GE(report().bytes_scanned, size);
+  EXPECT_LT(report().bytes_scanned, 10 * size);
+}
+
+TEST_F(LogRecoveryTest, ACleanStopIsReopenedWithoutASync) {
+  Durable(20);
+  ASSERT_TRUE(log_->SaveIndex().ok());
+  marks_.clean_shutdown = true;
+  log_.reset();
+  const int64_t syncs = fs_.sync_count();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(fs_.sync_count(), syncs);
+  EXPECT_EQ(log_->leo(), Offset(20));
+  // The marker does not excuse what the marks do not cover.
+  Append();
+  log_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GT(fs_.sync_count(), syncs);
+}
+
+TEST_F(LogRecoveryTest, EpochsComeFromTheMarksAndTheBatches) {
+  Append(2, 1);
+  Append(2, 3);
+  SyncAndMark();
+  Append(2, 3);
+  Append(2, 7);
+  log_->StartEpoch(LeaderEpoch(9));
+  const auto starts = log_->epochs().starts();
+  marks_.epochs = log_->epochs();  // stored before anybody was answered (RP10)
+  fs_.Kill();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->epochs().starts(), starts);
+  EXPECT_FALSE(report().epochs_changed);
+  // Without marks an epoch without a batch is not known.
+  marks_ = {};
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->epochs().starts(),
+            std::vector<EpochStart>(starts.begin(), starts.end() - 1));
+  EXPECT_TRUE(report().epochs_changed);
+}
+
+TEST_F(LogRecoveryTest, EpochsOfAnOlderMarkAreCompletedFromTheBatches) {
+  Append(2, 1);
+  SyncAndMark();
+  log_->StartEpoch(LeaderEpoch(4));  // began, and appended nothing
+  marks_.epochs = log_->epochs();
+  Append(1, 5);
+  Append(1, 8);
+  const auto starts = log_->epochs().starts();
+  ASSERT_EQ(starts.size(), 4u);
+  fs_.Kill();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->epochs().starts(), starts);
+  EXPECT_TRUE(report().epochs_changed);
+}
+
+TEST_F(LogRecoveryTest, TheHighWatermarkIsNeverAboveTheLog) {
+  Durable(5);
+  marks_.high_watermark = Offset(3);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(report().high_watermark, Offset(3));
+  marks_.high_watermark = Offset(9);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(report().high_watermark, Offset(5));
+  EXPECT_TRUE(report().lossy);
+}
+
+// ---- Torn tails ----
+
+TEST_F(LogRecoveryTest, ATailCutAtAnyByteIsTorn) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  Append(2, 1, 700);
+  const std::string all = ReadAll();
+  log_.reset();
+  for (size_t end = durable.size(); end < all.size(); ++end) {
+    SetContent(LogFile(0), all.substr(0, end));
+    ExpectLog(3, durable);
+    EXPECT_EQ(report().bytes_cut, static_cast<int64_t>(end - durable.size()));
+    EXPECT_FALSE(report().lossy);
+    EXPECT_EQ(Content(LogFile(0)), durable);
+  }
+}
+
+TEST_F(LogRecoveryTest, AnyLostSectorIsTornWhateverFollows) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  for (int i = 0; i < 6; ++i) Append(1, 1, 1500);
+  const std::string all = ReadAll();
+  log_.reset();
+  for (size_t sector = durable.size() / 512 * 512; sector < all.size();
+       sector += 512) {
+    std::string torn = all;
+    const size_t from = std::max(sector, durable.size());
+    for (size_t i = from; i < std::min(sector + 512, all.size()); ++i) {
+      torn[i] = '\0';
+    }
+    if (torn == all) continue;  // a zero by right, at the very end
+    SetContent(LogFile(0), torn);
+    const absl::Status opened = Open();
+    ASSERT_TRUE(opened.ok()) << "sector at " << sector << ": " << opened;
+    EXPECT_GE(log_->leo(), Offset(3));
+    EXPECT_LT(log_->leo(), Offset(9));
+    EXPECT_FALSE(report().lossy);
+    EXPECT_EQ(ReadAll(), all.substr(0, ReadAll().size()));
+  }
+}
+
+TEST_F(LogRecoveryTest, ZerosBehindTheLogAreTorn) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  SetContent(LogFile(0), durable + std::string(5000, '\0'));
+  ExpectLog(3, durable);
+  EXPECT_EQ(report().bytes_cut, 5000);
+  EXPECT_EQ(report().cut_from, Offset(3));
+}
+
+// Two segments were written, and the end of the first was lost.
+TEST_F(LogRecoveryTest, AHoleAtTheEndOfASegmentIsTornThoughTheNextIsThere) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  Append(1, 1, 300);
+  Append(1, 1, 300);
+  log_->SetSegmentBytes(1);
+  Append(1, 1, 300);
+  Append(1, 1, 300);
+  const std::string first = Content(LogFile(0));
+  const std::string second = Content(LogFile(5));
+  log_.reset();
+  for (size_t end = durable.size(); end < first.size(); end += 7) {
+    SetContent(LogFile(0), first.substr(0, end));
+    SetContent(LogFile(5), second);
+    const absl::Status opened = Open();
+    ASSERT_TRUE(opened.ok()) << "cut at " << end << ": " << opened;
+    EXPECT_LT(log_->leo(), Offset(5));
+    EXPECT_EQ(log_->segment_count(), 1u);
+    EXPECT_FALSE(*fs_.Exists(LogFile(5)));
+    EXPECT_FALSE(*fs_.Exists(LogFile(6)));
+    EXPECT_FALSE(report().lossy);
+  }
+}
+
+TEST_F(LogRecoveryTest, ALastSegmentWithNothingGoodInItGoes) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  log_->SetSegmentBytes(1);
+  Append();
+  log_.reset();
+  SetContent(LogFile(3), std::string(100, '\0'));
+  ExpectLog(3, durable);
+  EXPECT_FALSE(*fs_.Exists(LogFile(3)));
+  Append();
+  EXPECT_EQ(log_->leo(), Offset(4));
+}
+
+TEST_F(LogRecoveryTest, ATornFirstBatchLeavesAnEmptyLog) {
+  Append();
+  log_.reset();
+  SetContent(LogFile(0), "torn");
+  ExpectLog(0, "");
+  Append();
+  EXPECT_EQ(log_->leo(), Offset(1));
+}
+
+TEST_F(LogRecoveryTest, TheLogGoesOnWhereATornTailWasCut) {
+  Durable(3);
+  std::string all = ReadAll();
+  log_.reset();
+  SetContent(LogFile(0), all + "torn");
+  ASSERT_TRUE(Open().ok());
+  all.append(Append(2, 2).batches.view());
+  SyncAndMark();
+  fs_.CrashLosingAll();
+  ExpectLog(5, all);
+}
+
+// ---- Damage (ST2): refused, nothing changed ----
+
+TEST_F(LogRecoveryTest, BadBytesBelowTheDurableMarkAreDamage) {
+  Durable(5);
+  marks_.recovery_point = Offset(0);  // a mark that lags: all is scanned
+  const std::string all = ReadAll();
+  log_.reset();
+  for (size_t at = 0; at < all.size(); at += 13) {
+    std::string bad = all;
+    bad[at] ^= 1;
+    SetContent(LogFile(0), bad);
+    ExpectQuarantine();
+  }
+  // Zeros and a short file, too.
+  SetContent(LogFile(0), all.substr(0, all.size() - 1));
+  ExpectQuarantine();
+  SetContent(LogFile(0), all.substr(0, all.size() - 50) + std::string(50, 0));
+  ExpectQuarantine();
+}
+
+TEST_F(LogRecoveryTest, AFlippedBitThatAGoodBatchFollowsIsDamage) {
+  Durable(3);
+  const size_t from = ReadAll().size();
+  Append(1, 1, 300);
+  const size_t to = ReadAll().size();
+  Append(1, 1, 300);
+  const std::string all = ReadAll();
+  log_.reset();
+  for (size_t at = from; at < to; ++at) {
+    for (const int bit : {0, 7}) {
+      std::string bad = all;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
+      SetContent(LogFile(0), bad);
+      EXPECT_EQ(CodeOf(Open()), ErrorCode::kCorruptMessage)
+          << "byte " << at - from << " of the batch, bit " << bit;
+      EXPECT_EQ(Content(LogFile(0)), bad);
+    }
+  }
+}
+
+TEST_F(LogRecoveryTest, AFlippedBitInTheVeryLastBatchIsCutAndLossy) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  Append(1, 1, 300);
+  std::string all = ReadAll();
+  all[all.size() - 100] ^= 4;
+  SetContent(LogFile(0), all);
+  ExpectLog(3, durable);
+  EXPECT_TRUE(report().lossy);
+  EXPECT_GT(report().bytes_cut, 0);
+}
+
+TEST_F(LogRecoveryTest, AnEpochThatTheMarksContradictIsDamage) {
+  Append(2, 4, 400);
+  Append(2, 4, 400);
+  SyncAndMark();
+  std::string all = ReadAll();
+  const size_t second = all.size() / 2;
+  all[second + 15] = 5;  // the low byte of the leader epoch
+  log_.reset();
+  SetContent(LogFile(0), all);
+  ExpectQuarantine();
+}
+
+// F51
+TEST_F(LogRecoveryTest, AFileThatIsMissingSwappedOrDoubledIsDamage) {
+  config_.segment_bytes = 1;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 4; ++i) Append();
+  SyncAndMark();
+  ASSERT_TRUE(log_->SaveIndex().ok());
+  log_.reset();
+  std::vector<std::string> contents;
+  for (int i = 0; i < 4; ++i) contents.push_back(Content(LogFile(i)));
+  const auto restore = [&] {
+    for (int i = 0; i < 4; ++i) SetContent(LogFile(i), contents[i]);
+  };
+  ASSERT_TRUE(fs_.RemoveFile(LogFile(0)).ok());
+  ExpectQuarantine();
+  restore();
+  ASSERT_TRUE(fs_.RemoveFile(LogFile(1)).ok());
+  ExpectQuarantine();
+  restore();
+  SetContent(LogFile(1), contents[2]);
+  SetContent(LogFile(2), contents[1]);
+  ExpectQuarantine();
+  restore();
+  SetContent(LogFile(2), contents[2] + contents[2]);
+  ExpectQuarantine();
+  restore();
+  SetContent(LogFile(3), contents[2]);
+  ExpectQuarantine();
+  restore();
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(LogRecoveryTest, AnEndThatIsMissingBelowAMarkIsLossy) {
+  config_.segment_bytes = 1;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 4; ++i) Append();
+  SyncAndMark();
+  ASSERT_TRUE(fs_.RemoveFile(LogFile(3)).ok());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->leo(), Offset(3));
+  EXPECT_TRUE(report().lossy);
+  // Until the replica is in sync again, whatever the other marks say.
+  marks_ = MarksOf(*log_);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_FALSE(report().lossy);
+  marks_.lossy = true;
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(report().lossy);
+}
+
+// ST10, F52
+TEST_F(LogRecoveryTest, AReadErrorIsNeitherDamageNorAnEnd) {
+  for (int i = 0; i < 20; ++i) Append();
+  log_.reset();
+  const auto before = Snapshot();
+  for (const char* part : {".log", "/d/p"}) {
+    fs_.FailNextOn(part, Operation::kRead);
+    EXPECT_EQ(CodeOf(Open()), ErrorCode::kStorageError);
+    EXPECT_EQ(Snapshot(), before);
+  }
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(LogRecoveryTest, AFailedSyncFailsTheOpening) {
+  Append();
+  fs_.Kill();
+  fs_.FailNext(Operation::kSyncAny);
+  EXPECT_EQ(CodeOf(Open()), ErrorCode::kStorageError);
+}
+
+TEST_F(LogRecoveryTest, APayloadThatHoldsBatchesIsNoFollowingBatch) {
+  Durable(3);
+  const std::string durable = ReadAll();
+  // Somebody stores raw batches as values; theirs begin elsewhere.
+  const Buffer inner = MakeStoredBatch(Offset(1), LeaderEpoch(1));
+  ASSERT_TRUE(
+      log_->AppendAsLeader(
+              MakeBatch({3, Codec::kNone, std::string(inner.view())}),
+              LeaderEpoch(1))
+          .ok());
+  std::string all = ReadAll();
+  SetContent(LogFile(0), all.substr(0, all.size() - 5));
+  ExpectLog(3, durable);
+}
+
+// ---- Indexes (ST3) ----
+
+class IndexRecoveryTest : public LogRecoveryTest {
+ protected:
+  // Every entry names the last offset of a batch and where it begins.
+  void ExpectIndexHolds(int64_t base) {
+    const std::string log = Content(LogFile(base));
+    const std::string index = Content(IndexFile(base));
+    ASSERT_EQ(index.size() % 8, 0u);
+    EXPECT_GT(index.size(), 8u);
+    for (size_t at = 0; at < index.size(); at += 8) {
+      const uint32_t position = LoadBig32(index.data() + at + 4);
+      ASSERT_LT(position, log.size());
+      const auto batch = BatchView::Parse(log.substr(position));
+      ASSERT_TRUE(batch.ok()) << batch.status();
+      EXPECT_EQ(batch->header().last_offset(),
+                Offset(base + LoadBig32(index.data() + at)));
+    }
+  }
+};
+
+TEST_F(IndexRecoveryTest, IndexesThatAreMissingOrWrongAreRebuilt) {
+  config_.segment_bytes = 3000;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 60; ++i) Append(1, 1, 100);
+  SyncAndMark();
+  ASSERT_TRUE(log_->SaveIndex().ok());
+  const std::string all = ReadAll();
+  const auto bases = log_->segment_bases();
+  ASSERT_GE(bases.size(), 3u);
+  log_.reset();
+  std::map<Offset, std::string> rights;
+  for (const Offset base : bases) rights[base] = Content(IndexFile(base.value()));
+  const std::vector<std::function<std::string(std::string)>> wrongs = {
+      [](std::string) { return std::string(); },
+      [](std::string s) { return s.substr(0, s.size() - 3); },
+      [](std::string s) { return s.substr(0, 8); },
+      [](std::string s) { return std::string(s.size(), '\0'); },
+      [](std::string s) { return std::string(s.size(), '\x7f'); },
+      [](std::string s) {
+        s.back() ^= 1;  // the last position
+        return s;
+      },
+      [](std::string s) {
+        s[s.size() - 5] ^= 1;  // the last offset
+        return s;
+      },
+  };
+  for (const auto& wrong : wrongs) {
+    for (const Offset base : bases) {
+      const std::string file = IndexFile(base.value());
+      SetContent(file, wrong(Content(file)));
+    }
+    ExpectLog(60, all);
+    ASSERT_TRUE(log_->SaveIndex().ok());
+    log_.reset();
+    for (const Offset base : bases) {
+      ExpectIndexHolds(base.value());
+      SetContent(IndexFile(base.value()), rights[base]);
+    }
+  }
+  for (const Offset base : bases) {
+    ASSERT_TRUE(fs_.RemoveFile(IndexFile(base.value())).ok());
+  }
+  ExpectLog(60, all);
+}
+
+TEST_F(IndexRecoveryTest, AnIndexLeftBehindByAnotherLifeIsNotBelieved) {
+  for (int i = 0; i < 30; ++i) Append(1, 1, 100);
+  ASSERT_TRUE(log_->SaveIndex().ok());
+  const std::string stale = Content(IndexFile(0));
+  marks_.log_start = Offset(0);
+  ASSERT_TRUE(log_->ResetTo(Offset(0)).ok());
+  for (int i = 0; i < 30; ++i) Append(3, 1, 50 + static_cast<size_t>(i));
+  SyncAndMark();
+  const std::string all = ReadAll();
+  const Offset leo = log_->leo();
+  SetContent(IndexFile(0), stale);
+  ExpectLog(leo.value(), all);
+}
+
+TEST_F(IndexRecoveryTest, WithoutRoomForIndexesTheLogOpensAllTheSame) {
+  config_.segment_bytes = 3000;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 60; ++i) Append(1, 1, 100);
+  SyncAndMark();
+  const std::string all = ReadAll();
+  for (const Offset base : log_->segment_bases()) {
+    fs_.RemoveFile(IndexFile(base.value())).IgnoreError();
+  }
+  fs_.FailNextOn(".index", Operation::kWrite, 1000, /*full=*/true);
+  ExpectLog(60, all);
+}
+
+}  // namespace
+}  // namespace sluice
