@@ -66,7 +66,8 @@ struct SendAck {
   Offset durable;
 };
 
-// ---- As leader: to followers. leader_epoch is that of the Add answered ----
+// ---- As leader: to followers. leader_epoch and fetch_offset (from) are those
+// ---- of the Add that is answered, and go back with the answer ----
 
 // Ship what follows `from`, data and high watermarks, from now on. Replaces an
 // earlier acceptance.
@@ -80,6 +81,7 @@ struct DivergeFollower {
   NodeId broker;
   EpochEnd end;
   LeaderEpoch leader_epoch;
+  Offset fetch_offset;
 };
 
 // kFencedLeaderEpoch, kUnknownLeaderEpoch, kNotLeader, kNotAReplica,
@@ -89,6 +91,7 @@ struct RejectFollower {
   ErrorCode code = ErrorCode::kNone;
   std::string message;
   LeaderEpoch leader_epoch;
+  Offset fetch_offset;
 };
 
 // Ship nothing more to it: its registration or the leader epoch changed.

@@ -133,23 +133,27 @@ struct LinkClosed {
   NodeId leader;
 };
 
-// `leader_epoch` is always the one the frame carries.
+// `leader_epoch` is always the one the frame carries; `fetch_offset` the one of
+// the Add that is answered: an answer to an earlier Add has no effect.
 struct AddAccepted {
   LeaderEpoch leader_epoch;
   Offset fetch_offset;
+  Offset log_start = kNoOffset;  // the leader's; -1: not said
 };
 
 struct Diverging {
   LeaderEpoch leader_epoch;
   LeaderEpoch epoch;  // the leader's largest epoch <= the one asked
   Offset end;         // where it ends there
+  Offset fetch_offset = kNoOffset;  // -1: not said
 };
 
 // An Add was refused, an acceptance ended, or what came could not be used.
 struct AddError {
   LeaderEpoch leader_epoch;
   ErrorCode code = ErrorCode::kNone;
-  Offset log_start = kNoOffset;  // with kOffsetOutOfRange
+  Offset log_start = kNoOffset;     // with kOffsetOutOfRange
+  Offset fetch_offset = kNoOffset;  // with kOffsetOutOfRange
 };
 
 // Batches that begin at `base_offset` are at hand; AppendData says whether

@@ -172,7 +172,6 @@ class ReplicaCore {
   void OnLeaderAppended(Offset leo);
   void TickLeader();
   void AnswerAdd(const FollowerAdd& add);
-  std::optional<EpochEnd> DivergencePoint(const FollowerAdd& add) const;
   void RejectAdd(const FollowerAdd& add, ErrorCode code, std::string message);
   void NoteCaughtUp(FollowerState& follower);
   void AdvanceHighWatermark();
@@ -192,7 +191,8 @@ class ReplicaCore {
   void Ask();
   void AskLater();
   void AdoptHighWatermark();
-  void OnOffsetOutOfRange(Offset leader_log_start);
+  void AdoptLogStart(Offset leader_log_start);
+  void OnOffsetOutOfRange(const AddError& e);
   bool MayCutBelowHighWatermark() const;
   void Cut(Offset target, std::string why);
   void Reset(Offset start);

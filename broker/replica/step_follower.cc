@@ -48,6 +48,9 @@ void ReplicaCore::On(const AddAccepted& e) {
   }
   following_->accepted = true;
   following_->patience_us = kAskAgainMinUs;
+  // All below the leader's log start was committed once and is deleted; what
+  // lies there in this log need not be what it was (F34).
+  AdoptLogStart(e.log_start);
   Acknowledge();
 }
 
@@ -64,12 +67,19 @@ void ReplicaCore::On(const HighWatermarkReceived& e) {
   following_->leader_high_watermark =
       std::max(following_->leader_high_watermark, e.high_watermark);
   AdoptHighWatermark();
-  const Offset start = std::min(e.log_start, high_watermark_);
-  if (start > log_start_) {
-    log_start_ = start;
-    epochs_.TrimTo(start);
-    Do(AdvanceLogStart{start});
+  AdoptLogStart(e.log_start);
+}
+
+void ReplicaCore::AdoptLogStart(Offset leader_log_start) {
+  const Offset start = std::min(leader_log_start, leo_);
+  if (start <= log_start_) return;
+  log_start_ = start;
+  epochs_.TrimTo(start);
+  if (high_watermark_ < start) {
+    high_watermark_ = start;
+    Do(HighWatermarkMoved{high_watermark_});
   }
+  Do(AdvanceLogStart{start});
 }
 
 void ReplicaCore::AdoptHighWatermark() {
@@ -87,6 +97,7 @@ void ReplicaCore::Acknowledge() {
 // ask again, until the epochs agree (F4).
 void ReplicaCore::On(const Diverging& e) {
   if (!Hears(e.leader_epoch) || following_->accepted) return;
+  if (e.fetch_offset != kNoOffset && e.fetch_offset != leo_) return;
   if (e.epoch < LeaderEpoch(0) || e.end < Offset(0)) return;  // makes no sense
   EpochEnd own = epochs_.EndOf(e.epoch, leo_);
   if (own.epoch == kNoLeaderEpoch) {
@@ -104,31 +115,31 @@ void ReplicaCore::On(const Diverging& e) {
 void ReplicaCore::On(const AddError& e) {
   if (!Hears(e.leader_epoch)) return;
   if (e.code == ErrorCode::kOffsetOutOfRange && !following_->accepted) {
-    OnOffsetOutOfRange(e.log_start);
+    OnOffsetOutOfRange(e);
   }
   if (following_.has_value() && !cut_.has_value()) AskLater();
 }
 
-void ReplicaCore::OnOffsetOutOfRange(Offset leader_log_start) {
-  if (leader_log_start < Offset(0)) return;
+void ReplicaCore::OnOffsetOutOfRange(const AddError& e) {
+  if (e.log_start < Offset(0)) return;
   // The leader's log begins past the end of this one (KAFKA-9491).
-  if (leader_log_start > leo_) return Reset(leader_log_start);
-  // With epochs the leader would have told where to cut.
-  if (epochs_.last_epoch() != kNoLeaderEpoch) return;
-  if (leo_ > high_watermark_) {
+  if (e.log_start > leo_) return Reset(e.log_start);
+  if (e.fetch_offset != leo_) return;  // of an earlier Add
+  if (epochs_.last_epoch() == kNoLeaderEpoch && leo_ > high_watermark_) {
     const auto among = [this](const std::vector<NodeId>& list) {
       return std::find(list.begin(), list.end(), config_.self) != list.end();
     };
     if (among(isr_) || among(elr_)) return;
     return Cut(high_watermark_, "no epoch is known on either side");
   }
-  // Nothing is left to cut and the leader's log ends before this one begins.
-  if (!MayCutBelowHighWatermark()) {
-    return Fail(StrCat("the log ends at its high watermark ", high_watermark_,
-                       ", which lies past the end of the leader's log, and no "
-                       "unclean election explains it"));
+  // No epoch is common to both logs: nothing above the leader's log start is.
+  if (e.log_start < high_watermark_ && !MayCutBelowHighWatermark()) {
+    return Fail(StrCat("the leader's log, from ", e.log_start,
+                       " on, has nothing of this one, whose high watermark is ",
+                       high_watermark_, ", and no unclean election after epoch ",
+                       epochs_.last_epoch(), " explains it"));
   }
-  Reset(leader_log_start);
+  Reset(e.log_start);
 }
 
 // RP13: what was committed is given up only for a leader that was elected

@@ -93,7 +93,8 @@ void ReplicaCore::On(const LogStartMoved& e) {
 
 void ReplicaCore::RejectAdd(const FollowerAdd& add, ErrorCode code,
                             std::string message) {
-  Do(RejectFollower{add.broker, code, std::move(message), add.leader_epoch});
+  Do(RejectFollower{add.broker, code, std::move(message), add.leader_epoch,
+                    add.fetch_offset});
 }
 
 void ReplicaCore::On(const FollowerAdd& add) {
@@ -134,21 +135,6 @@ void ReplicaCore::On(const FollowerAdd& add) {
   AnswerAdd(add);
 }
 
-// Where the follower's history leaves this one; nullopt: nowhere.
-std::optional<EpochEnd> ReplicaCore::DivergencePoint(
-    const FollowerAdd& add) const {
-  if (add.last_fetched_epoch == kNoLeaderEpoch) return std::nullopt;
-  EpochEnd end = epochs_.EndOf(add.last_fetched_epoch, leo_);
-  if (end.epoch == kNoLeaderEpoch) {
-    // Older than all that is known here: what the follower has past the start
-    // of the first one is not this log's.
-    end = {add.last_fetched_epoch, epochs_.starts().front().start};
-  }
-  const bool agrees = end.epoch == add.last_fetched_epoch &&
-                      end.end >= add.fetch_offset;
-  return agrees ? std::nullopt : std::optional(end);
-}
-
 void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
   FollowerState& follower = leadership_->followers[add.broker];
   follower.accepted = false;
@@ -156,9 +142,17 @@ void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
     return RejectAdd(add, ErrorCode::kOffsetOutOfRange,
                      StrCat("the log starts at ", log_start_));
   }
-  if (const auto end = DivergencePoint(add)) {
-    Do(DivergeFollower{add.broker, *end, add.leader_epoch});
-    return;
+  if (add.last_fetched_epoch != kNoLeaderEpoch) {
+    const EpochEnd end = epochs_.EndOf(add.last_fetched_epoch, leo_);
+    if (end.epoch == kNoLeaderEpoch) {
+      return RejectAdd(add, ErrorCode::kOffsetOutOfRange,
+                       StrCat("no epoch up to ", add.last_fetched_epoch,
+                              " is known, the log starts at ", log_start_));
+    }
+    if (end.epoch < add.last_fetched_epoch || end.end < add.fetch_offset) {
+      Do(DivergeFollower{add.broker, end, add.leader_epoch, add.fetch_offset});
+      return;
+    }
   }
   if (add.fetch_offset > leo_) {
     return RejectAdd(add, ErrorCode::kOffsetOutOfRange,
