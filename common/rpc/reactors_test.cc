@@ -524,7 +524,7 @@ TEST_F(UnaryCallTest, AnswersOnce) {
   EXPECT_TRUE(call->Answer([](auto& r) { r.set_cluster_name("one"); }));
   EXPECT_FALSE(call->Answer([](auto& r) { r.set_cluster_name("two"); }));
   EXPECT_FALSE(call->Fail(MakeError(ErrorCode::kBusy, "late")));
-  EXPECT_FALSE(call->Abandon(MakeError(ErrorCode::kBusy, "late")));
+  call->EndCall(MakeError(ErrorCode::kBusy, "late"));
   AwaitDone();
 
   EXPECT_TRUE(status_.ok()) << status_;
@@ -541,7 +541,7 @@ TEST_F(UnaryCallTest, AnAbandonedCallTellsItsHandler) {
   int gave_up = 0;
   call->OnGiveUp([&] { ++gave_up; });
 
-  EXPECT_TRUE(call->Abandon(MakeError(ErrorCode::kRequestTimedOut, "30 s")));
+  call->EndCall(MakeError(ErrorCode::kRequestTimedOut, "30 s"));
   EXPECT_EQ(gave_up, 1);
   call->OnGiveUp([&] { ++gave_up; });
   EXPECT_EQ(gave_up, 2) << "registered late: run at once";

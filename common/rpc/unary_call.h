@@ -10,17 +10,18 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "common/base/error.h"
+#include "common/rpc/endable.h"
 #include "common/rpc/status_wire.h"
 
 namespace sluice::rpc {
 
-// Answers once: the first of Answer, Fail, Abandon and the client's going away
+// Answers once: the first of Answer, Fail, EndCall and the client's going away
 // counts, the others are no-ops. Owned by shared_ptr: one reference is gRPC's,
 // from Start() until OnDone, the others belong to whoever answers. Any thread.
 template <class Response>
 class UnaryCall final
     : public grpc::ServerUnaryReactor,
+      public Endable,
       public std::enable_shared_from_this<UnaryCall<Response>> {
   struct Private {};
 
@@ -51,9 +52,12 @@ class UnaryCall final
   }
 
   // Fails the call while its handler still works on it, and tells it so.
-  bool Abandon(const absl::Status& why) { return GiveUp(ToGrpcStatus(why)); }
+  void EndCall(const absl::Status& why) override { GiveUp(ToGrpcStatus(why)); }
 
-  // What to run, once, when the call is abandoned or the client goes away
+  // Something to hold until this is destroyed. Before the method returns.
+  void Keep(std::shared_ptr<void> kept) { kept_ = std::move(kept); }
+
+  // What to run, once, when EndCall ended it or the client goes away
   // before the answer; at once when that has happened already. Not run once
   // the call is answered.
   void OnGiveUp(absl::AnyInvocable<void()> give_up) {
@@ -80,12 +84,11 @@ class UnaryCall final
     return true;
   }
 
-  bool GiveUp(grpc::Status status) {
+  void GiveUp(grpc::Status status) {
     absl::AnyInvocable<void()> give_up;
-    if (!Claim(give_up, /*abandon=*/true)) return false;
+    if (!Claim(give_up, /*abandon=*/true)) return;
     this->Finish(std::move(status));
     if (give_up) give_up();
-    return true;
   }
 
   void OnCancel() final {
@@ -99,6 +102,7 @@ class UnaryCall final
   }
 
   Response* const response_;
+  std::shared_ptr<void> kept_;
 
   std::mutex mutex_;
   // Guarded by mutex_.

@@ -1,0 +1,65 @@
+// Every public RPC is one row of this table and passes the gate before its
+// handler: limits and counters today, authorization, quotas and audit later.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+namespace sluice::rpc {
+
+// What a call does, and to what: an access rule will name both.
+enum class Operation { kRead, kWrite, kDescribe, kCreate, kDelete };
+enum class Resource { kTopic, kCluster };
+// kLongPoll: a unary call that waits for others; ended first when the node
+// stops.
+enum class CallKind { kUnary, kLongPoll, kStream };
+
+// method, its path, kind, operation, resource
+#define SLUICE_PUBLIC_METHODS(X)                                              \
+  X(kProduce, "/sluice.v1.LogService/Produce", kUnary, kWrite, kTopic)        \
+  X(kFetch, "/sluice.v1.LogService/Fetch", kLongPoll, kRead, kTopic)          \
+  X(kSubscribe, "/sluice.v1.LogService/Subscribe", kStream, kRead, kTopic)    \
+  X(kListOffsets, "/sluice.v1.LogService/ListOffsets", kUnary, kDescribe,     \
+    kTopic)                                                                   \
+  X(kDescribeCluster, "/sluice.v1.ClusterService/DescribeCluster", kUnary,    \
+    kDescribe, kCluster)                                                      \
+  X(kGetMetadata, "/sluice.v1.ClusterService/GetMetadata", kUnary, kDescribe, \
+    kTopic)                                                                   \
+  X(kDescribeQuorum, "/sluice.v1.ClusterService/DescribeQuorum", kUnary,      \
+    kDescribe, kCluster)                                                      \
+  X(kCreateTopics, "/sluice.v1.TopicService/CreateTopics", kUnary, kCreate,   \
+    kTopic)                                                                   \
+  X(kDeleteTopics, "/sluice.v1.TopicService/DeleteTopics", kUnary, kDelete,   \
+    kTopic)                                                                   \
+  X(kListTopics, "/sluice.v1.TopicService/ListTopics", kUnary, kDescribe,     \
+    kTopic)                                                                   \
+  X(kDescribeTopics, "/sluice.v1.TopicService/DescribeTopics", kUnary,        \
+    kDescribe, kTopic)
+
+enum class Method : size_t {
+#define X(method, path, kind, operation, resource) method,
+  SLUICE_PUBLIC_METHODS(X)
+#undef X
+};
+
+struct PublicMethod {
+  std::string_view path;
+  CallKind kind;
+  Operation operation;
+  Resource resource;
+};
+
+inline constexpr PublicMethod kPublicMethods[] = {
+#define X(method, path, kind, operation, resource) \
+  {path, CallKind::kind, Operation::operation, Resource::resource},
+    SLUICE_PUBLIC_METHODS(X)
+#undef X
+};
+inline constexpr size_t kPublicMethodCount = std::size(kPublicMethods);
+
+constexpr const PublicMethod& RowOf(Method method) {
+  return kPublicMethods[static_cast<size_t>(method)];
+}
+
+}  // namespace sluice::rpc
