@@ -33,6 +33,7 @@ std::shared_ptr<SimClient::Sent> SimClient::Produce(const TopicPartition& tp,
                                                     int64_t timeout_us) {
   auto sent = std::make_shared<Sent>();
   sent->value = StrCat("v", next_value_++);
+  sent->acks = acks;
   sent_[tp].push_back(sent);
   const PartitionImage* state = cluster_->image().FindPartition(tp);
   if (state == nullptr || state->leader == kNoNode) return sent;
@@ -121,7 +122,7 @@ std::string SimClient::CheckReadable(const TopicPartition& tp) {
     }
   }
   for (const auto& sent : sent_[tp]) {
-    if (!sent->acknowledged()) continue;
+    if (!sent->acknowledged() || sent->acks != api::Acks::kAll) continue;
     const auto found = places.find(sent->value);
     if (found == places.end()) {
       return StrCat("RP1: ", sent->value, ", acknowledged at ",

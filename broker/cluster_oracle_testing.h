@@ -19,6 +19,7 @@ class SimClient {
  public:
   struct Sent {
     std::string value;
+    api::Acks acks = api::Acks::kAll;
     std::optional<AppendOutcome> outcome;  // none: nobody knows
     bool acknowledged() const {
       return outcome.has_value() && outcome->error.ok();
@@ -40,7 +41,7 @@ class SimClient {
   size_t acknowledged(const TopicPartition& tp) const;
 
   // Reads all that the leader shows; "" when all holds, else what does not:
-  // RP1 (an acknowledged record is missing or elsewhere), RP8 (what was read
+  // RP1 (a record that all acknowledged is missing or elsewhere), RP8 (what was read
   // before has changed or gone), a record twice, RP22 (a gap).
   std::string CheckReadable(const TopicPartition& tp);
   // Every running replica holds the same below the lowest high watermark; with

@@ -1,6 +1,7 @@
 #include "broker/cluster_testing.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "broker/control/isr_reporter.h"
@@ -228,6 +229,20 @@ void SimCluster::OnRecovered(Node& node) {
     return;
   }
   node.reported = true;
+  // As BrokerLifecycle does: without files or marks nothing durable was ever
+  // held, hence lost.
+  std::set<TopicPartition> known;
+  for (const auto& verdict : *node.verdicts) {
+    known.insert({*TopicId::FromBytes(verdict.topic_id()),
+                  PartitionIndex(verdict.partition())});
+  }
+  for (const TopicPartition& tp : WantedVerdicts(image(), NodeId(node.id))) {
+    if (known.contains(tp)) continue;
+    auto& empty = node.verdicts->emplace_back();
+    empty.set_topic_id(tp.topic_id.ToBytes());
+    empty.set_partition(tp.partition.value());
+    empty.set_last_epoch(kNoLeaderEpoch.value());
+  }
   Report(node, *node.verdicts);
   MaybeUnfence(node);
 }
@@ -351,6 +366,35 @@ int SimCluster::Leader(const TopicPartition& tp) {
     return 0;
   }
   return state->leader.value();
+}
+
+std::string SimCluster::Describe(const TopicPartition& tp) {
+  const PartitionImage* state = image().FindPartition(tp);
+  if (state == nullptr) return "no such partition";
+  std::string text =
+      StrCat("leader ", state->leader, " epoch ", state->leader_epoch, "/",
+             state->partition_epoch, " isr ", NodesText(state->isr), " elr ",
+             NodesText(state->elr), " unverified ",
+             NodesText(state->unverified_elr));
+  for (const auto& node : nodes_) {
+    const BrokerImage* known = image().FindBroker(NodeId(node->id));
+    text += StrCat("\n  broker ", node->id, " epoch ",
+                   known == nullptr ? kNoBrokerEpoch : known->epoch,
+                   known == nullptr    ? " unknown"
+                   : known->active()   ? " active"
+                   : known->stopping ? " stopping"
+                                       : " fenced");
+    const Partition* p =
+        node->process == nullptr ? nullptr : node->process->Find(tp);
+    if (p == nullptr) {
+      text += node->process == nullptr ? ", down" : ", not hosted";
+      continue;
+    }
+    text += StrCat(", ", replica::NameOf(p->core().state()), " epoch ",
+                   p->core().leader_epoch(), " LEO ", p->leo(), " durable ",
+                   p->log().durable_leo(), " HW ", p->high_watermark());
+  }
+  return text;
 }
 
 bool SimCluster::Healthy(const TopicPartition& tp) {

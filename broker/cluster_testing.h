@@ -86,6 +86,8 @@ class SimCluster {
   // ---- State ----
   // The node that leads and knows it; 0: none.
   int Leader(const TopicPartition& tp);
+  // For people: the committed state, and what each replica is at.
+  std::string Describe(const TopicPartition& tp);
   // A leader answers, and the committed ISR is all replicas.
   bool Healthy(const TopicPartition& tp);
   bool RunUntilHealthy(const TopicPartition& tp,
