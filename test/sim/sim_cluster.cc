@@ -1,0 +1,394 @@
+#include "test/sim/sim_cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+
+namespace sluice::sim {
+namespace {
+
+// The store stays on the machine when its process goes.
+class MountedKv final : public KvStore {
+ public:
+  explicit MountedKv(MemKvStore* disk) : disk_(disk) {}
+  absl::StatusOr<std::optional<std::string>> Get(
+      std::string_view key) const override {
+    return disk_->Get(key);
+  }
+  absl::Status Scan(std::string_view from, std::string_view end,
+                    const Visitor& visit) const override {
+    return disk_->Scan(from, end, visit);
+  }
+  absl::StatusOr<std::optional<KeyValue>> Last(
+      std::string_view from, std::string_view end) const override {
+    return disk_->Last(from, end);
+  }
+  absl::Status Write(const KvBatch& batch, Sync sync) override {
+    return disk_->Write(batch, sync);
+  }
+
+ private:
+  MemKvStore* const disk_;
+};
+
+template <class Response>
+struct Waiting {
+  std::optional<absl::StatusOr<Response>> answer;
+};
+
+}  // namespace
+
+SimCluster::SimCluster(SimOptions options, uint64_t seed)
+    : options_(std::move(options)),
+      random_(seed),
+      network_(&world_, random_.Next64()) {
+  auto configs = ConfigRegistry::Make(options_.settings);
+  INVARIANT(configs.ok(), configs.status().ToString());
+  configs_ = *configs;
+  for (int id = 1; id <= options_.nodes; ++id) {
+    auto node = std::make_unique<SimNode>();
+    node->id = NodeId(id);
+    nodes_.emplace(node->id, std::move(node));
+  }
+}
+
+SimCluster::~SimCluster() {
+  for (auto& [id, node] : nodes_) {
+    if (node->life != nullptr) End(*node);
+  }
+}
+
+Executor* SimCluster::NewExecutor(SimNode& node) {
+  node.executors.push_back(world_.NewExecutor());
+  return node.executors.back().get();
+}
+
+void SimCluster::BootAll() {
+  for (auto& [id, node] : nodes_) Boot(id.value());
+}
+
+void SimCluster::Boot(int id) {
+  SimNode& node = at(id);
+  INVARIANT(node.life == nullptr, "node ", id, " is up");
+  node.serving = false;
+  node.life = std::make_shared<Life>();
+  node.life->id = node.id;
+  node.life->controller_executor = NewExecutor(node);
+  if (id <= options_.controllers) OpenController(node);
+  OpenBroker(node);
+  if (node.broker == nullptr) return;
+  if (node.controller != nullptr) {
+    node.life->controller = &node.controller->api();
+  }
+  node.life->replication = &node.broker->replication_acceptor();
+  network_.Up(node.life);
+  if (node.controller != nullptr) node.controller->Start();
+  node.broker->Start();
+}
+
+void SimCluster::OpenController(SimNode& node) {
+  node.raft_transport = network_.MakeRaftTransport(node.life);
+  node.dialer = network_.MakeDialer(node.life);
+  ControllerProcess::Deps deps;
+  deps.fs = &node.fs;
+  deps.open_kv = [&node](const std::string&)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return std::make_unique<MountedKv>(&node.kv);
+  };
+  deps.clock = &world_;
+  deps.executor = node.life->controller_executor;
+  deps.writer = NewExecutor(node);
+  deps.transport = node.raft_transport.get();
+  deps.dialer = node.dialer.get();
+  deps.configs = configs_;
+  deps.node_id = node.id;
+  deps.cluster_name = "sim";
+  for (int i = 1; i <= options_.controllers; ++i) {
+    deps.controllers.push_back(
+        {NodeId(i), SimNetwork::EndpointOf(NodeId(i))});
+  }
+  deps.boot_id = StrCat("boot-", node.boots);
+  deps.random_seed = random_.Next64();
+  deps.on_fatal = [&node](absl::Status why) { node.fatal.push_back(why); };
+  auto opened = ControllerProcess::Open(std::move(deps), "/data/controller");
+  if (!opened.ok()) {
+    node.fatal.push_back(opened.status());
+    return;
+  }
+  node.controller = *std::move(opened);
+}
+
+void SimCluster::OpenBroker(SimNode& node) {
+  node.connector = network_.MakeConnector(node.life);
+  Broker::Deps deps;
+  deps.fs = &node.fs;
+  deps.clock = &world_;
+  deps.control_executor = NewExecutor(node);
+  deps.replication_executor = NewExecutor(node);
+  deps.io_executor = NewExecutor(node);
+  deps.worker_executor = NewExecutor(node);
+  for (int i = 0; i < options_.shards; ++i) {
+    deps.shard_executors.push_back(NewExecutor(node));
+  }
+  deps.directories.push_back({"/data/broker", NewExecutor(node)});
+  for (int i = 1; i <= options_.controllers; ++i) {
+    node.peers.push_back(network_.MakeControllerPeer(
+        node.life, NodeId(i), deps.control_executor));
+    deps.controllers.push_back({NodeId(i), SimNetwork::EndpointOf(NodeId(i)),
+                                node.peers.back().get()});
+  }
+  deps.replication_connector = node.connector.get();
+  deps.configs = configs_;
+  deps.node_id = node.id;
+  deps.cluster_name = "sim";
+  deps.public_endpoint = {StrCat("public", node.id), 1};
+  deps.internal_endpoint = SimNetwork::EndpointOf(node.id);
+  deps.boot_id = StrCat("boot-", node.boots);
+  deps.random_seed = random_.Next64();
+  deps.on_fatal = [&node](absl::Status why) { node.fatal.push_back(why); };
+  deps.on_serving = [&node](bool serving) { node.serving = serving; };
+  auto opened = Broker::Open(std::move(deps));
+  if (!opened.ok()) {
+    node.fatal.push_back(opened.status());
+    return;
+  }
+  node.broker = *std::move(opened);
+}
+
+void SimCluster::End(SimNode& node) {
+  network_.Down(node.life);
+  node.serving = false;
+  // What dies with the process must not be seen to close its streams.
+  node.broker.reset();
+  node.controller.reset();
+  node.connector.reset();
+  node.peers.clear();
+  node.dialer.reset();
+  node.raft_transport.reset();
+  node.executors.clear();
+  node.life.reset();
+}
+
+void SimCluster::Kill(int id) {
+  SimNode& node = at(id);
+  if (node.life == nullptr) return;
+  End(node);
+  node.fs.Kill();
+}
+
+void SimCluster::PowerCut(int id) {
+  SimNode& node = at(id);
+  if (node.life != nullptr) End(node);
+  node.fs.Crash(random_);
+  node.kv.Crash(&random_);
+  ++node.boots;
+}
+
+bool SimCluster::Stop(int id, int64_t limit_ms) {
+  SimNode& node = at(id);
+  bool broker_stopped = false;
+  node.broker->RequestStop([&](absl::Status) { broker_stopped = true; });
+  if (!RunUntil([&] { return broker_stopped; }, limit_ms)) return false;
+  if (node.controller != nullptr) {
+    bool stopped = false;
+    node.controller->RequestStop([&] { stopped = true; });
+    if (!RunUntil([&] { return stopped; }, limit_ms)) return false;
+  }
+  End(node);
+  node.fs.Kill();
+  return true;
+}
+
+void SimCluster::Wipe(int id) {
+  SimNode& node = at(id);
+  INVARIANT(node.life == nullptr, "node ", id, " is up");
+  INVARIANT(RemoveTree(node.fs, "/data").ok(), "wipe of ", id);
+  node.kv.Wipe();
+}
+
+int SimCluster::AnyBroker() {
+  for (auto& [id, node] : nodes_) {
+    if (node->broker != nullptr && !node->life->hung) return id.value();
+  }
+  return 0;
+}
+
+api::CallContext SimCluster::Context() {
+  api::CallContext context;
+  context.client_id = "sim";
+  context.listener = kPublicListener;
+  context.deadline_us = world_.MonoMicros() + 30'000'000;
+  return context;
+}
+
+std::string SimCluster::Health() {
+  const int any = AnyBroker();
+  if (any == 0) return "no broker is up";
+  for (auto& [id, node] : nodes_) {
+    if (!node->fatal.empty()) {
+      return StrCat("node ", id, ": ", node->fatal.front().ToString());
+    }
+    if (node->broker != nullptr && !node->serving) {
+      return StrCat("node ", id, " does not serve");
+    }
+  }
+  std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
+  at(any).broker->DescribeCluster(
+      Context(), {}, [&](auto response) { answer = std::move(response); });
+  RunUntil([&] { return answer.has_value(); }, 1000);
+  if (!answer.has_value()) return "DescribeCluster is not answered";
+  if (!answer->ok()) return answer->status().ToString();
+  for (const auto& issue : (*answer)->issues()) {
+    return StrCat("issue: ", issue.message());
+  }
+  return "";
+}
+
+bool SimCluster::AwaitHealthy(int64_t limit_ms) {
+  const int64_t end_us = world_.MonoMicros() + limit_ms * 1000;
+  while (world_.MonoMicros() < end_us) {
+    if (Health().empty()) return true;
+    RunFor(20);
+  }
+  return false;
+}
+
+absl::Status SimCluster::CreateTopic(
+    const std::string& name, int partitions, int replicas,
+    std::map<std::string, std::string> configs) {
+  v1::CreateTopicsRequest request;
+  auto* topic = request.add_topics();
+  topic->set_name(name);
+  topic->set_partition_count(partitions);
+  topic->set_replication_factor(replicas);
+  for (const auto& [key, value] : configs) {
+    (*topic->mutable_configs())[key] = value;
+  }
+  std::optional<absl::StatusOr<v1::CreateTopicsResponse>> answer;
+  at(AnyBroker())
+      .broker->CreateTopics(Context(), request, [&](auto response) {
+        answer = std::move(response);
+      });
+  if (!RunUntil([&] { return answer.has_value(); }, 40'000)) {
+    return MakeError(ErrorCode::kRequestTimedOut, "never answered");
+  }
+  if (!answer->ok()) return answer->status();
+  const auto& error = (**answer).results(0).error();
+  if (error.code() == 0) return absl::OkStatus();
+  return MakeErrorStatus(
+      CodeFromNumber(static_cast<int32_t>(error.code())), error.message());
+}
+
+std::optional<v1::PartitionMetadata> SimCluster::Partition(
+    const std::string& topic, int partition) {
+  const int any = AnyBroker();
+  if (any == 0) return std::nullopt;
+  v1::GetMetadataRequest request;
+  request.add_topics()->set_name(topic);
+  std::optional<absl::StatusOr<v1::GetMetadataResponse>> answer;
+  at(any).broker->GetMetadata(Context(), request, [&](auto response) {
+    answer = std::move(response);
+  });
+  RunUntil([&] { return answer.has_value(); }, 1000);
+  if (!answer.has_value() || !answer->ok()) return std::nullopt;
+  for (const auto& found : (**answer).topics(0).partitions()) {
+    if (found.partition() == partition) return found;
+  }
+  return std::nullopt;
+}
+
+int SimCluster::LeaderOf(const std::string& topic, int partition) {
+  const auto found = Partition(topic, partition);
+  return found.has_value() ? std::max(0, found->leader_id()) : 0;
+}
+
+absl::StatusOr<Offset> SimCluster::Produce(const std::string& topic,
+                                           int partition,
+                                           const std::string& value,
+                                           int acks) {
+  const int leader = LeaderOf(topic, partition);
+  if (leader == 0 || !up(leader) || at(leader).broker == nullptr) {
+    return MakeError(ErrorCode::kLeaderNotAvailable, "no leader");
+  }
+  api::ProduceRequest request;
+  request.acks = acks;
+  request.timeout_ms = 5000;
+  auto& part = request.partitions.emplace_back();
+  part.topic.name = topic;
+  part.partition = PartitionIndex(partition);
+  api::Record record;
+  record.value = value;
+  part.payload = std::vector<api::Record>{record};
+  // Shared: the broker may be killed before it answers.
+  auto answer = std::make_shared<
+      std::optional<std::pair<absl::Status, api::ProduceResponse>>>();
+  at(leader).broker->Produce(
+      Context(), std::move(request), [] {},
+      [answer](absl::Status status, api::ProduceResponse response) {
+        *answer = {std::move(status), std::move(response)};
+      });
+  if (!RunUntil([&] { return answer->has_value(); }, 7000)) {
+    return MakeError(ErrorCode::kRequestTimedOut, "never answered");
+  }
+  if (!(*answer)->first.ok()) return (*answer)->first;
+  const api::ProduceResult& result = (*answer)->second.results.at(0);
+  if (!result.error.ok()) {
+    return MakeErrorStatus(result.error.code, result.error.message);
+  }
+  return result.base_offset;
+}
+
+absl::StatusOr<Offset> SimCluster::ProduceHard(const std::string& topic,
+                                               int partition,
+                                               const std::string& value,
+                                               int64_t limit_ms) {
+  const int64_t end_us = world_.MonoMicros() + limit_ms * 1000;
+  while (true) {
+    auto offset = Produce(topic, partition, value);
+    if (offset.ok() || world_.MonoMicros() > end_us) return offset;
+    RunFor(20);
+  }
+}
+
+std::vector<std::string> SimCluster::ReadAll(const std::string& topic,
+                                             int partition) {
+  std::vector<std::string> values;
+  Offset next{0};
+  for (int tries = 0; tries < 1000; ++tries) {
+    const int leader = LeaderOf(topic, partition);
+    if (leader == 0 || !up(leader)) {
+      RunFor(20);
+      continue;
+    }
+    api::FetchRequest request;
+    request.max_wait_ms = 10;
+    auto& part = request.partitions.emplace_back();
+    part.topic.name = topic;
+    part.partition = PartitionIndex(partition);
+    part.offset = next;
+    auto answer = std::make_shared<
+        std::optional<std::pair<absl::Status, api::FetchResponse>>>();
+    at(leader).broker->Fetch(
+        Context(), std::move(request),
+        [answer](absl::Status status, api::FetchResponse response) {
+          *answer = {std::move(status), std::move(response)};
+        });
+    RunUntil([&] { return answer->has_value(); }, 1000);
+    if (!answer->has_value() || !(*answer)->first.ok()) continue;
+    const api::FetchResult& result = (*answer)->second.results.at(0);
+    if (!result.error.ok()) {
+      RunFor(20);
+      continue;
+    }
+    for (const api::Record& record : result.records) {
+      values.push_back(record.value.value_or(""));
+    }
+    next = std::max(next, result.next_offset);
+    if (next >= result.high_watermark) return values;
+  }
+  return values;
+}
+
+}  // namespace sluice::sim
