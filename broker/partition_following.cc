@@ -54,12 +54,13 @@ void Partition::OnAddAnswer(NodeId leader, const AddAnswer& answer) {
     VLOG(1) << "leader " << leader << " refused " << name() << ": "
             << NameOf(answer.error.code) << ": " << answer.error.message;
     Step(replica::AddError{answer.leader_epoch, answer.error.code,
-                           answer.log_start_offset});
+                           answer.log_start_offset, answer.fetch_offset});
   } else if (answer.diverging) {
     Step(replica::Diverging{answer.leader_epoch, answer.diverging_epoch,
-                            answer.diverging_end_offset});
+                            answer.diverging_end_offset, answer.fetch_offset});
   } else {
-    Step(replica::AddAccepted{answer.leader_epoch, answer.fetch_offset});
+    Step(replica::AddAccepted{answer.leader_epoch, answer.fetch_offset,
+                              answer.log_start_offset});
   }
 }
 

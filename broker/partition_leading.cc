@@ -11,7 +11,8 @@ void Partition::OnAdd(const FollowerSession& session, const AddReplica& add) {
     return RejectFollower({session.broker_id,
                            failed_ ? ErrorCode::kReplicaFailed
                                    : ErrorCode::kShuttingDown,
-                           "nothing is led here any more", add.leader_epoch});
+                           "nothing is led here any more", add.leader_epoch,
+                           add.fetch_offset});
   }
   Step(replica::FollowerAdd{session.broker_id, session.broker_epoch,
                             add.leader_epoch, add.fetch_offset,
@@ -60,6 +61,7 @@ void Partition::DivergeFollower(const replica::DivergeFollower& a) {
   answer.diverging = true;
   answer.diverging_epoch = a.end.epoch;
   answer.diverging_end_offset = a.end.end;
+  answer.fetch_offset = a.fetch_offset;
   if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
     shipper->SendAnswer(std::move(answer));
   }
@@ -68,6 +70,7 @@ void Partition::DivergeFollower(const replica::DivergeFollower& a) {
 void Partition::RejectFollower(const replica::RejectFollower& a) {
   AddAnswer answer = AnswerTo(a.leader_epoch);
   answer.error = api::ItemError(a.code, name() + ": " + a.message);
+  answer.fetch_offset = a.fetch_offset;
   if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
     shipper->SendAnswer(std::move(answer));
   }
