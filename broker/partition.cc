@@ -29,7 +29,8 @@ Partition::Partition(Deps deps, const TopicSettings& settings)
             replica::Recovered{log_->log_start(), log_->leo(),
                                deps.high_watermark, log_->epochs()}),
       settings_(settings),
-      waiters_(shard_->deps.executor) {
+      waiters_(shard_->deps.executor),
+      lossy_(deps.lossy) {
   log_->SetSegmentBytes(settings.segment_bytes);
 }
 
@@ -68,6 +69,8 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.now_us = shard_->deps.clock->MonoMicros();
   if (leads() && partition.isr != isr_) ++shard_->counters.isr_changes;
   isr_ = partition.isr;
+  // It was out of it since its registration: it holds what is committed again.
+  if (Contains(isr_, shard_->deps.self)) lossy_ = false;
   Step(std::move(e));
   // A reader of a partition led elsewhere must learn so.
   if (!leads()) waiters_.WakeAll();

@@ -34,6 +34,7 @@ class Partition final : public ShipSource {
     LogDirectory* directory = nullptr;
     std::unique_ptr<Log> log;
     Offset high_watermark;  // recovered
+    bool lossy = false;     // likewise
     int64_t lag_time_max_us = 0;
   };
 
@@ -159,7 +160,7 @@ class Partition final : public ShipSource {
   void DivergeFollower(const replica::DivergeFollower& a);
   void RejectFollower(const replica::RejectFollower& a);
   void DropFollower(const replica::DropFollower& a);
-  AddAnswer AnswerTo(LeaderEpoch epoch) const;
+  AddAnswer AnswerTo(LeaderEpoch epoch, Offset fetch_offset) const;
 
   // ---- partition_requests.cc ----
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
@@ -201,6 +202,7 @@ class Partition final : public ShipSource {
   Waiters waiters_;
 
   PartitionMarks marks_written_;
+  bool lossy_ = false;  // since the recovery, until it is in sync again
   int64_t unsynced_bytes_ = 0;
   bool sync_in_flight_ = false;
   bool cutting_ = false;

@@ -23,6 +23,7 @@ PartitionMarks Partition::Marks() const {
   }
   marks.log_start = log_->log_start();
   marks.epochs = log_->epochs();
+  marks.lossy = lossy_;
   marks.topic_name = topic_name_;
   return marks;
 }
@@ -156,6 +157,8 @@ void Partition::CutLog(const Cut& cut) {
             << from << " to " << *leo << " (HW " << core_.high_watermark()
             << ", last epoch " << last_epoch << ", leader " << leader_
             << " in epoch " << leader_epoch_ << "): " << cut.why;
+  // The log has synced what it cut; what a sync is under way for is covered
+  // by the next one.
   SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
 }
 

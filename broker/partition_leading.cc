@@ -42,10 +42,11 @@ void Partition::OnSessionClosed(NodeId broker) {
 
 // ---- To followers: by the session they have now ----
 
-AddAnswer Partition::AnswerTo(LeaderEpoch epoch) const {
+AddAnswer Partition::AnswerTo(LeaderEpoch epoch, Offset fetch_offset) const {
   AddAnswer answer;
   answer.tp = tp_;
   answer.leader_epoch = epoch;
+  answer.fetch_offset = fetch_offset;
   answer.log_start_offset = log_->log_start();
   return answer;
 }
@@ -57,20 +58,18 @@ void Partition::AcceptFollower(const replica::AcceptFollower& a) {
 }
 
 void Partition::DivergeFollower(const replica::DivergeFollower& a) {
-  AddAnswer answer = AnswerTo(a.leader_epoch);
+  AddAnswer answer = AnswerTo(a.leader_epoch, a.fetch_offset);
   answer.diverging = true;
   answer.diverging_epoch = a.end.epoch;
   answer.diverging_end_offset = a.end.end;
-  answer.fetch_offset = a.fetch_offset;
   if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
     shipper->SendAnswer(std::move(answer));
   }
 }
 
 void Partition::RejectFollower(const replica::RejectFollower& a) {
-  AddAnswer answer = AnswerTo(a.leader_epoch);
+  AddAnswer answer = AnswerTo(a.leader_epoch, a.fetch_offset);
   answer.error = api::ItemError(a.code, name() + ": " + a.message);
-  answer.fetch_offset = a.fetch_offset;
   if (ReplicaShipper* shipper = shard_->ShipperOf(a.broker)) {
     shipper->SendAnswer(std::move(answer));
   }

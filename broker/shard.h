@@ -101,6 +101,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
     std::unique_ptr<Log> log;
     LogDirectory* directory = nullptr;
     Offset high_watermark;
+    bool lossy = false;
   };
   // Files that cannot be used: left as they are until the replica counts
   // nowhere; then set aside, and filled again from the leader.

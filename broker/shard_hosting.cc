@@ -62,7 +62,8 @@ internal::v1::ReplicaVerdict Shard::RecoverOne(const TopicPartition& tp,
                  << report.high_watermark << ", torn bytes cut "
                  << report.bytes_cut << (report.lossy ? ", LOSSY" : "");
   }
-  recovered_[tp] = {*std::move(log), directory, report.high_watermark};
+  recovered_[tp] = {*std::move(log), directory, report.high_watermark,
+                    report.lossy};
   return verdict;
 }
 
@@ -205,6 +206,7 @@ Partition* Shard::Create(const TopicPartition& tp, const TopicImage& topic,
   deps.directory = replica.directory;
   deps.log = std::move(replica.log);
   deps.high_watermark = replica.high_watermark;
+  deps.lossy = replica.lossy;
   deps.lag_time_max_us = configs_->NodeNumber(kReplicaLagTimeMaxMs) * 1000;
   auto created = std::make_unique<Partition>(std::move(deps),
                                              configs_->SettingsOf(topic));

@@ -127,6 +127,7 @@ void Shard::HandleFollowerFrame(const FollowerSession& from,
     AddAnswer answer;
     answer.tp = add.tp;
     answer.leader_epoch = add.leader_epoch;
+    answer.fetch_offset = add.fetch_offset;
     answer.error = api::ItemError(MakeError(
         ErrorCode::kNotLeader, "broker ", context_.deps.self,
         " does not host partition ", add.tp,
