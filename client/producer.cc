@@ -13,7 +13,7 @@ namespace {
 BatchingOptions BatchingOf(const ProducerOptions& options) {
   BatchingOptions batching;
   batching.batch_bytes =
-      std::clamp<int64_t>(options.batch_bytes, 1, kBatchBytesMax);
+      std::clamp<int64_t>(options.batch_bytes, 1, kProducerBatchBytesMax);
   batching.linger_us = options.linger_ms * 1000;
   batching.delivery_timeout_us = options.delivery_timeout_ms * 1000;
   batching.codec = options.codec;

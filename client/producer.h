@@ -20,7 +20,7 @@ namespace sluice {
 
 struct ProducerOptions {
   int32_t acks = -1;               // -1 all, 0 none, 1 the leader
-  int64_t batch_bytes = 16 << 10;  // at most kBatchBytesMax
+  int64_t batch_bytes = 16 << 10;  // at most kProducerBatchBytesMax
   int64_t linger_ms = 5;
   Codec codec = Codec::kNone;  // none, lz4, zstd
   int64_t buffer_memory = 32 << 20;
@@ -31,7 +31,7 @@ struct ProducerOptions {
   int64_t partition_request_bytes_max = 1 << 20;
   int32_t requests_in_flight_max = 5;  // a broker
 };
-inline constexpr int64_t kBatchBytesMax = 1 << 20;
+inline constexpr int64_t kProducerBatchBytesMax = 1 << 20;
 
 struct ProducerCounters {
   int64_t records_sent = 0;  // given to Send

@@ -145,6 +145,16 @@ TEST_F(MetadataFeedTest, ANewTermIsToldWithoutBatches) {
   EXPECT_EQ(follower.stream->sent[1].active_controller_id(), 3);
 }
 
+// A restarted controller applies what the leader has committed before it is
+// told that leader's term: brokers would refuse such a piece as stale.
+TEST_F(MetadataFeedTest, ATermIsNeverBelowThatOfTheBatchesSent) {
+  Commit();
+  const Follower follower = Follow(1);
+  ASSERT_EQ(follower.stream->sent.size(), 1u);
+  EXPECT_EQ(follower.stream->sent[0].batches(0).term(), 1);
+  EXPECT_EQ(follower.stream->sent[0].term(), 1);
+}
+
 TEST_F(MetadataFeedTest, ForeignersAndNonsenseAreTurnedAway) {
   const auto code = [](const Follower& follower) {
     return follower.stream->closed.has_value()

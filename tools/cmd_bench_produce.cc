@@ -173,7 +173,7 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
       ->required()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->add_option("--record-size", options->record_size, "bytes of a value")
-      ->check(CLI::Range(int64_t{1}, kBatchBytesMax))
+      ->check(CLI::Range(int64_t{1}, kProducerBatchBytesMax))
       ->capture_default_str();
   command
       ->add_option("--throughput", options->throughput,
@@ -183,7 +183,7 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
   command->add_option("--acks", options->acks, "all, 1, 0")
       ->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "bytes of a batch")
-      ->check(CLI::Range(int64_t{1}, kBatchBytesMax))
+      ->check(CLI::Range(int64_t{1}, kProducerBatchBytesMax))
       ->capture_default_str();
   CLI::Option* linger =
       command

@@ -186,7 +186,7 @@ void AddProduce(CLI::App* root, Context* context) {
                       "none, lz4, zstd")
       ->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "bytes of a batch")
-      ->check(CLI::Range(int64_t{1}, kBatchBytesMax))
+      ->check(CLI::Range(int64_t{1}, kProducerBatchBytesMax))
       ->capture_default_str();
   command->add_option("--linger-ms", options->linger_ms,
                       "how long a batch waits to fill")

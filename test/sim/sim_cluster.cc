@@ -47,11 +47,27 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
   auto configs = ConfigRegistry::Make(options_.settings);
   INVARIANT(configs.ok(), configs.status().ToString());
   configs_ = *configs;
-  for (int id = 1; id <= options_.nodes; ++id) {
+  const auto add = [this](int id) {
+    if (nodes_.contains(NodeId(id))) return;
     auto node = std::make_unique<SimNode>();
     node->id = NodeId(id);
     nodes_.emplace(node->id, std::move(node));
+  };
+  for (int id = 1; id <= options_.nodes; ++id) add(id);
+  for (const int id : ControllerIds()) add(id);
+}
+
+std::vector<int> SimCluster::ControllerIds() const {
+  std::vector<int> ids;
+  for (int i = 1; i <= options_.controllers; ++i) {
+    ids.push_back(options_.separate ? 100 + i : i);
   }
+  return ids;
+}
+
+bool SimCluster::is_controller(int id) const {
+  const std::vector<int> ids = ControllerIds();
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 SimCluster::~SimCluster() {
@@ -76,16 +92,20 @@ void SimCluster::Boot(int id) {
   node.life = std::make_shared<Life>();
   node.life->id = node.id;
   node.life->controller_executor = NewExecutor(node);
-  if (id <= options_.controllers) OpenController(node);
-  OpenBroker(node);
-  if (node.broker == nullptr) return;
+  node.life->edge_executor = NewExecutor(node);
+  if (is_controller(id)) OpenController(node);
+  if (is_broker(id)) {
+    OpenBroker(node);
+    if (node.broker == nullptr) return;
+    node.life->replication = &node.broker->replication_acceptor();
+    node.life->broker = node.broker.get();
+  }
   if (node.controller != nullptr) {
     node.life->controller = &node.controller->api();
   }
-  node.life->replication = &node.broker->replication_acceptor();
   network_.Up(node.life);
   if (node.controller != nullptr) node.controller->Start();
-  node.broker->Start();
+  if (node.broker != nullptr) node.broker->Start();
 }
 
 void SimCluster::OpenController(SimNode& node) {
@@ -105,9 +125,9 @@ void SimCluster::OpenController(SimNode& node) {
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.cluster_name = "sim";
-  for (int i = 1; i <= options_.controllers; ++i) {
+  for (const int id : ControllerIds()) {
     deps.controllers.push_back(
-        {NodeId(i), SimNetwork::EndpointOf(NodeId(i))});
+        {NodeId(id), SimNetwork::EndpointOf(NodeId(id))});
   }
   deps.boot_id = StrCat("boot-", node.boots);
   deps.random_seed = random_.Next64();
@@ -133,17 +153,17 @@ void SimCluster::OpenBroker(SimNode& node) {
     deps.shard_executors.push_back(NewExecutor(node));
   }
   deps.directories.push_back({"/data/broker", NewExecutor(node)});
-  for (int i = 1; i <= options_.controllers; ++i) {
+  for (const int id : ControllerIds()) {
     node.peers.push_back(network_.MakeControllerPeer(
-        node.life, NodeId(i), deps.control_executor));
-    deps.controllers.push_back({NodeId(i), SimNetwork::EndpointOf(NodeId(i)),
+        node.life, NodeId(id), deps.control_executor));
+    deps.controllers.push_back({NodeId(id), SimNetwork::EndpointOf(NodeId(id)),
                                 node.peers.back().get()});
   }
   deps.replication_connector = node.connector.get();
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.cluster_name = "sim";
-  deps.public_endpoint = {StrCat("public", node.id), 1};
+  deps.public_endpoint = SimNetwork::PublicEndpointOf(node.id);
   deps.internal_endpoint = SimNetwork::EndpointOf(node.id);
   deps.boot_id = StrCat("boot-", node.boots);
   deps.random_seed = random_.Next64();
@@ -188,9 +208,11 @@ void SimCluster::PowerCut(int id) {
 
 bool SimCluster::Stop(int id, int64_t limit_ms) {
   SimNode& node = at(id);
-  bool broker_stopped = false;
-  node.broker->RequestStop([&](absl::Status) { broker_stopped = true; });
-  if (!RunUntil([&] { return broker_stopped; }, limit_ms)) return false;
+  if (node.broker != nullptr) {
+    bool stopped = false;
+    node.broker->RequestStop([&](absl::Status) { stopped = true; });
+    if (!RunUntil([&] { return stopped; }, limit_ms)) return false;
+  }
   if (node.controller != nullptr) {
     bool stopped = false;
     node.controller->RequestStop([&] { stopped = true; });
@@ -244,6 +266,16 @@ std::string SimCluster::Health() {
     return StrCat("issue: ", issue.message());
   }
   return "";
+}
+
+int SimCluster::ActiveController() {
+  std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
+  at(AnyBroker()).broker->DescribeCluster(
+      Context(), {}, [&](auto response) { answer = std::move(response); });
+  RunUntil([&] { return answer.has_value(); }, 1000);
+  if (!answer.has_value() || !answer->ok()) return 0;
+  const int active = (*answer)->active_controller_id();
+  return active > 0 && up(active) ? active : 0;
 }
 
 bool SimCluster::AwaitHealthy(int64_t limit_ms) {

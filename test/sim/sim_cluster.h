@@ -23,6 +23,7 @@ namespace sluice::sim {
 struct SimOptions {
   int nodes = 3;        // 1..nodes are brokers
   int controllers = 3;  // of them, the first so many are controllers too
+  bool separate = false;  // the controllers are processes of their own: 101...
   int shards = 2;
   std::map<std::string, std::string> settings;
 };
@@ -55,7 +56,12 @@ class SimCluster {
   SimNetwork& network() { return network_; }
   SimNode& at(int id) { return *nodes_.at(NodeId(id)); }
   Random& random() { return random_; }
+  const std::map<NodeId, std::unique_ptr<SimNode>>& nodes() const {
+    return nodes_;
+  }
   bool up(int id) { return at(id).life != nullptr; }
+  bool is_broker(int id) const { return id <= options_.nodes; }
+  int broker_count() const { return options_.nodes; }
 
   void Boot(int id);
   void BootAll();
@@ -76,6 +82,8 @@ class SimCluster {
   // All living brokers serve and no partition is without leader or full ISR.
   bool AwaitHealthy(int64_t limit_ms = 20'000);
   std::string Health();
+  // As a broker that is up knows; 0: none.
+  int ActiveController();
 
   // ---- As a client, through the broker's own API ----
   absl::Status CreateTopic(const std::string& name, int partitions,
@@ -96,6 +104,8 @@ class SimCluster {
   std::vector<std::string> ReadAll(const std::string& topic, int partition);
 
  private:
+  std::vector<int> ControllerIds() const;
+  bool is_controller(int id) const;
   Executor* NewExecutor(SimNode& node);
   void OpenController(SimNode& node);
   void OpenBroker(SimNode& node);

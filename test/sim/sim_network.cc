@@ -16,6 +16,10 @@ api::Endpoint SimNetwork::EndpointOf(NodeId id) {
   return {StrCat("n", id), 1};
 }
 
+api::Endpoint SimNetwork::PublicEndpointOf(NodeId id) {
+  return {StrCat("public", id), 1};
+}
+
 void SimNetwork::Up(LifePtr life) {
   for (auto& [id, other] : lives_) {
     if (other->raft == nullptr || life->raft == nullptr) continue;
@@ -35,6 +39,7 @@ void SimNetwork::Down(const LifePtr& life) {
   life->controller = nullptr;
   life->replication = nullptr;
   life->raft = nullptr;
+  life->broker = nullptr;
   lives_.erase(life->id);
   for (auto& [id, other] : lives_) {
     if (other->raft == nullptr) continue;

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "broker/broker_api.h"
+#include "client/peers/broker_peer.h"
 #include "client/peers/controller_peer.h"
 #include "client/peers/replication_stream.h"
 #include "common/base/random.h"
@@ -31,6 +33,8 @@ struct Life {
   ReplicationAcceptor* replication = nullptr;
   RaftTransportEvents* raft = nullptr;
   Executor* controller_executor = nullptr;
+  BrokerApi* broker = nullptr;
+  Executor* edge_executor = nullptr;  // where calls of clients arrive
 };
 using LifePtr = std::shared_ptr<Life>;
 
@@ -49,8 +53,9 @@ class SimNetwork {
   SimNetwork(SimWorld* world, uint64_t seed);
   ~SimNetwork();
 
-  // Node n's internal listener is "n<n>:1".
+  // Node n's internal listener is "n<n>:1", its public one "public<n>:1".
   static api::Endpoint EndpointOf(NodeId id);
+  static api::Endpoint PublicEndpointOf(NodeId id);
 
   void Up(LifePtr life);
   // Its streams break and its calls fail at the other ends.
@@ -78,6 +83,8 @@ class SimNetwork {
   std::unique_ptr<ReplicationConnector> MakeConnector(LifePtr own);
   std::unique_ptr<RaftTransport> MakeRaftTransport(LifePtr own);
   std::unique_ptr<BrokerDialer> MakeDialer(LifePtr own);
+  // For a client: a life that listens to nothing.
+  std::unique_ptr<BrokerConnector> MakeBrokerConnector(LifePtr own);
 
   SimWorld* world() { return world_; }
   int64_t Latency() { return random_.Between(100, 400); }

@@ -2,71 +2,11 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "test/sim/sim_call.h"
 #include "test/sim/sim_network.h"
 
 namespace sluice::sim {
 namespace {
-
-absl::Status Unreachable(NodeId to) {
-  return absl::UnavailableError(StrCat("node ", to, " is not there"));
-}
-
-// One call: exactly one answer, whatever happens to either end.
-template <class Response>
-class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
- public:
-  SimCall(SimNetwork* network, LifePtr own, Executor* executor,
-          PeerReply<Response> reply)
-      : network_(network),
-        own_(std::move(own)),
-        executor_(executor),
-        reply_(std::move(reply)) {}
-
-  template <class Send>
-  void Start(NodeId to, int64_t timeout_us, Send send) {
-    const auto self = this->shared_from_this();
-    executor_->PostAfter(timeout_us, [self, to] {
-      self->End(absl::DeadlineExceededError(StrCat("no answer from ", to)));
-    });
-    const LifePtr server = network_->Find(to);
-    if (server == nullptr || server->controller == nullptr) {
-      executor_->PostAfter(network_->Latency(),
-                           [self, to] { self->End(Unreachable(to)); });
-      return;
-    }
-    break_ = network_->OnBreak(own_, server, [self, to] {
-      if (!self->own_->alive) return;
-      self->executor_->Post([self, to] { self->End(Unreachable(to)); });
-    });
-    network_->Carry(
-        own_, server, server->controller_executor, nullptr,
-        [self, server, send = std::move(send)]() mutable {
-          send(server->controller, [self, server](
-                                       absl::StatusOr<Response> answer) {
-            self->network_->Carry(
-                server, self->own_, self->executor_, nullptr,
-                [self, answer = std::move(answer)]() mutable {
-                  self->End(std::move(answer));
-                });
-          });
-        });
-  }
-
- private:
-  void End(absl::StatusOr<Response> answer) {
-    if (over_) return;
-    over_ = true;
-    network_->Forget(break_);
-    reply_(std::move(answer));
-  }
-
-  SimNetwork* const network_;
-  const LifePtr own_;
-  Executor* const executor_;
-  PeerReply<Response> reply_;
-  SimNetwork::BreakId break_ = 0;
-  bool over_ = false;
-};
 
 // Two ends of a stream, A's messages and B's.
 template <class A, class B>
@@ -165,10 +105,15 @@ class SimControllerPeer final : public ControllerPeer {
               PeerReply<Response> reply) override {                           \
     std::make_shared<SimCall<Response>>(network_, own_, executor_,            \
                                         std::move(reply))                     \
-        ->Start(to_, timeout_us,                                              \
-                [request](ControllerApi* api, PeerReply<Response> answer) {   \
-                  api->Method(request, std::move(answer));                    \
-                });                                                           \
+        ->Start(                                                              \
+            to_, timeout_us,                                                  \
+            [](const Life& life) {                                            \
+              return life.controller == nullptr ? nullptr                     \
+                                                : life.controller_executor;   \
+            },                                                                \
+            [request](const Life& life, PeerReply<Response> answer) {         \
+              life.controller->Method(request, std::move(answer));            \
+            });                                                               \
   }
   CALL(Hello, internal::v1::HelloRequest, internal::v1::HelloResponse)
   CALL(RegisterBroker, internal::v1::RegisterBrokerRequest,

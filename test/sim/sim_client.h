@@ -1,0 +1,35 @@
+// A program that uses the client library on a simulated cluster.
+#pragma once
+
+#include <memory>
+
+#include "client/admin.h"
+#include "client/consumer.h"
+#include "client/metadata_cache.h"
+#include "client/producer.h"
+#include "test/sim/sim_cluster.h"
+
+namespace sluice::sim {
+
+class SimClient {
+ public:
+  SimClient(SimCluster* cluster, ProducerOptions producer = {},
+            ConsumerOptions consumer = {});
+  ~SimClient();
+
+  Producer& producer() { return *producer_; }
+  Consumer& consumer() { return *consumer_; }
+  Admin& admin() { return *admin_; }
+
+ private:
+  SimCluster* const cluster_;
+  const LifePtr life_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<BrokerConnector> connector_;
+  std::unique_ptr<MetadataCache> metadata_;
+  std::unique_ptr<Producer> producer_;
+  std::unique_ptr<Consumer> consumer_;
+  std::unique_ptr<Admin> admin_;
+};
+
+}  // namespace sluice::sim
