@@ -54,14 +54,10 @@ class CqClientStream final : public StreamTransport<Out>, public LoopCall {
     ++pending_;
     call_->Read(&incoming_, static_cast<CompletionTag*>(&read_tag_));
   }
-  void StartWrite(Out message, bool more) override {
+  void StartWrite(Out message) override {
     ++pending_;
     grpc::WriteOptions options;
-    if (single_request_) {
-      options.set_last_message();
-    } else if (more) {
-      options.set_buffer_hint();
-    }
+    if (single_request_) options.set_last_message();
     call_->Write(message, options, static_cast<CompletionTag*>(&write_tag_));
   }
   void StartFinish(const absl::Status&) override {
@@ -76,17 +72,17 @@ class CqClientStream final : public StreamTransport<Out>, public LoopCall {
       stream_->OnDone(absl::UnavailableError("this node is shutting down"));
       return;
     }
-    self_ = self;
+    self_ = std::move(self);
     call_ = stub_.PrepareCall(&context_, method_, loop_->queue());
     pending_ = 1;
-    const auto stream = stream_;
     call_->StartCall(static_cast<CompletionTag*>(&started_tag_));
-    // Reads and writes may follow at once: gRPC keeps their order.
-    stream->Start(std::move(self));
   }
+  // Connected, or not: then a read tells why. Nothing is written before: gRPC
+  // uses one set of operations for the start and the writes.
   void OnStarted(bool ok) {
     --pending_;
     if (ok) stream_->OnOpen();
+    stream_->Start(self_);
     MaybeEnd();
   }
   void OnReadDone(bool ok) {

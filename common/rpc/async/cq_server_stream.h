@@ -19,9 +19,7 @@ template <class In, class Out>
 struct BidiWire {
   explicit BidiWire(grpc::ServerContext* context) : stream(context) {}
   void Read(In* message, void* tag) { stream.Read(message, tag); }
-  void Write(const Out& message, grpc::WriteOptions options, void* tag) {
-    stream.Write(message, options, tag);
-  }
+  void Write(const Out& message, void* tag) { stream.Write(message, tag); }
   void Finish(const grpc::Status& status, void* tag) {
     stream.Finish(status, tag);
   }
@@ -33,9 +31,7 @@ template <class In, class Out>
 struct PushWire {
   explicit PushWire(grpc::ServerContext* context) : stream(context) {}
   void Read(In*, void*) { INVARIANT(false, "this method has one request"); }
-  void Write(const Out& message, grpc::WriteOptions options, void* tag) {
-    stream.Write(message, options, tag);
-  }
+  void Write(const Out& message, void* tag) { stream.Write(message, tag); }
   void Finish(const grpc::Status& status, void* tag) {
     stream.Finish(status, tag);
   }
@@ -48,7 +44,7 @@ template <class In, class Out>
 struct UploadWire {
   explicit UploadWire(grpc::ServerContext* context) : stream(context) {}
   void Read(In* message, void* tag) { stream.Read(message, tag); }
-  void Write(const Out&, grpc::WriteOptions, void*) {
+  void Write(const Out&, void*) {
     INVARIANT(false, "this method answers at its end only");
   }
   void Finish(const grpc::Status& status, void* tag) {
@@ -117,11 +113,11 @@ class CqStreamMethod<In, Out, Wire>::Call final : public StreamTransport<Out>,
     ++pending_;
     wire_.Read(&incoming_, static_cast<CompletionTag*>(&read_tag_));
   }
-  void StartWrite(Out message, bool more) override {
+  // No buffer hints: gRPC 1.51 keeps a server's first message back when it
+  // has one, and never completes it.
+  void StartWrite(Out message) override {
     ++pending_;
-    grpc::WriteOptions options;
-    if (more) options.set_buffer_hint();
-    wire_.Write(message, options, static_cast<CompletionTag*>(&write_tag_));
+    wire_.Write(message, static_cast<CompletionTag*>(&write_tag_));
   }
   void StartFinish(const absl::Status& status) override {
     ++pending_;

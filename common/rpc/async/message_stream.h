@@ -25,8 +25,7 @@ class StreamTransport {
  public:
   virtual ~StreamTransport() = default;
   virtual void StartRead() = 0;
-  // `more`: the next write follows at once, no need to flush.
-  virtual void StartWrite(Out message, bool more) = 0;
+  virtual void StartWrite(Out message) = 0;
   // A server's `status` goes to the client; a client's has no meaning.
   virtual void StartFinish(const absl::Status& status) = 0;
   virtual void Cancel() = 0;
@@ -271,11 +270,10 @@ class MessageStream final
         queue_.pop_front();
         writing_bytes_ = item.bytes;
       }
-      const bool more = state_.queued() > 0;
       const absl::Status status = FinalStatus();
       if (op == StreamOp::kReportClosed) transport_ = nullptr;
       lock.unlock();
-      Perform(op, transport.get(), std::move(item.message), more, status);
+      Perform(op, transport.get(), std::move(item.message), status);
       transport = nullptr;
       lock.lock();
     }
@@ -283,14 +281,14 @@ class MessageStream final
   }
 
   void Perform(StreamOp op, StreamTransport<Out>* transport, Out message,
-               bool more, const absl::Status& status) {
+               const absl::Status& status) {
     switch (op) {
       case StreamOp::kNone:
         break;
       case StreamOp::kRead:
         return transport->StartRead();
       case StreamOp::kWrite:
-        return transport->StartWrite(std::move(message), more);
+        return transport->StartWrite(std::move(message));
       case StreamOp::kFinish:
         return transport->StartFinish(status);
       case StreamOp::kCancel:

@@ -25,11 +25,10 @@ class FakeTransport final : public StreamTransport<int> {
     EXPECT_FALSE(reading) << "two reads at once";
     reading = true;
   }
-  void StartWrite(int message, bool more) override {
+  void StartWrite(int message) override {
     Check();
     EXPECT_FALSE(writing.has_value()) << "two writes at once";
     writing = message;
-    more_follow = more;
   }
   void StartFinish(const absl::Status& status) override {
     Check();
@@ -48,7 +47,6 @@ class FakeTransport final : public StreamTransport<int> {
 
   bool reading = false;
   std::optional<int> writing;
-  bool more_follow = false;
   std::optional<absl::Status> finish;
   bool cancelled = false;
 
