@@ -80,18 +80,12 @@ absl::Status Log::MakeRoomFor(int64_t bytes, Offset last, bool* rolled) {
 }
 
 absl::Status Log::Write(Segment& segment, std::string_view bytes) {
-  if (segment.undone) {
-    if (absl::Status synced = segment.file->SyncData(); !synced.ok()) {
-      failed_ = true;
-      return synced;
-    }
-    segment.undone = false;
-  }
   segment.sync.unasked = true;
   const absl::Status written = segment.file->Write(segment.size_bytes, bytes);
   if (written.ok()) return written;
-  segment.undone = true;
-  const absl::Status undone = segment.file->Truncate(segment.size_bytes);
+  // Durably: a power cut must not bring back batches that were refused.
+  absl::Status undone = segment.file->Truncate(segment.size_bytes);
+  if (undone.ok()) undone = segment.file->SyncData();
   if (undone.ok()) return written;
   failed_ = true;
   return MakeError(ErrorCode::kStorageError, StdView(written.message()),

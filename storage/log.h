@@ -63,7 +63,10 @@ struct RecoveryReport {
   // or bytes were cut that a lost write does not explain, or a mark says so.
   // To be kept in the marks until the replica is in sync again.
   bool lossy = false;
-  bool epochs_changed = false;     // store log.epochs() again
+  // With either of these the caller stores new marks durably before the first
+  // append: the old ones would contradict it.
+  bool epochs_changed = false;
+  bool marks_ahead = false;  // the LEO is below a mark
   int32_t indexes_rebuilt = 0;
 };
 
@@ -112,7 +115,8 @@ class Log {
 
   // Validated batches of a client (ValidateProduced): given offsets from the
   // LEO on and `epoch`, written with one call. kStorageFull, kStorageError:
-  // nothing was appended; after kStorageError the log may be failed().
+  // nothing was appended, also not after a crash (which takes a sync: the call
+  // may block); after kStorageError the log may be failed().
   // kCorruptMessage: not a row of whole batches.
   absl::StatusOr<AppendInfo> AppendAsLeader(MutableBuffer batches,
                                             LeaderEpoch epoch);

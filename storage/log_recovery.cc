@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Open(Deps deps,
 }
 
 absl::Status LogRecovery::Run() {
+  ASSIGN_OR_RETURN(existed_, log_.deps_.fs->Exists(log_.path_));
   RETURN_IF_ERROR(log_.deps_.fs->CreateDirectory(log_.path_));
   log_.parent_sync_.unasked = true;
   log_.log_start_ = marks_.log_start;
@@ -33,14 +34,16 @@ absl::Status LogRecovery::Run() {
     RETURN_IF_ERROR(CutBadPlace());
   }
   SealAllButLast();
-  log_.leo_ = next_;
-  FinishEpochs();
-  if (log_.leo_ < log_.log_start_) {
+  if (next_ < log_.log_start_) {
     // A reset that a crash interrupted, or a log that lost its end: nothing
     // of it lies above the log start.
     RETURN_IF_ERROR(log_.DropEverything(log_.log_start_));
+    epochs_.Clear();
+    next_ = log_.log_start_;
     changed_ = true;
   }
+  log_.leo_ = next_;
+  FinishEpochs();
   RETURN_IF_ERROR(MakeDurable(first));
   Report();
   return absl::OkStatus();
@@ -297,6 +300,10 @@ absl::Status LogRecovery::Corrupt(std::string_view verdict) const {
 absl::Status LogRecovery::JudgeBadPlace() {
   const Offset durable =
       std::max(marks_.durable_mark, marks_.recovery_point);
+  // A reset that a crash interrupted: nothing that counts is in these files.
+  if (next_ < log_.log_start_ && durable <= log_.log_start_) {
+    return absl::OkStatus();
+  }
   if (next_ < durable) {
     return Corrupt(StrCat("all below ", durable, " was durable"));
   }
@@ -362,7 +369,8 @@ void LogRecovery::FinishEpochs() {
 absl::Status LogRecovery::MakeDurable(size_t first_scanned) {
   log_.durable_leo_ = log_.leo_;
   log_.generation_ = 1;
-  if (log_.segments_.empty() && !changed_) return absl::OkStatus();
+  // A new directory: its entry is synced with the first append.
+  if (!existed_) return absl::OkStatus();
   const bool all_synced = marks_.clean_shutdown && !changed_ &&
                           log_.leo_ == marks_.recovery_point;
   if (!all_synced) {
@@ -384,10 +392,10 @@ void LogRecovery::Report() {
   report.log_start = log_.log_start_;
   report.leo = log_.leo_;
   report.high_watermark = std::min(marks_.high_watermark, log_.leo_);
-  report.lossy = marks_.lossy || cut_unexplained_ ||
-                 log_.leo_ < std::max({marks_.high_watermark,
-                                       marks_.durable_mark,
-                                       marks_.recovery_point});
+  report.marks_ahead = log_.leo_ < std::max({marks_.high_watermark,
+                                             marks_.durable_mark,
+                                             marks_.recovery_point});
+  report.lossy = marks_.lossy || cut_unexplained_ || report.marks_ahead;
   report.epochs_changed = log_.epochs_ != marks_.epochs;
 }
 

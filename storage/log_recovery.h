@@ -69,6 +69,7 @@ class LogRecovery {
   Offset next_;  // the end of what is good so far
   EpochHistory epochs_;
   std::optional<BadPlace> bad_;
+  bool existed_ = false;  // the directory
   bool changed_ = false;
   bool cut_unexplained_ = false;  // bytes that no lost write explains
 };

@@ -107,6 +107,33 @@ TEST_F(RecoveryCrashTest, OfSegmentsBelowTheLogStart) {
                               Content(LogFile(4)) + Content(LogFile(5)));
 }
 
+// Its removal was not durable when the process died.
+TEST_F(RecoveryCrashTest, AFileThatWasGoneWhenTheLogWasOpenedStaysGone) {
+  Append(2);
+  SyncAndMark();
+  ASSERT_TRUE(log_->SetLogStart(Offset(1)).ok());
+  marks_.log_start = Offset(1);
+  fs_.StopAfter(1);  // the removal, and then not the sync
+  ASSERT_FALSE(log_->TruncateTo(Offset(1)).ok());
+  fs_.Kill();
+  ASSERT_TRUE(Open().ok());
+  ASSERT_EQ(log_->leo(), Offset(1));
+  fs_.CrashLosingAll();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->leo(), Offset(1));
+}
+
+TEST_F(RecoveryCrashTest, OfAResetOfATornLog) {
+  Durable(3);
+  log_.reset();
+  Files files = Snapshot();
+  for (auto& [name, content] : files) content.append("torn");
+  marks_ = {};
+  marks_.log_start = Offset(50);
+  marks_.recovery_point = Offset(50);
+  ExpectTheSameFromEveryCrash([&] { Restore(files); }, 50, "");
+}
+
 TEST_F(RecoveryCrashTest, OfAResetThatWasInterrupted) {
   config_.segment_bytes = 1;
   ASSERT_TRUE(Open().ok());

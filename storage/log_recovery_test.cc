@@ -125,6 +125,19 @@ TEST_F(LogRecoveryTest, EpochsOfAnOlderMarkAreCompletedFromTheBatches) {
   EXPECT_TRUE(report().epochs_changed);
 }
 
+// RP10: the leader of an epoch that began at the log start.
+TEST_F(LogRecoveryTest, ALogThatEndedBelowItsStartKeepsTheEpochsOfTheMarks) {
+  Append(3, 2);
+  ASSERT_TRUE(log_->SetLogStart(Offset(3)).ok());
+  log_->StartEpoch(LeaderEpoch(4));
+  marks_.log_start = Offset(3);
+  marks_.epochs = log_->epochs();
+  SetContent(LogFile(0), "");
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->leo(), Offset(3));
+  EXPECT_EQ(log_->epochs(), marks_.epochs);
+}
+
 TEST_F(LogRecoveryTest, TheHighWatermarkIsNeverAboveTheLog) {
   Durable(5);
   marks_.high_watermark = Offset(3);

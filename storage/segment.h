@@ -42,9 +42,6 @@ struct Segment {
   std::unique_ptr<GrowingIndex> growing;
   std::shared_ptr<const SealedIndex> sealed;
   SyncNeed sync;
-  // A failed write was undone. Before that is durable nothing is written in
-  // its place: a crash could bring whole batches of it back behind new ones.
-  bool undone = false;
 };
 
 }  // namespace sluice

@@ -128,6 +128,13 @@ TEST(EpochHistoryTest, CutsAndTrims) {
               testing::ElementsAre(EpochStart{LeaderEpoch(2), Offset(6)}));
   EXPECT_EQ(history.EpochAt(Offset(5)), kNoLeaderEpoch);
   EXPECT_EQ(history.EpochAt(Offset(6)), LeaderEpoch(2));
+  history.Assign(LeaderEpoch(5), Offset(8));
+  history.Assign(LeaderEpoch(6), Offset(8));
+  history.TrimTo(Offset(8));
+  history.TrimTo(Offset(8));
+  EXPECT_THAT(history.starts(),
+              testing::ElementsAre(EpochStart{LeaderEpoch(5), Offset(8)},
+                                   EpochStart{LeaderEpoch(6), Offset(8)}));
   EXPECT_FALSE(EpochHistory::From({{LeaderEpoch(2), Offset(0)},
                                    {LeaderEpoch(2), Offset(4)}})
                    .has_value());

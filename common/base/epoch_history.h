@@ -39,7 +39,7 @@ class EpochHistory {
   // Forgets epochs that begin at or after `end`: what a cut to `end` leaves.
   void TruncateTo(Offset end);
   // Forgets epochs that lie wholly below `log_start`; the one that covers it
-  // now starts there.
+  // now starts there. Those that begin at it without a batch stay (F4).
   void TrimTo(Offset log_start);
   void Clear() { starts_.clear(); }
 

@@ -45,7 +45,7 @@ class MemFileSystem final : public FileSystem {
   // Power loss. Of each file's unsynced writes a prefix survives, the last of
   // it torn at 512 bytes; of each directory's unsynced entries a prefix.
   void Crash(Random& random);
-  // The same, but sectors of unsynced writes survive in any combination.
+  // The same, but each sector is as it was at any moment since the last sync.
   void CrashReordering(Random& random);
   // Power loss; nothing unsynced survives.
   void CrashLosingAll();

@@ -106,13 +106,25 @@ void MemInode::Crash(MemSurvival survival, Random* random) {
       });
     }
   } else if (survival == MemSurvival::kAnySectors) {
+    // The disk has each sector as the page cache had it at some moment: with
+    // the first few of the writes that touched it.
+    std::map<int64_t, size_t> writes;
+    for (const Change& change : unsynced) {
+      ForEachSector(change, [&](int64_t at, std::string_view) {
+        ++writes[at / kMemSectorBytes];
+      });
+    }
+    for (auto& [sector, count] : writes) count = random->Below(count + 1);
     for (const Change& change : unsynced) {
       if (change.truncates) {
         if (random->OneIn(2)) Apply(durable, change);
         continue;
       }
       ForEachSector(change, [&](int64_t at, std::string_view part) {
-        if (random->OneIn(2)) WriteInto(durable, at, part);
+        size_t& left = writes[at / kMemSectorBytes];
+        if (left == 0) return;
+        --left;
+        WriteInto(durable, at, part);
       });
     }
   }
