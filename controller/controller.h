@@ -85,6 +85,7 @@ class Controller final : public ControllerApi {
                       PeerReply<v1::DescribeQuorumResponse> reply) override;
 
   Executor* executor() override { return deps_.executor; }
+  NodeId ActiveController() const override { return role_.leader; }
   PeerStreamEvents<internal::v1::LivenessRequest> AcceptLiveness(
       std::shared_ptr<PeerStream<internal::v1::LivenessResponse>> stream)
       override;

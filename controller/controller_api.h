@@ -36,6 +36,8 @@ class ControllerApi {
 
   // Where the events of accepted streams must run.
   virtual Executor* executor() = 0;
+  // On executor(). kNoNode: none is known.
+  virtual NodeId ActiveController() const = 0;
   // On executor(): the edge hands over the sending half and delivers what
   // comes in to the events that are returned.
   virtual PeerStreamEvents<internal::v1::LivenessRequest> AcceptLiveness(

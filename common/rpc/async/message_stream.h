@@ -99,7 +99,8 @@ class MessageStream final
   void Close(absl::Status why) {
     {
       std::lock_guard lock(mutex_);
-      muted_ = true;
+      const bool told = std::exchange(muted_, true);
+      if (told || state_.over()) return;
       if (close_status_.ok()) close_status_ = std::move(why);
       state_.Close();
     }
