@@ -52,8 +52,8 @@ internal::v1::BrokerListener Listener(const char* name,
                                       const api::Endpoint& endpoint) {
   internal::v1::BrokerListener listener;
   listener.set_name(name);
-  listener.set_protocol("grpc");
-  listener.set_authenticator("none");
+  listener.set_protocol("GRPC");
+  listener.set_authenticator("NONE");
   listener.mutable_endpoint()->set_host(endpoint.host);
   listener.mutable_endpoint()->set_port(endpoint.port);
   return listener;
