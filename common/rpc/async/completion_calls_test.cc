@@ -1,6 +1,8 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -8,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,7 @@
 #include "common/rpc/server.h"
 #include "sluice/internal/v1/controller.grpc.pb.h"
 #include "sluice/internal/v1/raft.grpc.pb.h"
+#include "sluice/internal/v1/replication.grpc.pb.h"
 
 namespace sluice::rpc {
 namespace {
@@ -27,13 +31,16 @@ namespace {
 using internal::v1::ControllerService;
 using internal::v1::FollowMetadataRequest;
 using internal::v1::FollowMetadataResponse;
+using internal::v1::FollowerFrame;
 using internal::v1::HelloRequest;
 using internal::v1::HelloResponse;
+using internal::v1::LeaderFrame;
 using internal::v1::LivenessRequest;
 using internal::v1::LivenessResponse;
 using internal::v1::RaftClosed;
 using internal::v1::RaftMessage;
 using internal::v1::RaftService;
+using internal::v1::ReplicationService;
 
 constexpr int64_t kLongUs = 30000000;
 
@@ -82,6 +89,29 @@ using Liveness = BidiWire<LivenessRequest, LivenessResponse>;
 using Follow = PushWire<FollowMetadataRequest, FollowMetadataResponse>;
 using Exchange = UploadWire<RaftMessage, RaftClosed>;
 
+// A data service whose handler blocks the thread that calls it.
+class BlockingData final : public ReplicationService::CallbackService {
+ public:
+  grpc::ServerBidiReactor<FollowerFrame, LeaderFrame>* Fetch(
+      grpc::CallbackServerContext*) override {
+    blocked.Add("blocked");
+    released_.wait();
+    class Ended final
+        : public grpc::ServerBidiReactor<FollowerFrame, LeaderFrame> {
+     public:
+      Ended() { Finish(grpc::Status::OK); }
+      void OnDone() override { delete this; }
+    };
+    return new Ended();
+  }
+
+  Happenings blocked;
+  std::promise<void> go_on;
+
+ private:
+  const std::shared_future<void> released_ = go_on.get_future().share();
+};
+
 // One server with a method of each shape, one client, a thread each.
 class CompletionCallsTest : public testing::Test {
  protected:
@@ -95,7 +125,7 @@ class CompletionCallsTest : public testing::Test {
     options.name = "TEST";
     options.bind = {"127.0.0.1", 0};
     options.completion_queues = 1;
-    auto server = RpcServer::Start(options, {&controller_, &raft_});
+    auto server = RpcServer::Start(options, {&controller_, &raft_, &data_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     server_loop_ = std::make_unique<CompletionLoop>(
@@ -284,6 +314,7 @@ class CompletionCallsTest : public testing::Test {
   Happenings at_client_;
   ControllerService::AsyncService controller_;
   RaftService::AsyncService raft_;
+  BlockingData data_;
   std::unique_ptr<CqUnaryMethod<HelloRequest, HelloResponse>> hello_;
   std::vector<std::shared_ptr<void>> methods_;
   std::vector<UnaryReply<HelloResponse>> kept_;
@@ -436,6 +467,115 @@ TEST_F(CompletionCallsTest, AStreamToNobodyClosesWithoutOpening) {
   auto stream = OpenLiveness();
   stream->Send(Beat(1), 1);
   EXPECT_EQ(at_client_.Next().substr(0, 18), "closed UNAVAILABLE");
+}
+
+TEST_F(CompletionCallsTest, AClientStopsThoughAnOwnerDoesNotRead) {
+  ThreadExecutor busy("busy");
+  std::promise<void> go_on;
+  std::shared_future<void> wait = go_on.get_future().share();
+  auto stream = CqClientStream<LivenessResponse, LivenessRequest>::Open(
+      {client_loop_.get(), channel_,
+       "/sluice.internal.v1.ControllerService/Liveness", false,
+       {.executor = &busy}},
+      Record<LivenessResponse>(at_client_, [wait](const auto& m) {
+        wait.wait();
+        return StrCat(m.committed_metadata_offset());
+      }));
+  stream->Send(Beat(1), 1);
+  EXPECT_EQ(at_server_.Next(), "got 1");
+  for (int i = 0; i < 100; ++i) liveness_end_->Send(Answered(i), 1);
+  EXPECT_EQ(at_client_.Next(), "open");
+
+  client_loop_->Stop();
+  go_on.set_value();
+
+  std::string last;
+  do last = at_client_.Next();
+  while (last.substr(0, 3) == "got");
+  EXPECT_EQ(last.substr(0, 18), "closed UNAVAILABLE");
+}
+
+// A data handler that held up the threads of gRPC's that run every callback of
+// the process would stop data; control calls have their own.
+TEST_F(CompletionCallsTest, ControlAnswersWhileEveryCallbackThreadIsBlocked) {
+  // gRPC 1.51: half of the cores, at least 2 and at most 16.
+  const unsigned threads =
+      std::clamp(std::thread::hardware_concurrency() / 2, 2u, 16u);
+  using Fetch = CqClientStream<LeaderFrame, FollowerFrame>;
+  std::vector<std::shared_ptr<Fetch::Stream>> fetches;
+  for (unsigned i = 0; i < threads; ++i) {
+    fetches.push_back(
+        Fetch::Open({client_loop_.get(), channel_,
+                     "/sluice.internal.v1.ReplicationService/Fetch", false,
+                     {.executor = &client_executor_}},
+                    {}));
+  }
+  for (unsigned i = 0; i < threads; ++i) {
+    EXPECT_EQ(data_.blocked.Next(), "blocked");
+  }
+
+  EXPECT_EQ(Hello(21).get()->term(), 42);
+  auto stream = OpenLiveness();
+  stream->Send(Beat(5), 1);
+  EXPECT_EQ(at_server_.Next(), "got 5");
+
+  data_.go_on.set_value();
+}
+
+// Three threads call and open streams while first the server, or first the
+// client, stops under them.
+class CallersTest : public CompletionCallsTest {
+ protected:
+  CallersTest() {
+    for (int n = 0; n < 3; ++n) callers_.emplace_back([this] { CallOn(); });
+    for (int i = 0; i < 50; ++i) at_server_.Next();
+  }
+  void CallOn() {
+    for (int i = 0; i < 300; ++i) {
+      ++asked_;
+      HelloRequest request;
+      request.set_node_id(i % 3 - 1);  // refused, kept, answered
+      CqUnaryCall<HelloRequest, HelloResponse>::Start(
+          {client_loop_.get(), channel_,
+           "/sluice.internal.v1.ControllerService/Hello", &client_executor_},
+          request, kLongUs,
+          [this](absl::StatusOr<HelloResponse>) { ++answered_; });
+      MessageEvents<LivenessResponse> events;
+      events.on_closed = [this](absl::Status) { ++closed_; };
+      CqClientStream<LivenessResponse, LivenessRequest>::Open(
+          {client_loop_.get(), channel_,
+           "/sluice.internal.v1.ControllerService/Liveness", false,
+           {.executor = &client_executor_}},
+          std::move(events))
+          ->Send(Beat(1), 1);
+    }
+  }
+  void ExpectAllToldOnce() {
+    for (std::thread& caller : callers_) caller.join();
+    std::promise<void> drained;
+    client_executor_.Post([&] { drained.set_value(); });
+    drained.get_future().get();
+    EXPECT_EQ(asked_, 900);
+    EXPECT_EQ(answered_, asked_);
+    EXPECT_EQ(closed_, asked_);
+  }
+
+  std::atomic<int> asked_ = 0;
+  std::atomic<int> answered_ = 0;
+  std::atomic<int> closed_ = 0;
+  std::vector<std::thread> callers_;
+};
+
+TEST_F(CallersTest, EachIsToldOnceWhenTheServerStopsFirst) {
+  StopServer();
+  client_loop_->Stop();
+  ExpectAllToldOnce();
+}
+
+TEST_F(CallersTest, EachIsToldOnceWhenTheClientStopsFirst) {
+  client_loop_->Stop();
+  StopServer();
+  ExpectAllToldOnce();
 }
 
 TEST_F(CompletionCallsTest, ManyStreamsOpenedAndDroppedLeaveNothingBehind) {

@@ -15,12 +15,8 @@ CompletionLoop::CompletionLoop(std::string name)
 
 CompletionLoop::CompletionLoop(
     std::string name, std::unique_ptr<grpc::ServerCompletionQueue> queue)
-    : name_(std::move(name)),
-      server_queue_(queue.get()),
-      thread_() {
+    : name_(std::move(name)), server_queue_(queue.get()) {
   queue_ = std::move(queue);
-  // A server's queue may be polled only once its server has been built; the
-  // thread waits in Next until then, which gRPC allows.
   thread_ = std::thread([this] { Run(); });
 }
 

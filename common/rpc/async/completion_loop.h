@@ -52,7 +52,7 @@ class CompletionLoop {
  public:
   // For clients. `name` shows in `top -H`; the kernel keeps 15 characters.
   explicit CompletionLoop(std::string name);
-  // For a server: `queue` is what ServerBuilder::AddCompletionQueue gave.
+  // For a server that has started: `queue` is what RpcServer::TakeQueues gave.
   CompletionLoop(std::string name,
                  std::unique_ptr<grpc::ServerCompletionQueue> queue);
   ~CompletionLoop();

@@ -49,7 +49,11 @@ class CqClientStream final : public StreamTransport<Out>, public LoopCall {
         method_(std::move(deps.method)),
         stream_(std::move(stream)) {}
 
-  void CancelCall() override { context_.TryCancel(); }
+  // Also when the owner is not reading and no read is there to fail.
+  void CancelCall() override {
+    context_.TryCancel();
+    stream_->Fail(absl::UnavailableError("this node is shutting down"));
+  }
 
   void StartRead() override {
     ++pending_;
@@ -109,7 +113,6 @@ class CqClientStream final : public StreamTransport<Out>, public LoopCall {
     if (!finished_ || pending_ > 0) return;
     const auto self = std::move(self_);
     stream_->OnDone(FromGrpcStatus(status_));
-    stream_ = nullptr;
     loop_->Leave(this);
   }
 
@@ -124,9 +127,10 @@ class CqClientStream final : public StreamTransport<Out>, public LoopCall {
   MemberTag<CqClientStream> write_tag_{this, &CqClientStream::OnWriteDone};
   MemberTag<CqClientStream> finish_tag_{this, &CqClientStream::OnFinished};
 
+  // The stream lets go of this when it is over.
+  const std::shared_ptr<Stream> stream_;
   // Written before the first operation, then on the loop's thread only.
   std::shared_ptr<CqClientStream> self_;
-  std::shared_ptr<Stream> stream_;
   In incoming_;
   grpc::Status status_;
   bool finished_ = false;
