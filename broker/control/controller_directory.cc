@@ -200,8 +200,8 @@ void ControllerDirectory::Launch(std::shared_ptr<ActiveCall> call) {
 
 void ActiveCall::Begin() {
   if (deadline_us_ != ControllerDirectory::kNoDeadline) {
-    const int64_t left_us =
-        std::max<int64_t>(0, deadline_us_ - directory_->deps_.clock->MonoMicros());
+    const int64_t now_us = directory_->deps_.clock->MonoMicros();
+    const int64_t left_us = std::max<int64_t>(0, deadline_us_ - now_us);
     deadline_timer_ = directory_->deps_.executor->PostAfter(
         left_us, [weak = weak_from_this()] {
           const auto self = weak.lock();

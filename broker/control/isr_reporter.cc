@@ -186,7 +186,8 @@ void IsrReporter::Decide(const AlterPartitionsResponse& answer) {
       continue;
     }
     VLOG_IF(1, code != ErrorCode::kNone)
-        << "ISR change of " << tp.ToString() << ": " << result.error().message();
+        << "ISR change of " << tp.ToString() << ": "
+        << result.error().message();
     decisions.push_back(DecisionOn(tp, proposal, *outcome));
     if (*outcome == Outcome::kApplied) {
       decisions.back().partition_epoch =

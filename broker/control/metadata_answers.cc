@@ -243,7 +243,8 @@ absl::StatusOr<v1::ListTopicsResponse> AnswerListTopics(
     v1::TopicSummary* out = response.add_topics();
     out->set_name(item.topic->name);
     out->set_id(item.topic->id.ToBytes());
-    out->set_partition_count(static_cast<int32_t>(item.topic->partitions.size()));
+    out->set_partition_count(
+        static_cast<int32_t>(item.topic->partitions.size()));
     out->set_replication_factor(item.topic->replication_factor());
     out->set_internal(item.topic->internal());
   }

@@ -1,0 +1,465 @@
+#include "broker/control/broker_lifecycle.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "broker/control/fake_controllers_testing.h"
+#include "common/base/error.h"
+
+namespace sluice {
+namespace {
+
+using internal::v1::LivenessResponse;
+using internal::v1::RegisterBrokerRequest;
+using internal::v1::RegisterBrokerResponse;
+using internal::v1::ReplicaVerdict;
+using internal::v1::ReportReplicasRequest;
+using internal::v1::ReportReplicasResponse;
+using State = BrokerLifecycle::State;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr int kSelf = 4;
+constexpr int kEpoch = 50;
+
+TopicPartition Tp(int n) { return {TopicId(Uuid(5, 5)), PartitionIndex(n)}; }
+
+ReplicaVerdict Verdict(int partition, bool lossy = false) {
+  ReplicaVerdict verdict;
+  verdict.set_topic_id(Tp(partition).topic_id.ToBytes());
+  verdict.set_partition(partition);
+  verdict.set_last_epoch(3);
+  verdict.set_log_end_offset(100);
+  verdict.set_lossy(lossy);
+  return verdict;
+}
+
+class BrokerLifecycleTest : public testing::Test {
+ protected:
+  BrokerLifecycleTest() {
+    identity_.node_id = NodeId(kSelf);
+    identity_.incarnation = IncarnationId(
+        *Uuid::FromBytes(TestCluster::Incarnation(kSelf, 1)));
+    identity_.cluster_name = "test";
+    auto& directory = identity_.directories.emplace_back();
+    directory.set_id(TestCluster::Directory(kSelf));
+    directory.set_clean_broker_epoch(-1);
+    identity_.boot_id = "boot";
+    for (auto& controller : fake_.controllers) {
+      controller->register_broker =
+          [this](const RegisterBrokerRequest& request)
+          -> absl::StatusOr<RegisterBrokerResponse> {
+        registrations_.push_back(request);
+        if (registration_error_ != ErrorCode::kNone) {
+          return MakeError(registration_error_, "no");
+        }
+        RegisterBrokerResponse response;
+        response.set_broker_epoch(epoch_);
+        for (const int partition : wanted_) {
+          auto* key = response.add_wanted();
+          key->set_topic_id(Tp(partition).topic_id.ToBytes());
+          key->set_partition(partition);
+        }
+        return response;
+      };
+      controller->report_replicas = [this](const ReportReplicasRequest& request)
+          -> absl::StatusOr<ReportReplicasResponse> {
+        reports_.push_back(request);
+        if (report_error_ != ErrorCode::kNone) {
+          return MakeError(report_error_, "no");
+        }
+        return ReportReplicasResponse();
+      };
+    }
+  }
+  void Make() {
+    BrokerLifecycle::Deps deps;
+    deps.executor = fake_.executor.get();
+    deps.clock = &fake_.world;
+    deps.directory = fake_.directory.get();
+    deps.identity = identity_;
+    deps.adopt_cluster = [this](ClusterId id,
+                                absl::AnyInvocable<void(absl::Status)> done) {
+      adopted_.push_back(id);
+      done(adopt_status_);
+    };
+    deps.on_cluster = [this](ClusterId) { ++clusters_; };
+    deps.applied = [this] { return applied_; };
+    deps.on_committed = [](LogIndex) {};
+    deps.on_change = [this] { serving_.push_back(life_->serving()); };
+    deps.on_fatal = [this](absl::Status why) { fatal_.push_back(why); };
+    life_ = std::make_unique<BrokerLifecycle>(std::move(deps));
+    life_->Start(&host_);
+    fake_.SetActive(1);
+    fake_.directory->Start();
+    Run(50);
+  }
+  void Run(int64_t ms) { fake_.world.RunFor(ms * 1000); }
+  void Recover(std::vector<ReplicaVerdict> verdicts = {}) {
+    auto recovered = std::exchange(host_.recovered, nullptr);
+    recovered(std::move(verdicts));
+    Run(50);
+  }
+  // The metadata of a cluster in which this broker is registered.
+  void PublishOwn() {
+    if (cluster_.image().FindBroker(NodeId(kSelf)) == nullptr) {
+      cluster_.Register(TestCluster::Registration(kSelf, 1));
+    }
+    epoch_ = cluster_.EpochOf(kSelf).value();
+    Publish();
+  }
+  void Publish() {
+    applied_ = cluster_.image().offset();
+    life_->OnImage(cluster_.shared(), cluster_.changes());
+  }
+  void Answer(bool fenced, bool may_shutdown = false) {
+    LivenessResponse answer;
+    answer.set_fenced(fenced);
+    answer.set_may_shutdown(may_shutdown);
+    answer.set_committed_metadata_offset(applied_.value());
+    fake_.at(1).sessions.back()->Answer(answer);
+  }
+  const internal::v1::LivenessRequest& LastBeat() {
+    return fake_.at(1).sessions.back()->received.back();
+  }
+  void BringUp() {
+    cluster_.Register(TestCluster::Registration(kSelf, 1));
+    epoch_ = cluster_.EpochOf(kSelf).value();
+    Make();
+    Recover();
+    PublishOwn();
+    Answer(/*fenced=*/false);
+    ASSERT_EQ(life_->state(), State::kRunning);
+  }
+  // Keeps answering heartbeats.
+  void Serve(int64_t ms, bool may_shutdown = false) {
+    for (int64_t t = 0; t < ms; t += 100) {
+      Answer(false, may_shutdown);
+      Run(100);
+    }
+  }
+  void RequestStop() {
+    life_->RequestStop([this](absl::Status status) { stopped_ = status; });
+  }
+
+  ControlWorld fake_;
+  TestCluster cluster_;
+  BrokerIdentity identity_;
+  FakeReplicaHost host_;
+  int64_t epoch_ = kEpoch;
+  std::vector<int> wanted_;
+  ErrorCode registration_error_ = ErrorCode::kNone;
+  ErrorCode report_error_ = ErrorCode::kNone;
+  absl::Status adopt_status_;
+  LogIndex applied_{0};
+  std::vector<RegisterBrokerRequest> registrations_;
+  std::vector<ReportReplicasRequest> reports_;
+  std::vector<ClusterId> adopted_;
+  std::vector<bool> serving_;
+  std::vector<absl::Status> fatal_;
+  int clusters_ = 0;
+  std::optional<absl::Status> stopped_;
+  std::unique_ptr<BrokerLifecycle> life_;
+};
+
+// ---- Coming up ----
+
+TEST_F(BrokerLifecycleTest, FindsItsClusterRegistersRecoversServes) {
+  cluster_.Register(TestCluster::Registration(kSelf, 1));
+  epoch_ = cluster_.EpochOf(kSelf).value();
+  Make();
+  EXPECT_THAT(adopted_, ElementsAre(TestCluster::cluster_id()));
+  EXPECT_EQ(clusters_, 1);
+  ASSERT_THAT(registrations_, SizeIs(1));
+  EXPECT_EQ(registrations_[0].broker_id(), kSelf);
+  EXPECT_EQ(registrations_[0].cluster_id(),
+            TestCluster::cluster_id().ToBytes());
+  EXPECT_EQ(registrations_[0].directories(0).id(),
+            TestCluster::Directory(kSelf));
+  EXPECT_EQ(life_->state(), State::kRecovering);
+  EXPECT_EQ(life_->epoch(), BrokerEpoch(epoch_));
+  ASSERT_THAT(fake_.at(1).sessions, SizeIs(1));  // held from here on
+  EXPECT_FALSE(LastBeat().want_unfence());
+
+  Recover({Verdict(0)});
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+  ASSERT_THAT(reports_, SizeIs(1));
+  EXPECT_EQ(reports_[0].broker_epoch(), epoch_);
+  EXPECT_TRUE(LastBeat().want_unfence());
+  EXPECT_FALSE(life_->serving());
+
+  PublishOwn();
+  Answer(/*fenced=*/false);
+  EXPECT_EQ(life_->state(), State::kRunning);
+  EXPECT_TRUE(life_->serving());
+  EXPECT_TRUE(serving_.back());
+}
+
+TEST_F(BrokerLifecycleTest, FencedAgainItServesNoMoreUntilUnfenced) {
+  BringUp();
+  Answer(/*fenced=*/true);
+  EXPECT_FALSE(life_->serving());
+  EXPECT_EQ(life_->state(), State::kRunning);
+  Run(400);
+  EXPECT_TRUE(LastBeat().want_unfence());
+  Answer(/*fenced=*/false);
+  EXPECT_TRUE(life_->serving());
+}
+
+TEST_F(BrokerLifecycleTest, AnAnswerOlderThanTheImageDoesNotUnfence) {
+  BringUp();
+  cluster_.Fence(kSelf);
+  Publish();
+  EXPECT_TRUE(life_->fenced());
+  LivenessResponse late;
+  late.set_fenced(false);
+  late.set_committed_metadata_offset(applied_.value() - 1);
+  fake_.at(1).sessions.back()->Answer(late);
+  EXPECT_TRUE(life_->fenced());
+}
+
+TEST_F(BrokerLifecycleTest, DirectoriesOfAnotherClusterAreFatal) {
+  identity_.cluster_id = ClusterId(Uuid(9, 9));
+  Make();
+  ASSERT_THAT(fatal_, SizeIs(1));
+  EXPECT_EQ(CodeOf(fatal_[0]), ErrorCode::kInconsistentClusterId);
+  EXPECT_THAT(registrations_, IsEmpty());
+  EXPECT_THAT(adopted_, IsEmpty());
+}
+
+TEST_F(BrokerLifecycleTest, AnotherClusterNameIsFatal) {
+  for (auto& controller : fake_.controllers) controller->cluster_name = "prod";
+  Make();
+  ASSERT_THAT(fatal_, SizeIs(1));
+  EXPECT_THAT(std::string(fatal_[0].message()), HasSubstr("--cluster_name"));
+}
+
+TEST_F(BrokerLifecycleTest, ADirectoryThatCannotBeOwnedIsFatal) {
+  adopt_status_ = MakeError(ErrorCode::kDataDirMismatch, "another's");
+  Make();
+  ASSERT_THAT(fatal_, SizeIs(1));
+  EXPECT_EQ(CodeOf(fatal_[0]), ErrorCode::kDataDirMismatch);
+  EXPECT_THAT(registrations_, IsEmpty());
+}
+
+TEST_F(BrokerLifecycleTest, RegistrationsThatCanNeverSucceedAreFatal) {
+  registration_error_ = ErrorCode::kInvalidRegistration;
+  Make();
+  EXPECT_THAT(fatal_, SizeIs(1));
+}
+
+TEST_F(BrokerLifecycleTest, WaitsUntilItsOldLifeIsFenced) {  // F16
+  registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  Make();
+  Run(3'000);
+  EXPECT_GE(registrations_.size(), 10u);
+  EXPECT_EQ(life_->state(), State::kRegistering);
+  EXPECT_THAT(fatal_, IsEmpty());
+  registration_error_ = ErrorCode::kNone;
+  Run(500);
+  EXPECT_EQ(life_->state(), State::kRecovering);
+}
+
+// ---- Verdicts ----
+
+TEST_F(BrokerLifecycleTest, WhatTheControllerWaitsForComesFirst) {
+  wanted_ = {7, 2};
+  Make();
+  Recover({Verdict(1), Verdict(2, /*lossy=*/true)});
+  ASSERT_THAT(reports_, SizeIs(1));
+  ASSERT_EQ(reports_[0].verdicts_size(), 3);
+  // 7 was never here: it is empty, and lost nothing.
+  EXPECT_EQ(reports_[0].verdicts(0).partition(), 7);
+  EXPECT_EQ(reports_[0].verdicts(0).last_epoch(), -1);
+  EXPECT_FALSE(reports_[0].verdicts(0).lossy());
+  EXPECT_EQ(reports_[0].verdicts(1).partition(), 2);
+  EXPECT_TRUE(reports_[0].verdicts(1).lossy());
+  EXPECT_EQ(reports_[0].verdicts(2).partition(), 1);
+}
+
+TEST_F(BrokerLifecycleTest, VerdictsAreReportedInPieces) {
+  Make();
+  std::vector<ReplicaVerdict> verdicts;
+  for (size_t i = 0; i < BrokerLifecycle::kVerdictsPerCall + 3; ++i) {
+    verdicts.push_back(Verdict(static_cast<int>(i)));
+  }
+  Recover(verdicts);
+  ASSERT_THAT(reports_, SizeIs(2));
+  EXPECT_EQ(reports_[1].verdicts_size(), 3);
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+}
+
+TEST_F(BrokerLifecycleTest, RecoveryMayEndBeforeTheRegistration) {
+  registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  Make();
+  Recover({Verdict(0)});
+  EXPECT_THAT(reports_, IsEmpty());
+  registration_error_ = ErrorCode::kNone;
+  Run(500);
+  EXPECT_THAT(reports_, SizeIs(1));
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+}
+
+TEST_F(BrokerLifecycleTest, AReportThatFailsIsRepeated) {
+  report_error_ = ErrorCode::kInvalidRequest;
+  Make();
+  Recover({Verdict(0)});
+  EXPECT_EQ(life_->state(), State::kRecovering);
+  report_error_ = ErrorCode::kNone;
+  Run(1'100);
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+}
+
+TEST_F(BrokerLifecycleTest, AReplicaThatFailsInUseIsReported) {
+  BringUp();
+  reports_.clear();
+  ReplicaVerdict failed = Verdict(3);
+  failed.set_failed(true);
+  life_->ReportFailed(failed);
+  Run(10);
+  ASSERT_THAT(reports_, SizeIs(1));
+  ASSERT_EQ(reports_[0].verdicts_size(), 1);
+  EXPECT_TRUE(reports_[0].verdicts(0).failed());
+  EXPECT_TRUE(life_->serving());  // the others go on
+}
+
+// ---- Metadata ----
+
+TEST_F(BrokerLifecycleTest, ImagesReachTheReplicasFromTheOwnRegistrationOn) {
+  cluster_.StartAll(2);
+  cluster_.CreateOn("t", {1, 2});
+  Make();
+  Publish();  // not registered in it
+  EXPECT_THAT(host_.applied, IsEmpty());
+  PublishOwn();
+  ASSERT_THAT(host_.applied, SizeIs(1));
+  EXPECT_THAT(host_.applied[0].changes.topics_created, SizeIs(1));  // all
+  EXPECT_EQ(host_.applied[0].epoch, cluster_.EpochOf(kSelf));
+  cluster_.CreateOn("u", {1});
+  Publish();
+  ASSERT_THAT(host_.applied, SizeIs(2));
+  EXPECT_THAT(host_.applied[1].changes.topics_created, SizeIs(1));  // news
+}
+
+TEST_F(BrokerLifecycleTest, AStaleEpochAloneOnlyRegistersAgain) {  // F22
+  BringUp();
+  life_->OnStale(MakeError(ErrorCode::kStaleBrokerEpoch, "says a deposed one"));
+  EXPECT_FALSE(fake_.at(1).sessions.back()->open);
+  Run(500);
+  EXPECT_THAT(registrations_, SizeIs(2));
+  EXPECT_THAT(fatal_, IsEmpty());
+  EXPECT_TRUE(fake_.at(1).sessions.back()->open);  // the same epoch, again
+  Answer(/*fenced=*/false);
+  EXPECT_TRUE(life_->serving());
+}
+
+TEST_F(BrokerLifecycleTest, AnotherProcessUnderItsIdIsFatal) {
+  BringUp();
+  cluster_.Fence(kSelf);
+  cluster_.Register(TestCluster::Registration(kSelf, 2));
+  Publish();
+  ASSERT_THAT(fatal_, SizeIs(1));
+  EXPECT_EQ(CodeOf(fatal_[0]), ErrorCode::kDuplicateBrokerRegistration);
+  EXPECT_FALSE(fake_.at(1).sessions.back()->open);
+}
+
+TEST_F(BrokerLifecycleTest, AnEarlierLifeInTheMetadataIsNot) {
+  cluster_.Register(TestCluster::Registration(kSelf, 9));
+  epoch_ = cluster_.EpochOf(kSelf).value() + 10;
+  Make();
+  Publish();  // replayed history shows the life before this one
+  EXPECT_THAT(fatal_, IsEmpty());
+}
+
+// ---- Stopping ----
+
+TEST_F(BrokerLifecycleTest, ACleanStopWaitsUntilLeadershipIsHandedOver) {
+  BringUp();
+  RequestStop();
+  EXPECT_EQ(life_->state(), State::kHandingOver);
+  EXPECT_FALSE(life_->serving());
+  Run(1);
+  EXPECT_TRUE(LastBeat().want_shutdown());
+  EXPECT_FALSE(LastBeat().want_unfence());
+  Serve(1'000);
+  EXPECT_FALSE(stopped_.has_value());
+  Answer(false, /*may_shutdown=*/true);
+  Run(1);
+  ASSERT_TRUE(stopped_.has_value());
+  EXPECT_TRUE(stopped_->ok());
+  EXPECT_THAT(host_.stops, ElementsAre(cluster_.EpochOf(kSelf)));
+  EXPECT_EQ(life_->state(), State::kStopped);
+}
+
+TEST_F(BrokerLifecycleTest, TheSessionIsHeldUntilTheLogsAreClosed) {
+  BringUp();
+  host_.hold_stop = true;
+  RequestStop();
+  Answer(false, /*may_shutdown=*/true);
+  EXPECT_EQ(life_->state(), State::kClosing);
+  EXPECT_TRUE(fake_.at(1).sessions.back()->open);
+  host_.stopped(absl::OkStatus());
+  EXPECT_FALSE(fake_.at(1).sessions.back()->open);
+  EXPECT_TRUE(stopped_.has_value());
+}
+
+TEST_F(BrokerLifecycleTest, HandingOverIsGivenUpAfterFiveSeconds) {
+  BringUp();
+  RequestStop();
+  Serve(4'900);
+  EXPECT_THAT(host_.stops, IsEmpty());
+  Serve(300);
+  EXPECT_THAT(host_.stops, SizeIs(1));  // the clean marker all the same
+  EXPECT_TRUE(stopped_.has_value());
+}
+
+TEST_F(BrokerLifecycleTest, WithoutAControllerItIsGivenUpSooner) {
+  BringUp();
+  RequestStop();
+  Run(BrokerLifecycle::kStopAloneMaxUs / 1000 - 100);
+  EXPECT_THAT(host_.stops, IsEmpty());
+  Run(300);
+  EXPECT_THAT(host_.stops, SizeIs(1));
+}
+
+TEST_F(BrokerLifecycleTest, ABrokerThatLeadsNothingStopsAtOnce) {
+  Make();
+  RequestStop();
+  ASSERT_TRUE(stopped_.has_value());
+  // It has not told what its logs hold: no marker may speak for them.
+  EXPECT_THAT(host_.stops, ElementsAre(kNoBrokerEpoch));
+}
+
+TEST_F(BrokerLifecycleTest, NeverRegisteredItStaysAsCleanAsItWas) {
+  registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  identity_.directories[0].set_clean_broker_epoch(33);
+  Make();
+  Recover({Verdict(0)});
+  RequestStop();
+  EXPECT_THAT(host_.stops, ElementsAre(BrokerEpoch(33)));
+}
+
+TEST_F(BrokerLifecycleTest, ALossyLogIsNeverMarkedCleanBeforeItIsTold) {
+  registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  identity_.directories[0].set_clean_broker_epoch(33);
+  Make();
+  Recover({Verdict(0, /*lossy=*/true)});
+  RequestStop();
+  EXPECT_THAT(host_.stops, ElementsAre(kNoBrokerEpoch));
+}
+
+TEST_F(BrokerLifecycleTest, ALogThatCannotBeClosedIsTold) {
+  BringUp();
+  host_.stop_status = MakeError(ErrorCode::kStorageError, "sync");
+  RequestStop();
+  Answer(false, /*may_shutdown=*/true);
+  ASSERT_TRUE(stopped_.has_value());
+  EXPECT_EQ(CodeOf(*stopped_), ErrorCode::kStorageError);
+}
+
+}  // namespace
+}  // namespace sluice
