@@ -399,8 +399,22 @@ std::string SimCluster::Describe(const TopicPartition& tp) {
 
 bool SimCluster::Healthy(const TopicPartition& tp) {
   const PartitionImage* state = image().FindPartition(tp);
-  return state != nullptr && state->isr.size() == state->replicas.size() &&
-         Leader(tp) != 0;
+  if (state == nullptr || Leader(tp) == 0 ||
+      state->isr.size() != state->replicas.size()) {
+    return false;
+  }
+  for (const NodeId id : state->replicas) {
+    SimBroker* process = broker(id.value());
+    const Partition* partition =
+        process == nullptr ? nullptr : process->Find(tp);
+    if (partition == nullptr || partition->failed() ||
+        partition->core().leader_epoch() != state->leader_epoch ||
+        (id != state->leader &&
+         partition->core().state() != replica::State::kFollowing)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool SimCluster::RunUntilHealthy(const TopicPartition& tp, int64_t limit_us) {

@@ -88,7 +88,7 @@ class SimCluster {
   int Leader(const TopicPartition& tp);
   // For people: the committed state, and what each replica is at.
   std::string Describe(const TopicPartition& tp);
-  // A leader answers, and the committed ISR is all replicas.
+  // A leader answers, the committed ISR is all replicas, and they follow it.
   bool Healthy(const TopicPartition& tp);
   bool RunUntilHealthy(const TopicPartition& tp,
                        int64_t limit_us = 60'000'000);

@@ -151,7 +151,8 @@ void Shard::Tick() {
   }
   if (!host_again_.empty() && now_us >= host_again_us_) {
     host_again_us_ = now_us + kHostAgainUs;
-    for (const TopicPartition& tp : std::exchange(host_again_, {})) Host(tp);
+    const std::set<TopicPartition> again = host_again_;
+    for (const TopicPartition& tp : again) Host(tp);
   }
 }
 

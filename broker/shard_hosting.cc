@@ -178,12 +178,13 @@ bool Shard::OpenNew(const TopicPartition& tp, const PartitionImage& state,
                        RecoveryMarks());
   if (log.ok()) {
     out = {*std::move(log), directory, Offset(0)};
+    host_again_.erase(tp);
     return true;
   }
   if (CodeOf(log.status()) == ErrorCode::kStorageFull) {
-    LOG(ERROR) << "no room for the log of " << tp.ToString() << ": "
-               << log.status().ToString() << "; tried again every second";
-    host_again_.insert(tp);
+    LOG_IF(ERROR, host_again_.insert(tp).second)
+        << "no room for the log of " << tp.ToString() << ": "
+        << log.status().ToString() << "; tried again every second";
   } else {
     context_.deps.on_fatal(log.status());
   }
