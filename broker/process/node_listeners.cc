@@ -1,0 +1,96 @@
+#include "broker/process/node_listeners.h"
+
+#include <utility>
+#include <vector>
+
+#include "broker/rpc/public_edge.h"
+#include "broker/rpc/replication_service.h"
+#include "common/base/status_macros.h"
+#include "common/rpc/async/completion_loop.h"
+#include "common/rpc/server.h"
+#include "controller/rpc/controller_service.h"
+#include "controller/rpc/grpc_raft_transport.h"
+
+namespace sluice {
+namespace {
+
+// Answers that are under way when a broker has stopped: refusals, mostly.
+constexpr int64_t kPublicGraceMs = 200;
+
+}  // namespace
+
+// Destroyed from the end: listeners before their services.
+struct NodeListeners::Parts {
+  std::unique_ptr<ControllerRpcService> controller;
+  std::unique_ptr<ReplicationService> replication;
+  std::unique_ptr<rpc::RpcServer> internal;
+  std::unique_ptr<rpc::CompletionLoop> internal_loop;
+  std::unique_ptr<PublicEdge> edge;
+};
+
+NodeListeners::NodeListeners(std::unique_ptr<Parts> parts)
+    : parts_(std::move(parts)) {}
+
+NodeListeners::~NodeListeners() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
+    Deps deps) {
+  auto parts = std::make_unique<Parts>();
+  Parts& p = *parts;
+  std::vector<grpc::Service*> services;
+  rpc::ListenerOptions options;
+  options.name = "INTERNAL";
+  options.bind = deps.config->internal_listen;
+  options.message_bytes_max =
+      rpc::kInternalRequestBytesMax + rpc::kMessageSlackBytes;
+  if (deps.controller != nullptr) {
+    p.controller = std::make_unique<ControllerRpcService>(
+        ControllerRpcService::Deps{deps.controller});
+    services.push_back(p.controller->service());
+    services.push_back(deps.peers->raft_transport()->service());
+    options.completion_queues = 1;
+  }
+  if (deps.broker != nullptr) {
+    p.replication = std::make_unique<ReplicationService>(
+        &deps.broker->replication_acceptor());
+    services.push_back(p.replication.get());
+  }
+  ASSIGN_OR_RETURN(p.internal,
+                   rpc::RpcServer::Start(std::move(options), services));
+  std::unique_ptr<NodeListeners> listeners(
+      new NodeListeners(std::move(parts)));
+  if (deps.controller != nullptr) {
+    p.internal_loop = std::make_unique<rpc::CompletionLoop>(
+        "internal-calls", std::move(p.internal->TakeQueues().front()));
+    p.controller->Serve(p.internal_loop.get());
+    deps.peers->raft_transport()->Serve(p.internal_loop.get());
+  }
+  if (deps.broker != nullptr) {
+    PublicEdge::Options edge;
+    edge.bind = deps.config->listen;
+    ASSIGN_OR_RETURN(p.edge, PublicEdge::Start(std::move(edge), deps.broker,
+                                               deps.clock));
+  }
+  p.internal->SetServing(true);
+  return listeners;
+}
+
+void NodeListeners::SetServing(bool serving) {
+  if (parts_->edge != nullptr) parts_->edge->SetServing(serving);
+}
+
+void NodeListeners::DrainPublic() {
+  if (parts_->edge != nullptr) parts_->edge->Drain();
+}
+
+void NodeListeners::StopPublic() {
+  if (parts_->edge != nullptr) parts_->edge->Stop(kPublicGraceMs);
+}
+
+void NodeListeners::Stop() {
+  StopPublic();
+  if (parts_->internal != nullptr) parts_->internal->Shutdown(0);
+  if (parts_->internal_loop != nullptr) parts_->internal_loop->Stop();
+}
+
+}  // namespace sluice

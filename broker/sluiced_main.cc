@@ -1,0 +1,59 @@
+// sluiced: a node of a cluster, as controller, broker or both.
+#include <glog/logging.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "broker/node_config.h"
+#include "broker/process/end_process.h"
+#include "broker/process/node.h"
+#include "broker/process/node_flags.h"
+#include "broker/process/stop_signals.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "controller/metadata/config_registry.h"
+
+namespace sluice {
+namespace {
+
+void StartLogging(const char* program) {
+  FLAGS_logtostderr = true;
+  FLAGS_logbuflevel = -1;  // a killed process has said what it had to say
+  google::InitGoogleLogging(program);
+}
+
+absl::StatusOr<std::unique_ptr<Node>> StartNode(const NodeFlags& flags) {
+  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
+  ASSIGN_OR_RETURN(NodeConfig config, ParseNodeFlags(flags, cores));
+  ASSIGN_OR_RETURN(auto registry, ConfigRegistry::Make(config.settings));
+  return Node::Start(std::move(config), std::move(registry));
+}
+
+int Run(int argc, char** argv) {
+  NodeFlags flags;
+  if (const std::optional<int> done = ParseCommandLine(&argc, &argv, &flags)) {
+    return *done;
+  }
+  StartLogging(argv[0]);
+  const StopSignals signals;
+  auto node = StartNode(flags);
+  if (!node.ok()) {
+    LOG(ERROR) << "not started: " << NameOf(CodeOf(node.status())) << ": "
+               << node.status().message();
+    return kExitRefused;
+  }
+  LOG(INFO) << "signal " << signals.Wait() << ": stopping";
+  signals.EndAtTheNext();
+  (*node)->Stop();
+  LOG(INFO) << "stopped";
+  return kExitClean;
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) { return sluice::Run(argc, argv); }
