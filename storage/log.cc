@@ -147,6 +147,7 @@ absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
   if (batches.empty()) {
     return MakeError(ErrorCode::kCorruptMessage, path_, ": an empty append");
   }
+  if (cut_unsynced_) RETURN_IF_ERROR(SyncNow());
   RETURN_IF_ERROR(MakeRoomFor(static_cast<int64_t>(batches.size()),
                               info.next - 1, &info.rolled));
   Segment& segment = segments_.back();
@@ -203,6 +204,7 @@ void Log::MarkDurable(const Unsynced& synced) {
   INVARIANT(synced.leo <= leo_, path_, ": durable ", synced.leo,
             " past the LEO ", leo_);
   durable_leo_ = std::max(durable_leo_, synced.leo);
+  cut_unsynced_ = false;  // of this generation: it was taken after the cut
   if (synced.number != takings_) return;  // a later one covers more
   for (Segment& segment : segments_) segment.sync.unanswered = false;
   directory_sync_.unanswered = false;

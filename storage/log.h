@@ -149,15 +149,17 @@ class Log {
   // Cuts to the batch boundary at or below `target`: later bytes, segments,
   // cache entries and epochs go; so does an empty epoch that begins there.
   // Returns the new LEO. kOffsetOutOfRange below the log start. Other errors
-  // leave the log failed(). If something was cut, all that is left is durable
-  // on return; a crash on the way leaves a longer prefix. Blocks.
+  // leave the log failed(). Durable after the next sync, which an append that
+  // comes before it does itself; removals of segments are synced here, so that
+  // a crash on the way leaves a longer prefix. Blocks.
   // The caller stores marks of the shorter log durably before it appends: else
   // a crash could bring back marks that contradict the new batches.
   absl::StatusOr<Offset> TruncateTo(Offset target);
   // Drops everything; the log goes on at `start`, log start included. Blocks.
   // The caller stores marks with log_start = `start` durably BEFORE, so that a
   // crash on the way is finished by the next Open; when `start` lies inside
-  // the log, that may find a prefix of the old one instead.
+  // the log, or inside what a cut before it took away without a sync, that may
+  // find a prefix of the old one instead.
   absl::Status ResetTo(Offset start);
   // Moves the log start forward (never past the LEO); reads below it fail.
   // The caller makes the mark durable, and only then DropBelowLogStart()
@@ -246,6 +248,8 @@ class Log {
   uint64_t takings_ = 0;
   SyncNeed directory_sync_;
   SyncNeed parent_sync_;  // done along with the first of the rest
+  // Nothing is appended in place of what was cut before that is durable.
+  bool cut_unsynced_ = false;
   bool failed_ = false;
 };
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "storage/log_testing.h"
 
@@ -107,6 +109,7 @@ class LogLife : public LogTestBase {
   }
 
   void Accept(const std::vector<ModelBatch>& row) {
+    before_cut_.reset();  // an append made the cut durable
     for (const ModelBatch& batch : row) {
       model_.push_back(batch);
       epochs_.Assign(batch.epoch, batch.base);
@@ -123,6 +126,7 @@ class LogLife : public LogTestBase {
     if (under_way_.empty()) {
       const absl::Status synced = log_->SyncNow();
       ASSERT_TRUE(synced.ok() || fs_.stopped()) << synced;
+      if (synced.ok()) before_cut_.reset();
       return;
     }
     const Unsynced synced = under_way_.front();
@@ -134,14 +138,16 @@ class LogLife : public LogTestBase {
       if (!fs_.SyncDirectory(directory).ok()) return;
     }
     log_->MarkDurable(synced);
+    if (synced.generation == log_->generation()) before_cut_.reset();
   }
 
   // The journal is another component: here what is stored is durable.
   void StoreMarks() { marks_ = MarksOf(*log_); }
 
   void BeginEpoch() {
-    const LeaderEpoch epoch(log_->epochs().last_epoch().value() +
-                            static_cast<int32_t>(random_->Between(1, 3)));
+    // Newer than any that was ever seen, also in what was cut.
+    newest_epoch_ += static_cast<int32_t>(random_->Between(1, 3));
+    const LeaderEpoch epoch = newest_epoch_;
     ASSERT_TRUE(log_->StartEpoch(epoch));
     epochs_.Assign(epoch, log_->leo());
     StoreMarks();
@@ -151,10 +157,14 @@ class LogLife : public LogTestBase {
     const Offset target(random_->Between(log_->log_start().value(),
                                          log_->leo().value() + 1));
     const Offset leo = log_->leo();
+    const uint64_t generation = log_->generation();
     if (!log_->TruncateTo(target).ok()) {
       ASSERT_TRUE(fs_.stopped());
       interrupted_cut_ = true;
       return;
+    }
+    if (log_->generation() != generation && !before_cut_.has_value()) {
+      before_cut_ = {model_, epochs_};
     }
     while (!model_.empty() && model_.back().next > target) model_.pop_back();
     epochs_.TruncateTo(target < leo ? log_->leo() : target);
@@ -178,6 +188,8 @@ class LogLife : public LogTestBase {
   }
 
   void Reset() {
+    // One cut at a time: else what the last one took away may come back.
+    if (before_cut_.has_value()) return;
     const Offset start = log_->leo() + random_->Between(1, 50);
     marks_ = {};
     marks_.log_start = marks_.recovery_point = marks_.durable_mark =
@@ -244,8 +256,6 @@ class LogLife : public LogTestBase {
   }
 
   void CheckRecovered(Offset durable, const RecoveryMarks& marks) {
-    Accept(attempted_);
-    attempted_.clear();
     const Offset leo = log_->leo();
     EXPECT_GE(leo, durable);
     EXPECT_EQ(log_->durable_leo(), leo);
@@ -255,12 +265,19 @@ class LogLife : public LogTestBase {
     }
     interrupted_cut_ = false;
     durable_floor_ = Offset(0);
+    // The log as it was, or with a part of the append that was stopped; or as
+    // before a cut that was not synced.
+    const std::string found = ReadAll();
+    auto before_cut = std::exchange(before_cut_, std::nullopt);
+    Accept(std::exchange(attempted_, {}));
     if (!model_.empty() && model_.back().next > leo) ++counts["lost a tail"];
-    while (!model_.empty() && model_.back().next > leo) model_.pop_back();
+    if (BytesUpTo(leo, marks.log_start) != found && before_cut.has_value()) {
+      ++counts["unsynced cut undone"];
+      model_ = before_cut->first;
+      KeepKnownEpochs(before_cut->second, marks.epochs);
+    }
+    EXPECT_EQ(found, BytesUpTo(leo, marks.log_start));
     EXPECT_EQ(leo, model_.empty() ? marks.log_start : model_.back().next);
-    std::string expected;
-    for (const ModelBatch& batch : model_) expected.append(batch.bytes);
-    EXPECT_EQ(ReadAll(), expected);
     // Epochs: of all batches, and those that the marks alone know.
     EpochHistory epochs;
     for (const EpochStart& start : epochs_.starts()) {
@@ -284,11 +301,39 @@ class LogLife : public LogTestBase {
     epochs_ = log_->epochs();
   }
 
+  // Of `before`, what batches tell or the marks, which the cut has lowered.
+  void KeepKnownEpochs(const EpochHistory& before, const EpochHistory& marks) {
+    epochs_.Clear();
+    for (const EpochStart& start : before.starts()) {
+      const bool told = std::any_of(
+          model_.begin(), model_.end(), [&](const ModelBatch& batch) {
+            return batch.epoch == start.epoch;
+          });
+      if (told || std::binary_search(marks.starts().begin(),
+                                     marks.starts().end(), start)) {
+        epochs_.Assign(start.epoch, start.start);
+      }
+    }
+  }
+
+  // Cuts the model to what may be there.
+  std::string BytesUpTo(Offset leo, Offset log_start) {
+    std::string bytes;
+    std::erase_if(model_, [&](const ModelBatch& batch) {
+      return batch.next > leo || batch.next <= log_start;
+    });
+    for (const ModelBatch& batch : model_) bytes.append(batch.bytes);
+    return bytes;
+  }
+
   std::unique_ptr<Random> random_;
   std::vector<ModelBatch> model_;  // that end above the log start
   EpochHistory epochs_;
   std::vector<Unsynced> under_way_;
   std::vector<ModelBatch> attempted_;  // by the operation that was stopped
+  // What a cut that is not synced may bring back.
+  std::optional<std::pair<std::vector<ModelBatch>, EpochHistory>> before_cut_;
+  LeaderEpoch newest_epoch_{0};
   LeaderEpoch committed_epoch_{0};  // below the log start: none older follows
   bool interrupted_cut_ = false;
   Offset durable_floor_;
@@ -306,7 +351,8 @@ TEST(LogPropertyTest, WhatWasDurableIsThereAndTheRestIsAPrefix) {
   // A life without faults would prove nothing.
   for (const char* what :
        {"ended inside an operation", "ended inside a recovery", "failed write",
-        "late sync", "cut", "reset", "read in memory", "lost a tail"}) {
+        "late sync", "cut", "reset", "read in memory", "lost a tail",
+        "unsynced cut undone"}) {
     EXPECT_GT(counts[what], 100) << what;
   }
 }

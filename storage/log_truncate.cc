@@ -107,8 +107,7 @@ absl::StatusOr<Offset> Log::TruncateTo(Offset target) {
   durable_leo_ = std::min(durable_leo_, leo_);
   cache_->EvictFrom(leo_);
   epochs_.TruncateTo(leo_);
-  // Before anything is written in place of what was cut.
-  RETURN_IF_ERROR(SyncNow());
+  cut_unsynced_ = true;
   return leo_;
 }
 
@@ -122,6 +121,7 @@ absl::Status Log::DropEverything(Offset start) {
     }
   }
   directory_sync_ = {};
+  cut_unsynced_ = false;
   epochs_.Clear();
   log_start_ = start;
   leo_ = start;

@@ -114,7 +114,7 @@ TEST_F(LogTruncateTest, ACutThatCutsNothingKeepsTheGeneration) {
   EXPECT_EQ(log_->generation(), generation);
 }
 
-TEST_F(LogTruncateTest, ACutIsDurableOnReturn) {
+TEST_F(LogTruncateTest, ACutIsDurableAfterTheNextSync) {
   config_.segment_bytes = 600;
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 20; ++i) Append(1, 1, 100);
@@ -122,10 +122,32 @@ TEST_F(LogTruncateTest, ACutIsDurableOnReturn) {
   Append();
   Cut(7);
   EXPECT_EQ(log_->durable_leo(), Offset(7));
+  const auto unsynced = log_->TakeUnsynced();
+  ASSERT_TRUE(unsynced.has_value());
+  ASSERT_EQ(unsynced->targets.files.size(), 1u);
+  ASSERT_TRUE(unsynced->targets.files[0]->SyncData().ok());
+  log_->MarkDurable(*unsynced);
   const std::string left = ReadAll();
   fs_.CrashLosingAll();
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(log_->leo(), Offset(7));
+  EXPECT_EQ(ReadAll(), left);
+}
+
+// Else a power cut could bring old batches back behind the new ones.
+TEST_F(LogTruncateTest, NothingIsAppendedBeforeTheCutIsDurable) {
+  for (int i = 0; i < 6; ++i) Append(1, 1, 100);
+  ASSERT_TRUE(log_->SyncNow().ok());
+  const int64_t syncs = fs_.sync_count();
+  Cut(2);
+  const std::string left = ReadAll();
+  EXPECT_EQ(fs_.sync_count(), syncs);
+  Append(1, 2, 100);
+  EXPECT_EQ(fs_.sync_count(), syncs + 1);
+  Append(1, 2, 100);
+  EXPECT_EQ(fs_.sync_count(), syncs + 1);
+  fs_.CrashLosingAll();
+  ASSERT_TRUE(Open().ok());
   EXPECT_EQ(ReadAll(), left);
 }
 
@@ -144,9 +166,9 @@ TEST_F(LogTruncateTest, ACrashInTheMiddleOfACutLeavesALongerPrefix) {
       const std::string all = ReadAll();
       ASSERT_TRUE(log_->SyncNow().ok());
       fs_.StopAfter(stop);
-      const auto leo = log_->TruncateTo(Offset(3));
+      const bool cut = log_->TruncateTo(Offset(3)).ok() && log_->SyncNow().ok();
       interrupted = fs_.stopped();
-      EXPECT_EQ(leo.ok(), !interrupted);
+      EXPECT_EQ(cut, !interrupted);
       EXPECT_EQ(log_->failed(), interrupted);
       Random random(static_cast<uint64_t>(stop));
       if (how == 0) fs_.Kill();
@@ -166,8 +188,9 @@ TEST_F(LogTruncateTest, ACrashInTheMiddleOfACutLeavesALongerPrefix) {
 // ST4
 TEST_F(LogTruncateTest, ACutWhoseSyncFailsFailsTheLog) {
   for (int i = 0; i < 4; ++i) Append();
+  Cut(2);
   fs_.FailNext(Operation::kSyncData);
-  EXPECT_EQ(CodeOf(log_->TruncateTo(Offset(2)).status()),
+  EXPECT_EQ(CodeOf(log_->AppendAsLeader(MakeBatch(), LeaderEpoch(1)).status()),
             ErrorCode::kStorageError);
   EXPECT_TRUE(log_->failed());
   EXPECT_FALSE(log_->TruncateTo(Offset(2)).ok());
