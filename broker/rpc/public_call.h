@@ -74,7 +74,7 @@ grpc::ServerUnaryReactor* ServeCall(
     return call.get();
   }
   std::shared_ptr<rpc::Gate::Pass> pass = *std::move(admitted);
-  call->Keep(pass);
+  call->OnOver([pass] { pass->End(); });
   PendingCall pending(call, std::move(pass));
   Message message;
   // It is gRPC's own and not const; its memory is not needed any more.

@@ -46,7 +46,10 @@ void PublicEdge::Drain() {
 
 void PublicEdge::Stop(int64_t grace_ms) {
   Drain();
-  server_->Shutdown(grace_ms);
+  // gRPC's own grace is of no use here: it would also wait for watchers of the
+  // health, and not every transport has one.
+  gate_->AwaitIdle(grace_ms);
+  server_->Shutdown(/*grace_ms=*/0);
 }
 
 }  // namespace sluice

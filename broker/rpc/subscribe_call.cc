@@ -93,6 +93,9 @@ void SubscribeCall::OnHalfClosed() {
   if (!open) End(absl::OkStatus());
 }
 
-void SubscribeCall::OnClosed(const absl::Status&) { CloseSession(); }
+void SubscribeCall::OnClosed(const absl::Status&) {
+  CloseSession();
+  if (pass_ != nullptr) pass_->End();
+}
 
 }  // namespace sluice

@@ -57,8 +57,9 @@ class ClientCalls {
     }
     start(&call->context, &call->response,
           [call, table = table_](const grpc::Status& status) {
-            absl::StatusOr<Result> result = FromGrpcStatus(status);
-            if (status.ok()) result = call->decode(std::move(call->response));
+            absl::StatusOr<Result> result =
+                status.ok() ? call->decode(std::move(call->response))
+                            : FromGrpcStatus(status);
             table->Finish(call.get(), [&] {
               return [call, result = std::move(result)]() mutable {
                 call->reply(std::move(result));

@@ -196,6 +196,7 @@ void Gate::Release(Pass& pass) {
   Connection& connection = *pass.connection_;
   --(IsStream(pass.method_) ? connection.streams : connection.calls);
   (pass.entry_->timed ? timed_ : untimed_).erase(pass.entry_);
+  if (timed_.empty() && untimed_.empty()) idle_.notify_all();
 }
 
 void Gate::Pass::CountResponse(int64_t bytes) {
@@ -244,6 +245,13 @@ void Gate::Drain(const absl::Status& why) {
     }
   }
   for (const auto& call : waiting) call->EndCall(why);
+}
+
+bool Gate::AwaitIdle(int64_t timeout_ms) {
+  std::unique_lock lock(mutex_);
+  return idle_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [this] {
+    return timed_.empty() && untimed_.empty();
+  });
 }
 
 MethodCounts Gate::CountsOf(Method method) const {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -47,7 +48,7 @@ struct MethodCounts {
   int64_t response_bytes = 0;
 };
 
-// Thread-safe; never blocks. Owned by shared_ptr: the calls it admitted keep it.
+// Thread-safe; only AwaitIdle blocks. Owned by shared_ptr: the calls it admitted keep it.
 class Gate : public std::enable_shared_from_this<Gate> {
  public:
   class Pass;
@@ -58,7 +59,7 @@ class Gate : public std::enable_shared_from_this<Gate> {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  // The pass is held until the call is over. `call` is known weakly, to be
+  // The pass counts until its End(). `call` is known weakly, to be
   // ended by Sweep or Drain. REQUEST_TOO_LARGE, BUSY, SHUTTING_DOWN: the
   // caller fails the call with it and does nothing else.
   absl::StatusOr<std::unique_ptr<Pass>> Admit(
@@ -75,6 +76,10 @@ class Gate : public std::enable_shared_from_this<Gate> {
   // From now on every call is refused with `why`; streams and long polls under
   // way are ended with it, the other calls go on.
   void Drain(const absl::Status& why);
+
+  // Until no call is under way, `timeout_ms` at most; false when some are
+  // left. Blocks: never on a thread of gRPC's.
+  bool AwaitIdle(int64_t timeout_ms);
 
   MethodCounts CountsOf(Method method) const;
   size_t connections() const;
@@ -96,6 +101,7 @@ class Gate : public std::enable_shared_from_this<Gate> {
   std::array<std::unique_ptr<Counters>, kPublicMethodCount> counters_;
 
   mutable std::mutex mutex_;
+  std::condition_variable idle_;
   // Guarded by mutex_.
   std::map<std::string, Connection> connections_;  // by gRPC's peer string
   // Under way, in the order they came: with the default deadline, without it.
@@ -104,16 +110,20 @@ class Gate : public std::enable_shared_from_this<Gate> {
   std::optional<absl::Status> drained_;
 };
 
-// An admitted call. Destroying it, on any thread, makes room for another.
+// An admitted call. Any thread, but context() is changed by its handler alone.
 class Gate::Pass {
  public:
-  ~Pass() { gate_->Release(*this); }
+  ~Pass() { End(); }
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 
   // Who calls and until when, for the handler.
   api::CallContext& context() { return context_; }
   void CountResponse(int64_t bytes);
+  // The call is over and makes room for another. The first time counts.
+  void End() {
+    if (!ended_.exchange(true)) gate_->Release(*this);
+  }
 
  private:
   friend class Gate;
@@ -123,6 +133,8 @@ class Gate::Pass {
   const std::shared_ptr<Gate> gate_;
   const Method method_;
   api::CallContext context_;
+  std::atomic<bool> ended_{false};
+  // Until it has ended.
   Connection* connection_ = nullptr;
   std::list<Entry>::iterator entry_;
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "common/base/error.h"
@@ -181,6 +182,17 @@ TEST_F(GateTest, CountsWhatPassed) {
   EXPECT_EQ(counts.request_bytes, 70);
   EXPECT_EQ(counts.response_bytes, 30);
   EXPECT_EQ(gate->CountsOf(Method::kFetch).calls, 0);
+}
+
+TEST_F(GateTest, IsIdleOnceTheLastCallIsOver) {
+  auto gate = Make();
+  EXPECT_TRUE(gate->AwaitIdle(0));
+  auto pass = Admit(*gate, Method::kProduce);
+  EXPECT_FALSE(gate->AwaitIdle(0));
+
+  std::thread other([&] { pass->reset(); });
+  EXPECT_TRUE(gate->AwaitIdle(600'000));
+  other.join();
 }
 
 TEST_F(GateTest, APassMayOutliveTheLastHandleOfItsGate) {

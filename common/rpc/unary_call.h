@@ -54,8 +54,8 @@ class UnaryCall final
   // Fails the call while its handler still works on it, and tells it so.
   void EndCall(const absl::Status& why) override { GiveUp(ToGrpcStatus(why)); }
 
-  // Something to hold until this is destroyed. Before the method returns.
-  void Keep(std::shared_ptr<void> kept) { kept_ = std::move(kept); }
+  // What to run when gRPC is done with the call. Before the method returns.
+  void OnOver(absl::AnyInvocable<void()> over) { over_ = std::move(over); }
 
   // What to run, once, when EndCall ended it or the client goes away
   // before the answer; at once when that has happened already. Not run once
@@ -99,10 +99,11 @@ class UnaryCall final
   void OnDone() final {
     // Deletes on return unless somebody else holds a reference.
     const auto self = std::move(self_);
+    if (over_) over_();
   }
 
   Response* const response_;
-  std::shared_ptr<void> kept_;
+  absl::AnyInvocable<void()> over_;
 
   std::mutex mutex_;
   // Guarded by mutex_.

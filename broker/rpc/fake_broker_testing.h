@@ -1,0 +1,153 @@
+// A BrokerApi that a test scripts, and an edge and a peer around it without a
+// port.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/broker_api.h"
+#include "broker/rpc/public_edge.h"
+#include "client/grpc_peers/grpc_broker_peer.h"
+#include "common/env/real_clock.h"
+#include "common/env/thread_executor.h"
+
+namespace sluice {
+
+// A value that another thread gives.
+template <class T>
+class Awaited {
+ public:
+  void Set(T value) {
+    std::lock_guard lock(mutex_);
+    value_.emplace(std::move(value));
+    set_.notify_all();
+  }
+  T Get() {
+    std::unique_lock lock(mutex_);
+    set_.wait(lock, [this] { return value_.has_value(); });
+    return *std::move(value_);
+  }
+  bool is_set() {
+    std::lock_guard lock(mutex_);
+    return value_.has_value();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable set_;
+  std::optional<T> value_;
+};
+
+// Calls that are not scripted fail the test. Methods run on threads of gRPC's.
+class FakeBroker final : public BrokerApi {
+ public:
+  using ProduceDone = api::Answer<api::ProduceResponse>;
+  using FetchDone = api::Answer<api::FetchResponse>;
+  using ListOffsetsDone = api::Answer<api::ListOffsetsResponse>;
+
+  std::function<void(const api::CallContext&, api::ProduceRequest, ProduceDone)>
+      on_produce;
+  std::function<CancelCall(const api::CallContext&, api::FetchRequest,
+                           FetchDone)>
+      on_fetch;
+  std::function<void(const api::CallContext&, api::ListOffsetsRequest,
+                     ListOffsetsDone)>
+      on_list_offsets;
+  std::function<std::shared_ptr<SubscribeSession>(
+      const api::CallContext&, std::shared_ptr<SubscribeSink>)>
+      on_subscribe;
+
+  void Produce(const api::CallContext& context, api::ProduceRequest request,
+               absl::AnyInvocable<void()> order_fixed,
+               ProduceDone done) override {
+    order_fixed();
+    on_produce(context, std::move(request), std::move(done));
+  }
+  CancelCall Fetch(const api::CallContext& context, api::FetchRequest request,
+                   FetchDone done) override {
+    return on_fetch(context, std::move(request), std::move(done));
+  }
+  void ListOffsets(const api::CallContext& context,
+                   api::ListOffsetsRequest request,
+                   ListOffsetsDone done) override {
+    on_list_offsets(context, std::move(request), std::move(done));
+  }
+  std::shared_ptr<SubscribeSession> Subscribe(
+      const api::CallContext& context,
+      std::shared_ptr<SubscribeSink> sink) override {
+    return on_subscribe(context, std::move(sink));
+  }
+
+#define SLUICE_CONTROL_CALL(Name)                                        \
+  std::function<void(const api::CallContext&, v1::Name##Request,         \
+                     PeerReply<v1::Name##Response>)>                     \
+      on_##Name;                                                         \
+  void Name(const api::CallContext& context, v1::Name##Request request,  \
+            PeerReply<v1::Name##Response> reply) override {              \
+    on_##Name(context, std::move(request), std::move(reply));            \
+  }
+  SLUICE_CONTROL_CALL(DescribeCluster)
+  SLUICE_CONTROL_CALL(GetMetadata)
+  SLUICE_CONTROL_CALL(DescribeQuorum)
+  SLUICE_CONTROL_CALL(CreateTopics)
+  SLUICE_CONTROL_CALL(DeleteTopics)
+  SLUICE_CONTROL_CALL(ListTopics)
+  SLUICE_CONTROL_CALL(DescribeTopics)
+#undef SLUICE_CONTROL_CALL
+};
+
+class PublicEdgeTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kPatientUs = 600'000'000;
+
+  explicit PublicEdgeTest(rpc::GateLimits limits = {}) {
+    PublicEdge::Options options;
+    options.limits = limits;
+    auto edge = PublicEdge::Start(std::move(options), &broker_, &clock_);
+    EXPECT_TRUE(edge.ok()) << edge.status();
+    edge_ = *std::move(edge);
+    channel_ = edge_->InProcessChannel(
+        rpc::ChannelArgumentsFor(rpc::ChannelUse::kData));
+    peer_ = NewPeer();
+  }
+
+  std::unique_ptr<GrpcBrokerPeer> NewPeer() {
+    return std::make_unique<GrpcBrokerPeer>(GrpcBrokerPeer::Deps{
+        {"broker", 9001}, &executor_, channel_, channel_, "tester"});
+  }
+
+  static api::ProduceRequest OneBatch(std::string bytes) {
+    api::ProduceRequest request;
+    request.partitions.emplace_back();
+    request.partitions[0].topic.name = "orders";
+    request.partitions[0].partition = PartitionIndex(2);
+    request.partitions[0].payload = MutableBuffer::Adopt(std::move(bytes));
+    return request;
+  }
+
+  absl::StatusOr<api::ProduceResponse> Produce(
+      api::ProduceRequest request, int64_t timeout_us = kPatientUs) {
+    auto result =
+        std::make_shared<Awaited<absl::StatusOr<api::ProduceResponse>>>();
+    peer_->Produce(std::move(request), timeout_us,
+                   [result](auto reply) { result->Set(std::move(reply)); });
+    return result->Get();
+  }
+
+  FakeBroker broker_;
+  RealClock clock_;
+  ThreadExecutor executor_{"client"};
+  std::unique_ptr<PublicEdge> edge_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<GrpcBrokerPeer> peer_;
+};
+
+}  // namespace sluice
