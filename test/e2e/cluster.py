@@ -242,8 +242,10 @@ class Cluster:
         return done
 
     def describe(self, address=None):
+        # Waiting for the connection: a channel of Python's whose calls fail at
+        # once makes progress with its connection only every 5 s.
         return self.cluster(address).DescribeCluster(
-            cluster_pb2.DescribeClusterRequest(), timeout=5)
+            cluster_pb2.DescribeClusterRequest(), timeout=2, wait_for_ready=True)
 
     def wait_healthy(self, seconds=60):
         def healthy():
