@@ -160,7 +160,9 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       links({deps.replication_executor, deps.replication_connector, &replicas,
              Random(random.Next64())}),
       sessions({deps.replication_executor, &replicas, deps.node_id,
-                [this](const OpenSession& open) { return CheckSession(open); }}),
+                [this](const OpenSession& open) {
+                  return CheckSession(open);
+                }}),
       produce(ForHandlers()),
       fetch(ForHandlers()),
       list_offsets(ForHandlers()),

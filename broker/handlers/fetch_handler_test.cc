@@ -58,8 +58,9 @@ TEST_F(FetchHandlerTest, ReadsAcrossShardsInTheOrderAsked) {
   fake_.Store(fake_.A(0), {2});
   fake_.Store(fake_.A(1), {3});
   fake_.Store(fake_.B(2), {1});
-  const auto response = Fetch(Ask({From(Named("b"), 2), From(Named("a"), 1),
-                                   From(ById(fake_.a), 0), From(Named("b"), 0)}));
+  const auto response =
+      Fetch(Ask({From(Named("b"), 2), From(Named("a"), 1),
+                 From(ById(fake_.a), 0), From(Named("b"), 0)}));
   ASSERT_THAT(response.results, SizeIs(4));
   EXPECT_EQ(response.results[0].next_offset, Offset(1));
   EXPECT_EQ(response.results[1].next_offset, Offset(3));
@@ -73,7 +74,7 @@ TEST_F(FetchHandlerTest, ReadsAcrossShardsInTheOrderAsked) {
   EXPECT_EQ(response.results[3].next_offset, Offset(0));
 }
 
-TEST_F(FetchHandlerTest, ReadsThousandsOfPartitionsWhetherAnsweredAtOnceOrLate) {
+TEST_F(FetchHandlerTest, ReadsThousandsOfPartitionsAnsweredAtOnceOrLate) {
   fake_.cluster.CreateOn("big", {1}, {}, 9000);
   fake_.image.Store(fake_.cluster.shared());
   std::vector<api::FetchPartition> asked;

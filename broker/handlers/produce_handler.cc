@@ -215,54 +215,35 @@ void ProduceHandler::Produce(const api::CallContext& context,
                              api::ProduceRequest request,
                              absl::AnyInvocable<void()> order_fixed,
                              api::Answer<api::ProduceResponse> done) {
-  const auto answer = [&](absl::Status status, api::ProduceResponse response) {
+  absl::Status status = CheckRequest(request);
+  api::ProduceResponse refused;
+  std::optional<Budget::Share> share;
+  if (status.ok()) share = Admit(request, refused);
+  if (!share.has_value()) {
     deps_.worker->Post([status = std::move(status),
-                        response = std::move(response),
+                        refused = std::move(refused),
                         order_fixed = std::move(order_fixed),
                         done = std::move(done)]() mutable {
       if (order_fixed) order_fixed();
-      done(std::move(status), std::move(response));
+      done(std::move(status), std::move(refused));
     });
-  };
-  if (absl::Status status = CheckRequest(request); !status.ok()) {
-    return answer(std::move(status), {});
+    return;
   }
-  const size_t typed = CountTypedRecords(request);
-  if (typed > kTypedRecordsMax) {
-    return answer(absl::OkStatus(),
-                  RefuseAll(request, api::ItemError(MakeError(
-                                         ErrorCode::kRequestTooLarge, typed,
-                                         " typed records in one request; at "
-                                         "most ",
-                                         kTypedRecordsMax))));
-  }
-  std::optional<Budget::Share> share = in_flight_->TryTake(BytesHeldBy(request));
-  if (!share.has_value()) {
-    api::ItemError busy(MakeError(
-        ErrorCode::kBusy, in_flight_->taken(),
-        " bytes of produce requests are under way on this broker, the limit "
-        "is ", in_flight_->max(), "; try again in ", kBusyRetryAfterMs, " ms"));
-    busy.retry_after_ms = kBusyRetryAfterMs;
-    return answer(absl::OkStatus(), RefuseAll(request, busy));
-  }
-  const int64_t timeout_ms = std::min(
-      request.timeout_ms == 0 ? kTimeoutDefaultMs : request.timeout_ms,
-      kTimeoutMaxMs);
   ProduceCall::Options options;
   options.acks = static_cast<api::Acks>(request.acks);
-  options.deadline_us =
-      std::min(deps_.clock->MonoMicros() + timeout_ms * 1000,
-               context.deadline_us - kDeadlineMarginUs);
+  options.deadline_us = DeadlineOf(context, request.timeout_ms);
   options.origin = request.origin;
   options.share = *std::move(share);
   const auto call = std::make_shared<ProduceCall>(
       deps_, std::move(options), std::move(order_fixed), std::move(done));
   const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
   Work work;
+  bool typed = false;
   for (api::ProducePartition& asked : request.partitions) {
     work.push_back(WorkOf(deps_, *image, std::move(asked)));
+    typed = typed || std::holds_alternative<TypedWork>(work.back());
   }
-  if (typed == 0) {
+  if (!typed) {
     Fill(deps_, nullptr, std::move(work), *call);
     call->Launch();
     return;
@@ -272,6 +253,37 @@ void ProduceHandler::Produce(const api::CallContext& context,
     Fill(deps, rotation.get(), std::move(work), *call);
     call->Launch();
   });
+}
+
+std::optional<Budget::Share> ProduceHandler::Admit(
+    const api::ProduceRequest& request, api::ProduceResponse& refused) const {
+  const size_t typed = CountTypedRecords(request);
+  if (typed > kTypedRecordsMax) {
+    refused = RefuseAll(
+        request, api::ItemError(MakeError(
+                     ErrorCode::kRequestTooLarge, typed,
+                     " typed records in one request; at most ",
+                     kTypedRecordsMax, ": send fewer, or whole batches")));
+    return std::nullopt;
+  }
+  auto share = in_flight_->TryTake(BytesHeldBy(request));
+  if (!share.has_value()) {
+    api::ItemError busy(MakeError(
+        ErrorCode::kBusy, in_flight_->taken(),
+        " bytes of produce requests are under way on this broker, the limit "
+        "is ", in_flight_->max(), "; try again in ", kBusyRetryAfterMs, " ms"));
+    busy.retry_after_ms = kBusyRetryAfterMs;
+    refused = RefuseAll(request, busy);
+  }
+  return share;
+}
+
+int64_t ProduceHandler::DeadlineOf(const api::CallContext& context,
+                                   int32_t timeout_ms) const {
+  const int64_t wait_ms = std::min<int64_t>(
+      timeout_ms == 0 ? kTimeoutDefaultMs : timeout_ms, kTimeoutMaxMs);
+  return std::min(deps_.clock->MonoMicros() + wait_ms * 1000,
+                  context.deadline_us - kDeadlineMarginUs);
 }
 
 }  // namespace sluice

@@ -2,7 +2,9 @@
 // its partitions, and puts their answers together.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "broker/broker_api.h"
 #include "broker/handlers/handler_deps.h"
@@ -38,6 +40,11 @@ class ProduceHandler {
   int64_t bytes_in_flight() const { return in_flight_->taken(); }
 
  private:
+  // nullopt: `refused` says why, for every partition.
+  std::optional<Budget::Share> Admit(const api::ProduceRequest& request,
+                                     api::ProduceResponse& refused) const;
+  int64_t DeadlineOf(const api::CallContext& context, int32_t timeout_ms) const;
+
   HandlerDeps deps_;
   std::shared_ptr<Budget> in_flight_;
   std::shared_ptr<KeylessRotation> rotation_;  // on the worker

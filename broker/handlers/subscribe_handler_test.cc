@@ -36,8 +36,9 @@ class SubscribeHandlerTest : public testing::Test {
       : sink_(std::make_shared<FakeSink>()),
         stream_(handler_.Subscribe(api::CallContext(), sink_)) {}
 
-  static api::SubscribePartition Of(const api::TopicRef& topic, int partition,
-                                    Start start = api::StartPosition::kEarliest) {
+  static api::SubscribePartition Of(
+      const api::TopicRef& topic, int partition,
+      Start start = api::StartPosition::kEarliest) {
     api::SubscribePartition asked;
     asked.topic = topic;
     asked.partition = PartitionIndex(partition);
@@ -111,7 +112,8 @@ TEST_F(SubscribeHandlerTest, StartsAtTheEarliestTheLatestOrAnOffset) {
   Send({Of(Named("a"), 0), Of(Named("a"), 1, api::StartPosition::kLatest),
         Of(Named("a"), 2, Offset(1))},
        kPlenty);
-  EXPECT_THAT(Pushes(), testing::UnorderedElementsAre(Pairs(0, 2), Pairs(2, 2)));
+  EXPECT_THAT(Pushes(),
+              testing::UnorderedElementsAre(Pairs(0, 2), Pairs(2, 2)));
   fake_.Store(fake_.A(1));
   fake_.Run();
   EXPECT_THAT(Pushes(), ElementsAre(Pairs(1, 3)));
@@ -226,7 +228,8 @@ TEST_F(SubscribeHandlerTest, ANewLeadersIgnoranceIsWaitedOut) {  // F23
   fake_.Store(fake_.A(0));
   fake_.Store(fake_.A(2));
   fake_.Run();
-  EXPECT_THAT(Pushes(), testing::UnorderedElementsAre(Pairs(0, 6), Pairs(2, 1)));
+  EXPECT_THAT(Pushes(),
+              testing::UnorderedElementsAre(Pairs(0, 6), Pairs(2, 1)));
 }
 
 TEST_F(SubscribeHandlerTest, WithoutRoomForWaitersItLooksAgain) {
