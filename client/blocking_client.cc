@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "common/base/error.h"
+#include "common/base/invariant.h"
 
 namespace sluice {
 
@@ -201,6 +202,19 @@ BlockingConsumer::~BlockingConsumer() {
 
 void BlockingConsumer::Assign(const std::vector<NamedPartition>& partitions) {
   client_->Run([&] { consumer_->Assign(partitions); });
+}
+
+void BlockingConsumer::AssignAt(
+    const std::map<NamedPartition, Offset>& starts) {
+  client_->Run([&] {
+    std::vector<NamedPartition> partitions;
+    for (const auto& [tp, start] : starts) partitions.push_back(tp);
+    consumer_->Assign(partitions);
+    for (const auto& [tp, start] : starts) {
+      const absl::Status sought = consumer_->Seek(tp, start);
+      INVARIANT(sought.ok(), tp, ": ", sought.message());  // just assigned
+    }
+  });
 }
 
 absl::Status BlockingConsumer::Seek(const NamedPartition& tp, Offset offset) {

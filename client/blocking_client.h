@@ -102,7 +102,11 @@ class BlockingConsumer {
   BlockingConsumer(BlockingClient* client, const ConsumerOptions& options);
   ~BlockingConsumer();
 
+  // With OffsetReset::kNone use AssignAt: before a Seek from this thread
+  // arrives the partitions may already have failed for want of a position.
   void Assign(const std::vector<NamedPartition>& partitions);
+  // Exactly these from now on, each from its offset.
+  void AssignAt(const std::map<NamedPartition, Offset>& starts);
   absl::Status Seek(const NamedPartition& tp, Offset offset);
   // Encoded: the caller decodes on its own thread (ForEachRecord).
   absl::StatusOr<std::vector<FetchedBatch>> PollBatches(int64_t timeout_us,

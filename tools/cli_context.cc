@@ -62,7 +62,7 @@ absl::StatusOr<BlockingClient*> Context::ClientOf(
     const std::string& addresses) {
   if (client_ != nullptr) return client_.get();
   auto endpoints = ParseBootstrap(addresses);
-  if (!endpoints.ok()) return endpoints.status();
+  if (!endpoints.ok()) return Misused(endpoints.status());
   connector_ = make_connector_();
   executor_ = std::make_unique<ThreadExecutor>("client");
   ClientOptions options;

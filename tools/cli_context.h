@@ -48,6 +48,11 @@ class Context {
   // Connects nothing by itself. INVALID_REQUEST for a bad --bootstrap.
   absl::StatusOr<BlockingClient*> Client();
   absl::StatusOr<BlockingClient*> ClientOf(const std::string& addresses);
+  // For a command line that only its command could judge: exit code 2.
+  absl::Status Misused(absl::Status why) {
+    exit = kExitUsage;
+    return why;
+  }
   int64_t timeout_us() const { return timeout_ms * 1000; }
   const Clock& clock() const { return clock_; }
 

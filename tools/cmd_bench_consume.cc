@@ -86,10 +86,7 @@ absl::Status BenchConsume(Context* context, const Options& options) {
   consuming.reset = OffsetReset::kNone;
   consuming.partition_bytes_max = options.fetch_size;
   BlockingConsumer consumer(client, consuming);
-  consumer.Assign(partitions);
-  for (const auto& [tp, start] : starts) {
-    RETURN_IF_ERROR(consumer.Seek(tp, start));
-  }
+  consumer.AssignAt(starts);
   ASSIGN_OR_RETURN(PerfSummary summary,
                    ReadAll(*context, options, consumer, starts, ends));
   if (usage.has_value()) summary.servers = usage->Since();

@@ -181,6 +181,7 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
       ->check(CLI::Range(int64_t{-1}, int64_t{100'000'000}))
       ->capture_default_str();
   command->add_option("--acks", options->acks, "all, 1, 0")
+      ->check(CLI::IsMember({"all", "-1", "1", "0"}))
       ->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "bytes of a batch")
       ->check(CLI::Range(int64_t{1}, kProducerBatchBytesMax))
@@ -193,6 +194,7 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
           ->check(CLI::Range(0, 60'000))
           ->capture_default_str();
   command->add_option("--compression", options->compression, "none, lz4, zstd")
+      ->check(CLI::IsMember({"none", "lz4", "zstd"}))
       ->capture_default_str();
   command
       ->add_option("--max-in-flight", options->max_in_flight,

@@ -22,10 +22,15 @@ std::string KindOf(const v1::HealthIssue& issue) {
   return v1::HealthIssue::Kind_Name(issue.kind()).substr(5);
 }
 
+std::string Counted(int count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 void PrintTable(const v1::DescribeClusterResponse& cluster) {
   if (cluster.issues().empty()) {
-    std::cout << "healthy: " << cluster.brokers_size() << " brokers, "
-              << cluster.partition_count() << " partitions\n";
+    std::cout << "healthy: " << Counted(cluster.brokers_size(), "broker")
+              << ", " << Counted(cluster.partition_count(), "partition")
+              << "\n";
     return;
   }
   Table table({"ISSUE", "WHERE", "WHY AND WHAT NEXT"});

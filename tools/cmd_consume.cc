@@ -3,6 +3,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "common/base/error.h"
@@ -28,34 +29,52 @@ using Offsets = std::map<NamedPartition, Offset>;
 constexpr int64_t kPollUs = 500'000;
 constexpr int64_t kPollBytes = 4 << 20;
 
-absl::StatusOr<Offsets> StartOffsets(
-    const Context& context, BlockingClient* client, const std::string& from,
-    const std::vector<NamedPartition>& partitions) {
+// --from, understood.
+struct Start {
+  api::OffsetPosition position = api::OffsetPosition::kLatest;
+  std::optional<int64_t> offset;
+  int64_t back = 0;  // records before `position`
+};
+
+absl::StatusOr<Start> StartOf(const std::string& from) {
+  Start start;
+  if (from == "latest") return start;
+  if (from == "earliest") {
+    start.position = api::OffsetPosition::kEarliest;
+    return start;
+  }
   int64_t number = 0;
-  const bool is_number = absl::SimpleAtoi(from, &number);
-  if (!is_number && from != "earliest" && from != "latest") {
+  if (!absl::SimpleAtoi(from, &number)) {
     return MakeError(ErrorCode::kInvalidRequest, "--from ", from,
                      from[0] == '@' ? ": this version has no index by time"
                                     : "",
                      "; use earliest, latest, N (an offset) or -N (the last N "
                      "records of each partition)");
   }
-  if (is_number && from[0] != '-') {
+  if (from[0] == '-') {
+    start.back = -number;
+  } else {
+    start.offset = number;
+  }
+  return start;
+}
+
+absl::StatusOr<Offsets> StartOffsets(
+    const Context& context, BlockingClient* client, const Start& start,
+    const std::vector<NamedPartition>& partitions) {
+  if (start.offset.has_value()) {
     Offsets offsets;
-    for (const auto& tp : partitions) offsets[tp] = Offset(number);
+    for (const auto& tp : partitions) offsets[tp] = Offset(*start.offset);
     return offsets;
   }
-  auto offsets = client->LookUpOffsets(
-      partitions,
-      from == "earliest" ? api::OffsetPosition::kEarliest
-                         : api::OffsetPosition::kLatest,
-      context.timeout_us());
-  if (!offsets.ok() || !is_number) return offsets;
+  auto offsets =
+      client->LookUpOffsets(partitions, start.position, context.timeout_us());
+  if (!offsets.ok() || start.back == 0) return offsets;
   auto earliest = client->LookUpOffsets(
       partitions, api::OffsetPosition::kEarliest, context.timeout_us());
   if (!earliest.ok()) return earliest;
   for (auto& [tp, offset] : *offsets) {
-    offset = std::max(offset + number, earliest->at(tp));
+    offset = std::max(offset - start.back, earliest->at(tp));
   }
   return offsets;
 }
@@ -141,7 +160,9 @@ absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
 
 absl::Status Consume(Context* context, const Options& options) {
   auto format = RecordFormat::Parse(options.format);
-  if (!format.ok()) return format.status();
+  if (!format.ok()) return context->Misused(format.status());
+  const auto from = StartOf(options.from);
+  if (!from.ok()) return context->Misused(from.status());
   if (options.count == 0) return absl::OkStatus();
   auto client = context->Client();
   if (!client.ok()) return client.status();
@@ -150,20 +171,16 @@ absl::Status Consume(Context* context, const Options& options) {
   if (!partitions.ok()) return partitions.status();
   auto ends = EndOffsets(*context, *client, options, *partitions);
   if (!ends.ok()) return ends.status();
-  auto starts = StartOffsets(*context, *client, options.from, *partitions);
+  auto starts = StartOffsets(*context, *client, *from, *partitions);
   if (!starts.ok()) return starts.status();
   ConsumerOptions consuming;
   consuming.reset = OffsetReset::kNone;  // an offset asked for by number
   BlockingConsumer consumer(*client, consuming);
-  std::vector<NamedPartition> assigned;
+  Offsets unfinished;
   for (const auto& [tp, start] : *starts) {
-    if (start < ends->at(tp)) assigned.push_back(tp);
+    if (start < ends->at(tp)) unfinished.emplace(tp, start);
   }
-  consumer.Assign(assigned);
-  for (const NamedPartition& tp : assigned) {
-    const auto sought = consumer.Seek(tp, starts->at(tp));
-    if (!sought.ok()) return sought;
-  }
+  consumer.AssignAt(unfinished);
   Printer printer(options, *std::move(format));
   return Loop(consumer, printer, *ends, *starts);
 }

@@ -23,6 +23,7 @@ struct Options {
   bool has_key = false;
   std::string key_separator;
   std::vector<std::string> headers;
+  std::vector<api::RecordHeader> parsed_headers;
   int32_t partition = -1;
   std::string acks = "all";
   std::string compression = "none";
@@ -38,6 +39,19 @@ struct Outcome {
   std::mutex mutex;
   absl::Status first_error;  // guarded by mutex
 };
+
+absl::Status ParseHeaders(Options& options) {
+  for (const std::string& header : options.headers) {
+    const size_t equals = header.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return MakeError(ErrorCode::kInvalidRequest, "-H ", header,
+                       " is not key=value");
+    }
+    options.parsed_headers.push_back(
+        {header.substr(0, equals), header.substr(equals + 1)});
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ProducerRecord> RecordOf(const Options& options,
                                         std::string line) {
@@ -59,15 +73,7 @@ absl::StatusOr<ProducerRecord> RecordOf(const Options& options,
     line.erase(0, at + options.key_separator.size());
   }
   if (!options.tombstone || !line.empty()) record.value = std::move(line);
-  for (const std::string& header : options.headers) {
-    const size_t equals = header.find('=');
-    if (equals == std::string::npos) {
-      return MakeError(ErrorCode::kInvalidRequest, "-H ", header,
-                       " is not key=value");
-    }
-    record.headers.push_back(
-        {header.substr(0, equals), header.substr(equals + 1)});
-  }
+  record.headers = options.parsed_headers;
   return record;
 }
 
@@ -109,7 +115,10 @@ void Report(const Outcome& outcome, int64_t bytes, int64_t took_us) {
             << static_cast<double>(bytes) / seconds / 1e6 << " MB/s)\n";
 }
 
-absl::Status Produce(Context* context, const Options& options) {
+absl::Status Produce(Context* context, Options options) {
+  if (auto bad = ParseHeaders(options); !bad.ok()) {
+    return context->Misused(bad);
+  }
   ProducerOptions producing;
   auto acks = AcksFromName(options.acks);
   if (!acks.ok()) return acks.status();
@@ -181,9 +190,11 @@ void AddProduce(CLI::App* root, Context* context) {
                       "this one; else by key, else spread")
       ->check(CLI::Range(0, INT32_MAX));
   command->add_option("--acks", options->acks, "all, 1, 0")
+      ->check(CLI::IsMember({"all", "-1", "1", "0"}))
       ->capture_default_str();
   command->add_option("--compression", options->compression,
                       "none, lz4, zstd")
+      ->check(CLI::IsMember({"none", "lz4", "zstd"}))
       ->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "bytes of a batch")
       ->check(CLI::Range(int64_t{1}, kProducerBatchBytesMax))

@@ -51,7 +51,9 @@ absl::Status Create(Context* context, const Options& options) {
     topic->set_name(name);
     topic->set_partition_count(options.partitions);
     topic->set_replication_factor(options.replication_factor);
-    if (auto bad = AddConfigs(options, topic); !bad.ok()) return bad;
+    if (auto bad = AddConfigs(options, topic); !bad.ok()) {
+      return context->Misused(bad);
+    }
   }
   if (PrintedShape(context->format(), v1::CreateTopicsResponse())) {
     return absl::OkStatus();

@@ -21,6 +21,8 @@ namespace sluice::cli {
 namespace {
 
 constexpr int64_t kPollUs = 20'000;
+constexpr int64_t kArgumentsPollUs = 200;
+constexpr int kArgumentsTries = 5000;
 
 // The fields of /proc/PID/stat after the name, which may hold anything.
 std::vector<std::string> StatFields(pid_t pid) {
@@ -32,6 +34,11 @@ std::vector<std::string> StatFields(pid_t pid) {
   std::istringstream rest(text.substr(name_end + 1));
   for (std::string field; rest >> field;) fields.push_back(field);
   return fields;
+}
+
+std::string CommandLineOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
+  return std::string((std::istreambuf_iterator<char>(file)), {});
 }
 
 }  // namespace
@@ -70,6 +77,13 @@ absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& argv,
     return MakeError(ErrorCode::kInvalidRequest, "cannot start ", argv[0],
                      ": ", std::string(std::strerror(error)));
   }
+  // The kernel lets the parent go on a moment before the new arguments show,
+  // by which IsAliveWith knows the process.
+  for (int tries = 0; tries < kArgumentsTries && IsAlive(pid) &&
+                      CommandLineOf(pid).empty();
+       ++tries) {
+    usleep(kArgumentsPollUs);
+  }
   return pid;
 }
 
@@ -81,9 +95,7 @@ bool IsAlive(pid_t pid) {
 
 bool IsAliveWith(pid_t pid, const std::string& argument) {
   if (!IsAlive(pid)) return false;
-  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
-  return text.find(argument) != std::string::npos;
+  return CommandLineOf(pid).find(argument) != std::string::npos;
 }
 
 bool WaitGone(pid_t pid, int64_t timeout_us) {
@@ -118,12 +130,16 @@ std::string LastLines(const std::string& path, int lines) {
   const int64_t size = file.tellg();
   file.seekg(std::max<int64_t>(0, size - kTailBytes));
   std::string text((std::istreambuf_iterator<char>(file)), {});
+  // The newline that ends the text ends no line before it.
   size_t from = text.size();
-  for (int i = 0; i <= lines && from != std::string::npos && from > 0; ++i) {
-    from = text.rfind('\n', from - 1);
+  if (from > 0 && text.back() == '\n') --from;
+  for (int i = 0; i < lines; ++i) {
+    const size_t before = from == 0 ? std::string::npos
+                                    : text.rfind('\n', from - 1);
+    if (before == std::string::npos) return text;
+    from = before;
   }
-  return from == std::string::npos || from == 0 ? text
-                                                 : text.substr(from + 1);
+  return text.substr(from + 1);
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {

@@ -10,7 +10,7 @@ namespace sluice::cli {
 
 // A topic that was created a moment ago may not have reached the broker that
 // answers; one unknown for longer than this does not exist.
-inline constexpr int64_t kNewTopicWaitUs = 3'000'000;
+inline constexpr int64_t kNewTopicWaitUs = 1'000'000;
 
 // UNKNOWN_TOPIC_OR_PARTITION when there is no such topic.
 absl::StatusOr<int32_t> PartitionCountOf(const Context& context,

@@ -264,10 +264,9 @@ absl::Status VerifiedRun::Consume() {
   ConsumerOptions consuming;
   consuming.reset = OffsetReset::kNone;
   BlockingConsumer consumer(client_, consuming);
-  consumer.Assign(partitions);
-  for (const NamedPartition& tp : partitions) {
-    RETURN_IF_ERROR(consumer.Seek(tp, Offset(0)));
-  }
+  std::map<NamedPartition, Offset> starts;
+  for (const NamedPartition& tp : partitions) starts.emplace(tp, Offset(0));
+  consumer.AssignAt(starts);
   RETURN_IF_ERROR(ReadToEnd(consumer, ends));
   result_.consume_us = std::max<int64_t>(1, NowUs() - start_us);
   return absl::OkStatus();

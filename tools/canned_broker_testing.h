@@ -1,0 +1,30 @@
+// Brokers in memory whose answers about the cluster and its topics a test can
+// write by hand.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "client/fake_cluster_testing.h"
+
+namespace sluice::cli {
+
+// The rest, records above all, is the fake cluster's.
+class CannedBroker {
+ public:
+  explicit CannedBroker(FakeCluster* brokers) : brokers_(brokers) {}
+
+  std::unique_ptr<BrokerConnector> Connector();
+
+  // Unset: as the fake cluster answers.
+  std::optional<v1::DescribeClusterResponse> cluster;
+  std::optional<v1::DescribeTopicsResponse> topics;
+  // What was asked last.
+  v1::CreateTopicsRequest last_create;
+  v1::DeleteTopicsRequest last_delete;
+
+ private:
+  FakeCluster* const brokers_;
+};
+
+}  // namespace sluice::cli

@@ -1,0 +1,530 @@
+// Whole commands, from the command line to what is printed, against brokers in
+// memory.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "client/fake_cluster_testing.h"
+#include "tools/canned_broker_testing.h"
+#include "tools/cli_app.h"
+
+namespace sluice::cli {
+namespace {
+
+struct Ran {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+// std::cin, std::cout and std::cerr become strings for as long as it lives.
+class Redirected {
+ public:
+  explicit Redirected(const std::string& input)
+      : in_(input),
+        old_in_(std::cin.rdbuf(in_.rdbuf())),
+        old_out_(std::cout.rdbuf(out_.rdbuf())),
+        old_err_(std::cerr.rdbuf(err_.rdbuf())) {
+    std::cin.clear();
+  }
+  ~Redirected() {
+    std::cin.rdbuf(old_in_);
+    std::cout.rdbuf(old_out_);
+    std::cerr.rdbuf(old_err_);
+  }
+  std::string out() const { return out_.str(); }
+  std::string err() const { return err_.str(); }
+
+ private:
+  std::istringstream in_;
+  std::ostringstream out_;
+  std::ostringstream err_;
+  std::streambuf* const old_in_;
+  std::streambuf* const old_out_;
+  std::streambuf* const old_err_;
+};
+
+class CliTest : public testing::Test {
+ protected:
+  CliTest() : brokers_(&world_, 3), canned_(&brokers_) {
+    unsetenv("SLUICE_BOOTSTRAP");
+  }
+
+  // The brokers are b1:9001 to b3:9003.
+  Ran Run(std::vector<std::string> arguments, const std::string& input = "") {
+    std::vector<const char*> argv = {"sluice"};
+    for (const std::string& argument : arguments) {
+      argv.push_back(argument.c_str());
+    }
+    Redirected streams(input);
+    Ran ran;
+    ran.code = RunCli(static_cast<int>(argv.size()), argv.data(),
+                      [this] { return canned_.Connector(); });
+    ran.out = streams.out();
+    ran.err = streams.err();
+    return ran;
+  }
+  Ran RunThere(std::vector<std::string> arguments,
+               const std::string& input = "") {
+    arguments.insert(arguments.begin(), {"--bootstrap", "b1:9001"});
+    return Run(std::move(arguments), input);
+  }
+
+  SimWorld world_;
+  FakeCluster brokers_;
+  CannedBroker canned_;
+};
+
+TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
+  const std::vector<std::vector<std::string>> bad = {
+      {},
+      {"nonsense"},
+      {"topic"},
+      {"topic", "nonsense"},
+      {"topic", "create"},  // no name
+      {"topic", "list", "--nonsense"},
+      {"topic", "list", "-o", "xml"},
+      {"topic", "create", "t", "--partitions", "many"},
+      {"produce"},
+      {"produce", "t", "--acks", "2"},
+      {"produce", "t", "--compression", "gzip"},
+      {"produce", "t", "-k", "a", "-K", ":"},
+      {"produce", "t", "-p", "-1"},
+      {"consume", "t", "-n", "-3"},
+      {"consume", "t", "-g", "group"},  // no groups yet: not offered
+      {"dev", "--nodes", "0"},
+      {"dev", "--nodes", "100"},
+      {"dev", "--port-base", "65500"},
+      {"dev", "stop"},
+      {"log", "dump"},
+      {"bench", "produce", "--topic", "t"},  // no --num-records
+      {"bench", "produce", "--topic", "t", "--num-records", "0"},
+      {"bench", "failover", "--kill", "everybody"},
+      {"bench", "fsync"},
+      {"cluster", "health", "--timeout-ms", "0"},
+  };
+  for (const auto& arguments : bad) {
+    const Ran ran = Run(arguments);
+    std::string line;
+    for (const std::string& argument : arguments) line += argument + " ";
+    EXPECT_EQ(ran.code, kExitUsage) << line;
+    EXPECT_EQ(ran.out, "") << line;
+    EXPECT_NE(ran.err, "") << line;
+  }
+}
+
+TEST_F(CliTest, WhatOnlyTheCommandCanJudgeIsUsageToo) {
+  const std::vector<std::vector<std::string>> bad = {
+      {"consume", "t", "--from", "yesterday"},
+      {"consume", "t", "--from", "@2026-01-01"},
+      {"consume", "t", "--format", "%y"},
+      {"produce", "t", "-H", "novalue"},
+      {"topic", "create", "t", "--config", "durability"},
+      {"topic", "list", "--bootstrap", "nowhere"},
+  };
+  for (const auto& arguments : bad) {
+    const Ran ran = Run(arguments);
+    EXPECT_EQ(ran.code, kExitUsage) << arguments.back();
+    EXPECT_NE(ran.err.find(arguments.back()), std::string::npos) << ran.err;
+  }
+}
+
+TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"dev"},
+                                             {"dev", "start"},
+                                             {"dev", "stop"},
+                                             {"cluster", "info"},
+                                             {"cluster", "health"},
+                                             {"topic", "create"},
+                                             {"topic", "list"},
+                                             {"topic", "describe"},
+                                             {"topic", "delete"},
+                                             {"produce"},
+                                             {"consume"},
+                                             {"log", "dump"},
+                                             {"bench", "produce"},
+                                             {"bench", "consume"},
+                                             {"bench", "failover"},
+                                             {"bench", "fsync"},
+                                             {"verify-run"}}) {
+    auto arguments = command;
+    arguments.push_back("--help");
+    const Ran ran = Run(arguments);
+    EXPECT_EQ(ran.code, kExitOk) << command.back();
+    EXPECT_NE(ran.out.find("Example"), std::string::npos) << ran.out;
+    EXPECT_EQ(ran.err, "") << command.back();
+  }
+}
+
+TEST_F(CliTest, TheVersionIsData) {
+  const Ran ran = Run({"--version"});
+
+  EXPECT_EQ(ran.code, kExitOk);
+  EXPECT_EQ(ran.out.rfind("sluice ", 0), 0u);
+}
+
+TEST_F(CliTest, TopicsComeInEveryForm) {
+  brokers_.AddTopic("orders", 6);
+  brokers_.AddTopic("t2", 1);
+  brokers_.AddTopic("t3", 2);
+
+  const Ran table = RunThere({"topic", "list"});
+  const Ran name = RunThere({"topic", "list", "-o", "name"});
+  const Ran json = RunThere({"topic", "list", "-o", "json"});
+  const Ran yaml = RunThere({"topic", "list", "-o", "yaml"});
+
+  EXPECT_EQ(table.code, kExitOk) << table.err;
+  EXPECT_EQ(table.out.rfind("NAME", 0), 0u) << table.out;
+  EXPECT_EQ(name.out, "orders\nt2\nt3\n");
+  const auto parsed = nlohmann::json::parse(json.out);
+  EXPECT_EQ(parsed["topics"].size(), 3u);
+  EXPECT_EQ(parsed["topics"][0]["name"], "orders");
+  EXPECT_EQ(yaml.out.rfind("topics:\n  - name: orders\n", 0), 0u) << yaml.out;
+}
+
+TEST_F(CliTest, TheShapeOfTheJsonNeedsNoCluster) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"topic", "list"},
+                                             {"topic", "describe"},
+                                             {"cluster", "info"},
+                                             {"cluster", "health"}}) {
+    auto arguments = command;
+    arguments.insert(arguments.end(), {"-o", "help"});
+    const Ran ran = Run(arguments);
+    EXPECT_EQ(ran.code, kExitOk);
+    EXPECT_TRUE(nlohmann::json::accept(ran.out)) << ran.out;
+  }
+}
+
+TEST_F(CliTest, CreatingWhatIsThereIsAnErrorUnlessAllowed) {
+  const Ran created = RunThere({"topic", "create", "a", "b", "-p", "3"});
+  const Ran again = RunThere({"topic", "create", "a"});
+  const Ran allowed = RunThere({"topic", "create", "a", "--if-not-exists"});
+
+  EXPECT_EQ(created.code, kExitOk) << created.err;
+  EXPECT_EQ(brokers_.topic("b").partitions.size(), 3u);
+  EXPECT_EQ(again.code, kExitError);
+  EXPECT_NE(again.err.find("topic a"), std::string::npos);
+  EXPECT_NE(again.err.find("TOPIC_ALREADY_EXISTS"), std::string::npos);
+  EXPECT_NE(again.err.find("next:"), std::string::npos);
+  EXPECT_EQ(allowed.code, kExitOk);
+}
+
+TEST_F(CliTest, ADryRunAsksToValidateOnlyAndSaysSo) {
+  const Ran create = RunThere({"topic", "create", "a", "--dry-run"});
+  const Ran remove = RunThere({"topic", "delete", "a", "--dry-run"});
+
+  EXPECT_TRUE(canned_.last_create.validate_only());
+  EXPECT_TRUE(canned_.last_delete.validate_only());
+  EXPECT_NE(create.err.find("dry run"), std::string::npos);
+  EXPECT_NE(remove.err.find("dry run"), std::string::npos);
+}
+
+TEST_F(CliTest, DeletingNeedsAYesWhereNobodyCanBeAsked) {
+  brokers_.AddTopic("orders", 1);
+
+  const Ran refused = RunThere({"topic", "delete", "orders"});
+  const bool kept = brokers_.calls["DeleteTopics"] == 0;
+  const Ran done = RunThere({"topic", "delete", "orders", "--yes"});
+
+  EXPECT_EQ(refused.code, kExitError);
+  EXPECT_NE(refused.err.find("--yes"), std::string::npos);
+  EXPECT_NE(refused.err.find("orders"), std::string::npos);
+  EXPECT_TRUE(kept);
+  EXPECT_EQ(done.code, kExitOk) << done.err;
+}
+
+TEST_F(CliTest, ConfigsAndCountsReachTheRequest) {
+  RunThere({"topic", "create", "a", "--partitions", "6",
+            "--replication-factor", "3", "--config", "min.insync.replicas=2",
+            "--config", "durability=memory"});
+
+  ASSERT_EQ(canned_.last_create.topics_size(), 1);
+  const auto& topic = canned_.last_create.topics(0);
+  EXPECT_EQ(topic.partition_count(), 6);
+  EXPECT_EQ(topic.replication_factor(), 3);
+  EXPECT_EQ(topic.configs().at("min.insync.replicas"), "2");
+  EXPECT_EQ(topic.configs().at("durability"), "memory");
+}
+
+TEST_F(CliTest, LinesGoInAndComeOutInOrder) {
+  brokers_.AddTopic("orders", 1);
+
+  const Ran produced =
+      RunThere({"produce", "orders", "-K", ":", "-H", "h=1"}, "a:1\nb:2:3\nc:\n");
+  const Ran values = RunThere(
+      {"consume", "orders", "--from", "earliest", "--exit-at-end"});
+  const Ran formatted =
+      RunThere({"consume", "orders", "--from", "earliest", "--exit-at-end",
+                "--format", "%t %p %o %k=%v %h\\n"});
+  const Ran json = RunThere({"consume", "orders", "--from", "-1",
+                             "--exit-at-end", "-o", "json"});
+
+  EXPECT_EQ(produced.code, kExitOk) << produced.err;
+  EXPECT_EQ(produced.out, "");
+  EXPECT_EQ(produced.err.rfind("produced 3 records", 0), 0u) << produced.err;
+  EXPECT_EQ(values.code, kExitOk) << values.err;
+  EXPECT_EQ(values.out, "1\n2:3\n\n");
+  EXPECT_EQ(formatted.out,
+            "orders 0 0 a=1 h=1\norders 0 1 b=2:3 h=1\norders 0 2 c= h=1\n");
+  EXPECT_EQ(nlohmann::json::parse(json.out)["key"], "c");
+}
+
+TEST_F(CliTest, ConsumingStopsWhereItWasTold) {
+  brokers_.AddTopic("t", 1);
+  RunThere({"produce", "t"}, "0\n1\n2\n3\n4\n5\n");
+
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "2", "--to", "4"}).out,
+            "2\n3\n");
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "earliest", "-n", "2"}).out,
+            "0\n1\n");
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "-2", "-e"}).out, "4\n5\n");
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "-100", "-e", "-n", "1"}).out,
+            "0\n");
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "latest", "-e"}).out, "");
+  EXPECT_EQ(RunThere({"consume", "t", "-n", "0"}).code, kExitOk);
+}
+
+TEST_F(CliTest, TombstonesKeysAndPartitionsAreAsAsked) {
+  brokers_.AddTopic("t", 3);
+
+  RunThere({"produce", "t", "-k", "key", "-p", "2", "-Z"}, "\nx\n");
+
+  const Ran read = RunThere({"consume", "t", "--from", "earliest", "-e",
+                             "--format", "%p %k %V|"});
+  EXPECT_EQ(read.out, "2 key -1|2 key 1|");
+}
+
+TEST_F(CliTest, AFileIsReadInPlaceOfStdin) {
+  brokers_.AddTopic("t", 1);
+  const std::string path = testing::TempDir() + "/lines";
+  std::ofstream(path) << "one\ntwo";
+
+  const Ran produced = RunThere({"produce", "t", "-f", path}, "not this\n");
+  const Ran missing = RunThere({"produce", "t", "-f", path + ".none"});
+  const Ran directory = RunThere({"produce", "t", "-f", testing::TempDir()});
+  unlink(path.c_str());
+
+  EXPECT_EQ(produced.code, kExitOk) << produced.err;
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "earliest", "-e"}).out,
+            "one\ntwo\n");
+  EXPECT_EQ(missing.code, kExitError);
+  EXPECT_NE(missing.err.find(path + ".none"), std::string::npos);
+  EXPECT_EQ(directory.code, kExitError);
+  EXPECT_NE(directory.err.find("is a directory"), std::string::npos);
+}
+
+TEST_F(CliTest, ADryRunOfProducingOnlyCounts) {
+  brokers_.AddTopic("t", 1);
+
+  const Ran ran = RunThere({"produce", "t", "--dry-run"}, "a\nbb\n");
+
+  EXPECT_EQ(ran.code, kExitOk);
+  EXPECT_NE(ran.err.find("2 records, 3 bytes"), std::string::npos) << ran.err;
+  EXPECT_EQ(brokers_.calls["Produce"], 0);
+}
+
+TEST_F(CliTest, ALineWithoutItsSeparatorIsShown) {
+  brokers_.AddTopic("t", 1);
+
+  const Ran ran = RunThere({"produce", "t", "-K", ":"}, "a:1\nnothing\nb:2\n");
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("'nothing'"), std::string::npos) << ran.err;
+  EXPECT_EQ(RunThere({"consume", "t", "--from", "earliest", "-e"}).out, "1\n");
+}
+
+TEST_F(CliTest, AMissingTopicIsNotFound) {
+  const Ran consume = RunThere({"consume", "nope", "-n", "1"});
+  const Ran produce = RunThere({"produce", "nope"}, "a\n");
+  const Ran describe = RunThere({"topic", "describe", "nope"});
+
+  for (const Ran& ran : {consume, produce, describe}) {
+    EXPECT_EQ(ran.code, kExitNotFound);
+    EXPECT_NE(ran.err.find("nope"), std::string::npos);
+    EXPECT_NE(ran.err.find("UNKNOWN_TOPIC_OR_PARTITION"), std::string::npos);
+    EXPECT_NE(ran.err.find("sluice topic list"), std::string::npos);
+  }
+}
+
+TEST_F(CliTest, APartitionThatIsNotThereIsNamed) {
+  brokers_.AddTopic("t", 2);
+
+  const Ran ran = RunThere({"consume", "t", "-p", "2"});
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("has 2 partitions"), std::string::npos) << ran.err;
+}
+
+TEST_F(CliTest, ABrokerThatDoesNotAnswerIsNamedWithWhatToDo) {
+  for (int id = 1; id <= 3; ++id) brokers_.Kill(NodeId(id));
+
+  const Ran ran = RunThere({"topic", "list", "--timeout-ms", "200"});
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("next:"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("sluice dev"), std::string::npos) << ran.err;
+}
+
+TEST_F(CliTest, HealthTellsByItsExitCode) {
+  canned_.cluster.emplace();
+  canned_.cluster->add_brokers()->set_id(1);
+  canned_.cluster->set_partition_count(6);
+
+  const Ran healthy = RunThere({"cluster", "health"});
+  auto* issue = canned_.cluster->add_issues();
+  issue->set_kind(v1::HealthIssue::KIND_UNDER_MIN_ISR);
+  issue->set_topic("orders");
+  issue->set_partition(3);
+  issue->set_message("2 of 3 replicas are away; start broker 2");
+  const Ran sick = RunThere({"cluster", "health"});
+  const Ran names = RunThere({"cluster", "health", "-o", "name"});
+
+  EXPECT_EQ(healthy.code, kExitOk);
+  EXPECT_EQ(healthy.out, "healthy: 1 broker, 6 partitions\n");
+  EXPECT_EQ(sick.code, kExitUnhealthy);
+  EXPECT_NE(sick.out.find("orders-3"), std::string::npos) << sick.out;
+  EXPECT_NE(sick.out.find("start broker 2"), std::string::npos);
+  EXPECT_EQ(names.code, kExitUnhealthy);
+  EXPECT_EQ(names.out, "UNDER_MIN_ISR\n");
+}
+
+TEST_F(CliTest, InfoShowsRolesAndTheActiveController) {
+  canned_.cluster.emplace();
+  auto& cluster = *canned_.cluster;
+  cluster.set_cluster_name("prod");
+  cluster.set_active_controller_id(101);
+  auto* broker = cluster.add_brokers();
+  broker->set_id(1);
+  broker->set_fenced(true);
+  auto* listener = broker->add_listeners();
+  listener->set_name("PUBLIC");
+  listener->mutable_endpoint()->set_host("10.0.0.1");
+  listener->mutable_endpoint()->set_port(9001);
+  cluster.add_brokers()->set_id(2);
+  cluster.add_controllers()->set_id(2);
+  cluster.add_controllers()->set_id(101);
+
+  const Ran ran = RunThere({"cluster", "info"});
+  const Ran names = RunThere({"cluster", "info", "-o", "name"});
+
+  EXPECT_EQ(ran.code, kExitOk);
+  for (const char* text : {"prod", "10.0.0.1:9001", "fenced",
+                           "controller,broker", "CONTROLLER"}) {
+    EXPECT_NE(ran.out.find(text), std::string::npos) << text << ran.out;
+  }
+  EXPECT_EQ(names.out, "1\n2\n");
+}
+
+// Of three partitions: whole, under-replicated, without a leader.
+TEST_F(CliTest, DescribeFiltersPartitions) {
+  canned_.topics.emplace();
+  auto* topic = canned_.topics->add_topics();
+  topic->mutable_metadata()->set_name("orders");
+  auto* config = topic->add_configs();
+  config->set_name("min.insync.replicas");
+  config->set_value("2");
+  const std::vector<std::vector<int>> isrs = {{1, 2, 3}, {1, 2}, {}};
+  for (int p = 0; p < 3; ++p) {
+    auto* partition = topic->mutable_metadata()->add_partitions();
+    partition->set_partition(p);
+    partition->set_leader_id(isrs[p].empty() ? -1 : 1);
+    for (const int id : {1, 2, 3}) partition->add_replicas(id);
+    for (const int id : isrs[p]) partition->add_isr(id);
+    auto* log = topic->add_logs();
+    log->set_partition(p);
+    log->set_high_watermark(40 + p);
+  }
+  const auto shown = [&](std::vector<std::string> filter) {
+    std::vector<std::string> arguments = {"topic", "describe", "orders", "-o",
+                                          "json"};
+    arguments.insert(arguments.end(), filter.begin(), filter.end());
+    const auto json = nlohmann::json::parse(RunThere(arguments).out);
+    std::string partitions;
+    for (const auto& p : json["topics"][0]["metadata"]["partitions"]) {
+      partitions += std::to_string(p["partition"].get<int>());
+    }
+    EXPECT_EQ(json["topics"][0]["logs"].size(), partitions.size());
+    return partitions;
+  };
+
+  EXPECT_EQ(shown({}), "012");
+  EXPECT_EQ(shown({"--under-replicated"}), "12");
+  EXPECT_EQ(shown({"--under-min-isr"}), "2");
+  EXPECT_EQ(shown({"--unavailable"}), "2");
+  const Ran table = RunThere({"topic", "describe", "orders"});
+  EXPECT_NE(table.out.find("1,2,3"), std::string::npos);
+  EXPECT_NE(table.out.find("none"), std::string::npos);
+  EXPECT_NE(table.out.find("41"), std::string::npos);
+}
+
+TEST_F(CliTest, DescribingNothingThatIsWrongPrintsNothing) {
+  canned_.topics.emplace();
+  auto* topic = canned_.topics->add_topics();
+  topic->mutable_metadata()->set_name("orders");
+  auto* partition = topic->mutable_metadata()->add_partitions();
+  partition->add_replicas(1);
+  partition->add_isr(1);
+
+  EXPECT_EQ(RunThere({"topic", "describe", "--under-replicated"}).out, "");
+}
+
+TEST_F(CliTest, BenchesReportWhatTheyMeasured) {
+  brokers_.AddTopic("t", 2);
+
+  const Ran produced =
+      RunThere({"bench", "produce", "--topic", "t", "--num-records", "500",
+                "--record-size", "100", "-o", "json"});
+  const Ran consumed = RunThere({"bench", "consume", "--topic", "t"});
+
+  EXPECT_EQ(produced.code, kExitOk) << produced.err;
+  const auto json = nlohmann::json::parse(produced.out);
+  EXPECT_EQ(json["records"], 500);
+  EXPECT_EQ(json["bytes"], 50'000);
+  EXPECT_EQ(json["failed"], 0);
+  for (const char* key : {"avg", "p50", "p95", "p99", "p99.9", "max"}) {
+    EXPECT_TRUE(json["latencyMs"].contains(key)) << key;
+  }
+  EXPECT_EQ(consumed.code, kExitOk) << consumed.err;
+  EXPECT_EQ(consumed.out.rfind("500 records read, ", 0), 0u) << consumed.out;
+}
+
+TEST_F(CliTest, FsyncMeasuresAndLeavesNothingBehind) {
+  const std::string directory = testing::TempDir() + "/fsync-bench";
+  mkdir(directory.c_str(), 0755);
+
+  const Ran ran = Run({"bench", "fsync", "--dir", directory, "--files", "1,17",
+                       "--rounds", "2", "-o", "json"});
+
+  EXPECT_EQ(ran.code, kExitOk) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  ASSERT_EQ(json.size(), 2u);
+  EXPECT_EQ(json[0]["how"], "fdatasync");
+  EXPECT_EQ(json[1]["how"], "syncfs");
+  EXPECT_EQ(rmdir(directory.c_str()), 0) << "not empty";
+}
+
+TEST_F(CliTest, DevCommandsSayWhenThereIsNoCluster) {
+  const std::string nowhere = testing::TempDir() + "/no-cluster";
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{
+           {"dev", "stop", "node-1", "--dir", nowhere},
+           {"dev", "start", "node-1", "--dir", nowhere},
+           {"bench", "failover", "--dev-dir", nowhere},
+           {"verify-run", "t", "file", "--dev-dir", nowhere}}) {
+    const Ran ran = Run(command);
+    EXPECT_EQ(ran.code, kExitError) << command[0];
+    EXPECT_NE(ran.err.find("there is no dev cluster in " + nowhere),
+              std::string::npos)
+        << ran.err;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::cli

@@ -1,0 +1,13 @@
+// The CLI: `sluice`.
+#include <csignal>
+#include <iostream>
+
+#include "client/grpc_peers/grpc_broker_connector.h"
+#include "tools/cli_app.h"
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::ios::sync_with_stdio(false);
+  return sluice::cli::RunCli(argc, argv,
+                             [] { return sluice::MakeGrpcBrokerConnector(); });
+}
