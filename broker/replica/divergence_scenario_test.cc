@@ -303,7 +303,10 @@ TEST_F(DivergenceScenarioTest, F34TheLogStartReachesFollowersBelowTheirHighWater
   ASSERT_TRUE(group().Produce(1, 1));
   group().Settle();
 
-  for (int n : {1, 2, 3}) EXPECT_EQ(core(n).log_start(), Offset(2)) << n;
+  for (int n : {1, 2, 3}) {
+    EXPECT_EQ(core(n).log_start(), Offset(2)) << n;
+    EXPECT_EQ(group().node(n).log.log_start(), Offset(2)) << n;
+  }
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ class ModelLog {
   const ModelRecord& At(Offset offset) const {
     return records_.at(static_cast<size_t>(offset - base_));
   }
+  // The newest epoch whose start is durable.
+  LeaderEpoch marked_epoch() const { return marks_.epochs.last_epoch(); }
   // Its records are there, below the log start too until a ResetTo.
   Offset base() const { return base_; }
   // [from, ...): whole batches, at least one, of at most `count` records if it

@@ -29,7 +29,7 @@ void ReplicaGroup::BreakLink(int follower, int leader) {
   Link& link = this->link(follower, leader);
   if (!link.open) return;
   // What the network kept may still come, long after; bounded.
-  constexpr size_t kLateMax = 8;
+  constexpr size_t kLateMax = 16;
   for (const ToLeader& frame : link.up) {
     if (late_.size() < kLateMax) late_.emplace_back(NodeId(leader), frame);
   }
@@ -121,13 +121,13 @@ void ReplicaGroup::Ship(Node& node, NodeId follower) {
   }
 }
 
-void ReplicaGroup::ShipHighWatermark(Node& node) {
-  for (const auto& [follower, next] : node.shipping) {
-    Answer(node, follower,
-           HighWatermarkReceived{node.core->leader_epoch(),
-                                 node.core->high_watermark(),
-                                 node.log.log_start()});
-  }
+// Also to those that were not accepted: a follower has to know by itself when
+// it may believe it (F24).
+void ReplicaGroup::ShipHighWatermark(Node& node, NodeId follower) {
+  Answer(node, follower,
+         HighWatermarkReceived{node.core->leader_epoch(),
+                               node.core->high_watermark(),
+                               node.log.log_start()});
 }
 
 }  // namespace sluice::replica

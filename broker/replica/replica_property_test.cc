@@ -78,6 +78,8 @@ class Schedule {
       DeliverSome(n);
     } else if (kind < 44) {
       Calm();
+    } else if (kind < 46) {
+      Late();
     } else if (kind < 58) {
       for (int64_t i = random_.Between(1, 3); i > 0; --i) {
         group_.CompleteDisk(Anyone());
@@ -105,6 +107,14 @@ class Schedule {
     for (int64_t i = random_.Between(1, 8); i > 0; --i) {
       // Towards one replica in a row, or anywhere.
       group_.Deliver(Anyone(), random_.OneIn(2) ? n : Anyone());
+    }
+  }
+
+  // What old streams of followers carried comes at last (F5, F8).
+  void Late() {
+    while (!group_.late_frames().empty()) {
+      ++coverage_.late_frames;
+      group_.DeliverLate(random_.Below(group_.late_frames().size()));
     }
   }
 
@@ -167,10 +177,6 @@ class Schedule {
     for (int m : group_.ids()) {
       const NodeId wants = group_.node(m).wants_link;
       if (group_.up(m) && wants != kNoNode) group_.OpenLink(m, wants.value());
-    }
-    if (!group_.late_frames().empty() && random_.OneIn(2)) {
-      ++coverage_.late_frames;
-      group_.DeliverLate(random_.Below(group_.late_frames().size()));
     }
   }
 
@@ -273,6 +279,13 @@ class Schedule {
     if (core.state() != State::kLeading || core.under_min_isr() ||
         core.leader_epoch() != now.leader_epoch) {
       return;
+    }
+    if (core.hw_is_truth() && !group_.checker().gave_up()) {
+      const Offset committed = group_.checker().committed();
+      group_.checker().Check(
+          core.high_watermark() >= committed, "RP5", now.leader,
+          StrCat("takes HW ", core.high_watermark(), " for the truth, it is ",
+                 committed));
     }
     const std::set<NodeId> counted = core.maximal_isr();
     for (const NodeId member : now.MustHoldCommitted()) {

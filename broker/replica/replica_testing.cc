@@ -146,18 +146,18 @@ void ReplicaGroup::Carry(Node& node, const Action& action) {
                                         a.leader_epoch, a.appended, a.durable});
           },
           [&](const AcceptFollower& a) {
+            CheckBegun(node);
             node.shipping[a.broker] = a.from;
             answer(a.broker, AddAccepted{a.leader_epoch, a.from,
                                          node.log.log_start()});
-            answer(a.broker,
-                   HighWatermarkReceived{a.leader_epoch,
-                                         node.core->high_watermark(),
-                                         node.log.log_start()});
+            ShipHighWatermark(node, a.broker);
             Ship(node, a.broker);
           },
           [&](const DivergeFollower& a) {
+            CheckBegun(node);
             answer(a.broker, Diverging{a.leader_epoch, a.end.epoch, a.end.end,
                                        a.fetch_offset});
+            ShipHighWatermark(node, a.broker);
           },
           [&](const RejectFollower& a) {
             answer(a.broker,
@@ -174,11 +174,12 @@ void ReplicaGroup::Carry(Node& node, const Action& action) {
           },
           [&](const HighWatermarkMoved& a) {
             if (node.core->leads()) {
+              CheckBegun(node);
               const Offset before = checker_.committed();
               checker_.Committed(node.id, node.core->leader_epoch(), node.log,
                                  a.high_watermark);
               CheckHolders(before);
-              ShipHighWatermark(node);
+              for (const auto& [id, other] : nodes_) ShipHighWatermark(node, id);
             }
           },
           [&](const BecameLeader&) {
@@ -193,6 +194,14 @@ void ReplicaGroup::Carry(Node& node, const Action& action) {
           },
       },
       action);
+}
+
+// RP10: a leader says nothing in an epoch that its disk does not know.
+void ReplicaGroup::CheckBegun(const Node& node) {
+  checker_.Check(node.log.marked_epoch() >= node.core->leader_epoch(), "RP10",
+                 node.id,
+                 StrCat("answers in epoch ", node.core->leader_epoch(),
+                        ", its disk knows ", node.log.marked_epoch()));
 }
 
 void ReplicaGroup::CarryCut(Node& node, Offset leo) {

@@ -163,9 +163,10 @@ class ReplicaGroup {
   void Carry(Node& node, const Action& action);
   void CarrySendAdd(Node& node, const SendAdd& add);
   void CarryCut(Node& node, Offset leo);
+  void CheckBegun(const Node& node);
   void Answer(Node& node, NodeId follower, ToFollower answer);
   void Ship(Node& node, NodeId follower);
-  void ShipHighWatermark(Node& node);
+  void ShipHighWatermark(Node& node, NodeId follower);
   void QueueSync(Node& node);
   void DrainDisk(Node& node);
   void Receive(Node& node, NodeId leader, const ToFollower& frame);

@@ -105,6 +105,12 @@ TEST_F(RuleTTest, HwTruncationOnRestartKeepsCommittedRecords) {
     }
     EXPECT_EQ(Leo(n), Leo(leader));
     EXPECT_EQ(Hw(n), Leo(n));
+    // Nor was it cut and fetched again: the leader could have died meanwhile.
+    for (const Action& action : group().node(n).done) {
+      if (const auto* cut = std::get_if<TruncateTo>(&action)) {
+        EXPECT_GE(cut->target, Offset(4)) << cut->why;
+      }
+    }
   }
   EXPECT_EQ(group().controller().now().isr.size(), 3u);
 }
