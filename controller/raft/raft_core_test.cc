@@ -382,6 +382,19 @@ TEST(ReadIndexTest, AReadNeedsARoundThatBeganAfterIt) {
   EXPECT_TRUE(group.node(1).reads[0].ok);
 }
 
+TEST(ReadIndexTest, ASoleVoterConfirmsAtOnceHoweverLongItHasLed) {
+  RaftGroup group(1, 1);
+  group.Elect(1);
+  for (uint64_t read = 1; read <= 3; ++read) {
+    group.Run(50);  // heartbeats to nobody
+    ASSERT_TRUE(group.core(1).ReadIndex(read).ok());
+    ASSERT_TRUE(group.core(1).HasReady());  // else nobody would look
+    group.Run(1);
+    ASSERT_EQ(group.node(1).reads.size(), read);
+    EXPECT_TRUE(group.node(1).reads.back().ok);
+  }
+}
+
 TEST(ReadIndexTest, AReadThatCameDuringARoundWaitsForTheNext) {
   RaftGroup group(3, 1);
   group.Elect(1);

@@ -78,6 +78,8 @@ absl::Status RaftCore::ReadIndex(uint64_t id) {
                      " reads wait for a quorum of controllers; try again");
   }
   const LogIndex index = std::max(commit_index_, term_start_index_);
+  // A sole voter confirms its rounds itself; nobody's answer ever would.
+  ConfirmReads();
   if (confirmed_round_ < round_) {
     // A round is under way, but it began before this read came (RA14).
     pending_reads_.Add(id, index, round_ + 1);
