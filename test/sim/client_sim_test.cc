@@ -5,155 +5,17 @@
 
 #include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/error.h"
-#include "test/sim/sim_client.h"
 #include "test/sim/sim_cluster.h"
+#include "test/sim/sim_load.h"
 
 namespace sluice::sim {
 namespace {
-
-// Sends numbered values to every partition in turn and remembers which were
-// acknowledged, by partition and offset.
-class Load {
- public:
-  Load(SimCluster* cluster, const std::string& topic, int partitions,
-       ProducerOptions options = {})
-      : cluster_(cluster),
-        topic_(topic),
-        partitions_(partitions),
-        client_(cluster, options) {}
-
-  void Send(int count) {
-    for (int i = 0; i < count; ++i) {
-      const int number = sent_++;
-      ProducerRecord record;
-      record.topic = topic_;
-      record.partition = PartitionIndex(number % partitions_);
-      record.key = std::to_string(number);
-      record.value = "value-" + std::to_string(number);
-      const absl::Status status = client_.producer().Send(
-          std::move(record), [this, number](const auto& result) {
-            if (!result.ok()) {
-              failed_.emplace_back(number, result.status());
-              return;
-            }
-            ++acked_;
-            acknowledged_.insert(number);
-            const int64_t now_us = cluster_->world().MonoMicros();
-            if (last_ack_us_ >= 0) {
-              gap_us_ = std::max(gap_us_, now_us - last_ack_us_);
-            }
-            last_ack_us_ = now_us;
-          });
-      ASSERT_TRUE(status.ok()) << status;
-    }
-  }
-  bool AwaitAcks(int64_t limit_us) {
-    return cluster_->world().RunUntil([&] { return acked_ == sent_; },
-                                      limit_us);
-  }
-  // Sends `count` records at a steady pace of one every `every_us`.
-  void SendSteadily(int count, int64_t every_us) {
-    for (int i = 0; i < count; ++i) {
-      Send(1);
-      cluster_->world().RunFor(every_us);
-    }
-  }
-  // The longest time without an acknowledgement since the last call.
-  int64_t TakeGapUs() {
-    last_ack_us_ = -1;
-    return std::exchange(gap_us_, 0);
-  }
-  int sent() const { return sent_; }
-  int acked() const { return acked_; }
-  const std::vector<std::pair<int, absl::Status>>& failed() const {
-    return failed_;
-  }
-
-  // Reads every partition from the start and compares: nothing acknowledged is
-  // missing, numbers of a partition do not go back except for a repetition
-  // by a retry, offsets have no gap, nothing was never sent.
-  void Check() {
-    SimClient reader(cluster_, {},
-                     ConsumerOptions{.reset = OffsetReset::kEarliest});
-    std::vector<NamedPartition> all;
-    for (int p = 0; p < partitions_; ++p) {
-      all.push_back({topic_, PartitionIndex(p)});
-    }
-    reader.consumer().Assign(all);
-    std::map<PartitionIndex, std::vector<int>> read;
-    std::set<int> seen;
-    const int64_t end_us = cluster_->world().MonoMicros() + 60'000'000;
-    while (!Includes(seen) && cluster_->world().MonoMicros() < end_us) {
-      bool answered = false;
-      reader.consumer().Poll(
-          200'000, 16 << 20,
-          [&](absl::StatusOr<Consumer::Batches> batches) {
-            answered = true;
-            ASSERT_TRUE(batches.ok()) << batches.status();
-            for (FetchedBatch& batch : *batches) Take(batch, read, seen);
-          });
-      cluster_->world().RunUntil([&] { return answered; }, 5'000'000);
-    }
-    for (const int number : acknowledged_) {
-      EXPECT_TRUE(seen.contains(number)) << number << " is LOST";
-    }
-    for (const auto& [partition, numbers] : read) {
-      int newest = -1;
-      std::set<int> before;
-      for (const int number : numbers) {
-        EXPECT_TRUE(number > newest || before.contains(number))
-            << number << " after " << newest << ": REORDERED";
-        EXPECT_LT(number, sent_) << "PHANTOM";
-        newest = std::max(newest, number);
-        before.insert(number);
-      }
-    }
-  }
-
- private:
-  bool Includes(const std::set<int>& seen) const {
-    return std::includes(seen.begin(), seen.end(), acknowledged_.begin(),
-                         acknowledged_.end());
-  }
-  void Take(FetchedBatch& batch,
-            std::map<PartitionIndex, std::vector<int>>& read,
-            std::set<int>& seen);
-
-  SimCluster* const cluster_;
-  const std::string topic_;
-  const int partitions_;
-  SimClient client_;
-  int sent_ = 0;
-  int acked_ = 0;
-  std::set<int> acknowledged_;
-  std::vector<std::pair<int, absl::Status>> failed_;
-  std::map<PartitionIndex, Offset> next_;
-  int64_t last_ack_us_ = -1;
-  int64_t gap_us_ = 0;
-};
-
-void Load::Take(FetchedBatch& batch,
-                std::map<PartitionIndex, std::vector<int>>& read,
-                std::set<int>& seen) {
-  const absl::Status read_all =
-      ForEachRecord(batch, [&](const DecodedRecord& record) {
-        Offset& next = next_[batch.tp.partition];
-        EXPECT_EQ(record.offset, next) << "a gap in " << batch.tp.ToString();
-        next = record.offset.Next();
-        const int number = std::stoi(std::string(*record.key));
-        EXPECT_EQ(record.value, "value-" + std::to_string(number));
-        read[batch.tp.partition].push_back(number);
-        seen.insert(number);
-        return true;
-      });
-  EXPECT_TRUE(read_all.ok()) << read_all;
-}
 
 SimOptions Combined() { return {}; }
 SimOptions Separate() {
@@ -184,6 +46,16 @@ class ClientSimTest : public testing::Test {
         topic, partitions, replicas, std::move(configs));
     ASSERT_TRUE(created.ok()) << created;
   }
+  // Of partitions, in a broker's data directory.
+  std::vector<std::string> DirectoriesOf(int id) {
+    std::vector<std::string> names;
+    const auto entries = cluster->at(id).fs.List("/data/broker");
+    EXPECT_TRUE(entries.ok()) << entries.status();
+    for (const DirectoryEntry& entry : *entries) {
+      if (entry.is_directory) names.push_back(entry.name);
+    }
+    return names;
+  }
   void TearDown() override {
     if (cluster == nullptr) return;
     for (const auto& [id, node] : cluster->nodes()) {
@@ -207,7 +79,7 @@ class TopologyTest : public ClientSimTest,
 TEST_P(TopologyTest, ProduceGoesOnThroughTheKillOfALeader) {
   Boot(Topology());
   Create("t", 6, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 6);
+  SimLoad load(cluster.get(), "t", 6);
   load.SendSteadily(200, 2'000);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond)) << load.acked();
   load.TakeGapUs();
@@ -234,7 +106,7 @@ TEST_P(TopologyTest, ProduceGoesOnThroughTheKillOfALeader) {
 TEST_P(TopologyTest, AcksSurviveThePowerCutOfEveryMachine) {  // F14, promise 1
   Boot(Topology());
   Create("t", 4, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 4);
+  SimLoad load(cluster.get(), "t", 4);
   load.SendSteadily(100, 1'000);
   load.Send(40);  // some of these are acknowledged, some are not
   cluster->world().RunFor(20'000);
@@ -251,7 +123,7 @@ TEST_P(TopologyTest, AcksSurviveThePowerCutOfEveryMachine) {  // F14, promise 1
 TEST_P(TopologyTest, DeadActiveControllersDoNotStopTheDataPath) {
   Boot(Topology());
   Create("t", 6, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 6);
+  SimLoad load(cluster.get(), "t", 6);
   for (int round = 0; round < 5; ++round) {
     load.SendSteadily(50, 2'000);
     const int active = cluster->ActiveController();
@@ -274,7 +146,7 @@ TEST_F(ClientSimTest, ANewTopicIsUsableThroughAnyBrokerAtOnce) {
   for (int i = 0; i < 10; ++i) {
     const std::string topic = "t" + std::to_string(i);
     Create(topic, 3, 3);
-    Load load(cluster.get(), topic, 3);
+    SimLoad load(cluster.get(), topic, 3);
     load.Send(9);
     EXPECT_TRUE(load.AwaitAcks(kSecond)) << topic;
   }
@@ -283,7 +155,7 @@ TEST_F(ClientSimTest, ANewTopicIsUsableThroughAnyBrokerAtOnce) {
 TEST_F(ClientSimTest, ACleanStopHandsOverWithoutAnError) {
   Boot(Separate());
   Create("t", 6, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 6);
+  SimLoad load(cluster.get(), "t", 6);
   load.SendSteadily(100, 2'000);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
   for (const int id : {1, 2, 3}) {
@@ -304,7 +176,7 @@ TEST_F(ClientSimTest, ACleanStopHandsOverWithoutAnError) {
 TEST_F(ClientSimTest, OneNodeRestartsWithWhatItHad) {  // RF 1 leads again
   Boot(Single());
   Create("t", 2, 1);
-  Load load(cluster.get(), "t", 2);
+  SimLoad load(cluster.get(), "t", 2);
   load.SendSteadily(50, 1'000);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
   cluster->Kill(1);
@@ -324,7 +196,7 @@ TEST_F(ClientSimTest, OneNodeRestartsWithWhatItHad) {  // RF 1 leads again
 TEST_F(ClientSimTest, AWipedBrokerIsFilledAgain) {
   Boot(Separate());
   Create("t", 4, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 4);
+  SimLoad load(cluster.get(), "t", 4);
   load.SendSteadily(100, 1'000);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
   cluster->Kill(2);
@@ -345,7 +217,7 @@ TEST_F(ClientSimTest, BelowMinIsrAcksAllIsRefusedAndResumes) {
   Create("t", 1, 3, kMinIsr2);
   ProducerOptions options;
   options.delivery_timeout_ms = 3'000;
-  Load load(cluster.get(), "t", 1, options);
+  SimLoad load(cluster.get(), "t", 1, options);
   load.Send(5);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
   const int leader = cluster->LeaderOf("t", 0);
@@ -374,7 +246,7 @@ TEST_F(ClientSimTest, BelowMinIsrAcksAllIsRefusedAndResumes) {
 TEST_F(ClientSimTest, ALeaderCutOffLosesNothingThatWasAcknowledged) {  // F20
   Boot(Separate());
   Create("t", 3, 3, kMinIsr2);
-  Load load(cluster.get(), "t", 3);
+  SimLoad load(cluster.get(), "t", 3);
   load.SendSteadily(60, 2'000);
   ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
   const int leader = cluster->LeaderOf("t", 0);
@@ -387,6 +259,179 @@ TEST_F(ClientSimTest, ALeaderCutOffLosesNothingThatWasAcknowledged) {  // F20
   cluster->network().Heal();
   EXPECT_TRUE(cluster->AwaitHealthy(30'000));
   load.Check();
+}
+
+// product.md, promise 3; the figure of the first issue.
+TEST_F(ClientSimTest, AHundredPartitionsFailOverWithinASecond) {
+  Boot(Separate());
+  Create("t", 100, 3, kMinIsr2);
+  SimLoad load(cluster.get(), "t", 100);
+  load.SendSteadily(400, 1'000);
+  ASSERT_TRUE(load.AwaitAcks(5 * kSecond)) << load.acked();
+  load.TakeGapUs();
+  load.Send(200);
+  const int64_t killed_us = cluster->world().MonoMicros();
+  cluster->Kill(1);
+  ASSERT_TRUE(load.AwaitAcks(5 * kSecond)) << load.acked();
+  EXPECT_LT(cluster->world().MonoMicros() - killed_us, kSecond);
+  cluster->Boot(1);
+  ASSERT_TRUE(cluster->AwaitHealthy(20'000)) << cluster->Health();
+  load.Check();
+}
+
+TEST_F(ClientSimTest, TheDataPathOutlivesItsControllers) {  // F77
+  Boot(Separate());
+  Create("t", 6, 3, kMinIsr2);
+  SimLoad load(cluster.get(), "t", 6);
+  for (const int id : {101, 102, 103}) cluster->Kill(id);
+  for (int minute = 0; minute < 10; ++minute) {
+    load.Send(30);
+    cluster->RunFor(60'000);
+    EXPECT_EQ(load.acked(), load.sent()) << "minute " << minute;
+  }
+  for (const int id : {101, 102, 103}) cluster->Boot(id);
+  ASSERT_TRUE(cluster->AwaitHealthy(10'000)) << cluster->Health();
+  // Nobody was fenced for a silence that was the controllers' own.
+  EXPECT_EQ(cluster->Partition("t", 0)->leader_epoch(), 0);
+  load.Send(30);
+  EXPECT_TRUE(load.AwaitAcks(5 * kSecond));
+  load.Check();
+}
+
+TEST_F(ClientSimTest, MemoryDurabilityLosesNothingToAKill) {
+  Boot(Separate());
+  Create("t", 4, 3,
+         {{"min.insync.replicas", "2"}, {"durability", "memory"}});
+  SimLoad load(cluster.get(), "t", 4);
+  for (const int id : {1, 2, 3}) {
+    load.SendSteadily(100, 1'000);
+    load.Send(20);
+    cluster->Kill(id);
+    ASSERT_TRUE(load.AwaitAcks(10 * kSecond)) << load.acked();
+    cluster->Boot(id);
+    ASSERT_TRUE(cluster->AwaitHealthy(20'000)) << cluster->Health();
+  }
+  load.Check();
+}
+
+TEST_F(ClientSimTest, ADeletedTopicFreesItsFilesAndItsName) {
+  Boot(Separate());
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    Create("t", 4, 3, kMinIsr2);  // the name is free at once
+    SimLoad load(cluster.get(), "t", 4);
+    load.Send(40);
+    ASSERT_TRUE(load.AwaitAcks(5 * kSecond)) << load.acked();
+    load.Check();  // and nothing of the older topic is there
+    EXPECT_THAT(DirectoriesOf(1), testing::SizeIs(4));
+    SimClient client(cluster.get());
+    v1::DeleteTopicsRequest request;
+    request.add_topics()->set_name("t");
+    std::optional<absl::StatusOr<v1::DeleteTopicsResponse>> answer;
+    client.admin().DeleteTopics(
+        request, 10 * kSecond,
+        [&](auto response) { answer = std::move(response); });
+    ASSERT_TRUE(cluster->RunUntil([&] { return answer.has_value(); }, 10'000));
+    ASSERT_TRUE(answer->ok()) << answer->status();
+    EXPECT_EQ((*answer)->results(0).error().code(), 0);
+    cluster->RunFor(1'000);
+    for (const int id : {1, 2, 3}) {
+      EXPECT_THAT(DirectoriesOf(id), testing::IsEmpty());
+    }
+  }
+}
+
+TEST_F(ClientSimTest, ATopicMadeAnewWhileABrokerWasAwayIsAnother) {  // F47
+  Boot(Separate());
+  Create("t", 2, 3, kMinIsr2);
+  {
+    SimLoad old(cluster.get(), "t", 2);
+    old.Send(20);
+    ASSERT_TRUE(old.AwaitAcks(5 * kSecond));
+  }
+  cluster->Kill(3);
+  SimClient client(cluster.get());
+  v1::DeleteTopicsRequest request;
+  request.add_topics()->set_name("t");
+  bool deleted = false;
+  client.admin().DeleteTopics(request, 10 * kSecond,
+                              [&](auto response) { deleted = response.ok(); });
+  ASSERT_TRUE(cluster->RunUntil([&] { return deleted; }, 10'000));
+  cluster->RunFor(1'000);
+  Create("t", 2, 2, kMinIsr2);
+  cluster->Boot(3);
+  ASSERT_TRUE(cluster->AwaitHealthy(20'000)) << cluster->Health();
+  SimLoad load(cluster.get(), "t", 2);
+  load.Send(20);
+  ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
+  load.Check();
+  // The files it missed the deletion of are set aside, not removed (ST11).
+  cluster->RunFor(1'000);
+  int strays = 0;
+  for (const std::string& name : DirectoriesOf(3)) {
+    strays += name.find(".stray-") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_EQ(strays, 2);
+}
+
+// What a Subscribe stream is given.
+class CollectingSink final : public SubscribeSink {
+ public:
+  void Push(api::SubscribeResponse response) override {
+    if (!response.result.error.ok()) {
+      errors.push_back(std::move(response.result));
+      return;
+    }
+    for (api::Record& record : response.result.records) {
+      values.push_back(record.value.value_or(""));
+    }
+  }
+  void Finish(absl::Status) override { finished = true; }
+
+  std::vector<std::string> values;
+  std::vector<api::FetchResult> errors;
+  bool finished = false;
+};
+
+TEST_F(ClientSimTest, ASubscriptionSeesWhatIsCommittedUntilTheLeaderMoves) {
+  Boot(Separate());
+  Create("t", 1, 3, kMinIsr2);
+  const int leader = cluster->LeaderOf("t", 0);
+  const auto sink = std::make_shared<CollectingSink>();
+  const auto stream = cluster->at(leader).broker->Subscribe({}, sink);
+  api::SubscribeRequest request;
+  request.partitions.emplace_back().topic.name = "t";
+  request.credit_bytes = 1 << 20;
+  stream->OnRequest(request);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(cluster->ProduceHard("t", 0, std::to_string(i)).ok());
+    ASSERT_TRUE(cluster->RunUntil(
+        [&] { return sink->values.size() == static_cast<size_t>(i) + 1; },
+        100));
+    EXPECT_EQ(sink->values.back(), std::to_string(i));
+  }
+  // Too few replicas: what is not committed is not shown.
+  for (const int id : {1, 2, 3}) {
+    if (id != leader) cluster->Kill(id);
+  }
+  EXPECT_FALSE(cluster->Produce("t", 0, "hidden").ok());
+  cluster->RunFor(2'000);
+  EXPECT_THAT(sink->values, testing::SizeIs(20));
+  for (const int id : {1, 2, 3}) {
+    if (id != leader) cluster->Boot(id);
+  }
+  ASSERT_TRUE(cluster->AwaitHealthy(20'000)) << cluster->Health();
+  // A clean stop moves the leader: the partition ends with a hint.
+  bool stopped = false;
+  cluster->at(leader).broker->RequestStop(
+      [&](const absl::Status&) { stopped = true; });
+  ASSERT_TRUE(cluster->RunUntil([&] { return stopped; }, 10'000));
+  ASSERT_THAT(sink->errors, testing::SizeIs(1));
+  EXPECT_EQ(sink->errors[0].error.code, ErrorCode::kNotLeader);
+  ASSERT_TRUE(sink->errors[0].leader.has_value());
+  EXPECT_NE(sink->errors[0].leader->leader_id, NodeId(leader));
+  EXPECT_FALSE(sink->finished);
+  cluster->Kill(leader);
 }
 
 }  // namespace
