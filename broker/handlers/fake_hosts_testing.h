@@ -46,7 +46,9 @@ class FakeHost final : public PartitionHost {
     AppendOutcome outcome;
   };
 
-  explicit FakeHost(SimWorld* world) : executor_(world->NewExecutor()) {}
+  explicit FakeHost(SimWorld* world) : FakeHost(world->NewExecutor()) {}
+  explicit FakeHost(std::unique_ptr<Executor> executor)
+      : executor_(std::move(executor)) {}
 
   std::map<TopicPartition, Partition> partitions;
   bool hold_order = false;    // appends are not ordered yet

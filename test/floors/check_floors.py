@@ -61,6 +61,7 @@ FENCED = [
      ("common/env/thread_executor", "common/env/posix_file_system",
       "common/env/mem_file_system", "storage/offset_index",
       "common/env/published", "common/env/budget",
+      "broker/handlers/handlers_threads_test.cc",
       "common/env/env_test.cc", "common/obs/", "FLOOR4+", "storage/group_commit",
       "client/blocking_client", "storage/rocks_kv_store")),
     (r"<(pthread|signal|sys/.*|unistd|fcntl|netdb|arpa/.*|netinet/.*)\.h>",
