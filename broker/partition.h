@@ -79,7 +79,7 @@ class Partition final : public ShipSource {
   // ---- As leader: the followers' frames ----
   void OnAdd(const FollowerSession& session, const AddReplica& add);
   void OnAck(const FollowerSession& session, const AckReplica& ack);
-  void OnRemove(const FollowerSession& session);
+  void OnRemove(const FollowerSession& session, const RemoveReplica& remove);
   void OnSessionClosed(NodeId broker);
 
   // ---- As follower: the leader's frames ----
@@ -154,6 +154,8 @@ class Partition final : public ShipSource {
   // ---- partition_following.cc ----
   void SendAdd(const replica::SendAdd& add);
   void SendAck(const replica::SendAck& ack);
+  bool MayTake(NodeId leader, const ReplicaData& data);
+  void RefuseData(NodeId leader, LeaderEpoch epoch, const absl::Status& why);
 
   // ---- partition_leading.cc ----
   void AcceptFollower(const replica::AcceptFollower& a);

@@ -157,8 +157,6 @@ void Partition::CutLog(const Cut& cut) {
             << from << " to " << *leo << " (HW " << core_.high_watermark()
             << ", last epoch " << last_epoch << ", leader " << leader_
             << " in epoch " << leader_epoch_ << "): " << cut.why;
-  // The log has synced what it cut; what a sync is under way for is covered
-  // by the next one.
   SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
 }
 

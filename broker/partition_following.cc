@@ -64,38 +64,57 @@ void Partition::OnAddAnswer(NodeId leader, const AddAnswer& answer) {
   }
 }
 
+// Whether data is looked at at all. What is not appended is never acknowledged:
+// its leader must hear that, or the window of the stream shrinks for every
+// other partition. Safe for a later acceptance: that is of a newer epoch, or
+// of an Add that is sent after this.
+bool Partition::MayTake(NodeId leader, const ReplicaData& data) {
+  if (failed_ || closed_ || data.leader_epoch < leader_epoch_) {
+    shard_->SendRemove(leader, tp_, data.leader_epoch);
+    return false;
+  }
+  return leader == leader_;
+}
+
+// Asked for again a little later.
+void Partition::RefuseData(NodeId leader, LeaderEpoch epoch,
+                           const absl::Status& why) {
+  LOG(ERROR) << "what leader " << leader << " sent for " << name()
+             << " is not appended: " << why.ToString();
+  if (core_.state() == replica::State::kFollowing) {
+    shard_->SendRemove(leader, tp_, epoch);
+  }
+  Step(replica::AddError{epoch, CodeOf(why)});
+}
+
 void Partition::OnData(NodeId leader, ReplicaData data) {
-  if (leader != leader_ || failed_ || closed_) return;
+  if (!MayTake(leader, data)) return;
   INVARIANT(!stepping_, "data of ", name(), " inside a step");
-  const auto refuse = [&](const absl::Status& why) {
-    LOG(ERROR) << "what leader " << leader << " sent for " << name()
-               << " is not appended: " << why.ToString();
-    // Asked for again a little later.
-    Step(replica::AddError{data.leader_epoch, CodeOf(why), kNoOffset});
-  };
+  const LeaderEpoch epoch = data.leader_epoch;
   const auto first = BatchView::Parse(data.batches.view());
-  if (!first.ok()) return refuse(first.status());
+  if (!first.ok()) return RefuseData(leader, epoch, first.status());
   append_allowed_ = false;
-  Step(replica::DataReceived{data.leader_epoch, first->header().base_offset});
+  Step(replica::DataReceived{epoch, first->header().base_offset});
   if (!append_allowed_) return;
-  const auto facts =
-      ValidateReplicated(data.batches.view(), log_->leo(),
-                         log_->epochs().last_epoch(), data.leader_epoch);
-  if (!facts.ok()) return refuse(facts.status());
+  const auto facts = ValidateReplicated(data.batches.view(), log_->leo(),
+                                        log_->epochs().last_epoch(), epoch);
+  if (!facts.ok()) return RefuseData(leader, epoch, facts.status());
   const size_t epochs_before = log_->epochs().starts().size();
   const auto bytes = static_cast<int64_t>(data.batches.size());
   auto info = log_->AppendAsFollower(std::move(data.batches));
   if (!info.ok()) {
     if (CodeOf(info.status()) == ErrorCode::kStorageError) {
-      return OnLogError(info.status());
+      OnLogError(info.status());
+      return shard_->SendRemove(leader, tp_, epoch);
     }
-    return refuse(info.status());  // a full disk, most likely (ST9)
+    // A full disk, most likely (ST9).
+    return RefuseData(leader, epoch, info.status());
   }
   shard_->counters.replicated_bytes += bytes;
   const auto& starts = log_->epochs().starts();
   AfterAppend(*info, {starts.begin() + static_cast<ptrdiff_t>(epochs_before),
                       starts.end()});
-  Step(replica::HighWatermarkReceived{data.leader_epoch, data.high_watermark,
+  Step(replica::HighWatermarkReceived{epoch, data.high_watermark,
                                       data.log_start_offset});
 }
 

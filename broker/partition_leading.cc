@@ -29,11 +29,12 @@ void Partition::OnAck(const FollowerSession& session, const AckReplica& ack) {
                             shard_->deps.clock->MonoMicros()});
 }
 
-void Partition::OnRemove(const FollowerSession& session) {
-  if (ReplicaShipper* shipper = shard_->ShipperOf(session.broker_id)) {
-    shipper->Drop(tp_);
+void Partition::OnRemove(const FollowerSession& session,
+                         const RemoveReplica& remove) {
+  ReplicaShipper* shipper = shard_->ShipperOf(session.broker_id);
+  if (shipper != nullptr && shipper->DropAsAsked(tp_, remove.leader_epoch)) {
+    Step(replica::FollowerGone{session.broker_id});
   }
-  Step(replica::FollowerGone{session.broker_id});
 }
 
 void Partition::OnSessionClosed(NodeId broker) {

@@ -2,6 +2,19 @@
 
 namespace sluice {
 
+void ShardContext::SendRemove(NodeId leader, const TopicPartition& tp,
+                              LeaderEpoch epoch) {
+  if (!links_open.contains(leader)) return;
+  auto& removes = outgoing[leader].removes;
+  // A frame holds many pieces of one partition.
+  if (!removes.empty() && removes.back().tp == tp &&
+      removes.back().leader_epoch == epoch) {
+    return;
+  }
+  removes.push_back({tp, epoch});
+  flush_outgoing_soon();
+}
+
 ReplicaShipper* ShardContext::ShipperOf(NodeId broker) const {
   const auto found = session_of.find(broker);
   if (found == session_of.end()) return nullptr;

@@ -69,6 +69,10 @@ struct ShardContext {
 
   ShardCounters counters;
 
+  // What `leader` sends of it in `epoch` is not taken here: it shall stop, and
+  // have back the credit that those bytes hold.
+  void SendRemove(NodeId leader, const TopicPartition& tp, LeaderEpoch epoch);
+
   // Null when the broker has no session here.
   ReplicaShipper* ShipperOf(NodeId broker) const;
   // As the newest image has it; nullopt: the broker or its listener is

@@ -186,6 +186,37 @@ TEST_F(ShardHosting, AFollowerWhoseDiskIsFullCatchesUpWhenThereIsRoom) {
   EXPECT_THAT(cluster->fatal(), IsEmpty());
 }
 
+// One replica that takes nothing must not use up the stream's window for the
+// others between the same two brokers.
+TEST_F(ShardHosting, AReplicaThatTakesNothingDoesNotStallItsNeighbours) {
+  for (const bool full : {true, false}) {
+    SCOPED_TRACE(full ? "its disk is full" : "it has failed");
+    SimCluster::Options options;
+    options.shards = 1;
+    options.node_defaults = {{"replica.lag.time.max.ms", "1000"}};
+    Open(3, kTwoInSync, options);
+    TopicPartition other = cluster->CreateTopic("other", {1, 2, 3},
+                                                kTwoInSync);
+    ASSERT_TRUE(cluster->RunUntilHealthy(other));
+    cluster->fs(3).FailNextOn(Home(tp) + "/", MemFileSystem::Operation::kWrite,
+                              full ? 1'000'000 : 1, full);
+    // Four windows of it.
+    const std::string value(256 << 10, 'x');
+    for (int i = 0; i < 4 * 32; ++i) {
+      ASSERT_TRUE(AppendNow(1, api::Acks::kLeader, value).error.ok()) << i;
+    }
+    world().RunFor(2 * kSecondUs);  // it is out of the ISR
+    std::swap(tp, other);
+    for (int i = 0; i < 20; ++i) {
+      const int64_t from_us = world().MonoMicros();
+      ASSERT_TRUE(AppendNow(1).error.ok());
+      ASSERT_TRUE(world().RunUntil(
+          [&] { return partition(3).leo() == partition(1).leo(); },
+          100'000)) << world().MonoMicros() - from_us;
+    }
+  }
+}
+
 TEST_F(ShardHosting, APartitionThatFindsNoRoomIsHostedLater) {
   Open(1);
   // The first thing that is done with a new directory says so, twice.
@@ -306,11 +337,36 @@ TEST_F(ShardHosting, ADivergentTailIsCutOnceAndItsMarksWithIt) {
   ASSERT_TRUE(cluster->RunUntilHealthy(tp));
   EXPECT_EQ(cluster->broker(1)->Counters().truncations, 1);
   EXPECT_EQ(SimClient(cluster.get()).CheckReplicas(tp, true), "");
-  // The marks are of the shorter log: a crash now is no loss (ST8).
-  cluster->Stop(1, End::kPowerLossOfAll);
-  cluster->Start(1);
-  ASSERT_TRUE(cluster->RunUntilHealthy(tp));
-  EXPECT_FALSE(partition(1).log().recovery_report().lossy);
+}
+
+// The marks are of the shorter log before it is shorter: at no moment does a
+// crash make a cut look like a loss (ST8).
+TEST_F(ShardHosting, ACutIsNoLossWheneverTheCrashComes) {
+  for (int64_t delay_us = 0; delay_us < 2000; delay_us += 100) {
+    SCOPED_TRACE(delay_us);
+    Open(3, kTwoInSync);
+    Fill(3);
+    cluster->network().Cut(NodeId(1), NodeId(2));
+    cluster->network().Cut(NodeId(1), NodeId(3));
+    ASSERT_TRUE(AppendNow(1, api::Acks::kLeader, "lost").error.ok());
+    world().RunFor(kSecondUs);  // and marked durable
+    cluster->Stop(1, End::kKill);
+    ASSERT_TRUE(cluster->RunUntilLed(tp));
+    cluster->network().Heal();
+    cluster->Start(1);
+    ASSERT_TRUE(world().RunUntil(
+        [&] {
+          const Partition* own = cluster->broker(1)->Find(tp);
+          return own != nullptr &&
+                 own->core().state() == replica::State::kCutting;
+        },
+        kSecondUs));
+    world().RunFor(delay_us);
+    cluster->Stop(1, End::kPowerLossOfAll);
+    cluster->Start(1);
+    ASSERT_TRUE(cluster->RunUntilHealthy(tp));
+    EXPECT_FALSE(partition(1).log().recovery_report().lossy);
+  }
 }
 
 }  // namespace

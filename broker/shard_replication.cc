@@ -47,7 +47,11 @@ void Shard::HandleLeaderFrame(NodeId leader, LeaderFrame frame) {
     if (Partition* p = Find(answer.tp)) p->OnAddAnswer(leader, answer);
   }
   for (ReplicaData& data : frame.data) {
-    if (Partition* p = Find(data.tp)) p->OnData(leader, std::move(data));
+    if (Partition* p = Find(data.tp)) {
+      p->OnData(leader, std::move(data));
+    } else {
+      context_.SendRemove(leader, data.tp, data.leader_epoch);
+    }
   }
   for (const HighWatermarkMoved& moved : frame.high_watermarks) {
     if (Partition* p = Find(moved.tp)) p->OnHighWatermark(leader, moved);
@@ -109,15 +113,15 @@ void Shard::OnFollowerFrame(StreamId session, FollowerFrame frame) {
       });
 }
 
-// Acks before Adds: an Ack of the same frame belongs to what was accepted
-// before the Add.
+// Acks and Removes before Adds: they belong to what was accepted before the
+// Add of the same frame.
 void Shard::HandleFollowerFrame(const FollowerSession& from,
                                 const FollowerFrame& frame) {
   for (const AckReplica& ack : frame.acks) {
     if (Partition* p = Find(ack.tp)) p->OnAck(from, ack);
   }
   for (const RemoveReplica& remove : frame.removes) {
-    if (Partition* p = Find(remove.tp)) p->OnRemove(from);
+    if (Partition* p = Find(remove.tp)) p->OnRemove(from, remove);
   }
   for (const AddReplica& add : frame.adds) {
     if (Partition* p = Find(add.tp)) {

@@ -51,6 +51,14 @@ void ReplicaShipper::Drop(const TopicPartition& tp) {
   if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
 }
 
+bool ReplicaShipper::DropAsAsked(const TopicPartition& tp,
+                                 LeaderEpoch epoch) {
+  const auto found = replicas_.find(tp);
+  if (found == replicas_.end() || found->second.epoch != epoch) return false;
+  Drop(tp);
+  return true;
+}
+
 void ReplicaShipper::Remove(const TopicPartition& tp, api::ItemError why) {
   const auto found = replicas_.find(tp);
   if (found == replicas_.end()) return;

@@ -54,6 +54,9 @@ class ReplicaShipper {
   // Answers that are no acceptance go out in order with everything else.
   void SendAnswer(AddAnswer answer);
   void Drop(const TopicPartition& tp);
+  // The follower does not want what it was accepted for in `epoch`; an
+  // acceptance in a later one stays. False when there was none.
+  bool DropAsAsked(const TopicPartition& tp, LeaderEpoch epoch);
   // Drop, and the follower is told why: leadership moved, the log cannot be
   // read. Nothing happens when it was not accepted.
   void Remove(const TopicPartition& tp, api::ItemError why);

@@ -221,6 +221,19 @@ TEST_F(ReplicaShipperTest, DroppingAPartitionReturnsItsCredit) {
   EXPECT_THAT(Shipped(kB), SizeIs(1));
 }
 
+TEST_F(ReplicaShipperTest, ARemovalThatWasAskedInAnOlderEpochHasNoEffect) {
+  Make(1000);
+  source.leo_ = Offset(5);
+  shipper->Accept(kA, LeaderEpoch(2), Offset(0), &source);
+  EXPECT_FALSE(shipper->DropAsAsked(kA, LeaderEpoch(1)));
+  EXPECT_FALSE(shipper->DropAsAsked(kB, LeaderEpoch(2)));
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(1));
+  EXPECT_TRUE(shipper->DropAsAsked(kA, LeaderEpoch(2)));
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(1));
+}
+
 // Remembers what one shard is told.
 struct FakePort final : ReplicationPort {
   void OnLinkOpen(NodeId, StreamId link,
