@@ -115,7 +115,11 @@ void Context::AddYes(CLI::App* command) {
 int ReportError(const std::string& command, const absl::Status& status) {
   const ErrorCode code = CodeOf(status);
   std::cerr << "error: sluice " << command << ": "
-            << StdView(status.message()) << " [" << NameOf(code) << "]\n";
+            << StdView(status.message());
+  if (code != ErrorCode::kUnknownServerError) {
+    std::cerr << " [" << NameOf(code) << "]";
+  }
+  std::cerr << "\n";
   const std::string next = NextStep(code);
   if (!next.empty()) std::cerr << "  next: " << next << "\n";
   switch (code) {
@@ -123,7 +127,7 @@ int ReportError(const std::string& command, const absl::Status& status) {
     case ErrorCode::kUnknownTopicId:
       return kExitNotFound;
     default:
-      return kExitError;
+      return absl::IsNotFound(status) ? kExitNotFound : kExitError;
   }
 }
 

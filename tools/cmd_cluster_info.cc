@@ -31,7 +31,7 @@ std::string PublicAddress(const v1::Broker& broker) {
 
 void PrintTable(const v1::DescribeClusterResponse& cluster) {
   std::cout << "cluster      " << cluster.cluster_name() << " ("
-            << HexOf(cluster.cluster_id()) << ")\n"
+            << cluster.cluster_id() << ")\n"
             << "controller   "
             << (cluster.active_controller_id() > 0
                     ? std::to_string(cluster.active_controller_id())

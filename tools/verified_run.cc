@@ -1,6 +1,7 @@
 #include "tools/verified_run.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <iostream>
 #include <memory>
@@ -19,6 +20,7 @@ namespace {
 constexpr int64_t kPollUs = 500'000;
 constexpr int64_t kPollBytes = 8 << 20;
 constexpr int64_t kLinesMin = 2;
+constexpr std::chrono::milliseconds kLookForLeaderEvery{50};
 // The last lines wait for the kill, so that some are in flight even of a file
 // that fits into one request.
 constexpr int64_t kHeldBackPart = 10;
@@ -75,8 +77,13 @@ class VerifiedRun {
   absl::Status SendLines(BlockingProducer& producer);
   void OnSettled(int64_t line, const absl::StatusOr<RecordMetadata>& result);
   void KillAtHalf();
-  absl::Status Kill();
+  // Waits a moment; whether half of the lines are acknowledged.
+  bool HalfIsAcknowledged();
+  absl::Status FindAndKill();
+  absl::Status Kill(const DevNode& node);
   absl::StatusOr<DevNode> LeaderOfPartition0();
+  // So many failed that those not held back cannot make up half. Under mutex_.
+  bool HalfIsOutOfReach() const { return failed_ > held_back_from_ - half_; }
   absl::Status Consume();
   absl::Status ReadToEnd(BlockingConsumer& consumer,
                          const std::map<NamedPartition, Offset>& ends);
@@ -185,31 +192,46 @@ void VerifiedRun::OnSettled(int64_t line,
 }
 
 void VerifiedRun::KillAtHalf() {
-  {
-    std::unique_lock lock(mutex_);
-    moved_.wait(lock, [this] {
-      // So many failed that those not held back cannot make up half.
-      return acknowledged_ >= half_ || failed_ > held_back_from_ - half_ ||
-             sending_ended_;
-    });
-    if (acknowledged_ < half_) {
-      kill_status_ = MakeError(
-          ErrorCode::kDeliveryTimedOut, "only ", acknowledged_, " of ", lines_,
-          " lines were acknowledged, so nothing was killed");
-      gate_open_ = true;
-      moved_.notify_all();
-      return;
-    }
-  }
-  const absl::Status killed = Kill();
+  const absl::Status killed = FindAndKill();
   std::lock_guard lock(mutex_);
   kill_status_ = killed;
   gate_open_ = true;
   moved_.notify_all();
 }
 
-absl::Status VerifiedRun::Kill() {
-  ASSIGN_OR_RETURN(const DevNode node, LeaderOfPartition0());
+bool VerifiedRun::HalfIsAcknowledged() {
+  std::unique_lock lock(mutex_);
+  moved_.wait_for(lock, kLookForLeaderEvery, [this] {
+    return acknowledged_ >= half_ || HalfIsOutOfReach() || sending_ended_;
+  });
+  return acknowledged_ >= half_;
+}
+
+// Who leads is asked shortly before, again and again, so that the kill comes
+// at half and not an answer later.
+absl::Status VerifiedRun::FindAndKill() {
+  absl::StatusOr<DevNode> leader = LeaderOfPartition0();
+  while (!HalfIsAcknowledged()) {
+    {
+      std::lock_guard lock(mutex_);
+      if (HalfIsOutOfReach() || sending_ended_) {
+        return MakeError(ErrorCode::kDeliveryTimedOut, "only ", acknowledged_,
+                         " of ", lines_,
+                         " lines were acknowledged, so nothing was killed");
+      }
+    }
+    leader = LeaderOfPartition0();
+  }
+  RETURN_IF_ERROR(leader.status());
+  return Kill(*leader);
+}
+
+absl::Status VerifiedRun::Kill(const DevNode& node) {
+  if (!cluster_.PidOf(node).has_value()) {
+    return MakeError(ErrorCode::kInvalidRequest, node.name, " of ",
+                     cluster_.directory(), ", which leads ", options_.topic,
+                     "-0, does not run");
+  }
   int64_t acknowledged = 0;
   {
     std::unique_lock lock(mutex_);
@@ -221,11 +243,6 @@ absl::Status VerifiedRun::Kill() {
     result_.in_flight_at_kill = sent_ - acknowledged_ - failed_;
     acknowledged = acknowledged_;
     gaps_.Mark(NowUs());
-  }
-  if (!cluster_.PidOf(node).has_value()) {
-    return MakeError(ErrorCode::kInvalidRequest, node.name, " of ",
-                     cluster_.directory(), ", which leads ", options_.topic,
-                     "-0, does not run");
   }
   cluster_.Stop({node}, /*kill=*/true);
   result_.killed = node.name;
