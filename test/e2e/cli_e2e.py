@@ -1,0 +1,269 @@
+#!/usr/bin/python3
+"""The README's tour, `sluice dev` and quickstart.sh, as a user runs them.
+
+usage: cli_e2e.py [CASE...]
+"""
+import glob
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("SLUICE_BIN") or os.path.join(ROOT, "bazel-bin")
+SLUICE = os.path.join(BIN, "tools", "sluice")
+
+
+def wait_until(condition, seconds, what):
+    """Polls; a test waits for a state, never for a time."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "not within %s s: %s" % (seconds, what)
+        time.sleep(0.05)
+
+
+def port_base():
+    """P such that the ports of three nodes are free."""
+    while True:
+        base = random.randrange(10000, 29000, 10)
+        try:
+            for offset in (0, 100, 200, 300, 400):
+                for i in (1, 2, 3):
+                    with socket.socket() as probe:
+                        probe.bind(("127.0.0.1", base + offset + i))
+            return base
+        except OSError:
+            continue
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def pids(directory):
+    found = {}
+    for path in glob.glob(os.path.join(directory, "*", "sluiced.pid")):
+        with open(path) as file:
+            text = file.read()
+        if text.strip():
+            found[os.path.basename(os.path.dirname(path))] = int(text.split()[0])
+    return found
+
+
+class Dev:
+    """A `sluice dev` in the background, in a directory of its own."""
+
+    def __init__(self, *args, directory=None):
+        self.temp = None if directory else tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.")
+        self.directory = directory or os.path.join(self.temp.name, "c")
+        self.args = list(args) or ["--nodes", "3", "--port-base", str(port_base())]
+        self.process = None
+
+    def start(self):
+        self.err = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [SLUICE, "dev", "--dir", self.directory] + self.args,
+            stdout=subprocess.PIPE, stderr=self.err, start_new_session=True)
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("SLUICE_BOOTSTRAP="), (line, self.talk())
+        self.bootstrap = line.strip().split("=", 1)[1]
+        return self
+
+    def talk(self):
+        self.err.seek(0)
+        return self.err.read().decode(errors="replace")
+
+    def run(self, *args, check=True, stdin=b""):
+        done = subprocess.run([SLUICE, "--bootstrap", self.bootstrap] + list(args),
+                              input=stdin, capture_output=True, timeout=120)
+        assert not check or done.returncode == 0, (args, done)
+        return done
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=90)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, value, trace):
+        if self.process.poll() is None:
+            self.stop()
+        if kind is not None:
+            print("---- sluice dev said:\n" + self.talk())
+        if self.temp:
+            for pid in pids(self.directory).values():
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            self.temp.cleanup()
+
+
+def test_readme_tour():
+    """The shell block of "Five minutes", line by line; only its directory and
+    ports are others."""
+    with open(os.path.join(ROOT, "README.md")) as readme:
+        section = readme.read().split("## Five minutes", 1)[1]
+    block = re.search(r"```sh\n(sluice dev .*?)```", section, re.S).group(1)
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.") as temp:
+        directory, base = os.path.join(temp, "c"), port_base()
+        block = block.replace("/tmp/sluice", directory)
+        block = re.sub(r":90(0[123])", lambda m: ":%d" % (base + int(m.group(1))), block)
+        lines = block.strip().split("\n")
+        first = lines.pop(0)
+        assert re.match(r"sluice dev --nodes 3 --dir \S+ &", first), first
+        with Dev("--nodes", "3", "--port-base", str(base), directory=directory) as dev:
+            env = dict(os.environ, PATH=os.path.dirname(SLUICE) + ":" + os.environ["PATH"])
+            expected = {"sleep": 3}  # the health of a cluster without node-1
+            shown = {}
+            for line in lines:
+                if line.startswith("export "):
+                    name, value = line[len("export "):].split("=", 1)
+                    env[name] = value
+                    assert value == dev.bootstrap, (value, dev.bootstrap)
+                    continue
+                done = subprocess.run(["bash", "-c", line], env=env, capture_output=True,
+                                      timeout=120)
+                want = expected.get(line.split()[0].rstrip(";"), 0)
+                assert done.returncode == want, (line, done)
+                shown[line.split("#")[0].strip()] = done.stdout.decode()
+            consumed = next(v for k, v in shown.items() if " consume " in k)
+            assert sorted(consumed.split()) == ["1", "2", "3"], consumed
+            health = next(v for k, v in shown.items() if k.startswith("sleep"))
+            assert "broker 1" in health and "start" in health, health
+
+
+def test_dev_resumes_and_refuses():
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.") as temp:
+        directory = os.path.join(temp, "c")
+        with Dev("--nodes", "3", "--port-base", str(port_base()), directory=directory) as dev:
+            dev.run("topic", "create", "t", "--partitions", "2")
+            dev.run("produce", "t", stdin=b"kept\n")
+            second = subprocess.run([SLUICE, "dev", "--dir", directory], capture_output=True,
+                                    timeout=60)
+            assert second.returncode == 1 and b"another `sluice dev`" in second.stderr, second
+            running = pids(directory)
+            assert len(running) == 3
+            assert dev.stop() == 0
+            assert not any(alive(pid) for pid in running.values())
+            assert pids(directory) == {}
+        other = subprocess.run([SLUICE, "dev", "--dir", directory, "--nodes", "5"],
+                               capture_output=True, timeout=60)
+        assert other.returncode == 1 and b"--nodes 3, not 5" in other.stderr, other
+        with Dev("--nodes", "3", directory=directory) as dev:
+            read = dev.run("consume", "t", "--from", "earliest", "--exit-at-end")
+            assert read.stdout == b"kept\n", read
+
+
+def test_dev_reports_a_crash_and_not_a_stop():
+    with Dev() as dev:
+        os.kill(pids(dev.directory)["node-2"], signal.SIGKILL)
+        wait_until(lambda: "node-2 ended by signal 9" in dev.talk(), 30, "the crash is told")
+        assert "The end of " in dev.talk()
+        dev.run("dev", "start", "node-2", "--dir", dev.directory)
+        dev.run("cluster", "health", "--exit-when-healthy")
+        dev.run("dev", "stop", "node-3", "--kill", "--dir", dev.directory)
+        dev.run("dev", "start", "node-3", "--dir", dev.directory)
+        again = dev.run("dev", "start", "node-3", "--dir", dev.directory, check=False)
+        assert again.returncode == 1 and b"runs already" in again.stderr, again
+        dev.run("cluster", "health", "--exit-when-healthy")
+        assert "node-3 ended" not in dev.talk(), dev.talk()
+
+
+def test_dev_with_separate_controllers():
+    with Dev("--nodes", "3", "--controllers", "3", "--port-base", str(port_base())) as dev:
+        assert sorted(pids(dev.directory)) == [
+            "controller-1", "controller-2", "controller-3", "node-1", "node-2", "node-3"]
+        info = dev.run("cluster", "info").stdout.decode()
+        assert "101" in info and "CONTROLLER" in info, info
+        dev.run("topic", "create", "t", "--partitions", "3")
+        dev.run("produce", "t", stdin=b"a\nb\n")
+        dev.run("dev", "stop", "controller-2", "--kill", "--dir", dev.directory)
+        dev.run("produce", "t", stdin=b"c\n")
+        read = dev.run("consume", "t", "--from", "earliest", "--exit-at-end").stdout
+        assert sorted(read.split()) == [b"a", b"b", b"c"], read
+
+
+def test_a_killed_dev_leaves_no_node():
+    dev = Dev()
+    with dev:
+        running = pids(dev.directory)
+        dev.process.kill()
+        dev.process.wait()
+        wait_until(lambda: not any(alive(p) for p in running.values()), 60,
+                   "the guardian stops the nodes")
+        assert "is gone; stopping its nodes" in dev.talk()
+
+
+def quickstart(*args, **kwargs):
+    return subprocess.Popen([os.path.join(ROOT, "deploy", "quickstart.sh")] + list(args),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+def test_quickstart_counts_and_cleans_up():
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.") as temp:
+        path = os.path.join(temp, "lines with a space.txt")
+        with open(path, "wb") as file:
+            for i in range(30000):
+                file.write(b"%d \xff line\n" % i)
+        work = os.path.join(temp, "tmp")
+        os.mkdir(work)
+        process = quickstart(os.path.basename(path), cwd=temp, env=dict(os.environ, TMPDIR=work))
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == 0, err.decode(errors="replace")
+        rows = [line.split(": ") for line in out.decode().strip().split("\n")]
+        assert [row[0] for row in rows] == [
+            "sent", "acknowledged", "read", "lost", "duplicated", "reordered", "phantom",
+            "ack_gap_ms", "produce_mb_s", "consume_mb_s"], out
+        numbers = {name: float(value) for name, value in rows}
+        assert numbers["sent"] == numbers["acknowledged"] == 30000
+        assert numbers["lost"] == numbers["reordered"] == numbers["phantom"] == 0
+        assert numbers["read"] == 30000 + numbers["duplicated"]
+        assert os.listdir(work) == [], os.listdir(work)
+
+
+def test_quickstart_names_what_it_cannot_use():
+    for args, code, text in ((["/nowhere/at all"], 1, b"/nowhere/at all does not exist"),
+                             ([ROOT], 1, b"is a directory"),
+                             (["--nonsense"], 2, b"unknown option"),
+                             (["a", "b"], 2, b"one FILE")):
+        process = quickstart(*args)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code and text in err and out == b"", (args, err)
+
+
+def test_quickstart_that_is_ended_leaves_nothing():
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.") as work:
+        process = quickstart(env=dict(os.environ, TMPDIR=work))
+        found = wait_until(lambda: [p for d in glob.glob(work + "/*/cluster")
+                                    for p in pids(d).values()], 900, "nodes run")
+        process.terminate()
+        process.communicate(timeout=120)
+        assert process.returncode == 143, process.returncode
+        assert not any(alive(pid) for pid in found)
+        assert os.listdir(work) == [], os.listdir(work)
+
+
+def main():
+    cases = {name[len("test_"):]: body for name, body in sorted(globals().items())
+             if name.startswith("test_")}
+    wanted = sys.argv[1:] or list(cases)
+    for name in wanted:
+        start = time.monotonic()
+        cases[name]()
+        print("ok %-50s %5.1f s" % (name, time.monotonic() - start), flush=True)
+
+
+if __name__ == "__main__":
+    main()
