@@ -86,6 +86,7 @@ class Node:
         self.port, self.internal_port, self.metrics_port = free_ports(3)
         self.process = None
         self.extra = []
+        self.env = None  # of its process; the test's own
 
     @property
     def address(self):
@@ -155,7 +156,7 @@ class Cluster:
             log = open(node.log_path, "ab")
             node.process = subprocess.Popen(
                 [SLUICED] + self.flags(node), stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, start_new_session=True)
+                stdin=subprocess.DEVNULL, start_new_session=True, env=node.env)
             log.close()
         return self
 

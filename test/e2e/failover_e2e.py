@@ -1,6 +1,11 @@
 #!/usr/bin/python3
 """Kills and restarts under load, both topologies, checked record by record."""
-from cluster import Cluster, Load, run, wait_until
+import os
+import signal
+import subprocess
+import time
+
+from cluster import Cluster, Load, cluster_pb2, common_pb2, run, wait_until
 
 
 def kill_leader_follower_and_controller(cluster, topology):
@@ -105,9 +110,95 @@ def a_broker_on_an_empty_directory_refills_and_rejoins():
         load.check()
 
 
+def a_hung_leader_costs_one_session_and_comes_back():
+    """SIGSTOP: no connection breaks, so only the session tells. Afterwards it
+    still takes itself for the leader, and must acknowledge nothing alone."""
+    with Cluster(brokers=3, controllers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=6, replicas=3, min_insync_replicas=2)
+        load = Load(cluster, "orders", 6)
+        load.wait_for(500)
+        hung = cluster.leader("orders", 0)
+        cluster.nodes[hung].process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        others = next(n for n in cluster.brokers if n.id != hung)
+
+        def moved():
+            answer = cluster.cluster(others.address).GetMetadata(
+                cluster_pb2.GetMetadataRequest(topics=[common_pb2.TopicRef(name="orders")]),
+                timeout=5)
+            return all(p.leader_id not in (-1, hung) for p in answer.topics[0].partitions)
+        wait_until(moved, 20, "leaders among the others")
+        print("  leaders moved %.1f s after the hang" % (time.monotonic() - began))
+        cluster.nodes[hung].process.send_signal(signal.SIGCONT)
+        load.wait_for(500)
+        cluster.wait_full_isr("orders")
+        load.stop().check()
+
+
+def a_failed_sync_ends_the_process_and_loses_nothing():
+    """ST4: after a failed fsync nobody knows what is on the disk. The process
+    ends at once, others lead, and the next start recovers what is there."""
+    with Cluster(brokers=3, controllers=1) as cluster:
+        shim = make_sync_shim(cluster.dir)
+        for node in cluster.brokers:
+            node.env = dict(os.environ, LD_PRELOAD=shim,
+                            FAIL_SYNC=os.path.join(node.dir, "fail-sync"))
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=3, replicas=3, min_insync_replicas=2)
+        load = Load(cluster, "orders", 3)
+        load.wait_for(300)
+        victim = cluster.leader("orders", 0)
+        node = cluster.nodes[victim]
+        open(os.path.join(node.dir, "fail-sync"), "w").close()
+        assert node.process.wait(timeout=20) == 3, "it goes on without its disk"
+        node.process = None
+        with open(node.log_path, errors="replace") as log:
+            fatal = [l for l in log if "FATAL STORAGE_ERROR" in l]
+        assert len(fatal) == 1, fatal
+        print("  " + fatal[0].strip()[:150])
+        load.wait_for(300)
+        os.remove(os.path.join(node.dir, "fail-sync"))
+        cluster.start(victim)
+        cluster.wait_full_isr("orders")
+        load.stop().check()
+
+
+def make_sync_shim(directory):
+    """A library whose syncs fail with EIO while the file $FAIL_SYNC exists."""
+    source = os.path.join(directory, "shim.c")
+    with open(source, "w") as out:
+        out.write(r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int fails(void) {
+  const char* path = getenv("FAIL_SYNC");
+  return path != NULL && access(path, F_OK) == 0;
+}
+#define SHIM(name)                                                      \
+  int name(int fd) {                                                    \
+    static int (*real)(int);                                            \
+    if (fails()) { errno = EIO; return -1; }                            \
+    if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, #name);     \
+    return real(fd);                                                    \
+  }
+SHIM(fdatasync)
+SHIM(fsync)
+SHIM(syncfs)
+""")
+    library = os.path.join(directory, "shim.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
 if __name__ == "__main__":
     run([combined_roles_lose_leaders_followers_and_controllers,
          split_roles_lose_leaders_followers_and_controllers,
          all_nodes_killed_and_restarted_rf3, all_nodes_killed_and_restarted_rf1,
          clean_restart_of_every_node,
-         a_broker_on_an_empty_directory_refills_and_rejoins])
+         a_broker_on_an_empty_directory_refills_and_rejoins,
+         a_hung_leader_costs_one_session_and_comes_back,
+         a_failed_sync_ends_the_process_and_loses_nothing])
