@@ -8,6 +8,7 @@
 
 #include "common/base/version.h"
 #include "tools/commands.h"
+#include "tools/usage_error.h"
 
 namespace sluice::cli {
 namespace {
@@ -36,6 +37,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddBenchConsume(bench, &context);
   AddBenchFailover(bench, &context);
   AddBenchFsync(bench, &context);
+  AddCompletion(&app, &context);
   AddVerifyRun(&app, &context);
 }
 
@@ -58,7 +60,12 @@ int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // CLI11 reports by throwing
-    return app.exit(error, std::cout, std::cerr) == 0 ? kExitOk : kExitUsage;
+    if (error.get_exit_code() == 0) {  // --help, --version
+      app.exit(error, std::cout, std::cerr);
+      return kExitOk;
+    }
+    std::cerr << UsageErrorText(app, error);
+    return kExitUsage;
   }
   const absl::Status status = context.chosen()();
   std::cout.flush();

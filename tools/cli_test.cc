@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -152,6 +153,7 @@ TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
                                              {"bench", "consume"},
                                              {"bench", "failover"},
                                              {"bench", "fsync"},
+                                             {"completion"},
                                              {"verify-run"}}) {
     auto arguments = command;
     arguments.push_back("--help");
@@ -160,6 +162,52 @@ TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
     EXPECT_NE(ran.out.find("Example"), std::string::npos) << ran.out;
     EXPECT_EQ(ran.err, "") << command.back();
   }
+}
+
+TEST_F(CliTest, AWordThatIsNoCommandIsNamedWithThoseThatThereAre) {
+  const Ran nested = Run({"topic", "lst"});
+  const Ran top = Run({"tpoic", "list"});
+  const Ran missing = Run({"topic"});
+
+  EXPECT_EQ(nested.err,
+            "error: sluice topic: there is no 'lst'; there are: create, list, "
+            "describe, delete\n  next: `sluice topic --help` shows commands, "
+            "options and examples\n");
+  EXPECT_NE(top.err.find("there is no 'tpoic'"), std::string::npos) << top.err;
+  EXPECT_EQ(top.err.find("verify-run"), std::string::npos) << top.err;
+  EXPECT_NE(missing.err.find("a command is missing"), std::string::npos);
+}
+
+TEST_F(CliTest, AMissingOptionIsNamedWithItsCommand) {
+  const Ran ran = Run({"bench", "produce", "--topic", "t"});
+
+  EXPECT_EQ(ran.err.rfind("error: sluice bench produce: --num-records", 0), 0u)
+      << ran.err;
+}
+
+// In a real bash, with the script as users source it.
+TEST_F(CliTest, TheCompletionScriptCompletes) {
+  const Ran script = Run({"completion"});
+  ASSERT_EQ(script.code, kExitOk);
+  const std::string path = testing::TempDir() + "/completion.bash";
+  const auto completed = [&](const std::string& words, int at) {
+    std::ofstream(path) << script.out << "COMP_WORDS=(" << words
+                        << ")\nCOMP_CWORD=" << at
+                        << "\n_sluice\necho \"${COMPREPLY[@]}\"\n";
+    FILE* bash = popen(("bash " + path).c_str(), "r");
+    char text[4096] = "";
+    const size_t got = fread(text, 1, sizeof text - 1, bash);
+    EXPECT_EQ(pclose(bash), 0);
+    return std::string(text, got);
+  };
+
+  EXPECT_EQ(completed("sluice clu", 1), "cluster\n");
+  EXPECT_EQ(completed("sluice topic l", 2), "list\n");
+  EXPECT_EQ(completed("sluice topic list --inter", 3), "--internal\n");
+  EXPECT_EQ(completed("sluice bench fsync --ro", 3), "--rounds\n");
+  EXPECT_EQ(completed("sluice --bootstrap b:1 dev st", 4), "start stop\n");
+  EXPECT_EQ(completed("sluice verify", 1), "\n");  // hidden
+  unlink(path.c_str());
 }
 
 TEST_F(CliTest, TheVersionIsData) {

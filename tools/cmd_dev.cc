@@ -178,7 +178,9 @@ absl::Status RunCluster(Context* context, const DevCluster& cluster,
   Watcher watcher(cluster);
   if (status.ok()) status = AwaitHealthy(context, cluster, watcher);
   if (status.ok()) {
-    std::cerr << cluster.shape().nodes << " nodes healthy after "
+    std::cerr << cluster.shape().nodes
+              << (cluster.shape().nodes == 1 ? " node" : " nodes")
+              << " healthy after "
               << (context->clock().MonoMicros() - start_us) / 1000
               << " ms in " << cluster.directory() << "; Ctrl-C stops them\n";
     std::cout << "SLUICE_BOOTSTRAP=" << BootstrapOf(cluster.shape())

@@ -23,6 +23,7 @@ void AddBenchProduce(CLI::App* bench, Context* context);
 void AddBenchConsume(CLI::App* bench, Context* context);
 void AddBenchFailover(CLI::App* bench, Context* context);
 void AddBenchFsync(CLI::App* bench, Context* context);
+void AddCompletion(CLI::App* root, Context* context);
 void AddVerifyRun(CLI::App* root, Context* context);
 
 }  // namespace sluice::cli
