@@ -1,11 +1,12 @@
 #include "tools/verified_run.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
+#include <atomic>
 #include <iostream>
+#include <map>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "common/base/error.h"
@@ -20,7 +21,11 @@ namespace {
 constexpr int64_t kPollUs = 500'000;
 constexpr int64_t kPollBytes = 8 << 20;
 constexpr int64_t kLinesMin = 2;
-constexpr std::chrono::milliseconds kLookForLeaderEvery{50};
+constexpr int64_t kLookEveryUs = 1000;
+constexpr int64_t kInFlightPollUs = 20;
+constexpr int64_t kLeaderAskedEveryUs = 50'000;
+// Not in the last twentieth of the lines before half.
+constexpr int64_t kQuestionsEndPart = 20;
 // The last lines wait for the kill, so that some are in flight even of a file
 // that fits into one request.
 constexpr int64_t kHeldBackPart = 10;
@@ -76,13 +81,11 @@ class VerifiedRun {
   absl::Status Produce();
   absl::Status SendLines(BlockingProducer& producer);
   void OnSettled(int64_t line, const absl::StatusOr<RecordMetadata>& result);
-  void KillAtHalf();
-  // Waits a moment; whether half of the lines are acknowledged.
-  bool HalfIsAcknowledged();
-  absl::Status FindAndKill();
-  absl::Status Kill(const DevNode& node);
+  absl::Status KillAtHalf();
+  absl::Status AwaitHalf(absl::StatusOr<DevNode>& leader);
+  void OpenGate();
   absl::StatusOr<DevNode> LeaderOfPartition0();
-  // So many failed that those not held back cannot make up half. Under mutex_.
+  // So many failed that those not held back cannot make up half.
   bool HalfIsOutOfReach() const { return failed_ > held_back_from_ - half_; }
   absl::Status Consume();
   absl::Status ReadToEnd(BlockingConsumer& consumer,
@@ -98,18 +101,20 @@ class VerifiedRun {
   const int64_t held_back_from_;
   RunVerifier verifier_;
 
-  std::mutex mutex_;
-  std::condition_variable moved_;
-  // Guarded by mutex_ while threads run.
+  // Counted without a lock: at half a million acknowledgements a second a
+  // killer that waits for one comes late.
+  std::atomic<int64_t> sent_{0};
+  std::atomic<int64_t> acknowledged_{0};
+  std::atomic<int64_t> failed_{0};
+  std::atomic<bool> gate_open_{false};  // the lines held back may go
+  std::atomic<bool> sending_ended_{false};
+  std::atomic<int64_t> killed_us_{0};
+
+  // The executor's until the producer is gone.
   AckGaps gaps_;
-  int64_t sent_ = 0;
-  int64_t acknowledged_ = 0;
-  int64_t failed_ = 0;
+  int64_t marked_us_ = 0;
   int64_t last_ack_us_ = 0;
-  bool gate_open_ = false;  // the lines held back may go
-  bool sending_ended_ = false;
   absl::Status first_error_;
-  absl::Status kill_status_;
 
   const int32_t partitions_;
   VerifiedRunResult result_;
@@ -120,18 +125,18 @@ absl::Status VerifiedRun::Produce() {
   producing.acks = -1;
   const int64_t start_us = NowUs();
   absl::Status sent;
+  absl::Status killed;
   {
     BlockingProducer producer(client_, producing);
-    std::thread killer([this] { KillAtHalf(); });
+    std::thread killer([this, &killed] {
+      killed = KillAtHalf();
+      OpenGate();
+    });
     sent = SendLines(producer);
     if (sent.ok()) {
       sent = producer.Flush(producing.delivery_timeout_ms * 1000 + 5'000'000);
     }
-    {
-      std::lock_guard lock(mutex_);
-      sending_ended_ = true;
-      moved_.notify_all();
-    }
+    sending_ended_ = true;
     killer.join();
   }  // settles what is left: no callback runs behind this
   result_.produce_us = std::max<int64_t>(1, last_ack_us_ - start_us);
@@ -139,7 +144,7 @@ absl::Status VerifiedRun::Produce() {
     std::cerr << failed_ << " lines were not acknowledged; the first: "
               << StdView(first_error_.message()) << '\n';
   }
-  RETURN_IF_ERROR(kill_status_);
+  RETURN_IF_ERROR(killed);
   return sent;
 }
 
@@ -148,21 +153,14 @@ absl::Status VerifiedRun::SendLines(BlockingProducer& producer) {
   Progress progress(client_->deps().clock, "produced", lines_);
   std::string text;
   for (int64_t line = 1; line <= lines_ && source.Next(text); ++line) {
-    if (line > held_back_from_) {
-      std::unique_lock lock(mutex_);
-      moved_.wait(lock, [this] { return gate_open_; });
-    }
+    if (line > held_back_from_) gate_open_.wait(false);
     ProducerRecord record;
     record.topic = options_.topic;
     record.key = RunVerifier::KeyOf(line);
     verifier_.Sent(line, text);
     result_.bytes += static_cast<int64_t>(record.key->size() + text.size());
     record.value = text;
-    {
-      std::lock_guard lock(mutex_);
-      ++sent_;
-      if (gate_open_) moved_.notify_all();
-    }
+    ++sent_;
     const auto queued =
         producer.Send(std::move(record),
                       [this, line](const absl::StatusOr<RecordMetadata>& got) {
@@ -179,71 +177,61 @@ void VerifiedRun::OnSettled(int64_t line,
   if (result.ok()) {
     verifier_.Acknowledged(line, result->partition, result->offset);
   }
-  const int64_t now_us = NowUs();
-  std::lock_guard lock(mutex_);
   if (!result.ok()) {
     if (failed_++ == 0) first_error_ = result.status();
-    moved_.notify_all();
     return;
   }
-  last_ack_us_ = now_us;
-  gaps_.Acknowledged(result->partition.value(), now_us);
-  if (++acknowledged_ == half_) moved_.notify_all();
-}
-
-void VerifiedRun::KillAtHalf() {
-  const absl::Status killed = FindAndKill();
-  std::lock_guard lock(mutex_);
-  kill_status_ = killed;
-  gate_open_ = true;
-  moved_.notify_all();
-}
-
-bool VerifiedRun::HalfIsAcknowledged() {
-  std::unique_lock lock(mutex_);
-  moved_.wait_for(lock, kLookForLeaderEvery, [this] {
-    return acknowledged_ >= half_ || HalfIsOutOfReach() || sending_ended_;
-  });
-  return acknowledged_ >= half_;
-}
-
-// Who leads is asked shortly before, again and again, so that the kill comes
-// at half and not an answer later.
-absl::Status VerifiedRun::FindAndKill() {
-  absl::StatusOr<DevNode> leader = LeaderOfPartition0();
-  while (!HalfIsAcknowledged()) {
-    {
-      std::lock_guard lock(mutex_);
-      if (HalfIsOutOfReach() || sending_ended_) {
-        return MakeError(ErrorCode::kDeliveryTimedOut, "only ", acknowledged_,
-                         " of ", lines_,
-                         " lines were acknowledged, so nothing was killed");
-      }
-    }
-    leader = LeaderOfPartition0();
+  const int64_t now_us = NowUs();
+  if (const int64_t killed_us = killed_us_; killed_us != marked_us_) {
+    gaps_.Mark(killed_us);
+    marked_us_ = killed_us;
   }
-  RETURN_IF_ERROR(leader.status());
-  return Kill(*leader);
+  gaps_.Acknowledged(result->partition.value(), now_us);
+  last_ack_us_ = now_us;
+  ++acknowledged_;
 }
 
-absl::Status VerifiedRun::Kill(const DevNode& node) {
+void VerifiedRun::OpenGate() {
+  gate_open_ = true;
+  gate_open_.notify_all();
+}
+
+// Who leads is asked again and again until shortly before: an answer takes its
+// time behind a burst of acknowledgements.
+absl::Status VerifiedRun::AwaitHalf(absl::StatusOr<DevNode>& leader) {
+  const int64_t no_more_questions = half_ - lines_ / kQuestionsEndPart;
+  int64_t ask_us = NowUs() + kLeaderAskedEveryUs;
+  while (acknowledged_ < half_) {
+    if (HalfIsOutOfReach() || sending_ended_) {
+      return MakeError(ErrorCode::kDeliveryTimedOut, "only ",
+                       acknowledged_.load(), " of ", lines_,
+                       " lines were acknowledged, so nothing was killed");
+    }
+    if (acknowledged_ < no_more_questions && NowUs() >= ask_us) {
+      leader = LeaderOfPartition0();
+      ask_us = NowUs() + kLeaderAskedEveryUs;
+    }
+    usleep(kLookEveryUs);
+  }
+  return leader.status();
+}
+
+absl::Status VerifiedRun::KillAtHalf() {
+  absl::StatusOr<DevNode> leader = LeaderOfPartition0();
+  RETURN_IF_ERROR(AwaitHalf(leader));
+  const DevNode& node = *leader;
   if (!cluster_.PidOf(node).has_value()) {
     return MakeError(ErrorCode::kInvalidRequest, node.name, " of ",
                      cluster_.directory(), ", which leads ", options_.topic,
                      "-0, does not run");
   }
-  int64_t acknowledged = 0;
-  {
-    std::unique_lock lock(mutex_);
-    gate_open_ = true;
-    moved_.notify_all();
-    moved_.wait(lock, [this] {
-      return sent_ > acknowledged_ + failed_ || sending_ended_;
-    });
-    result_.in_flight_at_kill = sent_ - acknowledged_ - failed_;
-    acknowledged = acknowledged_;
-    gaps_.Mark(NowUs());
+  OpenGate();
+  while (sent_ <= acknowledged_ + failed_ && !sending_ended_) {
+    usleep(kInFlightPollUs);
   }
+  const int64_t acknowledged = acknowledged_;
+  result_.in_flight_at_kill = sent_ - acknowledged - failed_;
+  killed_us_ = NowUs();
   cluster_.Stop({node}, /*kill=*/true);
   result_.killed = node.name;
   std::cerr << "killed " << node.name << ", the leader of " << options_.topic
