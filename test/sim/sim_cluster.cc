@@ -313,20 +313,34 @@ absl::Status SimCluster::CreateTopic(
       CodeFromNumber(static_cast<int32_t>(error.code())), error.message());
 }
 
-std::optional<v1::PartitionMetadata> SimCluster::Partition(
-    const std::string& topic, int partition) {
+std::optional<v1::TopicMetadata> SimCluster::Topic(const std::string& name) {
   const int any = AnyBroker();
   if (any == 0) return std::nullopt;
   v1::GetMetadataRequest request;
-  request.add_topics()->set_name(topic);
-  std::optional<absl::StatusOr<v1::GetMetadataResponse>> answer;
-  at(any).broker->GetMetadata(Context(), request, [&](auto response) {
-    answer = std::move(response);
+  request.add_topics()->set_name(name);
+  // Shared: a broker that hangs answers when nobody waits any more.
+  auto answer = std::make_shared<
+      std::optional<absl::StatusOr<v1::GetMetadataResponse>>>();
+  at(any).broker->GetMetadata(Context(), request, [answer](auto response) {
+    *answer = std::move(response);
   });
-  RunUntil([&] { return answer.has_value(); }, 1000);
-  if (!answer.has_value() || !answer->ok()) return std::nullopt;
-  for (const auto& found : (**answer).topics(0).partitions()) {
-    if (found.partition() == partition) return found;
+  RunUntil([&] { return answer->has_value(); }, 1000);
+  if (!answer->has_value() || !(*answer)->ok()) return std::nullopt;
+  return (**answer)->topics(0);
+}
+
+TopicId SimCluster::TopicIdOf(const std::string& topic) {
+  const auto found = Topic(topic);
+  INVARIANT(found.has_value(), "no topic ", topic);
+  return TopicId::FromBytes(found->id()).value_or(TopicId());
+}
+
+std::optional<v1::PartitionMetadata> SimCluster::Partition(
+    const std::string& topic, int partition) {
+  const auto found = Topic(topic);
+  if (!found.has_value()) return std::nullopt;
+  for (const auto& metadata : found->partitions()) {
+    if (metadata.partition() == partition) return metadata;
   }
   return std::nullopt;
 }
@@ -421,6 +435,28 @@ std::vector<std::string> SimCluster::ReadAll(const std::string& topic,
     if (next >= result.high_watermark) return values;
   }
   return values;
+}
+
+std::vector<int> SimCluster::ids() const {
+  std::vector<int> ids;
+  for (const auto& [id, node] : nodes_) ids.push_back(id.value());
+  return ids;
+}
+
+std::optional<std::string> SimCluster::LogBytes(int id,
+                                                const TopicPartition& tp) {
+  MemFileSystem& fs = at(id).fs;
+  const std::string path = StrCat("/data/broker/", tp.ToString());
+  const auto entries = fs.List(path);
+  if (!entries.ok()) return std::nullopt;
+  std::string bytes;
+  for (const DirectoryEntry& entry : *entries) {  // sorted: by base offset
+    if (!entry.name.ends_with(".log")) continue;
+    const auto part = ReadFile(fs, StrCat(path, "/", entry.name), 1 << 30);
+    INVARIANT(part.ok(), part.status().ToString());
+    bytes += *part;
+  }
+  return bytes;
 }
 
 }  // namespace sluice::sim

@@ -91,6 +91,7 @@ class SimCluster {
                            std::map<std::string, std::string> configs = {});
   // Where clients would go; 0: no leader is known.
   int LeaderOf(const std::string& topic, int partition);
+  std::optional<v1::TopicMetadata> Topic(const std::string& name);
   std::optional<v1::PartitionMetadata> Partition(const std::string& topic,
                                                  int partition);
   // One attempt, one record, at the leader that is known; waits for the answer.
@@ -102,6 +103,12 @@ class SimCluster {
                                      int64_t limit_ms = 20'000);
   // Every committed value from the start.
   std::vector<std::string> ReadAll(const std::string& topic, int partition);
+  TopicId TopicIdOf(const std::string& topic);
+
+  std::vector<int> ids() const;
+  // The bytes of a replica's segments, one behind the other; nullopt: the
+  // node has no such replica.
+  std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
 
  private:
   std::vector<int> ControllerIds() const;
