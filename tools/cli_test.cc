@@ -91,6 +91,8 @@ TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
       {"topic", "list", "--nonsense"},
       {"topic", "list", "-o", "xml"},
       {"topic", "create", "t", "--partitions", "many"},
+      {"topic", "create", "t", "--partitions", "0"},
+      {"topic", "create", "t", "--replication-factor", "0"},
       {"produce"},
       {"produce", "t", "--acks", "2"},
       {"produce", "t", "--compression", "gzip"},

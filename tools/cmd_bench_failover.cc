@@ -84,8 +84,7 @@ absl::Status CreateTopic(const Context& context, BlockingClient* client,
   for (const auto& result : response.results()) {
     const ErrorCode code = CodeFromNumber(result.error().code());
     if (code == ErrorCode::kNone) continue;
-    return MakeErrorStatus(code, StrCat("topic ", result.name(), ": ",
-                                        result.error().message()));
+    return TopicError(result.name(), result.error());
   }
   return PartitionCountOf(context, client, options.bench.topic).status();
 }

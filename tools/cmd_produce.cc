@@ -35,6 +35,7 @@ struct Options {
 
 struct Outcome {
   std::atomic<int64_t> acknowledged{0};
+  std::atomic<int64_t> acknowledged_bytes{0};
   std::atomic<int64_t> failed{0};
   std::mutex mutex;
   absl::Status first_error;  // guarded by mutex
@@ -85,13 +86,15 @@ absl::Status SendLines(const Context& context, const Options& options,
   while (in.Next(line)) {
     auto record = RecordOf(options, line);
     if (!record.ok()) return record.status();
-    *bytes += static_cast<int64_t>(line.size());
+    const auto size = static_cast<int64_t>(line.size());
+    *bytes += size;
     ++*lines;
     if (producer == nullptr) continue;
     const auto sent =
-        producer->Send(*std::move(record), [outcome](const auto& result) {
+        producer->Send(*std::move(record), [outcome, size](const auto& result) {
           if (result.ok()) {
             ++outcome->acknowledged;
+            outcome->acknowledged_bytes += size;
             return;
           }
           std::lock_guard lock(outcome->mutex);
@@ -103,7 +106,8 @@ absl::Status SendLines(const Context& context, const Options& options,
   return in.status();
 }
 
-void Report(const Outcome& outcome, int64_t bytes, int64_t took_us) {
+void Report(const Outcome& outcome, int64_t took_us) {
+  const int64_t bytes = outcome.acknowledged_bytes;
   const double seconds =
       static_cast<double>(std::max<int64_t>(1, took_us)) / 1e6;
   const auto acknowledged = static_cast<double>(outcome.acknowledged.load());
@@ -159,7 +163,7 @@ absl::Status Produce(Context* context, Options options) {
         producer.Flush(producing.delivery_timeout_ms * 1000 + 1'000'000);
     if (sent.ok()) sent = flushed;
   }
-  Report(outcome, bytes, context->clock().MonoMicros() - start_us);
+  Report(outcome, context->clock().MonoMicros() - start_us);
   if (outcome.failed > 0) {
     return MakeErrorStatus(
         CodeOf(outcome.first_error),

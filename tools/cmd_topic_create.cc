@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "tools/commands.h"
 #include "tools/output.h"
+#include "tools/topic_lookup.h"
 
 namespace sluice::cli {
 namespace {
@@ -36,9 +37,12 @@ void PrintTable(const v1::CreateTopicsResponse& response) {
   Table table({"TOPIC", "PARTITIONS", "REPLICAS", "STATUS"});
   for (const auto& result : response.results()) {
     const auto code = CodeFromNumber(result.error().code());
-    table.Add({result.name(), std::to_string(result.partition_count()),
-               std::to_string(result.replication_factor()),
-               code == ErrorCode::kNone ? "ok" : std::string(NameOf(code))});
+    if (code == ErrorCode::kNone) {
+      table.Add({result.name(), std::to_string(result.partition_count()),
+                 std::to_string(result.replication_factor()), "ok"});
+    } else {
+      table.Add({result.name(), "-", "-", std::string(NameOf(code))});
+    }
   }
   table.Print(std::cout);
 }
@@ -76,8 +80,7 @@ absl::Status Create(Context* context, const Options& options) {
     if (options.if_not_exists && code == ErrorCode::kTopicAlreadyExists) {
       continue;
     }
-    return MakeErrorStatus(
-        code, StrCat("topic ", result.name(), ": ", result.error().message()));
+    return TopicError(result.name(), result.error());
   }
   return absl::OkStatus();
 }
@@ -88,11 +91,15 @@ void AddTopicCreate(CLI::App* topic, Context* context) {
   auto options = std::make_shared<Options>();
   CLI::App* command = topic->add_subcommand("create", "create topics");
   command->add_option("NAME", options->names, "names")->required();
-  command->add_option("-p,--partitions", options->partitions,
-                      "partitions of each; default 1");
-  command->add_option("-r,--replication-factor", options->replication_factor,
+  command
+      ->add_option("-p,--partitions", options->partitions,
+                      "partitions of each; default 1")
+      ->check(CLI::Range(1, INT32_MAX));
+  command
+      ->add_option("-r,--replication-factor", options->replication_factor,
                       "replicas of each partition; default 3, or as many as "
-                      "there are brokers");
+                      "there are brokers")
+      ->check(CLI::Range(1, INT32_MAX));
   command->add_option("-c,--config", options->configs,
                       "key=value, repeatable: min.insync.replicas, "
                       "durability, max.message.bytes, segment.bytes")

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "tools/commands.h"
 #include "tools/output.h"
+#include "tools/topic_lookup.h"
 
 namespace sluice::cli {
 namespace {
@@ -55,8 +56,7 @@ absl::Status Delete(Context* context, const Options& options) {
   for (const auto& result : response->results()) {
     const auto code = CodeFromNumber(result.error().code());
     if (code == ErrorCode::kNone) continue;
-    return MakeErrorStatus(code, StrCat("topic ", result.topic().name(), ": ",
-                                        result.error().message()));
+    return TopicError(result.topic().name(), result.error());
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "tools/commands.h"
 #include "tools/output.h"
+#include "tools/topic_lookup.h"
 
 namespace sluice::cli {
 namespace {
@@ -150,9 +151,7 @@ absl::Status Describe(Context* context, const Options& options) {
   });
   for (const auto& topic : response->topics()) {
     if (!topic.metadata().has_error()) continue;
-    return MakeErrorStatus(CodeFromNumber(topic.metadata().error().code()),
-                           StrCat("topic ", topic.metadata().name(), ": ",
-                                  topic.metadata().error().message()));
+    return TopicError(topic.metadata().name(), topic.metadata().error());
   }
   return absl::OkStatus();
 }

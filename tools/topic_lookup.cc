@@ -23,8 +23,7 @@ absl::StatusOr<int32_t> PartitionCountOf(const Context& context,
     const ErrorCode code = CodeFromNumber(found.error().code());
     if (code == ErrorCode::kNone) return found.partitions_size();
     if (!IsRetriable(code) || context.clock().MonoMicros() > end_us) {
-      return MakeErrorStatus(
-          code, StrCat("topic ", topic, ": ", found.error().message()));
+      return TopicError(topic, found.error());
     }
     usleep(50'000);
   }
@@ -47,6 +46,14 @@ absl::StatusOr<std::vector<NamedPartition>> PartitionsOf(
     partitions.push_back({topic, PartitionIndex(i)});
   }
   return partitions;
+}
+
+absl::Status TopicError(const std::string& topic, const v1::Error& error) {
+  const ErrorCode code = CodeFromNumber(error.code());
+  const bool named = error.message().find(topic) != std::string::npos;
+  return MakeErrorStatus(code, named ? error.message()
+                                     : StrCat("topic ", topic, ": ",
+                                              error.message()));
 }
 
 absl::StatusOr<Codec> CodecFromName(const std::string& name) {

@@ -22,6 +22,9 @@ absl::StatusOr<std::vector<NamedPartition>> PartitionsOf(
     const Context& context, BlockingClient* client, const std::string& topic,
     const std::vector<int32_t>& chosen);
 
+// What a broker says of one topic of a request, as a status that names it.
+absl::Status TopicError(const std::string& topic, const v1::Error& error);
+
 // "none", "lz4", "zstd".
 absl::StatusOr<Codec> CodecFromName(const std::string& name);
 // "all" or "-1", "0", "1".

@@ -4,6 +4,7 @@
 usage: cli_e2e.py [CASE...]
 """
 import glob
+import json
 import os
 import random
 import re
@@ -204,6 +205,30 @@ def test_a_killed_dev_leaves_no_node():
         wait_until(lambda: not any(alive(p) for p in running.values()), 60,
                    "the guardian stops the nodes")
         assert "is gone; stopping its nodes" in dev.talk()
+
+
+def test_a_reader_that_leaves_ends_consume():
+    with Dev("--nodes", "1", "--port-base", str(port_base())) as dev:
+        dev.run("topic", "create", "t")
+        dev.run("produce", "t", stdin=b"".join(b"%d\n" % i for i in range(200000)))
+        consume = subprocess.Popen([SLUICE, "--bootstrap", dev.bootstrap, "consume", "t", "--from",
+                                    "earliest"], stdout=subprocess.PIPE)
+        assert consume.stdout.readline() == b"0\n"
+        consume.stdout.close()
+        assert consume.wait(timeout=60) == 0
+
+
+def test_bench_failover_restarts_what_it_kills():
+    with Dev() as dev:
+        done = dev.run("bench", "failover", "--dev-dir", dev.directory, "--partitions", "10",
+                       "--rounds", "2", "-o", "json")
+        result = json.loads(done.stdout)
+        assert result["failed"] == 0 and len(result["rounds"]) == 2, result
+        assert all(r["partitionsLed"] > 0 and r["longestGapMs"] > 0 for r in result["rounds"])
+        assert len(pids(dev.directory)) == 3
+        dev.run("cluster", "health")
+        assert dev.run("topic", "list", "-o", "name").stdout == b""
+        assert "ended by signal" not in dev.talk(), dev.talk()
 
 
 def quickstart(*args, **kwargs):
