@@ -261,6 +261,19 @@ TEST_F(ClientSimTest, ALeaderCutOffLosesNothingThatWasAcknowledged) {  // F20
   load.Check();
 }
 
+// The figure of the first issue, in virtual time: what is left for real disks
+// and sockets is half of it.
+TEST_F(ClientSimTest, AFreshNodeAcknowledgesSoon) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SimCluster fresh(Single(), seed);
+    fresh.BootAll();
+    ASSERT_TRUE(fresh.RunUntil([&] { return fresh.at(1).serving; }, 1'000));
+    ASSERT_TRUE(fresh.CreateTopic("t", 1, 1).ok());
+    ASSERT_TRUE(fresh.ProduceHard("t", 0, "first").ok());
+    EXPECT_LT(fresh.world().MonoMicros(), 250'000) << "seed " << seed;
+  }
+}
+
 // product.md, promise 3; the figure of the first issue.
 TEST_F(ClientSimTest, AHundredPartitionsFailOverWithinASecond) {
   Boot(Separate());
