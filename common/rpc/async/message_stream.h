@@ -235,7 +235,6 @@ class MessageStream final
       {
         std::lock_guard lock(self->mutex_);
         why = self->fault_;
-        self->muted_ = true;
       }
       if (events.on_closed) events.on_closed(std::move(why));
       self->DropEvents();

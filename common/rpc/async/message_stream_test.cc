@@ -203,10 +203,35 @@ TEST_F(MessageStreamTest, ClosingWithinAMessageIsTheLastEvent) {
   ASSERT_TRUE(wire_->finish.has_value());
 }
 
+TEST_F(MessageStreamTest, AnEventThatIsQueuedDoesNotRunAfterClose) {
+  Begin(/*is_server=*/true);
+  stream_->Send(1, 1);
+  Written();  // "drained" waits its turn
+
+  stream_->Close(absl::AbortedError("enough"));
+  Run();
+
+  EXPECT_EQ(log_, Log{});
+}
+
+TEST_F(MessageStreamTest, ClosingWhatIsOverDoesNothing) {
+  Begin(/*is_server=*/false);
+  ReadEnds();
+  stream_->OnDone(absl::AbortedError("refused"));
+  Run();
+  EXPECT_EQ(log_, Log{"closed refused"});
+
+  stream_->Close(absl::AbortedError("late"));
+
+  EXPECT_FALSE(world_.Step()) << "its executor may be gone";
+}
+
 TEST_F(MessageStreamTest, WhatAServerSaidBeforeItsStatusIsHeard) {
   Begin(/*is_server=*/false);
   stream_->Send(7, 1);
   Written(/*ok=*/false);  // it had finished already
+  stream_->Send(8, 1);
+  EXPECT_FALSE(wire_->writing.has_value());
   Read(1);
   ReadEnds();
   ASSERT_TRUE(wire_->finish.has_value());

@@ -39,7 +39,7 @@ StreamOp StreamState::NextTransfer() {
     writing_ = true;
     return StreamOp::kWrite;
   }
-  if (options_.reads && attached_ && !reading_ && !read_ended_ && !closing_ &&
+  if (options_.reads && attached_ && !reading_ && !closing_ &&
       undelivered_ < options_.undelivered_max) {
     reading_ = true;
     return StreamOp::kRead;
