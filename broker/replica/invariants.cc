@@ -70,11 +70,11 @@ void ReplicaCore::CheckLeadership(const Before& before) const {
               "RP4 follower ", broker, " counts with broker epoch ",
               follower.broker_epoch, ", ", Facts());
   }
+  if (high_watermark_ <= before.high_watermark || !before.led) return;
   const std::set<NodeId> maximal = maximal_isr();
   INVARIANT(std::all_of(isr_.begin(), isr_.end(),
                         [&](NodeId broker) { return maximal.count(broker); }),
             "RP3 the maximal ISR lacks a member of the ISR, ", Facts());
-  if (high_watermark_ <= before.high_watermark || !before.led) return;
   INVARIANT(leading.started && !under_min_isr(),
             "RP4 the HW moved from ", before.high_watermark, " with ",
             isr_.size(), " in the ISR, ", Facts());
