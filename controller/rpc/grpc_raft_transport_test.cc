@@ -3,13 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <vector>
 
 #include "common/base/error.h"
 #include "common/env/thread_executor.h"
+#include "common/rpc/async/cq_server_stream.h"
 #include "common/rpc/server.h"
 
 namespace sluice {
@@ -41,6 +44,10 @@ class Events {
   }
   NodeId WaitBroken(size_t n) {
     return Wait([&] { return broken_.size() >= n; }, broken_, n);
+  }
+  size_t broken_count() {
+    std::lock_guard lock(mutex_);
+    return broken_.size();
   }
 
  private:
@@ -96,6 +103,17 @@ class Node {
     executor_.Post([this, to, message = std::move(message)]() mutable {
       transport_->Send(NodeId(to), std::move(message));
     });
+  }
+
+  void StopTransport() {
+    executor_.Post([this] { transport_->Stop(); });
+  }
+  void StopCalls() { client_loop_.Stop(); }
+  // Until all that was posted so far has run.
+  void RunToTheEnd() {
+    std::promise<void> done;
+    executor_.Post([&] { done.set_value(); });
+    done.get_future().get();
   }
 
   Events events;
@@ -173,6 +191,114 @@ TEST(GrpcRaftTransportTest, AMessageThatIsRefusedClosesTheStream) {
   one.Send(2, AppendOf("who are you"));
 
   EXPECT_EQ(one.events.WaitBroken(1), NodeId(2));
+}
+
+TEST(GrpcRaftTransportTest, AfterStopNoEventRunsWhateverThePeerDoes) {
+  auto two = std::make_unique<Node>(0, std::vector<RaftPeerAddress>());
+  Node one(0, {{NodeId(2), {"127.0.0.1", two->port()}}});
+  one.events.WaitUp(1);
+
+  one.StopTransport();
+  one.RunToTheEnd();
+  two.reset();
+  one.StopCalls();  // what the break has to tell has been posted
+  one.RunToTheEnd();
+
+  EXPECT_EQ(one.events.broken_count(), 0u);
+}
+
+// A controller that accepts a stream and reads nothing: SIGSTOPped, swapping.
+class Stalled {
+ public:
+  using Stream = rpc::MessageStream<internal::v1::RaftMessage,
+                                    internal::v1::RaftClosed>;
+  using Wire =
+      rpc::UploadWire<internal::v1::RaftMessage, internal::v1::RaftClosed>;
+  using Method = rpc::CqStreamMethod<internal::v1::RaftMessage,
+                                     internal::v1::RaftClosed, Wire>;
+
+  Stalled() {
+    rpc::ListenerOptions options;
+    options.name = "INTERNAL";
+    options.bind = {"127.0.0.1", 0};
+    options.completion_queues = 1;
+    server_ = *rpc::RpcServer::Start(options, {&service_});
+    loop_ = std::make_unique<rpc::CompletionLoop>(
+        "stalled", std::move(server_->TakeQueues()[0]));
+    method_ = std::make_unique<Method>(Method::Deps{
+        .loop = loop_.get(),
+        .request =
+            [this](auto* context, Wire* wire, auto* queue, void* tag) {
+              service_.RequestExchange(context, &wire->stream, queue, queue,
+                                       tag);
+            },
+        .accept = [this](std::shared_ptr<Stream> stream,
+                         Wire&) { accepted_.set_value(stream); },
+        .options = {.executor = &executor_, .state = {.is_server = true}}});
+    method_->Listen();
+  }
+  ~Stalled() {
+    server_->Shutdown(0);
+    loop_->Stop();
+  }
+  int port() const { return server_->port(); }
+  void ReadOn() {
+    rpc::MessageEvents<internal::v1::RaftMessage> events;
+    events.on_message = [this](internal::v1::RaftMessage message) {
+      std::lock_guard lock(mutex_);
+      terms_.push_back(message.term());
+      changed_.notify_all();
+    };
+    accepted_.get_future().get()->AttachAndDrive(std::move(events));
+  }
+  // The terms of all messages up to the one of this term.
+  std::vector<int64_t> WaitTerm(int64_t term) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      return std::find(terms_.begin(), terms_.end(), term) != terms_.end();
+    });
+    return terms_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<int64_t> terms_;  // guarded by mutex_
+  ThreadExecutor executor_{"stalled"};
+  internal::v1::RaftService::AsyncService service_;
+  std::promise<std::shared_ptr<Stream>> accepted_;
+  std::unique_ptr<rpc::RpcServer> server_;
+  std::unique_ptr<rpc::CompletionLoop> loop_;
+  std::unique_ptr<Method> method_;
+};
+
+TEST(GrpcRaftTransportTest, APeerThatDoesNotReadCostsTheBoundAndNoMore) {
+  Stalled two;
+  Node one(0, {{NodeId(2), {"127.0.0.1", two.port()}}});
+  one.events.WaitUp(1);
+  const std::string mebibyte(1 << 20, 'x');
+  constexpr int64_t kSent = 60;
+  constexpr int64_t kKept = GrpcRaftTransport::kQueueBytesMax >> 20;
+
+  for (int64_t i = 0; i < kSent; ++i) {
+    raft::Message message = AppendOf(mebibyte);
+    message.term = Term(i);
+    one.Send(2, std::move(message));
+  }
+  one.RunToTheEnd();
+  two.ReadOn();
+  two.WaitTerm(kKept - 4);
+  raft::Message marker = AppendOf("after");
+  marker.term = Term(kSent);
+  one.Send(2, std::move(marker));
+  const auto terms = two.WaitTerm(kSent);
+
+  // The wire itself holds a few beyond the bound.
+  EXPECT_LT(terms.size(), static_cast<size_t>(kKept) * 2);
+  EXPECT_TRUE(std::is_sorted(terms.begin(), terms.end()));
+  for (int64_t i = 0; i < kKept - 3; ++i) {
+    EXPECT_EQ(terms[static_cast<size_t>(i)], i) << "the oldest are kept";
+  }
 }
 
 TEST(GrpcRaftTransportTest, WhatIsNoRaftMessageClosesTheStream) {
