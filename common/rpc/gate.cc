@@ -142,7 +142,8 @@ absl::Status Gate::AdmitMessage(Method method, int64_t bytes) {
     counters.refused.fetch_add(1, std::memory_order_relaxed);
     absl::Status status = MakeError(
         ErrorCode::kRequestTooLarge, Name(method), ": a message of ", bytes,
-        " bytes; the most is ", limits_.request_bytes_max, "; send less at once");
+        " bytes; the most is ", limits_.request_bytes_max,
+        "; send less at once");
     SetFact(status, "bytes", StrCat(bytes));
     SetFact(status, "limit", StrCat(limits_.request_bytes_max));
     return status;

@@ -48,7 +48,8 @@ struct MethodCounts {
   int64_t response_bytes = 0;
 };
 
-// Thread-safe; only AwaitIdle blocks. Owned by shared_ptr: the calls it admitted keep it.
+// Thread-safe; only AwaitIdle blocks. Owned by shared_ptr: the calls it
+// admitted keep it.
 class Gate : public std::enable_shared_from_this<Gate> {
  public:
   class Pass;

@@ -252,8 +252,9 @@ grpc::ByteBuffer EncodeFetchResponse(api::FetchResponse response) {
     SmallPartOf(result, &small);
     const size_t bytes = typed ? 0 : BytesOf(result.batches);
     writer.AppendFieldHead(
-        kResults, small.ByteSizeLong() +
-                      (bytes == 0 ? 0 : SliceWriter::FieldSize(kBatches, bytes)));
+        kResults,
+        small.ByteSizeLong() +
+            (bytes == 0 ? 0 : SliceWriter::FieldSize(kBatches, bytes)));
     writer.Append(small);
     AppendBatches(kBatches, result.batches, bytes, writer);
   }

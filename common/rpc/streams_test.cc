@@ -1,4 +1,4 @@
-// The lifetimes of calls, over gRPC's in-process transport: no port.
+// The lifetimes of streams, over gRPC's in-process transport: no port.
 #include <gtest/gtest.h>
 
 #include <condition_variable>
@@ -12,10 +12,8 @@
 #include "common/rpc/client_stream.h"
 #include "common/rpc/server.h"
 #include "common/rpc/server_stream.h"
-#include "common/rpc/unary_call.h"
 #include "sluice/internal/v1/controller.grpc.pb.h"
 #include "sluice/internal/v1/replication.grpc.pb.h"
-#include "sluice/v1/cluster.grpc.pb.h"
 
 namespace sluice::rpc {
 namespace {
@@ -46,7 +44,8 @@ struct Story {
   }
 };
 
-class TestServerStream final : public ServerStream<FollowerFrame, LeaderFrame> {
+class TestServerStream final
+    : public ServerStream<FollowerFrame, LeaderFrame> {
  public:
   TestServerStream(std::shared_ptr<Story> story, StreamLimits limits,
                    bool consume)
@@ -75,7 +74,8 @@ class TestServerStream final : public ServerStream<FollowerFrame, LeaderFrame> {
   const bool consume_;
 };
 
-class TestClientStream final : public ClientStream<FollowerFrame, LeaderFrame> {
+class TestClientStream final
+    : public ClientStream<FollowerFrame, LeaderFrame> {
  public:
   explicit TestClientStream(std::shared_ptr<Story> story,
                             StreamLimits limits = {}, bool consume = true)
@@ -148,15 +148,15 @@ FollowerFrame Credit(int64_t bytes) {
   return frame;
 }
 
-class ReactorsTest : public ::testing::Test,
+class StreamsTest : public ::testing::Test,
                      internal::v1::ReplicationService::CallbackService {
  protected:
-  ReactorsTest() : follow_(this), unary_(this) {
+  StreamsTest() : follow_(this) {
     ListenerOptions options;
     options.name = "TEST";
     auto server = RpcServer::Start(
-        options, {static_cast<ReplicationService::CallbackService*>(this),
-                  &follow_, &unary_});
+        options,
+        {static_cast<ReplicationService::CallbackService*>(this), &follow_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = server_->InProcessChannel(
@@ -185,15 +185,11 @@ class ReactorsTest : public ::testing::Test,
     return std::move(writer_);
   }
 
-  using UnaryHandler = std::function<void(
-      std::shared_ptr<UnaryCall<v1::DescribeClusterResponse>>)>;
-
   // Filled by the services below.
   std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<TestServerStream> accepted_;
   std::shared_ptr<TestWriter> writer_;
-  UnaryHandler unary_handler_;
 
   StreamLimits server_limits_;
   bool server_consumes_ = true;
@@ -215,7 +211,7 @@ class ReactorsTest : public ::testing::Test,
   }
 
   struct Follow final : internal::v1::ControllerService::CallbackService {
-    explicit Follow(ReactorsTest* t) : test(t) {}
+    explicit Follow(StreamsTest* t) : test(t) {}
     grpc::ServerWriteReactor<FollowMetadataResponse>* FollowMetadata(
         grpc::CallbackServerContext*, const FollowMetadataRequest*) override {
       auto writer = std::make_shared<TestWriter>(test->server_story_);
@@ -225,30 +221,17 @@ class ReactorsTest : public ::testing::Test,
       test->changed_.notify_all();
       return writer.get();
     }
-    ReactorsTest* test;
-  };
-
-  struct Unary final : v1::ClusterService::CallbackService {
-    explicit Unary(ReactorsTest* t) : test(t) {}
-    grpc::ServerUnaryReactor* DescribeCluster(
-        grpc::CallbackServerContext*, const v1::DescribeClusterRequest*,
-        v1::DescribeClusterResponse* response) override {
-      auto call = UnaryCall<v1::DescribeClusterResponse>::Start(response);
-      test->unary_handler_(call);
-      return call.get();
-    }
-    ReactorsTest* test;
+    StreamsTest* test;
   };
 
   Follow follow_;
-  Unary unary_;
 
  protected:
   std::unique_ptr<RpcServer> server_;  // before what its calls use goes away
   std::shared_ptr<grpc::Channel> channel_;
 };
 
-TEST_F(ReactorsTest, MessagesArriveInOrderBothWays) {
+TEST_F(StreamsTest, MessagesArriveInOrderBothWays) {
   auto client = Open();
   auto server = Accepted();
 
@@ -268,7 +251,7 @@ TEST_F(ReactorsTest, MessagesArriveInOrderBothWays) {
   client->Close(absl::CancelledError("test over"));
 }
 
-TEST_F(ReactorsTest, SendersOnManyThreadsKeepEachTheirOrder) {
+TEST_F(StreamsTest, SendersOnManyThreadsKeepEachTheirOrder) {
   auto client = Open();
   auto server = Accepted();
   constexpr int kThreads = 4;
@@ -292,7 +275,7 @@ TEST_F(ReactorsTest, SendersOnManyThreadsKeepEachTheirOrder) {
   server->End(absl::OkStatus());
 }
 
-TEST_F(ReactorsTest, EndSendsWhatWasAcceptedAndThenTheRichStatus) {
+TEST_F(StreamsTest, EndSendsWhatWasAcceptedAndThenTheRichStatus) {
   Open();
   auto server = Accepted();
 
@@ -309,7 +292,7 @@ TEST_F(ReactorsTest, EndSendsWhatWasAcceptedAndThenTheRichStatus) {
   EXPECT_EQ(server_story_->closed.size(), 1u);
 }
 
-TEST_F(ReactorsTest, BothEndsAreDeletedWhenTheClientCloses) {
+TEST_F(StreamsTest, BothEndsAreDeletedWhenTheClientCloses) {
   auto client = Open();
   auto server = Accepted();
   client->Send(Credit(1));
@@ -329,7 +312,7 @@ TEST_F(ReactorsTest, BothEndsAreDeletedWhenTheClientCloses) {
   EXPECT_EQ(server_story_->messages, std::vector<int64_t>{1});
 }
 
-TEST_F(ReactorsTest, AReferenceKeepsAClosedStreamAliveAndHarmless) {
+TEST_F(StreamsTest, AReferenceKeepsAClosedStreamAliveAndHarmless) {
   auto client = Open();
   auto server = Accepted();
 
@@ -349,7 +332,7 @@ TEST_F(ReactorsTest, AReferenceKeepsAClosedStreamAliveAndHarmless) {
   EXPECT_EQ(client_story_->closed.size(), 1u);
 }
 
-TEST_F(ReactorsTest, HalfCloseArrivesAfterEveryMessage) {
+TEST_F(StreamsTest, HalfCloseArrivesAfterEveryMessage) {
   auto client = Open();
   for (int i = 0; i < 50; ++i) client->Send(Credit(i));
   client->HalfClose();
@@ -362,7 +345,7 @@ TEST_F(ReactorsTest, HalfCloseArrivesAfterEveryMessage) {
   EXPECT_TRUE(client_story_->closed[0].ok()) << client_story_->closed[0];
 }
 
-TEST_F(ReactorsTest, ASenderPastItsLimitEndsTheStreamWithBusy) {
+TEST_F(StreamsTest, ASenderPastItsLimitEndsTheStreamWithBusy) {
   server_limits_.queue_bytes_max = 1 << 20;
   StreamLimits no_reader;
   no_reader.unconsumed_max = 1;
@@ -383,7 +366,7 @@ TEST_F(ReactorsTest, ASenderPastItsLimitEndsTheStreamWithBusy) {
   EXPECT_EQ(CodeOf(client_story_->closed[0]), ErrorCode::kBusy);
 }
 
-TEST_F(ReactorsTest, AClientPastItsLimitEndsTheStreamWithBusy) {
+TEST_F(StreamsTest, AClientPastItsLimitEndsTheStreamWithBusy) {
   server_limits_.unconsumed_max = 1;
   server_consumes_ = false;
   StreamLimits limits;
@@ -402,7 +385,7 @@ TEST_F(ReactorsTest, AClientPastItsLimitEndsTheStreamWithBusy) {
   EXPECT_EQ(CodeOf(client_story_->closed[0]), ErrorCode::kBusy);
 }
 
-TEST_F(ReactorsTest, NoMoreMessagesThanTheWindowAreOutUnconsumed) {
+TEST_F(StreamsTest, NoMoreMessagesThanTheWindowAreOutUnconsumed) {
   server_limits_.unconsumed_max = 3;
   server_consumes_ = false;
   auto client = Open();
@@ -422,7 +405,7 @@ TEST_F(ReactorsTest, NoMoreMessagesThanTheWindowAreOutUnconsumed) {
   client->Close(absl::OkStatus());
 }
 
-TEST_F(ReactorsTest, ServerShutdownEndsOpenStreams) {
+TEST_F(StreamsTest, ServerShutdownEndsOpenStreams) {
   auto client = Open();
   auto server = Accepted();
   server->Send(Frame(1));
@@ -436,7 +419,7 @@ TEST_F(ReactorsTest, ServerShutdownEndsOpenStreams) {
   EXPECT_EQ(server_story_->closed[0].code(), absl::StatusCode::kCancelled);
 }
 
-TEST_F(ReactorsTest, ServerStreamingWritesInOrderAndEnds) {
+TEST_F(StreamsTest, ServerStreamingWritesInOrderAndEnds) {
   auto stub = internal::v1::ControllerService::NewStub(channel_);
   auto reader = std::make_shared<TestReader>(client_story_);
   FollowMetadataRequest request;
@@ -458,7 +441,7 @@ TEST_F(ReactorsTest, ServerStreamingWritesInOrderAndEnds) {
   server_story_->Await([&] { return server_story_->deleted; });
 }
 
-TEST_F(ReactorsTest, AReaderThatClosesIsGoneForTheWriter) {
+TEST_F(StreamsTest, AReaderThatClosesIsGoneForTheWriter) {
   auto stub = internal::v1::ControllerService::NewStub(channel_);
   auto reader = std::make_shared<TestReader>(client_story_);
   FollowMetadataRequest request;
@@ -471,114 +454,6 @@ TEST_F(ReactorsTest, AReaderThatClosesIsGoneForTheWriter) {
   server_story_->Await([&] { return !server_story_->closed.empty(); });
   client_story_->Await([&] { return !client_story_->closed.empty(); });
   EXPECT_FALSE(writer->Send(FollowMetadataResponse()));
-}
-
-class UnaryCallTest : public ReactorsTest {
- protected:
-  using Call = UnaryCall<v1::DescribeClusterResponse>;
-
-  // Returns at once; the result is in status_ when done_.
-  void Ask() {
-    stub_ = v1::ClusterService::NewStub(channel_);
-    stub_->async()->DescribeCluster(
-        &context_, &request_, &response_, [this](const grpc::Status& status) {
-          std::lock_guard lock(mutex_);
-          status_ = FromGrpcStatus(status);
-          done_ = true;
-          changed_.notify_all();
-        });
-  }
-  void AwaitDone() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done_; });
-  }
-  std::shared_ptr<Call> AwaitCall() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return call_ != nullptr; });
-    return call_;
-  }
-  void HoldCalls() {
-    unary_handler_ = [this](std::shared_ptr<Call> call) {
-      std::lock_guard lock(mutex_);
-      call_ = std::move(call);
-      changed_.notify_all();
-    };
-  }
-
-  std::unique_ptr<v1::ClusterService::Stub> stub_;
-  grpc::ClientContext context_;
-  v1::DescribeClusterRequest request_;
-  v1::DescribeClusterResponse response_;
-  absl::Status status_;
-  bool done_ = false;
-  std::shared_ptr<Call> call_;
-};
-
-TEST_F(UnaryCallTest, AnswersOnce) {
-  HoldCalls();
-  Ask();
-  auto call = AwaitCall();
-  bool gave_up = false;
-  call->OnGiveUp([&] { gave_up = true; });
-
-  EXPECT_TRUE(call->Answer([](auto& r) { r.set_cluster_name("one"); }));
-  EXPECT_FALSE(call->Answer([](auto& r) { r.set_cluster_name("two"); }));
-  EXPECT_FALSE(call->Fail(MakeError(ErrorCode::kBusy, "late")));
-  call->EndCall(MakeError(ErrorCode::kBusy, "late"));
-  AwaitDone();
-
-  EXPECT_TRUE(status_.ok()) << status_;
-  EXPECT_EQ(response_.cluster_name(), "one");
-  EXPECT_FALSE(gave_up);
-  call->OnGiveUp([&] { gave_up = true; });
-  EXPECT_FALSE(gave_up);
-}
-
-TEST_F(UnaryCallTest, AnAbandonedCallTellsItsHandler) {
-  HoldCalls();
-  Ask();
-  auto call = AwaitCall();
-  int gave_up = 0;
-  call->OnGiveUp([&] { ++gave_up; });
-
-  call->EndCall(MakeError(ErrorCode::kRequestTimedOut, "30 s"));
-  EXPECT_EQ(gave_up, 1);
-  call->OnGiveUp([&] { ++gave_up; });
-  EXPECT_EQ(gave_up, 2) << "registered late: run at once";
-  AwaitDone();
-
-  EXPECT_EQ(CodeOf(status_), ErrorCode::kRequestTimedOut);
-  EXPECT_FALSE(call->Answer([](auto&) { FAIL(); }));
-}
-
-TEST_F(UnaryCallTest, TheClientsCancelReachesTheHandler) {
-  HoldCalls();
-  Ask();
-  auto call = AwaitCall();
-  bool gave_up = false;
-  call->OnGiveUp([&] {
-    std::lock_guard lock(mutex_);
-    gave_up = true;
-    changed_.notify_all();
-  });
-
-  context_.TryCancel();
-
-  AwaitDone();
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return gave_up; });
-}
-
-TEST_F(UnaryCallTest, ShutdownEndsACallWhoseHandlerNeverAnswers) {
-  HoldCalls();
-  Ask();
-  auto call = AwaitCall();
-
-  server_->Shutdown(0);
-
-  AwaitDone();
-  EXPECT_EQ(status_.code(), absl::StatusCode::kUnavailable);
-  EXPECT_FALSE(call->Answer([](auto&) { FAIL(); }));
 }
 
 }  // namespace
