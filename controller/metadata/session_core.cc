@@ -48,8 +48,14 @@ void SessionCore::OnRegistered(NodeId broker, BrokerEpoch epoch,
   Session session;
   session.epoch = epoch;
   session.deadline_us = now_us + options_.session_us;
-  session.next_dial_us = now_us + options_.redial_us;
+  ScheduleDial(session, now_us);
   sessions_[broker] = session;
+}
+
+void SessionCore::ScheduleDial(Session& session, int64_t now_us) const {
+  session.redial_us = std::clamp(2 * session.redial_us, options_.redial_min_us,
+                                 options_.redial_us);
+  session.next_dial_us = now_us + session.redial_us;
 }
 
 void SessionCore::OnHeartbeat(NodeId broker, BrokerEpoch epoch, uint64_t stream,
@@ -68,6 +74,7 @@ SessionActions SessionCore::OnStreamClosed(NodeId broker, BrokerEpoch epoch,
   Session* session = Find(broker, epoch);
   if (session == nullptr || session->stream != stream) return {};
   session->stream = 0;
+  session->redial_us = 0;
   if (session->dialing) return {};
   session->dialing = true;
   return {DialAction(broker, epoch)};
@@ -78,7 +85,7 @@ SessionActions SessionCore::OnDialResult(NodeId broker, BrokerEpoch epoch,
   Session* session = Find(broker, epoch);
   if (session == nullptr) return {};
   session->dialing = false;
-  session->next_dial_us = now_us + options_.redial_us;
+  ScheduleDial(*session, now_us);
   if (session->stream != 0) return {};  // it came back meanwhile
   switch (result) {
     case Dial::kRefused:

@@ -15,8 +15,11 @@ namespace sluice {
 
 struct SessionOptions {
   int64_t session_us = 3000000;  // without a word for so long: fenced
-  int64_t redial_us = 500000;    // between dials while there is no stream
-  int64_t tick_us = 100000;      // how often OnTick is called
+  // Between dials while there is no stream: twice as long each time, from the
+  // least to the most.
+  int64_t redial_min_us = 50000;
+  int64_t redial_us = 500000;
+  int64_t tick_us = 50000;       // how often OnTick is called
 };
 
 struct SessionAction {
@@ -36,10 +39,12 @@ using SessionActions = std::vector<SessionAction>;
 
 // Rules: a session lasts session_us from the last heartbeat. Without a stream
 // (it broke, or this controller is newly active) the broker is dialed at once
-// and then every redial_us: refused, its process is dead and it is fenced now;
+// and then every redial_us, sooner at first: refused, its process is dead and it is fenced now;
 // connected, the session runs on; no answer, too. When more than half of all
 // brokers, and at least two, leave dials unanswered at once, the fault is this
 // controller's network: each of them gets one full session from then on.
+// The sooner dials are for a process that is just dying: its stream can be
+// closed by the kernel a moment before its listener, which then still connects.
 // Time that this controller itself slept through counts against nobody.
 class SessionCore {
  public:
@@ -75,9 +80,11 @@ class SessionCore {
     bool unanswered = false;
     bool extended = false;
     int64_t next_dial_us = 0;
+    int64_t redial_us = 0;  // the last pause; 0: none yet
   };
 
   Session* Find(NodeId broker, BrokerEpoch epoch);
+  void ScheduleDial(Session& session, int64_t now_us) const;
   void ExtendIfManyAreSilent(int64_t now_us);
 
   const SessionOptions options_;
