@@ -96,7 +96,6 @@ void GroupCommit::Request(SyncSet targets, Executor* executor, Task done) {
 
 void GroupCommit::Enqueue(const std::shared_ptr<State>& state, SyncSet targets,
                           Executor* executor, Task done) {
-  if (state->closed.load() || state->failed.load()) return;
   state->requests.fetch_add(1, std::memory_order_relaxed);
   state->waiting.push_back({std::move(targets), executor, std::move(done)});
   if (state->round_posted) return;

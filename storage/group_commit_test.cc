@@ -2,13 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "common/base/error.h"
 #include "common/env/mem_file_system.h"
+#include "common/env/posix_file_system.h"
 #include "common/env/sim_world.h"
+#include "common/env/thread_executor.h"
 
 namespace sluice {
 namespace {
@@ -98,6 +102,16 @@ TEST_F(GroupCommitTest, SixteenFilesAreSyncedOneByOne) {
   Run();
   EXPECT_EQ(group_->file_syncs(), 16);
   EXPECT_EQ(group_->full_syncs(), 0);
+}
+
+TEST_F(GroupCommitTest, SeventeenAreSyncedAtOnce) {
+  for (size_t i = 0; i <= kFilesSyncedOneByOneMax; ++i) {
+    Request({{Dirty(std::to_string(i))}, {}}, std::to_string(i));
+  }
+  Run();
+  EXPECT_EQ(done_.size(), 17u);
+  EXPECT_EQ(group_->file_syncs(), 0);
+  EXPECT_EQ(group_->full_syncs(), 1);
 }
 
 TEST_F(GroupCommitTest, MoreFilesAreSyncedByOneSyncOfTheFileSystem) {
@@ -200,6 +214,45 @@ TEST_F(GroupCommitTest, RequestsNotBegunAreDroppedWithIt) {
   Run();
   EXPECT_EQ(done_, std::vector<std::string>{"done"});
   EXPECT_TRUE(fatal_.empty());
+}
+
+// ---- Real threads, a real disk ----
+
+TEST(GroupCommitOnPosixTest, AcknowledgesWhatItSyncedOneByOneAndAtOnce) {
+  PosixFileSystem fs;
+  const std::string directory =
+      StrCat(std::getenv("TEST_TMPDIR"), "/group_commit_on_posix");
+  ASSERT_TRUE(CreateDirectories(fs, directory).ok());
+  ThreadExecutor owner("owner");
+  ThreadExecutor sync("sync");
+  GroupCommit::Deps deps;
+  deps.fs = &fs;
+  deps.sync_executor = &sync;
+  deps.directory = directory;
+  deps.on_fatal = [](absl::Status why) { ADD_FAILURE() << why; };
+  GroupCommit group(std::move(deps));
+  for (const int files : {1, 16, 100}) {
+    std::promise<void> all_done;
+    int left = files;  // on the owner
+    // From one task, as a shard would: one round takes them all, or two.
+    owner.Post([&] {
+      for (int i = 0; i < files; ++i) {
+        auto file = fs.Open(StrCat(directory, "/", i), OpenMode::kCreate);
+        ASSERT_TRUE(file.ok()) << file.status();
+        ASSERT_TRUE((*file)->Write(0, "bytes").ok());
+        group.Request({{*file}, {}}, &owner, [&] {
+          EXPECT_TRUE(owner.IsCurrent());
+          if (--left == 0) all_done.set_value();
+        });
+      }
+    });
+    all_done.get_future().wait();
+    EXPECT_EQ(group.requests(), files == 1 ? 1 : files == 16 ? 17 : 117);
+  }
+  EXPECT_GT(group.file_syncs(), 0);
+  EXPECT_FALSE(group.failed());
+  sync.Stop();
+  EXPECT_TRUE(RemoveTree(fs, directory).ok());
 }
 
 }  // namespace

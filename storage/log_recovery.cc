@@ -210,8 +210,7 @@ absl::StatusOr<int64_t> LogRecovery::ScanStart(Segment& segment) {
     const auto batch = probe.Next();
     if (batch.ok() && batch->has_value() &&
         (*batch)->header().last_offset() == entry->offset &&
-        (*batch)->header().base_offset >= segment.base &&
-        (*batch)->CrcMatches()) {
+        (*batch)->header().base_offset >= segment.base) {
       // The entry stays; what is behind it is noted again by the scan.
       segment.growing->TruncateTo(entry->position + 1);
       next_ = (*batch)->header().base_offset;

@@ -147,7 +147,10 @@ TEST_F(RecoveryCrashTest, OfAResetThatWasInterrupted) {
   marks_.durable_mark = Offset(50);
   marks_.high_watermark = Offset(50);
   ExpectTheSameFromEveryCrash([&] { Restore(files); }, 50, "");
+  Restore(files);
+  ASSERT_TRUE(Open().ok());
   EXPECT_FALSE(log_->recovery_report().lossy);
+  EXPECT_EQ(log_->epochs().last_epoch(), kNoLeaderEpoch);
 }
 
 }  // namespace

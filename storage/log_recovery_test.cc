@@ -278,6 +278,16 @@ TEST_F(LogRecoveryTest, BadBytesBelowTheDurableMarkAreDamage) {
   ExpectQuarantine();
 }
 
+TEST_F(LogRecoveryTest, BadBytesBelowTheRecoveryPointAreDamage) {
+  Durable(5);
+  marks_.durable_mark = Offset(0);
+  std::string all = ReadAll();
+  all[all.size() - 30] ^= 1;
+  log_.reset();
+  SetContent(LogFile(0), all);
+  ExpectQuarantine();
+}
+
 TEST_F(LogRecoveryTest, AFlippedBitThatAGoodBatchFollowsIsDamage) {
   Durable(3);
   const size_t from = ReadAll().size();
@@ -395,16 +405,21 @@ TEST_F(LogRecoveryTest, AFailedSyncFailsTheOpening) {
 TEST_F(LogRecoveryTest, APayloadThatHoldsBatchesIsNoFollowingBatch) {
   Durable(3);
   const std::string durable = ReadAll();
-  // Somebody stores raw batches as values; theirs begin elsewhere.
-  const Buffer inner = MakeStoredBatch(Offset(1), LeaderEpoch(1));
-  ASSERT_TRUE(
-      log_->AppendAsLeader(
-              MakeBatch({3, Codec::kNone, std::string(inner.view())}),
-              LeaderEpoch(1))
-          .ok());
-  std::string all = ReadAll();
-  SetContent(LogFile(0), all.substr(0, all.size() - 5));
-  ExpectLog(3, durable);
+  // Somebody stores raw batches as values: theirs begin elsewhere, or are
+  // damaged themselves.
+  std::string damaged(MakeStoredBatch(Offset(4), LeaderEpoch(1)).view());
+  damaged.back() ^= 1;
+  for (const std::string& inner :
+       {std::string(MakeStoredBatch(Offset(1), LeaderEpoch(1)).view()),
+        std::string(MakeStoredBatch(Offset(1LL << 40), LeaderEpoch(1)).view()),
+        damaged}) {
+    ASSERT_TRUE(log_->AppendAsLeader(MakeBatch({3, Codec::kNone, inner}),
+                                     LeaderEpoch(1))
+                    .ok());
+    const std::string all = ReadAll();
+    SetContent(LogFile(0), all.substr(0, all.size() - 5));
+    ExpectLog(3, durable);
+  }
 }
 
 // ---- Indexes (ST3) ----
@@ -418,6 +433,10 @@ class IndexRecoveryTest : public LogRecoveryTest {
     ASSERT_EQ(index.size() % 8, 0u);
     EXPECT_GT(index.size(), 8u);
     for (size_t at = 0; at < index.size(); at += 8) {
+      if (at > 0) {
+        EXPECT_LT(LoadBig32(index.data() + at - 8),
+                  LoadBig32(index.data() + at));
+      }
       const uint32_t position = LoadBig32(index.data() + at + 4);
       ASSERT_LT(position, log.size());
       const auto batch = BatchView::Parse(log.substr(position));
@@ -454,6 +473,8 @@ TEST_F(IndexRecoveryTest, IndexesThatAreMissingOrWrongAreRebuilt) {
         s[s.size() - 5] ^= 1;  // the last offset
         return s;
       },
+      [](std::string s) { return s.substr(0, 8) + s; },
+      [](std::string s) { return s + std::string(16, '\x7f'); },
   };
   for (const auto& wrong : wrongs) {
     for (const Offset base : bases) {

@@ -346,6 +346,20 @@ TEST_F(LogTest, SyncNowCoversASyncThatIsStillUnderWay) {
   EXPECT_EQ(log_->leo(), Offset(1));
 }
 
+TEST_F(LogTest, AnEarlierSyncDoesNotAnswerForALaterOne) {
+  Append();
+  const auto first = log_->TakeUnsynced();
+  Append();
+  ASSERT_TRUE(log_->TakeUnsynced().has_value());  // never reported
+  log_->MarkDurable(*first);
+  EXPECT_EQ(log_->durable_leo(), Offset(1));
+  ASSERT_TRUE(log_->SyncNow().ok());
+  EXPECT_EQ(log_->durable_leo(), Offset(2));
+  fs_.CrashLosingAll();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(log_->leo(), Offset(2));
+}
+
 TEST_F(LogTest, ASyncFromBeforeACutMarksNothing) {
   Append();
   Append();

@@ -106,6 +106,16 @@ TEST_F(LogTruncateTest, NothingOfTheCutIsReadFromMemoryOrByOldPlans) {
             info.batches.view());
 }
 
+TEST_F(LogTruncateTest, ACutInsideOneAppendLeavesNothingOfItInMemory) {
+  const auto row = Concatenate({MakeBatch({2}).view(), MakeBatch({2}).view()});
+  ASSERT_TRUE(log_->AppendAsLeader(MutableBuffer::CopyOf(row.view()),
+                                   LeaderEpoch(1))
+                  .ok());
+  EXPECT_EQ(Cut(2), Offset(2));
+  EXPECT_EQ(log_->tail_cache_bytes(), 0);
+  EXPECT_FALSE(log_->ReadInMemory(Offset(2), Offset(4), 1).has_value());
+}
+
 TEST_F(LogTruncateTest, ACutThatCutsNothingKeepsTheGeneration) {
   Append();
   const uint64_t generation = log_->generation();
@@ -211,10 +221,22 @@ TEST_F(LogTruncateTest, AWrongIndexDoesNotMisleadACut) {
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 40; ++i) Append(1, 1, 100);
   ASSERT_GT(log_->segment_count(), 2u);
-  std::string index = Content(IndexFile(0));
-  for (size_t i = 7; i < index.size(); i += 8) index[i] ^= 3;
-  SetContent(IndexFile(0), index);
-  EXPECT_EQ(Cut(6), Offset(6));
+  const std::string right = Content(IndexFile(0));
+  ASSERT_GE(right.size(), 3 * 8u);
+  std::string noise = right;
+  for (size_t i = 7; i < noise.size(); i += 8) noise[i] ^= 3;
+  SetContent(IndexFile(0), noise);
+  EXPECT_EQ(Cut(9), Offset(9));
+  log_->SetSegmentBytes(1);
+  Append();  // seals it again
+  // Each entry names the place of the next one's batch.
+  const std::string sealed = Content(IndexFile(0));
+  std::string shifted = sealed;
+  for (size_t i = 0; i + 8 < sealed.size(); i += 8) {
+    shifted.replace(i + 4, 4, sealed, i + 12, 4);
+  }
+  SetContent(IndexFile(0), shifted);
+  EXPECT_EQ(Cut(5), Offset(5));
   EXPECT_EQ(ReadAll(), Content(LogFile(0)));
 }
 

@@ -47,7 +47,8 @@ TEST_F(ReadPlanTest, GivesWholeBatchesUpToTheLimits) {
   const ReadResult committed = Execute(Plan(0, 8));
   EXPECT_EQ(committed.next_offset, Offset(6));
   for (const ReadResult& none :
-       {Execute(Plan(0, 2)), Execute(Plan(18, 18)), Execute(Plan(4, 4))}) {
+       {Execute(Plan(0, 2)), Execute(Plan(18, 18)), Execute(Plan(4, 4)),
+        Execute(Plan(18, 1000))}) {
     EXPECT_TRUE(none.batches.empty());
     EXPECT_EQ(none.next_offset, none.base);
   }
@@ -181,6 +182,22 @@ TEST_F(ReadPlanTest, AWrongIndexCostsTimeAndIsRebuiltButReadsAreRight) {
   SetContent(IndexFile(0), "");
   EXPECT_EQ(Execute(Plan(9, 40, 1)).batches.view(), expected[9]);
   EXPECT_EQ(Execute(Plan(9, 40, 1)).batches.view(), expected[9]);
+  EXPECT_EQ(Content(IndexFile(0)), right);
+}
+
+TEST_F(ReadPlanTest, AnIndexThatPointsTooFarBackIsFoundToBeWrong) {
+  config_.segment_bytes = 3000;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 40; ++i) Append(1, 1, 100);
+  const std::string right = Content(IndexFile(0));
+  std::string wrong = right;
+  for (size_t i = wrong.size() - 8; i > 0; i -= 8) {
+    wrong.replace(i + 4, 4, right, i - 4, 4);
+  }
+  SetContent(IndexFile(0), wrong);
+  const ReadResult read = Execute(Plan(9, 40, 1));
+  EXPECT_EQ(read.base, Offset(9));
+  EXPECT_EQ(Execute(Plan(9, 40, 1)).base, Offset(9));
   EXPECT_EQ(Content(IndexFile(0)), right);
 }
 
