@@ -129,15 +129,17 @@ void IsrReporter::Flush() {
       },
       [this, alive = std::weak_ptr<bool>(alive_)](
           ControllerDirectory::Outcome<AlterPartitionsResponse> outcome) {
-        if (!alive.expired()) OnAnswer(std::move(outcome.response));
+        if (alive.expired()) return;
+        OnAnswer(std::move(outcome.response), outcome.uncertain);
       });
 }
 
-void IsrReporter::OnAnswer(absl::StatusOr<AlterPartitionsResponse> answer) {
+void IsrReporter::OnAnswer(absl::StatusOr<AlterPartitionsResponse> answer,
+                           bool uncertain) {
   if (stopped_) return;
   int64_t delay_us = kWindowUs;
   if (answer.ok()) {
-    Decide(*answer);
+    Decide(*answer, uncertain);
   } else if (CodeOf(answer.status()) == ErrorCode::kShuttingDown) {
     return;
   } else if (CodeOf(answer.status()) == ErrorCode::kBusy) {
@@ -165,7 +167,8 @@ void IsrReporter::OnAnswer(absl::StatusOr<AlterPartitionsResponse> answer) {
   Schedule(delay_us);
 }
 
-void IsrReporter::Decide(const AlterPartitionsResponse& answer) {
+void IsrReporter::Decide(const AlterPartitionsResponse& answer,
+                         bool uncertain) {
   std::vector<IsrDecision> decisions;
   for (const auto& result : answer.results()) {
     const auto id = TopicId::FromBytes(result.topic_id());
@@ -179,7 +182,12 @@ void IsrReporter::Decide(const AlterPartitionsResponse& answer) {
         result.has_error()
             ? CodeFromNumber(static_cast<int32_t>(result.error().code()))
             : ErrorCode::kNone;
-    const std::optional<Outcome> outcome = OutcomeOf(code);
+    std::optional<Outcome> outcome = OutcomeOf(code);
+    // An earlier attempt may still be carried out, when the replica has become
+    // eligible: the leader must not count without it (RP15).
+    if (outcome == Outcome::kNotApplied && uncertain) {
+      outcome = Outcome::kUnknown;
+    }
     if (!outcome.has_value()) {
       retry_ = true;
       AskAgain(std::move(proposal));

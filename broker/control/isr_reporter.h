@@ -62,8 +62,11 @@ class IsrReporter final : public IsrProposals {
   void Add(internal::v1::AlterPartition proposal);
   void Schedule(int64_t delay_us);
   void Flush();
-  void OnAnswer(absl::StatusOr<internal::v1::AlterPartitionsResponse> answer);
-  void Decide(const internal::v1::AlterPartitionsResponse& answer);
+  // `uncertain`: an earlier attempt of the call may have got through.
+  void OnAnswer(absl::StatusOr<internal::v1::AlterPartitionsResponse> answer,
+                bool uncertain);
+  void Decide(const internal::v1::AlterPartitionsResponse& answer,
+              bool uncertain);
   void DecideAll(IsrDecision::Outcome outcome);
   void AskAgain(internal::v1::AlterPartition proposal);
 

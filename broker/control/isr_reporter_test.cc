@@ -158,6 +158,19 @@ TEST_F(IsrReporterTest, IneligibleIsNotApplied) {
   EXPECT_EQ(decisions_[0].partition_epoch, PartitionEpoch(1));
 }
 
+// RP15: the first attempt is on its way somewhere. The refusal of the second
+// does not say that the first will be refused too.
+TEST_F(IsrReporterTest, IneligibleAfterALostAttemptIsUnknown) {
+  fake_.at(1).mute = true;
+  reporter_->Propose(Proposal(0));
+  Run(1000);
+  fake_.at(1).mute = false;
+  AnswerAll(ErrorCode::kIneligibleReplica);
+  Run(3000);
+  ASSERT_THAT(decisions_, SizeIs(1));
+  EXPECT_EQ(decisions_[0].outcome, Outcome::kUnknown);
+}
+
 TEST_F(IsrReporterTest, WhatIsNotDecidedIsAskedAgain) {
   AnswerAll(ErrorCode::kNotController);
   reporter_->Propose(Proposal(0));
