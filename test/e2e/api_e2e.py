@@ -91,6 +91,17 @@ def bad_input_is_named_and_changes_nothing():
         log, topics = cluster.log(address), cluster.topics(address)
         ref = common_pb2.TopicRef(name="t")
 
+        # A topic just made is retriable until its leader has begun its epoch;
+        # what follows asks for errors of bad input alone.
+        def begun():
+            answer = log.ListOffsets(log_pb2.ListOffsetsRequest(partitions=[
+                log_pb2.ListOffsetsPartition(
+                    topic=ref, partition=p,
+                    position=log_pb2.ListOffsetsPartition.POSITION_LATEST)
+                for p in (0, 1)]), timeout=5)
+            return all(r.error.code == 0 for r in answer.results)
+        wait_until(begun, 20, "leaders that have begun")
+
         def create(**fields):
             return topics.CreateTopics(topic_pb2.CreateTopicsRequest(
                 topics=[topic_pb2.NewTopic(**fields)]), timeout=10).results[0].error.code
