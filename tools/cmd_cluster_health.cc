@@ -83,7 +83,10 @@ absl::Status Health(Context* context, const Options& options) {
       }
       last = now.empty() ? "healthy" : now;
     }
-    const bool healthy = cluster.ok() && cluster->issues().empty();
+    // A broker that has just started knows of no broker, itself included: it
+    // cannot say yet.
+    const bool healthy = cluster.ok() && cluster->issues().empty() &&
+                         cluster->brokers_size() > 0;
     if (!loop || (options.exit_when_healthy && healthy)) {
       context->exit = healthy ? kExitOk : kExitUnhealthy;
       return absl::OkStatus();
