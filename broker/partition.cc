@@ -47,8 +47,7 @@ void Partition::OnMetadata(const MetadataImage& image,
                            const TopicSettings& settings) {
   settings_ = settings;
   log_->SetSegmentBytes(settings.segment_bytes);
-  leader_ = partition.leader;
-  leader_epoch_ = partition.leader_epoch;
+  NoteLeader(partition);
   replica::MetadataChanged e;
   e.leader = partition.leader;
   e.leader_epoch = partition.leader_epoch;
@@ -75,6 +74,11 @@ void Partition::OnMetadata(const MetadataImage& image,
   // A reader of a partition led elsewhere must learn so.
   if (!leads()) waiters_.WakeAll();
   if (settings_.durable) RequestSync();
+}
+
+void Partition::NoteLeader(const PartitionImage& partition) {
+  leader_ = partition.leader;
+  leader_epoch_ = partition.leader_epoch;
 }
 
 void Partition::OnIsrDecision(const IsrDecision& decision) {

@@ -50,6 +50,8 @@ class Partition final : public ShipSource {
   // ---- Control ----
   void OnMetadata(const MetadataImage& image, const PartitionImage& partition,
                   const TopicSettings& settings);
+  // Of a replica that takes part in nothing any more: who is to be named.
+  void NoteLeader(const PartitionImage& partition);
   void OnIsrDecision(const IsrDecision& decision);
   // Every 100 ms or so: lag, deadlines.
   void Tick(int64_t now_us);
@@ -166,6 +168,7 @@ class Partition final : public ShipSource {
 
   // ---- partition_requests.cc ----
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
+  absl::Status FailedHere() const;
   absl::Status CheckAppend(const AppendRequest& request) const;
   std::optional<api::LeaderHint> HintWith(const api::ItemError& error) const;
   static Validation Validate(std::string_view payload,

@@ -14,10 +14,8 @@ namespace sluice {
 
 absl::Status Partition::CheckLeads(
     const std::optional<LeaderEpoch>& epoch) const {
-  if (failed_) {
-    return MakeError(ErrorCode::kReplicaFailed, "partition ", name(),
-                     " has failed on broker ", shard_->deps.self,
-                     "; its log file says why");
+  if (failed_ && (leader_ == shard_->deps.self || leader_ == kNoNode)) {
+    return FailedHere();
   }
   if (closed_) {
     return MakeError(ErrorCode::kShuttingDown, "broker ", shard_->deps.self,
@@ -28,7 +26,7 @@ absl::Status Partition::CheckLeads(
                      " of ", name(), " is not known here yet; it is ",
                      leader_epoch_, "; try again");
   }
-  if (!core_.leads()) {
+  if (!leads()) {
     return MakeError(ErrorCode::kNotLeader, "broker ", shard_->deps.self,
                      " does not lead ", name(), "; the leader is ", leader_,
                      " in epoch ", leader_epoch_);
@@ -45,6 +43,17 @@ absl::Status Partition::CheckLeads(
                      "; try again");
   }
   return absl::OkStatus();
+}
+
+// With other replicas this is for a moment only: one of them takes over.
+absl::Status Partition::FailedHere() const {
+  const PartitionImage* state = shard_->image->FindPartition(tp_);
+  const bool alone = state == nullptr || state->replicas.size() < 2;
+  return MakeError(alone ? ErrorCode::kReplicaFailed
+                         : ErrorCode::kLeaderNotAvailable,
+                   "partition ", name(), " has failed on broker ",
+                   shard_->deps.self, "; its log file says why",
+                   alone ? "" : "; another replica takes over, try again");
 }
 
 std::optional<api::LeaderHint> Partition::HintWith(
@@ -187,7 +196,7 @@ api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
         all ? "all in-sync replicas" : "the leader's disk",
         " in time; the outcome is unknown"));
   }
-  const ErrorCode code = failed_   ? ErrorCode::kReplicaFailed
+  const ErrorCode code = failed_   ? CodeOf(FailedHere())
                          : closed_ ? ErrorCode::kShuttingDown
                                    : ErrorCode::kNotLeader;
   return api::ItemError(MakeError(
@@ -314,8 +323,7 @@ absl::Status Partition::JudgeRead(const absl::Status& failed,
   if (CodeOf(failed) == ErrorCode::kCorruptMessage &&
       generation == log_->generation()) {
     Fail(std::string(failed.message()), /*corrupt=*/true);
-    return MakeError(ErrorCode::kReplicaFailed, name(), ": ",
-                     StdView(failed.message()));
+    return FailedHere();
   }
   return failed;
 }

@@ -286,12 +286,12 @@ TEST_F(PartitionRequests, AWaitEndsWhenTheLimitMovesOrLeadershipDoes) {
   world().RunFor(kSecondUs);
   EXPECT_EQ(woken, 0);
   ASSERT_TRUE(AppendNow(1).error.ok());
-  world().RunFor(1);
+  world().RunFor(1'000);
   EXPECT_EQ(woken, 1);
   // Past already: at once.
   EXPECT_EQ(shard(1).WaitForProgress(tp, Offset(0), [&] { ++woken; }),
             kWaitPosted);
-  world().RunFor(1);
+  world().RunFor(1'000);
   EXPECT_EQ(woken, 2);
   const WaitId dropped =
       shard(1).WaitForProgress(tp, Offset(1), [&] { ADD_FAILURE(); });

@@ -88,9 +88,12 @@ Outcome Shard::NotHere(const TopicPartition& tp) const {
         MakeError(ErrorCode::kNotLeader, "broker ", self, " does not lead ",
                   tp, "; the leader is ", known->leader));
   } else if (const auto why = unusable_.find(tp); why != unusable_.end()) {
+    // With other replicas one of them takes over in a moment.
     outcome.error = api::ItemError(
-        MakeError(ErrorCode::kReplicaFailed, "the replica of ", tp,
-                  " on broker ", self, " failed: ", why->second.why));
+        MakeError(known->replicas.size() < 2 ? ErrorCode::kReplicaFailed
+                                             : ErrorCode::kLeaderNotAvailable,
+                  "the replica of ", tp, " on broker ", self,
+                  " failed: ", why->second.why));
   } else {
     outcome.error = api::ItemError(
         MakeError(ErrorCode::kStorageFull, "broker ", self,

@@ -130,6 +130,7 @@ bool Shard::BlockedByOldFiles(const TopicPartition& tp,
                               const PartitionImage& state) {
   Partition* partition = Find(tp);
   if (partition != nullptr && partition->corrupt()) {
+    partition->NoteLeader(state);
     unusable_[tp] = {"it is corrupt; the log file says where",
                      partition->directory()};
   }

@@ -47,7 +47,11 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
       replication_.get(), replicas_.get(), deps_.id,
       [this](const OpenSession& open) { return CheckSession(open); }});
   for (int i = 0; i < deps_.shards; ++i) {
-    shard_executors_.push_back(world->NewExecutor());
+    // Not at once: what a sync was asked for and what is appended before it
+    // is heard of differ.
+    shard_executors_.push_back(std::make_unique<SlowExecutor>(
+        world, deps_.seed + 10 + static_cast<uint64_t>(i), 0,
+        deps_.shard_us_max));
     Shard::Deps shard;
     shard.index = static_cast<size_t>(i);
     shard.shard_count = static_cast<size_t>(deps_.shards);

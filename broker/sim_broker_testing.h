@@ -20,7 +20,8 @@
 
 namespace sluice {
 
-// A thread that waits for a disk: every task takes its time, in order.
+// A thread that is busy, or waits for a disk: every task takes its time, in
+// order.
 class SlowExecutor final : public Executor {
  public:
   SlowExecutor(SimWorld* world, uint64_t seed, int64_t us_min, int64_t us_max)
@@ -61,6 +62,7 @@ class SimBroker {
     int64_t tail_cache_bytes = 1 << 20;  // a shard
     int64_t disk_us_min = 20;
     int64_t disk_us_max = 400;
+    int64_t shard_us_max = 100;  // how long a shard's task may wait
     uint64_t seed = 1;
     std::function<void(absl::Status)> on_fatal;
   };
