@@ -76,10 +76,61 @@ TEST(DirJournalTest, ManyRecordsAreSplitIntoFrames) {
   const auto parsed = ParseJournal(bytes, "j");
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->state, state);
+  // All of it was durable before the file had its name.
+  for (size_t at = 100; at < bytes.size(); at += bytes.size() / 20) {
+    std::string bad = bytes;
+    bad[at] ^= 1;
+    EXPECT_EQ(CodeOf(ParseJournal(bad, "j").status()),
+              ErrorCode::kStorageError);
+  }
 }
 
-TEST(DirJournalTest, NothingWrittenIsNoBytes) {
-  EXPECT_EQ(JournalWriter(5).Finish(), "");
+// storage/FORMAT.md, byte by byte: who changes this changes the format.
+TEST(DirJournalTest, TheBytesAreThoseOfTheFormat) {
+  const std::string directory(16, 'd');
+  const std::string cluster(16, 'c');
+  const std::string topic(16, 't');
+  std::string records;
+  records.append({1, 0, 0, 0, 36}).append(directory).append(cluster);
+  records.append({0, 0, 0, 4});
+  records.append({2, 0, 0, 0, 6, 0, 4}).append("boot");
+  records.append({3, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9});
+  records.append({4, 0, 0, 0, 84}).append(topic).append({0, 0, 0, 2});
+  for (const char mark : {5, 6, 7, 3}) {
+    records.append({0, 0, 0, 0, 0, 0, 0, mark});
+  }
+  records.append({1, 0, 1, 'n', 0, 0, 0, 2});
+  records.append({0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3});
+  records.append({0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4});
+  std::string frame;
+  PutBig32(frame, static_cast<uint32_t>(records.size()));
+  PutBig64(frame, 0);
+  frame.append(records);
+  std::string expected = "SLUICEDJ";
+  PutBig32(expected, 1);
+  PutBig64(expected, 24 + 8 + frame.size());
+  PutBig32(expected, Crc32c(expected));
+  expected.append("SLJF");
+  PutBig32(expected, Crc32c(frame));
+  expected.append(frame);
+
+  JournalState state;
+  state.facts = {*DirectoryId::FromBytes(directory),
+                 *ClusterId::FromBytes(cluster), NodeId(4)};
+  state.boot_id = "boot";
+  state.clean_stop = BrokerEpoch(9);
+  PartitionMarks& marks = state.partitions[{*TopicId::FromBytes(topic),
+                                            PartitionIndex(2)}];
+  marks.high_watermark = Offset(5);
+  marks.recovery_point = Offset(6);
+  marks.durable_mark = Offset(7);
+  marks.log_start = Offset(3);
+  marks.lossy = true;
+  marks.topic_name = "n";
+  marks.epochs.Assign(LeaderEpoch(1), Offset(3));
+  marks.epochs.Assign(LeaderEpoch(8), Offset(4));
+  EXPECT_EQ(EncodeJournal(state), expected);
+  EXPECT_EQ(ParseJournal(expected, "j")->state, state);
 }
 
 // ---- Torn ends and damage ----
@@ -234,6 +285,46 @@ TEST_F(JournalFileTest, ATornEndIsCutBeforeAnythingIsWrittenBehindIt) {
   EXPECT_EQ(store_->partitions().size(), 2u);
 }
 
+TEST_F(JournalFileTest, NothingOfAFailedWriteIsLeftBehindALaterOne) {
+  Open();
+  for (int i = 0; i < 100; ++i) store_->Put(Tp(1, i), Marks(1));
+  fs_.FailNextOn("journal", Operation::kWrite);
+  ASSERT_FALSE(store_->Flush().ok());
+  for (int i = 1; i < 100; ++i) store_->Remove(Tp(1, i));
+  ASSERT_TRUE(store_->FlushDurably().ok());
+  const auto parsed = ParseJournal(Journal(), "j");
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_FALSE(parsed->torn);
+  EXPECT_EQ(parsed->state.partitions.size(), 1u);
+}
+
+TEST_F(JournalFileTest, NothingOfAnOlderDraftIsLeftInARewrite) {
+  Open();
+  auto draft = fs_.Open("/data/d/journal.tmp", OpenMode::kCreate);
+  ASSERT_TRUE(draft.ok());
+  ASSERT_TRUE((*draft)->Write(0, std::string(5000, 'x')).ok());
+  ASSERT_TRUE(store_->Compact().ok());
+  EXPECT_EQ(Journal().find("xxx"), std::string::npos);
+}
+
+// A start must not claim that what it read was synced before it was.
+TEST_F(JournalFileTest, APowerCutInAStartAfterAKillIsNoDamage) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    WipeDisk();
+    Open();
+    for (int i = 0; i < 20; ++i) store_->Put(Tp(1, i), Marks(1));
+    ASSERT_TRUE(store_->Flush().ok());  // and nobody syncs it
+    fs_.Kill();
+    store_.reset();
+    fs_.StopAfter(static_cast<int64_t>(seed % 4));
+    OpenFails().IgnoreError();
+    Random random(seed);
+    fs_.CrashReordering(random);
+    Open();
+    ASSERT_FALSE(HasFailure()) << seed;
+  }
+}
+
 TEST_F(JournalFileTest, DamageIsRefusedAndNothingIsChanged) {
   Open();
   store_->Put(Tp(1, 0), Marks(10));
@@ -294,10 +385,12 @@ TEST_F(JournalFileTest, IsNotRewrittenWhileThatWouldNotHalveIt) {
 
 TEST_F(JournalFileTest, ASyncOfTheOldJournalSaysNothingOfTheNew) {
   Open();
-  store_->Put(Tp(1, 0), Marks(1));
+  for (int i = 0; i < 100; ++i) store_->Put(Tp(1, i), Marks(1));
   const auto pending = store_->Flush();
   ASSERT_TRUE(pending->has_value());
+  for (int i = 0; i < 100; ++i) store_->Remove(Tp(1, i));
   ASSERT_TRUE(store_->Compact().ok());
+  ASSERT_LT(static_cast<int64_t>(Journal().size()), (*pending)->position);
   store_->Put(Tp(1, 1), Marks(2));
   ASSERT_TRUE(store_->Flush()->has_value());
   store_->MarkSynced(**pending);
@@ -331,6 +424,8 @@ TEST_F(JournalFileTest, ACrashAtAnyStepKeepsWhatWasDurable) {
   for (int64_t stop = 0; interrupted; ++stop) {
     for (uint64_t how = 0; how < 4; ++how) {
       WipeDisk();
+      ASSERT_TRUE(fs_.CreateDirectory("/data").ok());
+      ASSERT_TRUE(fs_.SyncDirectory("/").ok());
       DirectoryId id;
       int64_t durable = 0;
       int64_t put = 0;
@@ -384,6 +479,14 @@ TEST_F(JournalFileTest, ACrashAtAnyStepKeepsWhatWasDurable) {
         EXPECT_EQ(found, 5);
       }
       seen.insert(found);
+      // What this run found stays, with what it adds.
+      store_->Put(Tp(3, 3), Marks(9));
+      ASSERT_TRUE(store_->FlushDurably().ok());
+      fs_.CrashLosingAll();
+      Open({}, "three");
+      EXPECT_NE(store_->Find(Tp(3, 3)), nullptr);
+      marks = store_->Find(Tp(1, 0));
+      EXPECT_EQ(found, marks == nullptr ? 0 : marks->high_watermark.value());
       ASSERT_FALSE(HasFailure()) << "stop " << stop << " how " << how;
     }
   }

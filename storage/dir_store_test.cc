@@ -34,6 +34,16 @@ TEST_F(DirStoreTest, ANewDirectoryHasAnIdAndNoOwner) {
   EXPECT_EQ(store_->facts().directory_id, id);
 }
 
+TEST_F(DirStoreTest, ADirectoryThatAnOperatorMadeIsMadeDurable) {
+  ASSERT_TRUE(fs_.CreateDirectory("/data").ok());
+  ASSERT_TRUE(fs_.SyncDirectory("/").ok());
+  ASSERT_TRUE(fs_.CreateDirectory(kDirectory).ok());
+  Open();
+  fs_.CrashLosingAll();
+  Open();
+  EXPECT_FALSE(store_->is_new());
+}
+
 TEST_F(DirStoreTest, AnOwnerIsTakenOnceAndForGood) {
   Open();
   ASSERT_TRUE(store_->SetIdentity(kCluster, NodeId(3)).ok());
@@ -133,6 +143,19 @@ TEST_F(DirStoreTest, ACleanMarkerSurvivesWithAllMarksOrNotAtAll) {
     EXPECT_EQ(store_->partitions().size(), 20u);
     EXPECT_EQ(*store_->Find(Tp(1, 0)), Marks(2));
   }
+}
+
+TEST_F(DirStoreTest, TheCleanMarkerIsTheLastThingWritten) {
+  Open();
+  for (int i = 0; i < 15'000; ++i) store_->Put(Tp(1, i), Marks(i));
+  ASSERT_TRUE(store_->StopClean(BrokerEpoch(5)).ok());
+  const std::string all = Journal();
+  ASSERT_GT(all.size(), kFrameRecordsBytes);
+  EXPECT_TRUE(ParseJournal(all, "j")->state.clean_stop.has_value());
+  const auto torn =
+      ParseJournal(std::string_view(all).substr(0, all.size() - 1), "j");
+  ASSERT_TRUE(torn.ok()) << torn.status();
+  EXPECT_FALSE(torn->state.clean_stop.has_value());
 }
 
 // ---- Marks ----
@@ -323,6 +346,7 @@ TEST(DirStoreOnPosixTest, IsReopenedWithItsMarks) {
   Random random(1);
   const std::string path =
       StrCat(std::getenv("TEST_TMPDIR"), "/dir_store_on_posix/below");
+  ASSERT_FALSE(*fs.Exists(path));
   DirectoryId id;
   for (int run = 0; run < 3; ++run) {
     auto store = DirStore::Open({&fs, &random}, path, {}, "boot");
@@ -340,6 +364,7 @@ TEST(DirStoreOnPosixTest, IsReopenedWithItsMarks) {
       ASSERT_TRUE((*store)->StopClean(BrokerEpoch(4)).ok());
     }
   }
+  ASSERT_TRUE(RemoveTree(fs, path).ok());
 }
 
 }  // namespace
