@@ -230,7 +230,7 @@ TEST_F(BrokerTest, BeforeItKnowsAnythingRequestsGetRetriableErrors) {
                      code = response.results.at(0).error.code;
                    });
   Run(10);
-  EXPECT_EQ(code, ErrorCode::kUnknownTopicOrPartition);
+  EXPECT_EQ(code, ErrorCode::kBrokerNotAvailable);
   EXPECT_TRUE(IsRetriable(code));
 }
 

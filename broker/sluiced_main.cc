@@ -46,8 +46,9 @@ int Run(int argc, char** argv) {
                << node.status().message();
     return kExitRefused;
   }
-  LOG(INFO) << "signal " << signals.Wait() << ": stopping";
+  const int signal = signals.Wait();
   signals.EndAtTheNext();
+  LOG(INFO) << "signal " << signal << ": stopping";
   (*node)->Stop();
   LOG(INFO) << "stopped";
   return kExitClean;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "broker/control/metadata_answers.h"
+#include "broker/present_metadata.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
@@ -92,6 +93,18 @@ std::string AdminHandlers::ListenerOf(const CallContext& context) const {
 
 // ---- Reads ----
 
+template <class Response>
+void AdminHandlers::Read(
+    PeerReply<Response> reply,
+    absl::AnyInvocable<absl::StatusOr<Response>()> answer) {
+  Run<Response>(std::move(reply), [this, answer = std::move(answer)](
+                                      PeerReply<Response> done) mutable {
+    const absl::Status present =
+        CheckMetadataIsPresent(*deps_.image());
+    done(present.ok() ? answer() : absl::StatusOr<Response>(present));
+  });
+}
+
 void AdminHandlers::DescribeCluster(
     const CallContext&, v1::DescribeClusterRequest,
     PeerReply<v1::DescribeClusterResponse> reply) {
@@ -133,7 +146,11 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
                "of the controllers runs and is reachable"));
   }
   const int64_t silent_us = deps_.clock->MonoMicros() - deps_.last_contact_us();
-  if (silent_us > kStaleUs) {
+  const absl::Status present =
+      CheckMetadataIsPresent(*deps_.image());
+  if (!present.ok()) {
+    add(v1::HealthIssue::KIND_METADATA_STALE, std::string(present.message()));
+  } else if (silent_us > kStaleUs) {
     add(v1::HealthIssue::KIND_METADATA_STALE,
         StrCat("broker ", deps_.node_id, " has not heard for ",
                silent_us / 1000000, " s whether its metadata (offset ",
@@ -152,9 +169,8 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
 void AdminHandlers::GetMetadata(const CallContext& context,
                                 v1::GetMetadataRequest request,
                                 PeerReply<v1::GetMetadataResponse> reply) {
-  Run<v1::GetMetadataResponse>(
-      std::move(reply), [this, context, request = std::move(request)](
-                            PeerReply<v1::GetMetadataResponse> answer) {
+  Read<v1::GetMetadataResponse>(
+      std::move(reply), [this, context, request = std::move(request)] {
         auto response =
             AnswerGetMetadata(*deps_.image(), ListenerOf(context), request);
         if (response.ok()) {
@@ -165,17 +181,16 @@ void AdminHandlers::GetMetadata(const CallContext& context,
           response->set_active_controller_id(
               deps_.directory->active().value());
         }
-        answer(std::move(response));
+        return response;
       });
 }
 
 void AdminHandlers::ListTopics(const CallContext&,
                                v1::ListTopicsRequest request,
                                PeerReply<v1::ListTopicsResponse> reply) {
-  Run<v1::ListTopicsResponse>(
-      std::move(reply), [this, request = std::move(request)](
-                            PeerReply<v1::ListTopicsResponse> answer) {
-        answer(AnswerListTopics(*deps_.image(), request));
+  Read<v1::ListTopicsResponse>(
+      std::move(reply), [this, request = std::move(request)] {
+        return AnswerListTopics(*deps_.image(), request);
       });
 }
 
@@ -185,6 +200,12 @@ void AdminHandlers::DescribeTopics(
   Run<v1::DescribeTopicsResponse>(
       std::move(reply), [this, context, request = std::move(request)](
                             PeerReply<v1::DescribeTopicsResponse> answer) {
+        const absl::Status present =
+            CheckMetadataIsPresent(*deps_.image());
+        if (!present.ok()) {
+          answer(present);
+          return;
+        }
         auto response = AnswerDescribeTopics(*deps_.image(), *deps_.configs,
                                              ListenerOf(context), request);
         if (response.ok() && request.include_log()) {

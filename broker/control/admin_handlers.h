@@ -52,6 +52,9 @@ class AdminHandlers {
     NodeId node_id;
     std::string cluster_name;
     std::function<ClusterId()> cluster_id;
+    // Empty (offset 0) until this process's own registration is applied: reads
+    // are refused with BROKER_NOT_AVAILABLE, but for DescribeCluster, which
+    // says so among its issues.
     std::function<std::shared_ptr<const MetadataImage>()> image;
     std::function<int64_t()> last_contact_us;
     DescribeLogs describe_logs;
@@ -115,6 +118,10 @@ class AdminHandlers {
                  const v1::DeleteTopicsRequest& request,
                  PeerReply<v1::DeleteTopicsResponse> reply);
   v1::DescribeClusterResponse DescribeClusterNow() const;
+  // As Run, for what is answered from the image.
+  template <class Response>
+  void Read(PeerReply<Response> reply,
+            absl::AnyInvocable<absl::StatusOr<Response>()> answer);
   void AddLogs(v1::DescribeTopicsResponse response,
                PeerReply<v1::DescribeTopicsResponse> reply);
   absl::StatusOr<int64_t> CheckChange(const api::CallContext& context,

@@ -299,6 +299,26 @@ TEST_F(AdminHandlersTest, WhatPutsTheAnswerInDoubtIsTheFirstIssue) {
             v1::HealthIssue::KIND_BROKER_FENCED);
 }
 
+TEST_F(AdminHandlersTest, BeforeTheFirstImageReadsAreRefused) {
+  image_ = MetadataImage::Empty();
+  Caught<v1::GetMetadataResponse> metadata;
+  admin_->GetMetadata(context_, {}, metadata.Reply());
+  Caught<v1::ListTopicsResponse> list;
+  admin_->ListTopics(context_, {}, list.Reply());
+  Caught<v1::DescribeTopicsResponse> topics;
+  admin_->DescribeTopics(context_, {}, topics.Reply());
+  Caught<v1::DescribeClusterResponse> whole;
+  admin_->DescribeCluster(context_, {}, whole.Reply());
+  Run(1);
+  EXPECT_EQ(metadata.code(), ErrorCode::kBrokerNotAvailable);
+  EXPECT_EQ(list.code(), ErrorCode::kBrokerNotAvailable);
+  EXPECT_EQ(topics.code(), ErrorCode::kBrokerNotAvailable);
+  ASSERT_TRUE(whole.answer.ok());
+  ASSERT_EQ(whole.answer->issues_size(), 1);
+  EXPECT_EQ(whole.answer->issues(0).kind(),
+            v1::HealthIssue::KIND_METADATA_STALE);
+}
+
 TEST_F(AdminHandlersTest, GetMetadataCarriesErrorsOfTheWholeRequest) {
   Caught<v1::GetMetadataResponse> caught;
   v1::GetMetadataRequest request;

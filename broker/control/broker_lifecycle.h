@@ -113,6 +113,9 @@ class BrokerLifecycle final : public ReplicaFailures {
   bool serving() const { return state_ == State::kRunning && !fenced_; }
   // kNoBrokerEpoch until registered.
   BrokerEpoch epoch() const { return epoch_; }
+  // The metadata applied holds this process's own registration. Before that it
+  // is a past of unknown age, read again from the log's start.
+  bool knows_cluster() const { return hosted_; }
 
  private:
   void SetState(State state);

@@ -55,7 +55,7 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   admin.node_id = deps_.identity.node_id;
   admin.cluster_name = deps_.identity.cluster_name;
   admin.cluster_id = [this] { return cluster_id_; };
-  admin.image = [this] { return follower_->image(); };
+  admin.image = [this] { return image_; };
   admin.last_contact_us = [this] { return follower_->last_contact_us(); };
   admin.describe_logs = deps_.describe_logs;
   admin_ = std::make_unique<AdminHandlers>(std::move(admin));
@@ -72,8 +72,12 @@ void ControlSide::Start(ReplicaHost* replicas) {
 void ControlSide::OnImage(std::shared_ptr<const MetadataImage> image,
                           const MetadataChanges& changes) {
   lifecycle_->OnImage(image, changes);
-  if (deps_.on_image) deps_.on_image(image);
-  admin_->OnImage(*image);
+  // A broker that still reads its way to the present answers nobody from the
+  // past: a topic that is not there yet is not a topic that does not exist.
+  if (!lifecycle_->knows_cluster()) return;
+  image_ = std::move(image);
+  if (deps_.on_image) deps_.on_image(image_);
+  admin_->OnImage(*image_);
 }
 
 void ControlSide::OnLifecycle() {

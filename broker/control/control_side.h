@@ -34,8 +34,8 @@ class ControlSide {
                        absl::AnyInvocable<void(absl::Status)> done)>
         adopt_cluster;
     AdminHandlers::DescribeLogs describe_logs;
-    // Beside the ReplicaHost, which gets it from the own registration on:
-    // every image, from the first. May be null.
+    // Beside the ReplicaHost: every image from the own registration on. May be
+    // null.
     std::function<void(std::shared_ptr<const MetadataImage>)> on_image;
     // serving() may have changed (gRPC health). May be null.
     std::function<void(bool serving)> on_serving;
@@ -73,6 +73,8 @@ class ControlSide {
   ReplicaHost* replicas_ = nullptr;
   ClusterId cluster_id_;
   bool serving_ = false;
+  // What clients are answered from; empty until it is the present.
+  std::shared_ptr<const MetadataImage> image_ = MetadataImage::Empty();
   absl::AnyInvocable<void(absl::Status)> stop_done_;
   std::unique_ptr<ControllerDirectory> directory_;
   std::unique_ptr<MetadataFollower> follower_;

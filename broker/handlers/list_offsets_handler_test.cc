@@ -62,6 +62,14 @@ TEST_F(ListOffsetsHandlerTest, ANewLeaderDoesNotKnowTheEndYet) {  // RP5
   EXPECT_EQ(response.results.at(0).offset, kNoOffset);
 }
 
+TEST_F(ListOffsetsHandlerTest, WithoutMetadataNoTopicIsSaidNotToExist) {
+  fake_.image.Store(MetadataImage::Empty());
+  const auto response =
+      Ask({Latest(Named("a"), 0), Latest(ById(TopicId(Uuid(7, 7))), 0)});
+  EXPECT_EQ(response.results.at(0).error.code, ErrorCode::kBrokerNotAvailable);
+  EXPECT_EQ(response.results.at(1).error.code, ErrorCode::kBrokerNotAvailable);
+}
+
 TEST_F(ListOffsetsHandlerTest, ErrorsStayWithTheirPartitions) {
   fake_.even.Lose(fake_.A(0), ErrorCode::kNotLeader);
   const auto response = Ask({Latest(Named("a"), 0), Latest(Named("nope"), 0),

@@ -1,6 +1,7 @@
 #include "broker/handlers/topic_resolver.h"
 
 #include "broker/handlers/handler_deps.h"
+#include "broker/present_metadata.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "controller/metadata/topic_control.h"
@@ -16,12 +17,14 @@ absl::StatusOr<const TopicImage*> ResolveTopic(const MetadataImage& image,
     }
     if (const TopicImage* topic = image.FindTopic(ref.name)) return topic;
     RETURN_IF_ERROR(CheckTopicName(ref.name));
+    RETURN_IF_ERROR(CheckMetadataIsPresent(image));
     return MakeError(ErrorCode::kUnknownTopicOrPartition, "no topic \"",
                      ref.name, "\" at metadata offset ", image.offset(),
                      "; create it, or try again if it is new");
   }
   const TopicImage* topic = image.FindTopic(ref.id);
   if (topic == nullptr) {
+    RETURN_IF_ERROR(CheckMetadataIsPresent(image));
     return MakeError(ErrorCode::kUnknownTopicId, "no topic has id ", ref.id,
                      " at metadata offset ", image.offset(),
                      "; it was deleted, or is new: look it up by name");

@@ -13,7 +13,8 @@ namespace sluice {
 // What is returned lives as long as `image`. INVALID_REQUEST: neither name nor
 // id. INVALID_TOPIC: no name that a topic could have.
 // UNKNOWN_TOPIC_OR_PARTITION: no topic of that name, or not known here yet;
-// UNKNOWN_TOPIC_ID likewise by id (MD7). INCONSISTENT_TOPIC_ID: name and id are
+// UNKNOWN_TOPIC_ID likewise by id (MD7). BROKER_NOT_AVAILABLE: no metadata is
+// known here yet (present_metadata.h). INCONSISTENT_TOPIC_ID: name and id are
 // of two topics.
 absl::StatusOr<const TopicImage*> ResolveTopic(const MetadataImage& image,
                                                const api::TopicRef& ref);

@@ -38,8 +38,17 @@ PublicEdge::~PublicEdge() {
   if (server_ != nullptr) Stop(0);
 }
 
+void PublicEdge::SetServing(bool serving) {
+  std::lock_guard lock(mutex_);
+  server_->SetServing(serving && !draining_);
+}
+
 void PublicEdge::Drain() {
-  server_->SetServing(false);
+  {
+    std::lock_guard lock(mutex_);
+    draining_ = true;
+    server_->SetServing(false);
+  }
   gate_->Drain(MakeError(ErrorCode::kShuttingDown,
                          "this broker is stopping; ask another one"));
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -36,8 +37,8 @@ class PublicEdge {
   int port() const { return server_->port(); }
   const rpc::Gate& gate() const { return *gate_; }
 
-  // What health checks are told; false at first.
-  void SetServing(bool serving) { server_->SetServing(serving); }
+  // What health checks are told; false at first and for good after Drain().
+  void SetServing(bool serving);
 
   // Refuses new calls with SHUTTING_DOWN and ends streams and long polls with
   // it, so that clients turn to another broker; the other calls go on.
@@ -60,6 +61,9 @@ class PublicEdge {
   ClusterService cluster_;
   TopicService topic_;
   std::unique_ptr<rpc::RpcServer> server_;  // ends before its services
+
+  std::mutex mutex_;
+  bool draining_ = false;  // guarded by mutex_
 };
 
 }  // namespace sluice

@@ -123,7 +123,8 @@ TEST_F(PublicEdgeTest, ListOffsetsReachesTheBroker) {
     v1::Name##Request request;                                               \
     mark_request;                                                            \
     Awaited<absl::StatusOr<v1::Name##Response>> first;                       \
-    peer_->Name(request, kPatientUs, [&](auto r) { first.Set(std::move(r)); }); \
+    peer_->Name(request, kPatientUs,                                         \
+                [&](auto r) { first.Set(std::move(r)); });                   \
     const auto got = first.Get();                                            \
     ASSERT_TRUE(got.ok()) << got.status();                                   \
     const v1::Name##Response& response = *got;                               \
@@ -385,6 +386,34 @@ TEST_F(PublicEdgeTest, StopDoesNotWaitForAHandlerThatNeverAnswers) {
 
   EXPECT_EQ(produced.Get().status().code(), absl::StatusCode::kUnavailable);
   done(absl::OkStatus(), {});  // after everything is gone: harmless
+}
+
+TEST_F(PublicEdgeTest, HealthStaysNotServingOnceItDrains) {
+  const auto health = [this] {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    grpc::Slice whole_node(std::string("\x0a\x00", 2));  // service: ""
+    grpc::ByteBuffer request(&whole_node, 1);
+    grpc::ByteBuffer response;
+    Awaited<bool> answered;
+    stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &request,
+                   &response,
+                   [&](const grpc::Status& s) { answered.Set(s.ok()); });
+    EXPECT_TRUE(answered.Get());
+    grpc::Slice status;
+    EXPECT_TRUE(response.DumpToSingleSlice(&status).ok());
+    return status.size() == 2 ? status.begin()[1] : 0;
+  };
+  constexpr int kServing = 1;
+  constexpr int kNotServing = 2;
+  EXPECT_EQ(health(), kNotServing);
+  edge_->SetServing(true);
+  EXPECT_EQ(health(), kServing);
+
+  edge_->Drain();
+  edge_->SetServing(true);
+
+  EXPECT_EQ(health(), kNotServing);
 }
 
 TEST_F(PublicEdgeTest, APeerThatGoesAwayAnswersEachCallOnce) {

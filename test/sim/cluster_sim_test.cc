@@ -52,6 +52,38 @@ TEST(ClusterSimTest, EveryDiskCrashesRightAfterEachAcknowledgement) {
   }
 }
 
+// A broker that starts while no controller answers reads nothing from its own
+// past: it cannot tell a topic that is not there from one it has not read of.
+TEST(ClusterSimTest, ARestartedBrokerAnswersNobodyFromAnEmptyImage) {
+  SimOptions options;
+  options.separate = true;
+  SimCluster cluster(options, 4);
+  cluster.BootAll();
+  ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+  ASSERT_TRUE(cluster.CreateTopic("t", 1, 3).ok());
+  for (int id = 101; id <= 103; ++id) cluster.Kill(id);
+  cluster.Kill(2);
+  cluster.Boot(2);
+  cluster.RunFor(3'000);
+  v1::GetMetadataRequest request;
+  request.add_topics()->set_name("t");
+  absl::Status answer;
+  const auto ask = [&] {
+    int answers = 0;
+    cluster.at(2).broker->GetMetadata({}, request, [&](auto response) {
+      ++answers;
+      answer = response.status();
+    });
+    return cluster.RunUntil([&] { return answers == 1; }, 1'000);
+  };
+  ASSERT_TRUE(ask());
+  EXPECT_EQ(CodeOf(answer), ErrorCode::kBrokerNotAvailable) << answer;
+  for (int id = 101; id <= 103; ++id) cluster.Boot(id);
+  ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+  ASSERT_TRUE(ask());
+  EXPECT_TRUE(answer.ok()) << answer;
+}
+
 TEST(ClusterSimTest, AKilledLeaderCostsItsPartitionsUnderASecond) {
   SimOptions options;
   options.nodes = 5;  // 4 and 5 are brokers alone
