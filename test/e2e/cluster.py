@@ -40,6 +40,10 @@ def make_stubs(directory):
 _STUBS = tempfile.mkdtemp(prefix="sluice-stubs.")
 make_stubs(_STUBS)
 
+# A channel that fails fast is polled by nobody while no call waits, and would
+# see that it is connected up to 5 s late.
+os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
+
 import grpc  # noqa: E402
 from sluice.v1 import cluster_pb2, cluster_pb2_grpc  # noqa: E402
 from sluice.v1 import common_pb2  # noqa: E402
