@@ -377,6 +377,20 @@ ReplicationAcceptor& Broker::replication_acceptor() {
   return parts_->sessions;
 }
 
+const Replicas& Broker::replicas() const { return parts_->replicas; }
+
+const BrokerLifecycle& Broker::lifecycle() const {
+  return parts_->control.lifecycle();
+}
+
+IncarnationId Broker::incarnation() const {
+  return parts_->identity.incarnation;
+}
+
+const std::shared_ptr<const MetadataImage>& Broker::image() const {
+  return parts_->control.image();
+}
+
 void Broker::CollectFacts(Executor* executor,
                           absl::AnyInvocable<void(BrokerFacts)> done) {
   struct Gather {

@@ -22,6 +22,10 @@
 
 namespace sluice {
 
+class BrokerLifecycle;
+class MetadataImage;
+class Replicas;
+
 // Open, then Start, then any number of requests, then RequestStop. It is
 // destroyed when none of its executors runs any more (or, in simulation, on
 // their one thread): a killed process. The executors outlive it.
@@ -98,6 +102,13 @@ class Broker final : public BrokerApi {
   // Any thread. `done` runs once on `executor`, never when a shard has ended.
   void CollectFacts(Executor* executor,
                     absl::AnyInvocable<void(BrokerFacts)> done);
+
+  // ---- For inspection: what a debugger would show. Read by checks where all
+  // ---- executors share one thread (the simulator) or none runs ----
+  const Replicas& replicas() const;
+  const BrokerLifecycle& lifecycle() const;
+  IncarnationId incarnation() const;
+  const std::shared_ptr<const MetadataImage>& image() const;
 
   // ---- BrokerApi ----
   void Produce(const api::CallContext& context, api::ProduceRequest request,

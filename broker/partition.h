@@ -107,6 +107,8 @@ class Partition final : public ShipSource {
   // It failed for its bytes, not for what its leader says: it may be filled
   // again from nothing once it is neither in the ISR nor in the ELR.
   bool corrupt() const { return corrupt_; }
+  // A cut of the log is under way.
+  bool cutting() const { return cutting_; }
   LogDirectory* directory() const { return directory_; }
   const Log& log() const { return *log_; }
   const replica::ReplicaCore& core() const { return core_; }

@@ -92,10 +92,6 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void OnFollowerFrame(StreamId session, FollowerFrame frame) override;
   void OnSessionClosed(StreamId session) override;
 
-  // For checks: null when not hosted here.
-  const Partition* Find(const TopicPartition& tp) const;
-
- private:
   // A log found at the start that no metadata has claimed yet.
   struct Recovered {
     std::unique_ptr<Log> log;
@@ -103,6 +99,24 @@ class Shard final : public PartitionHost, public ReplicationPort {
     Offset high_watermark;
     bool lossy = false;
   };
+
+  // ---- For inspection: what a debugger would show. Read by checks, on the
+  // ---- shard's thread; nothing in the product needs it ----
+  // Null when not hosted here.
+  const Partition* Find(const TopicPartition& tp) const;
+  const std::map<TopicPartition, std::unique_ptr<Partition>>& partitions()
+      const {
+    return partitions_;
+  }
+  const std::map<TopicPartition, Recovered>& recovered() const {
+    return recovered_;
+  }
+  // Its files cannot be used, and are kept.
+  bool IsUnusable(const TopicPartition& tp) const {
+    return unusable_.contains(tp);
+  }
+
+ private:
   // Files that cannot be used: left as they are until the replica counts
   // nowhere; then set aside, and filled again from the leader.
   struct Unusable {

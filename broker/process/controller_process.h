@@ -70,6 +70,11 @@ class ControllerProcess {
   // On the executor.
   void AddMetrics(MetricSet& metrics) const;
 
+  // ---- For inspection: what a debugger would show. Read by checks, on the
+  // ---- executor; nothing in the product needs it ----
+  const RaftNode& raft() const { return *node_; }
+  const Controller& controller() const { return *controller_; }
+
  private:
   explicit ControllerProcess(Deps deps);
 

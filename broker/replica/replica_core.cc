@@ -31,6 +31,7 @@ ReplicaCore::ReplicaCore(const Config& config, const Recovered& recovered)
 
 std::vector<Action> ReplicaCore::Step(const Event& event) {
   if (failed_) return {};
+  ++steps_;
   actions_.clear();
   const Before before = Remember();
   std::visit([this](const auto& e) { On(e); }, event);

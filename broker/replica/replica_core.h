@@ -122,6 +122,24 @@ class ReplicaCore {
   // As leader: no ISR change is under way.
   bool isr_is_settled() const;
 
+  // ---- For inspection: what a debugger would show. Read by checks (test/
+  // ---- check), on the owner's thread; nothing in the product needs it ----
+
+  // Events taken so far: while it has not risen, nothing here has changed.
+  uint64_t steps() const { return steps_; }
+  NodeId leader() const { return leader_; }
+  PartitionEpoch partition_epoch() const { return partition_epoch_; }
+  const std::vector<NodeId>& isr() const { return isr_; }
+  int min_isr() const { return min_isr_; }
+  bool durable_counts() const { return durable_counts_; }
+  LeaderEpoch last_unclean_leader_epoch() const {
+    return last_unclean_leader_epoch_;
+  }
+  // As leader: LESO, the followers, the ISR change under way; else empty.
+  Offset epoch_start() const;
+  std::map<NodeId, FollowerState> follower_states() const;
+  std::optional<Proposal> proposal() const;
+
  private:
   struct Leadership {
     explicit Leadership(int64_t lag_time_max_us) : samples(lag_time_max_us) {}
@@ -232,6 +250,7 @@ class ReplicaCore {
   std::optional<Following> following_;
   bool failed_ = false;
 
+  uint64_t steps_ = 0;
   int64_t now_us_ = 0;  // the latest that was told
   std::vector<Action> actions_;  // of the Step under way
 };

@@ -310,4 +310,20 @@ bool ReplicaCore::isr_is_settled() const {
   return leads() && !leadership_->proposal.has_value();
 }
 
+// ---- Inspection ----
+
+Offset ReplicaCore::epoch_start() const {
+  return leads() ? leadership_->epoch_start : kNoOffset;
+}
+
+std::map<NodeId, FollowerState> ReplicaCore::follower_states() const {
+  if (!leads()) return {};
+  return leadership_->followers;
+}
+
+std::optional<Proposal> ReplicaCore::proposal() const {
+  if (!leads()) return std::nullopt;
+  return leadership_->proposal;
+}
+
 }  // namespace sluice::replica

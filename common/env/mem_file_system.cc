@@ -383,6 +383,15 @@ int64_t MemFileSystem::bytes() const {
   return disk_->Bytes();
 }
 
+std::optional<std::string> MemFileSystem::Peek(const std::string& path) const {
+  const Guard guard(disk_->mutex);
+  const auto found = disk_->entries.find(path);
+  if (found == disk_->entries.end() || found->second.inode == nullptr) {
+    return std::nullopt;
+  }
+  return found->second.inode->content;
+}
+
 void MemFileSystem::SetCold(bool cold) {
   const Guard guard(disk_->mutex);
   disk_->cold = cold;

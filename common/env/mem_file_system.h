@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,9 @@ class MemFileSystem final : public FileSystem {
   int64_t write_count() const;
   int64_t read_count() const;
   int64_t bytes() const;
+  // What programs would read, past every fault and counter; nullopt: there is
+  // no such file. For checks.
+  std::optional<std::string> Peek(const std::string& path) const;
   // ReadAtNoWait answers nullopt (a cold cache) while set.
   void SetCold(bool cold);
 

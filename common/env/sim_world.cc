@@ -8,7 +8,7 @@ namespace sluice {
 
 class SimExecutor final : public Executor {
  public:
-  explicit SimExecutor(SimWorld* world) : world_(world) {}
+  SimExecutor(SimWorld* world, NodeId owner) : world_(world), owner_(owner) {}
   ~SimExecutor() override { world_->RemoveAllOf(this); }
 
   void Post(Task task) override { world_->Add(0, this, std::move(task)); }
@@ -17,19 +17,22 @@ class SimExecutor final : public Executor {
   }
   bool Cancel(TimerId timer) override { return world_->Remove(timer); }
   bool IsCurrent() const override { return world_->current_ == this; }
+  NodeId owner() const { return owner_; }
 
  private:
   SimWorld* const world_;
+  const NodeId owner_;
 };
 
-std::unique_ptr<Executor> SimWorld::NewExecutor() {
-  return std::make_unique<SimExecutor>(this);
+std::unique_ptr<Executor> SimWorld::NewExecutor(NodeId owner) {
+  return std::make_unique<SimExecutor>(this, owner);
 }
 
-TimerId SimWorld::Add(int64_t delay_us, const Executor* executor, Task task) {
+TimerId SimWorld::Add(int64_t delay_us, const SimExecutor* executor,
+                      Task task) {
   const TimerId id = next_id_++;
   const int64_t when = now_us_ + (delay_us > 0 ? delay_us : 0);
-  events_.emplace(Key(when, id), Event{std::move(task), executor});
+  events_.emplace(Key(when, id), Event{std::move(task), executor, executor->owner()});
   times_.emplace(id, when);
   return id;
 }
@@ -66,6 +69,7 @@ bool SimWorld::Step() {
   current_ = node.mapped().executor;
   node.mapped().task();
   current_ = nullptr;
+  if (watcher_) watcher_(node.mapped().owner);
   return true;
 }
 

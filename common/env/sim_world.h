@@ -2,14 +2,18 @@
 // same order every time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "common/base/ids.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
 
 namespace sluice {
+
+class SimExecutor;
 
 // Owns the event heap. Events run in order of (time, sequence); time moves
 // only from one event to the next. Not thread-safe.
@@ -21,7 +25,13 @@ class SimWorld final : public Clock {
     return 1577836800000 + now_us_ / 1000;
   }
 
-  std::unique_ptr<Executor> NewExecutor();
+  // `owner` says whose events run on it: for Watch.
+  std::unique_ptr<Executor> NewExecutor(NodeId owner = kNoNode);
+
+  // Called behind every event with the owner of its executor, kNoNode included:
+  // for checks, which change nothing that events see.
+  using Watcher = std::function<void(NodeId ran)>;
+  void Watch(Watcher watcher) { watcher_ = std::move(watcher); }
 
   // Runs one event; false when there is none.
   bool Step();
@@ -48,9 +58,10 @@ class SimWorld final : public Clock {
   struct Event {
     Task task;
     const Executor* executor;
+    NodeId owner;
   };
 
-  TimerId Add(int64_t delay_us, const Executor* executor, Task task);
+  TimerId Add(int64_t delay_us, const SimExecutor* executor, Task task);
   bool Remove(TimerId id);
   // An executor that goes away takes its events along, as a dead process does.
   void RemoveAllOf(const Executor* executor);
@@ -60,6 +71,7 @@ class SimWorld final : public Clock {
   std::map<Key, Event> events_;
   std::map<TimerId, int64_t> times_;
   const Executor* current_ = nullptr;
+  Watcher watcher_;
 };
 
 }  // namespace sluice

@@ -66,6 +66,7 @@ void LogView::Append(const Entry& entry) {
 void LogView::TruncateFrom(LogIndex from) {
   INVARIANT(from >= first_index_ && from <= last_index_, "truncate from ",
             from, " in ", first_index_, "..", last_index_);
+  ++truncations_;
   if (from < unwritten_first_) {
     truncation_ = std::min(truncation_.value_or(from), from);
     unwritten_first_ = from;

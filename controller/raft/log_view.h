@@ -32,6 +32,8 @@ class LogView {
   void Append(const Entry& entry);
   // Drops `from` and all after.
   void TruncateFrom(LogIndex from);
+  // How often that was done: for inspection.
+  uint64_t truncations() const { return truncations_; }
 
   absl::StatusOr<std::vector<Entry>> Read(LogIndex from, LogIndex end,
                                           int entries_max,
@@ -54,6 +56,7 @@ class LogView {
   LogIndex unstable_first_;
   LogIndex unwritten_first_;  // handed out below this
   std::optional<LogIndex> truncation_;
+  uint64_t truncations_ = 0;
 };
 
 }  // namespace sluice::raft

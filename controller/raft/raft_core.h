@@ -134,6 +134,13 @@ class RaftCore {
   bool is_voter() const { return IsVoter(config_.self); }
   const LogView& log() const { return log_; }
 
+  // ---- For inspection: what a debugger would show. Read by checks, on the
+  // ---- owner's thread; nothing in the product needs it ----
+  const VoterId& self() const { return config_.self; }
+  const std::vector<VoterId>& voters() const { return config_.voters; }
+  const HardState& hard_state() const { return hard_state_; }
+  const HardState& durable_hard_state() const { return durable_hard_state_; }
+
  private:
   struct Write {
     uint64_t id;

@@ -113,6 +113,13 @@ class RaftNode {
   NodeId leader_id() const;
   const std::optional<raft::BootstrapRecord>& cluster() const;
 
+  // ---- For inspection: what a debugger would show. Read by checks, on the
+  // ---- executor; nothing in the product needs it ----
+  // Null before this node has a cluster.
+  const raft::RaftCore* core() const { return core_.get(); }
+  LogIndex applied_index() const { return applied_index_; }
+  size_t pending_proposals() const { return proposals_.size(); }
+
  private:
   struct Pending {
     Term term;

@@ -1,0 +1,94 @@
+// Checks a whole cluster between the events of a simulated run: what the event
+// touched after each, everything now and then. It changes nothing that an event
+// could see.
+//
+//   Findings findings;
+//   Checker checker({&findings, configs});
+//   checker.OnBoot(id, {broker, controller, &disk});   // opened, not started
+//   ... after every event: checker.AfterEvent(id);     // whose executor ran
+//   ... every 1,000 events: checker.FullScan();
+//   checker.OnEnd(id, End::kPowerCut);                 // before it is destroyed
+//   ... healed, quiet: checker.AtEnd();
+//   findings.first(), findings.evaluations()
+//
+// correctness.md 2 numbers the invariants; README.md here says what each means
+// in this design.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "broker/broker.h"
+#include "broker/process/controller_process.h"
+#include "common/env/mem_file_system.h"
+#include "controller/metadata/config_registry.h"
+#include "controller/raft/types.h"
+#include "test/check/findings.h"
+#include "test/check/views.h"
+
+namespace sluice::check {
+
+// What a process is made of; either role may be missing. All of it stays until
+// OnEnd.
+struct Process {
+  const Broker* broker = nullptr;
+  const ControllerProcess* controller = nullptr;
+  const MemFileSystem* disk = nullptr;  // where the broker's logs are
+};
+
+class Checker {
+ public:
+  struct Deps {
+    Findings* findings = nullptr;
+    std::shared_ptr<const ConfigRegistry> configs;
+    // The run flips bits, misdirects writes or loses synced bytes: a replica
+    // may then be quarantined for its bytes, which is no finding.
+    bool disks_lie = false;
+  };
+
+  explicit Checker(Deps deps);
+  ~Checker();
+  Checker(const Checker&) = delete;
+
+  // ---- What happens to nodes ----
+
+  void OnBoot(NodeId node, const Process& process);
+  void OnEnd(NodeId node, End how);
+  // The disk of a node that is down was replaced.
+  void OnWiped(NodeId node);
+  // A sync on this node's disk failed (EIO): nothing may become durable there
+  // any more in this life (ST4).
+  void OnSyncFailed(NodeId node);
+
+  // ---- What crosses the edges ----
+
+  // A Raft message leaves `from`, whatever becomes of it.
+  void OnRaftSent(NodeId from, const raft::Message& message);
+  // A client was told by acks=all that all below `next` of the partition, its
+  // own records, is committed (RP21).
+  void OnAcknowledged(const TopicPartition& tp, Offset next);
+
+  // ---- Between events ----
+
+  // An event ran on an executor of `ran`; kNoNode: on nobody's.
+  void AfterEvent(NodeId ran);
+  // Everything that only a full look finds.
+  void FullScan();
+  // Everything is healed, up, and had time: all replicas are equal, every ISR
+  // is full, no call is under way (RP24, RA16).
+  void AtEnd();
+
+  // ---- For runners ----
+
+  // The end of what any leader ever called committed; 0: nothing.
+  Offset committed(const TopicPartition& tp) const;
+  // The run itself destroyed so many copies in memory mode (or by wiping) that
+  // nobody may lead the partition: no progress is owed there.
+  bool is_lost(const TopicPartition& tp) const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sluice::check
