@@ -2,10 +2,10 @@
 // same order every time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <string>
+#include <vector>
 
 #include "common/base/ids.h"
 #include "common/env/clock.h"
@@ -14,18 +14,20 @@
 namespace sluice {
 
 class SimExecutor;
+class SimHost;
 
 // Owns the event heap. Events run in order of (time, sequence); time moves
 // only from one event to the next. Not thread-safe.
 class SimWorld final : public Clock {
  public:
-  int64_t MonoMicros() const override { return now_us_; }
   // Virtual time begins on 2020-01-01.
-  int64_t WallMillis() const override {
-    return 1577836800000 + now_us_ / 1000;
-  }
+  static constexpr int64_t kEpochWallMs = 1577836800000;
 
-  // `owner` says whose events run on it: for Watch.
+  int64_t MonoMicros() const override { return now_us_; }
+  int64_t WallMillis() const override { return kEpochWallMs + now_us_ / 1000; }
+
+  // On a machine whose clock is right and which never stands still. `owner`
+  // says whose events run on it: for Watch.
   std::unique_ptr<Executor> NewExecutor(NodeId owner = kNoNode);
 
   // Called behind every event with the owner of its executor, kNoNode included:
@@ -42,7 +44,7 @@ class SimWorld final : public Clock {
   bool RunUntil(Predicate done, int64_t limit_us) {
     const int64_t end_us = now_us_ + limit_us;
     while (!done()) {
-      if (events_.empty() || events_.begin()->first.first > end_us) {
+      if (NextTime() > end_us) {
         now_us_ = end_us;
         return done();
       }
@@ -51,27 +53,92 @@ class SimWorld final : public Clock {
     return true;
   }
 
+  int64_t event_count() const { return event_count_; }
+
  private:
   friend class SimExecutor;
-  using Key = std::pair<int64_t, TimerId>;  // time, sequence
+  friend class SimHost;
 
-  struct Event {
+  // A task that waits. A timer's id is its slot and the slot's generation.
+  struct Slot {
     Task task;
-    const Executor* executor;
-    NodeId owner;
+    SimExecutor* executor = nullptr;  // null: free
+    uint32_t generation = 0;
+  };
+  struct Due {
+    int64_t when_us;
+    uint64_t sequence;
+    uint32_t slot;
+    uint32_t generation;
+
+    bool operator<(const Due& other) const {  // the heap's top is the first
+      return when_us != other.when_us ? when_us > other.when_us
+                                      : sequence > other.sequence;
+    }
   };
 
-  TimerId Add(int64_t delay_us, const SimExecutor* executor, Task task);
+  TimerId Add(int64_t delay_us, SimExecutor* executor, Task task);
   bool Remove(TimerId id);
   // An executor that goes away takes its events along, as a dead process does.
-  void RemoveAllOf(const Executor* executor);
+  void RemoveAllOf(const SimExecutor* executor);
+  void Push(int64_t when_us, uint32_t slot);
+  bool IsLive(const Due& due) const {
+    return slots_[due.slot].generation == due.generation &&
+           slots_[due.slot].executor != nullptr;
+  }
+  void Free(uint32_t slot);
+  // INT64_MAX: nothing is due, ever.
+  int64_t NextTime();
 
   int64_t now_us_ = 0;
-  TimerId next_id_ = 1;
-  std::map<Key, Event> events_;
-  std::map<TimerId, int64_t> times_;
-  const Executor* current_ = nullptr;
+  uint64_t next_sequence_ = 1;
+  int64_t event_count_ = 0;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+  std::vector<Due> heap_;
+  const SimExecutor* current_ = nullptr;
   Watcher watcher_;
+};
+
+// A machine's clock, and the tasks of what runs there: time passes at its own
+// rate, the wall clock shows what it likes, and all may stand still (SIGSTOP).
+class SimHost final : public Clock {
+ public:
+  explicit SimHost(SimWorld* world, NodeId owner = kNoNode)
+      : world_(world), owner_(owner) {}
+
+  int64_t MonoMicros() const override;
+  int64_t WallMillis() const override;
+  // Outlived by the host. Delays are measured by its clock.
+  std::unique_ptr<Executor> NewExecutor();
+
+  // How much faster than true time the monotonic clock runs, in millionths.
+  // Timers that wait already keep the old rate: set it while nothing runs.
+  void SetDrift(int64_t parts_per_million);
+  // The monotonic clock begins anew, somewhere.
+  void Reboot(int64_t mono_us);
+  void JumpWall(int64_t by_ms) { wall_offset_ms_ += by_ms; }
+  void SetWall(int64_t wall_ms) { wall_offset_ms_ += wall_ms - WallMillis(); }
+
+  // What is due while it stands still runs at Resume, at once and in order.
+  void Pause() { paused_ = true; }
+  void Resume();
+  bool paused() const { return paused_; }
+
+ private:
+  friend class SimWorld;
+  friend class SimExecutor;
+
+  int64_t TrueMicrosOf(int64_t delay_us) const;
+
+  SimWorld* const world_;
+  const NodeId owner_;
+  int64_t rate_ppm_ = 1'000'000;
+  int64_t base_true_us_ = 0;
+  int64_t base_mono_us_ = 0;
+  int64_t wall_offset_ms_ = 0;
+  bool paused_ = false;
+  std::vector<SimWorld::Due> stopped_;  // due while it stood still
 };
 
 }  // namespace sluice

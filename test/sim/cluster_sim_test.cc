@@ -135,7 +135,7 @@ TEST(ClusterSimTest, AHungBrokerCostsOneSession) {
   int partition = 0;
   while (cluster.LeaderOf("t", partition) != 4) ++partition;
   const int64_t hung_us = cluster.world().MonoMicros();
-  cluster.at(4).life->hung = true;
+  cluster.Pause(4);
   ASSERT_TRUE(cluster.RunUntil(
       [&] { return cluster.LeaderOf("t", partition) != 4; }, 5000));
   EXPECT_LT(cluster.world().MonoMicros() - hung_us, 3'600'000);
@@ -216,7 +216,7 @@ class ClusterSimFaults
         return cluster.network().Cut(NodeId(victim), NodeId(other));
       case 3:
         if (cluster.up(victim) && random.OneIn(2)) {
-          cluster.at(victim).life->hung = true;
+          cluster.Pause(victim);
         }
         return;
       case 4:
@@ -229,7 +229,7 @@ class ClusterSimFaults
   static void Mend(SimCluster& cluster) {
     cluster.network().Heal();
     for (const int id : cluster.ids()) {
-      if (cluster.up(id)) cluster.at(id).life->hung = false;
+      cluster.Resume(id);
     }
   }
   static void CheckRecords(const std::vector<std::string>& read,

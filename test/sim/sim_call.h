@@ -1,12 +1,14 @@
-// A call between two processes of a simulated cluster.
+// A unary call between two processes of a simulated cluster.
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "common/base/str_cat.h"
 #include "test/sim/sim_network.h"
+#include "test/sim/wire.h"
 
 namespace sluice::sim {
 
@@ -15,8 +17,8 @@ inline absl::Status Unreachable(NodeId to) {
 }
 
 // Exactly one answer, whatever happens to either end: the callee's, or
-// DEADLINE_EXCEEDED after the timeout, or UNAVAILABLE where nobody listens and
-// where the callee dies.
+// DEADLINE_EXCEEDED after the timeout, or UNAVAILABLE where nobody listens,
+// where the callee dies and where the connection breaks.
 template <class Response>
 class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
  public:
@@ -27,14 +29,16 @@ class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
         executor_(executor),
         reply_(std::move(reply)) {}
 
-  // `send(server, answer)` runs on the callee's executor `there(server)`,
-  // which is null when the callee does not serve such calls.
-  template <class There, class Send>
-  void Start(NodeId to, int64_t timeout_us, There there, Send send) {
+  // `serve(server, bytes, answer)` runs on the callee's executor
+  // `there(server)`, which is null when the callee does not serve such calls.
+  // It returns what to do when the caller gives up; may be null.
+  template <class There, class Serve>
+  void Start(NodeId to, MessageKind kind, std::string request,
+             int64_t timeout_us, There there, Serve serve) {
     const auto self = this->shared_from_this();
     timer_ = executor_->PostAfter(timeout_us, [self, to] {
       self->timer_ = 0;
-      self->End(absl::DeadlineExceededError(StrCat("no answer from ", to)));
+      self->GiveUp(absl::DeadlineExceededError(StrCat("no answer from ", to)));
     });
     const LifePtr server = network_->Find(to);
     Executor* const at = server == nullptr ? nullptr : there(*server);
@@ -43,37 +47,69 @@ class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
                            [self, to] { self->End(Unreachable(to)); });
       return;
     }
-    break_ = network_->OnBreak(own_, server, [self, to] {
-      if (!self->own_->alive) return;
-      self->executor_->Post([self, to] { self->End(Unreachable(to)); });
-    });
-    network_->Carry(
-        own_, server, at, nullptr,
-        [self, server, send = std::move(send)]() mutable {
-          send(*server, [self, server](absl::StatusOr<Response> answer) {
-            self->network_->Carry(
-                server, self->own_, self->executor_, nullptr,
-                [self, answer = std::move(answer)]() mutable {
-                  self->End(std::move(answer));
-                });
-          });
-        });
+    stream_ = network_->Connect(
+        SimStream::Form::kUnary,
+        {own_, executor_, [self](const absl::Status& why) { self->End(why); }},
+        {server, at, [self](const absl::Status&) { self->CancelThere(); }});
+    if (kind == MessageKind::kProduce || kind == MessageKind::kFetch) {
+      stream_->keepalive_us = SimNetwork::kDataKeepaliveUs;
+    }
+    network_->Send(stream_, Side::kAcceptor, kind, std::move(request),
+                   [self, server, serve = std::move(serve)](
+                       const Parcel& parcel) mutable {
+                     auto cancel =
+                         serve(*server, parcel.bytes, self->AnswerTo(parcel));
+                     if (!parcel.stray) self->cancel_ = std::move(cancel);
+                   });
   }
 
  private:
+  // On the callee's side.
+  PeerReply<Response> AnswerTo(const Parcel& request) {
+    if (request.stray) return [](absl::StatusOr<Response>) {};
+    return [self = this->shared_from_this(),
+            kind = ReplyOf(request.message.kind)](
+               absl::StatusOr<Response> answer) {
+      self->cancel_ = nullptr;
+      const absl::Status status = answer.status();
+      self->network_->Send(
+          self->stream_, Side::kOpener, kind,
+          answer.ok() ? Wire<Response>::Encode(*std::move(answer)) : "",
+          [self](const Parcel& parcel) {
+            if (!parcel.message.status.ok()) {
+              return self->End(parcel.message.status);
+            }
+            self->End(Wire<Response>::Decode(parcel.bytes));
+          },
+          status);
+    };
+  }
+  void CancelThere() {
+    if (cancel_ != nullptr) std::exchange(cancel_, nullptr)();
+  }
+
+  void GiveUp(absl::Status why) {
+    const auto self = this->shared_from_this();
+    if (stream_ != nullptr) {
+      network_->Send(stream_, Side::kAcceptor, MessageKind::kStreamEnd, "",
+                     [self](const Parcel&) { self->CancelThere(); });
+    }
+    End(std::move(why));
+  }
   void End(absl::StatusOr<Response> answer) {
     if (over_) return;
     over_ = true;
     if (timer_ != 0) executor_->Cancel(timer_);
-    network_->Forget(break_);
-    reply_(std::move(answer));
+    if (stream_ != nullptr) network_->CloseEnd(stream_, Side::kOpener);
+    std::exchange(reply_, nullptr)(std::move(answer));
   }
 
   SimNetwork* const network_;
   const LifePtr own_;
   Executor* const executor_;
   PeerReply<Response> reply_;
-  SimNetwork::BreakId break_ = 0;
+  StreamPtr stream_;
+  CancelCall cancel_;  // the callee's
   TimerId timer_ = 0;
   bool over_ = false;
 };

@@ -7,7 +7,7 @@
 namespace sluice::sim {
 namespace {
 
-constexpr int kClientId = 1000;  // all clients share it: none is called
+constexpr int kFirstClientId = 1000;  // above every process's
 
 class SimBrokerPeer final : public BrokerPeer {
  public:
@@ -23,63 +23,68 @@ class SimBrokerPeer final : public BrokerPeer {
 
   void Produce(api::ProduceRequest request, int64_t timeout_us,
                PeerReply<api::ProduceResponse> reply) override {
+    using Request = api::ProduceRequest;
     Call<api::ProduceResponse>(
+        MessageKind::kProduce, Wire<Request>::Encode(std::move(request)),
         timeout_us, std::move(reply),
-        [request = std::move(request), context = Context(timeout_us)](
-            BrokerApi& broker, PeerReply<api::ProduceResponse> answer) mutable {
-          broker.Produce(context, std::move(request), [] {},
+        [](BrokerApi& broker, const api::CallContext& context,
+           std::string_view bytes,
+           PeerReply<api::ProduceResponse> answer) -> CancelCall {
+          broker.Produce(context, Wire<Request>::Decode(bytes), [] {},
                          Answer(std::move(answer)));
+          return nullptr;
         });
   }
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override {
+    using Request = api::FetchRequest;
     Call<api::FetchResponse>(
-        timeout_us, std::move(reply),
-        [request, context = Context(timeout_us)](
-            BrokerApi& broker, PeerReply<api::FetchResponse> answer) {
-          broker.Fetch(context, request, Answer(std::move(answer)));
+        MessageKind::kFetch, Wire<Request>::Encode(request), timeout_us,
+        std::move(reply),
+        [](BrokerApi& broker, const api::CallContext& context,
+           std::string_view bytes, PeerReply<api::FetchResponse> answer) {
+          return broker.Fetch(context, Wire<Request>::Decode(bytes),
+                              Answer(std::move(answer)));
         });
   }
   void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
                    PeerReply<api::ListOffsetsResponse> reply) override {
+    using Request = api::ListOffsetsRequest;
     Call<api::ListOffsetsResponse>(
-        timeout_us, std::move(reply),
-        [request, context = Context(timeout_us)](
-            BrokerApi& broker, PeerReply<api::ListOffsetsResponse> answer) {
-          broker.ListOffsets(context, request, Answer(std::move(answer)));
+        MessageKind::kListOffsets, Wire<Request>::Encode(request), timeout_us,
+        std::move(reply),
+        [](BrokerApi& broker, const api::CallContext& context,
+           std::string_view bytes,
+           PeerReply<api::ListOffsetsResponse> answer) -> CancelCall {
+          broker.ListOffsets(context, Wire<Request>::Decode(bytes),
+                             Answer(std::move(answer)));
+          return nullptr;
         });
   }
-  void DescribeCluster(const v1::DescribeClusterRequest& request,
-                       int64_t timeout_us,
-                       PeerReply<v1::DescribeClusterResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::DescribeCluster);
+
+#define CONTROL(Method)                                                    \
+  void Method(const v1::Method##Request& request, int64_t timeout_us,      \
+              PeerReply<v1::Method##Response> reply) override {            \
+    using Request = v1::Method##Request;                                   \
+    Call<v1::Method##Response>(                                            \
+        MessageKind::k##Method, Wire<Request>::Encode(request),            \
+        timeout_us, std::move(reply),                                      \
+        [](BrokerApi& broker, const api::CallContext& context,             \
+           std::string_view bytes,                                         \
+           PeerReply<v1::Method##Response> answer) -> CancelCall {         \
+          broker.Method(context, Wire<Request>::Decode(bytes),             \
+                        std::move(answer));                                \
+          return nullptr;                                                  \
+        });                                                                \
   }
-  void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
-                   PeerReply<v1::GetMetadataResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::GetMetadata);
-  }
-  void DescribeQuorum(const v1::DescribeQuorumRequest& request,
-                      int64_t timeout_us,
-                      PeerReply<v1::DescribeQuorumResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::DescribeQuorum);
-  }
-  void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
-                    PeerReply<v1::CreateTopicsResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::CreateTopics);
-  }
-  void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
-                    PeerReply<v1::DeleteTopicsResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::DeleteTopics);
-  }
-  void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
-                  PeerReply<v1::ListTopicsResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::ListTopics);
-  }
-  void DescribeTopics(const v1::DescribeTopicsRequest& request,
-                      int64_t timeout_us,
-                      PeerReply<v1::DescribeTopicsResponse> reply) override {
-    Control(request, timeout_us, std::move(reply), &BrokerApi::DescribeTopics);
-  }
+  CONTROL(DescribeCluster)
+  CONTROL(GetMetadata)
+  CONTROL(DescribeQuorum)
+  CONTROL(CreateTopics)
+  CONTROL(DeleteTopics)
+  CONTROL(ListTopics)
+  CONTROL(DescribeTopics)
+#undef CONTROL
 
  private:
   template <class Response>
@@ -93,36 +98,24 @@ class SimBrokerPeer final : public BrokerPeer {
       }
     };
   }
-  api::CallContext Context(int64_t timeout_us) const {
-    api::CallContext context;
-    context.listener = kPublicListener;
-    context.deadline_us = network_->world()->MonoMicros() + timeout_us;
-    return context;
-  }
-  template <class Response, class Body>
-  void Call(int64_t timeout_us, PeerReply<Response> reply, Body body) {
+  template <class Response, class Serve>
+  void Call(MessageKind kind, std::string request, int64_t timeout_us,
+            PeerReply<Response> reply, Serve serve) {
     std::make_shared<SimCall<Response>>(network_, own_, executor_,
                                         std::move(reply))
         ->Start(
-            to_, timeout_us,
+            to_, kind, std::move(request), timeout_us,
             [](const Life& life) {
               return life.broker == nullptr ? nullptr : life.edge_executor;
             },
-            [body = std::move(body)](const Life& life,
-                                     PeerReply<Response> answer) mutable {
-              body(*life.broker, std::move(answer));
+            [serve, timeout_us](const Life& life, std::string_view bytes,
+                                PeerReply<Response> answer) -> CancelCall {
+              api::CallContext context;
+              context.client_id = "sim";
+              context.listener = kPublicListener;
+              context.deadline_us = life.clock->MonoMicros() + timeout_us;
+              return serve(*life.broker, context, bytes, std::move(answer));
             });
-  }
-  template <class Request, class Response>
-  void Control(const Request& request, int64_t timeout_us,
-               PeerReply<Response> reply,
-               void (BrokerApi::*method)(const api::CallContext&, Request,
-                                         PeerReply<Response>)) {
-    Call<Response>(timeout_us, std::move(reply),
-                   [request, method, context = Context(timeout_us)](
-                       BrokerApi& broker, PeerReply<Response> answer) {
-                     (broker.*method)(context, request, std::move(answer));
-                   });
   }
 
   SimNetwork* const network_;
@@ -155,7 +148,8 @@ std::unique_ptr<BrokerConnector> SimNetwork::MakeBrokerConnector(LifePtr own) {
 SimClient::SimClient(SimCluster* cluster, ProducerOptions producer,
                      ConsumerOptions consumer)
     : cluster_(cluster), life_(std::make_shared<Life>()) {
-  life_->id = NodeId(kClientId);
+  life_->id = NodeId(kFirstClientId + cluster->NextClient());
+  life_->clock = &cluster->world();
   executor_ = cluster->world().NewExecutor();
   connector_ = cluster->network().MakeBrokerConnector(life_);
   ClientDeps deps;
@@ -175,6 +169,6 @@ SimClient::SimClient(SimCluster* cluster, ProducerOptions producer,
   admin_ = std::make_unique<Admin>(deps, options, metadata_.get());
 }
 
-SimClient::~SimClient() { life_->alive = false; }
+SimClient::~SimClient() { cluster_->network().Down(life_); }
 
 }  // namespace sluice::sim

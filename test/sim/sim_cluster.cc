@@ -49,8 +49,7 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
   configs_ = *configs;
   const auto add = [this](int id) {
     if (nodes_.contains(NodeId(id))) return;
-    auto node = std::make_unique<SimNode>();
-    node->id = NodeId(id);
+    auto node = std::make_unique<SimNode>(&world_, NodeId(id));
     nodes_.emplace(node->id, std::move(node));
   };
   for (int id = 1; id <= options_.nodes; ++id) add(id);
@@ -77,7 +76,7 @@ SimCluster::~SimCluster() {
 }
 
 Executor* SimCluster::NewExecutor(SimNode& node) {
-  node.executors.push_back(world_.NewExecutor());
+  node.executors.push_back(node.host.NewExecutor());
   return node.executors.back().get();
 }
 
@@ -91,6 +90,7 @@ void SimCluster::Boot(int id) {
   node.serving = false;
   node.life = std::make_shared<Life>();
   node.life->id = node.id;
+  node.life->clock = &node.host;
   node.life->controller_executor = NewExecutor(node);
   node.life->edge_executor = NewExecutor(node);
   if (is_controller(id)) OpenController(node);
@@ -109,7 +109,9 @@ void SimCluster::Boot(int id) {
 }
 
 void SimCluster::OpenController(SimNode& node) {
-  node.raft_transport = network_.MakeRaftTransport(node.life);
+  std::vector<NodeId> voters;
+  for (const int id : ControllerIds()) voters.push_back(NodeId(id));
+  node.raft_transport = network_.MakeRaftTransport(node.life, voters);
   node.dialer = network_.MakeDialer(node.life);
   ControllerProcess::Deps deps;
   deps.fs = &node.fs;
@@ -117,7 +119,7 @@ void SimCluster::OpenController(SimNode& node) {
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
     return std::make_unique<MountedKv>(&node.kv);
   };
-  deps.clock = &world_;
+  deps.clock = &node.host;
   deps.executor = node.life->controller_executor;
   deps.writer = NewExecutor(node);
   deps.transport = node.raft_transport.get();
@@ -144,7 +146,7 @@ void SimCluster::OpenBroker(SimNode& node) {
   node.connector = network_.MakeConnector(node.life);
   Broker::Deps deps;
   deps.fs = &node.fs;
-  deps.clock = &world_;
+  deps.clock = &node.host;
   deps.control_executor = NewExecutor(node);
   deps.replication_executor = NewExecutor(node);
   deps.io_executor = NewExecutor(node);
@@ -177,8 +179,9 @@ void SimCluster::OpenBroker(SimNode& node) {
   node.broker = *std::move(opened);
 }
 
-void SimCluster::End(SimNode& node) {
-  network_.Down(node.life);
+void SimCluster::End(SimNode& node, SimNetwork::Death death) {
+  network_.Down(node.life, death);
+  node.host.Resume();
   node.serving = false;
   // What dies with the process must not be seen to close its streams.
   node.broker.reset();
@@ -200,10 +203,24 @@ void SimCluster::Kill(int id) {
 
 void SimCluster::PowerCut(int id) {
   SimNode& node = at(id);
-  if (node.life != nullptr) End(node);
+  if (node.life != nullptr) End(node, SimNetwork::Death::kSilent);
   node.fs.Crash(random_);
   node.kv.Crash(&random_);
   ++node.boots;
+}
+
+void SimCluster::Pause(int id) {
+  SimNode& node = at(id);
+  INVARIANT(node.life != nullptr, "node ", id, " is down");
+  network_.Pause(node.life);
+  node.host.Pause();
+}
+
+void SimCluster::Resume(int id) {
+  SimNode& node = at(id);
+  if (node.life == nullptr || !node.life->hung) return;
+  network_.Resume(node.life);
+  node.host.Resume();
 }
 
 bool SimCluster::Stop(int id, int64_t limit_ms) {
@@ -237,11 +254,11 @@ int SimCluster::AnyBroker() {
   return 0;
 }
 
-api::CallContext SimCluster::Context() {
+api::CallContext SimCluster::ContextAt(int id) {
   api::CallContext context;
   context.client_id = "sim";
   context.listener = kPublicListener;
-  context.deadline_us = world_.MonoMicros() + 30'000'000;
+  context.deadline_us = at(id).host.MonoMicros() + 30'000'000;
   return context;
 }
 
@@ -258,7 +275,7 @@ std::string SimCluster::Health() {
   }
   std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
   at(any).broker->DescribeCluster(
-      Context(), {}, [&](auto response) { answer = std::move(response); });
+      ContextAt(any), {}, [&](auto response) { answer = std::move(response); });
   RunUntil([&] { return answer.has_value(); }, 1000);
   if (!answer.has_value()) return "DescribeCluster is not answered";
   if (!answer->ok()) return answer->status().ToString();
@@ -269,9 +286,11 @@ std::string SimCluster::Health() {
 }
 
 int SimCluster::ActiveController() {
+  const int any = AnyBroker();
+  if (any == 0) return 0;
   std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
-  at(AnyBroker()).broker->DescribeCluster(
-      Context(), {}, [&](auto response) { answer = std::move(response); });
+  at(any).broker->DescribeCluster(
+      ContextAt(any), {}, [&](auto response) { answer = std::move(response); });
   RunUntil([&] { return answer.has_value(); }, 1000);
   if (!answer.has_value() || !answer->ok()) return 0;
   const int active = (*answer)->active_controller_id();
@@ -299,10 +318,10 @@ absl::Status SimCluster::CreateTopic(
     (*topic->mutable_configs())[key] = value;
   }
   std::optional<absl::StatusOr<v1::CreateTopicsResponse>> answer;
-  at(AnyBroker())
-      .broker->CreateTopics(Context(), request, [&](auto response) {
-        answer = std::move(response);
-      });
+  const int any = AnyBroker();
+  at(any).broker->CreateTopics(
+      ContextAt(any), request,
+      [&](auto response) { answer = std::move(response); });
   if (!RunUntil([&] { return answer.has_value(); }, 40'000)) {
     return MakeError(ErrorCode::kRequestTimedOut, "never answered");
   }
@@ -321,7 +340,7 @@ std::optional<v1::TopicMetadata> SimCluster::Topic(const std::string& name) {
   // Shared: a broker that hangs answers when nobody waits any more.
   auto answer = std::make_shared<
       std::optional<absl::StatusOr<v1::GetMetadataResponse>>>();
-  at(any).broker->GetMetadata(Context(), request, [answer](auto response) {
+  at(any).broker->GetMetadata(ContextAt(any), request, [answer](auto response) {
     *answer = std::move(response);
   });
   RunUntil([&] { return answer->has_value(); }, 1000);
@@ -371,7 +390,7 @@ absl::StatusOr<Offset> SimCluster::Produce(const std::string& topic,
   auto answer = std::make_shared<
       std::optional<std::pair<absl::Status, api::ProduceResponse>>>();
   at(leader).broker->Produce(
-      Context(), std::move(request), [] {},
+      ContextAt(leader), std::move(request), [] {},
       [answer](absl::Status status, api::ProduceResponse response) {
         *answer = {std::move(status), std::move(response)};
       });
@@ -417,7 +436,7 @@ std::vector<std::string> SimCluster::ReadAll(const std::string& topic,
     auto answer = std::make_shared<
         std::optional<std::pair<absl::Status, api::FetchResponse>>>();
     at(leader).broker->Fetch(
-        Context(), std::move(request),
+        ContextAt(leader), std::move(request),
         [answer](absl::Status status, api::FetchResponse response) {
           *answer = {std::move(status), std::move(response)};
         });

@@ -30,7 +30,10 @@ struct SimOptions {
 
 // One machine, and the process that runs on it.
 struct SimNode {
-  NodeId id;
+  SimNode(SimWorld* world, NodeId node_id) : id(node_id), host(world, node_id) {}
+
+  const NodeId id;
+  SimHost host;
   MemFileSystem fs;
   MemKvStore kv;
   int boots = 0;         // of the machine: its boot id
@@ -69,6 +72,9 @@ class SimCluster {
   void Kill(int id);
   // The machine loses its power: what was not synced is gone.
   void PowerCut(int id);
+  // The process stands still, and all it hears of waits for it.
+  void Pause(int id);
+  void Resume(int id);
   // Clean; within `limit_ms`.
   bool Stop(int id, int64_t limit_ms = 10'000);
   // The disk of a node that is down is replaced.
@@ -106,19 +112,22 @@ class SimCluster {
   TopicId TopicIdOf(const std::string& topic);
 
   std::vector<int> ids() const;
+  std::vector<int> controller_ids() const { return ControllerIds(); }
+  bool is_controller(int id) const;
+  int NextClient() { return next_client_++; }
   // The bytes of a replica's segments, one behind the other; nullopt: the
   // node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
 
  private:
   std::vector<int> ControllerIds() const;
-  bool is_controller(int id) const;
   Executor* NewExecutor(SimNode& node);
   void OpenController(SimNode& node);
   void OpenBroker(SimNode& node);
-  void End(SimNode& node);
+  void End(SimNode& node,
+           SimNetwork::Death death = SimNetwork::Death::kKernelLives);
   int AnyBroker();
-  api::CallContext Context();
+  api::CallContext ContextAt(int id);
 
   const SimOptions options_;
   SimWorld world_;
@@ -126,6 +135,7 @@ class SimCluster {
   SimNetwork network_;
   std::shared_ptr<const ConfigRegistry> configs_;
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
+  int next_client_ = 0;
 };
 
 }  // namespace sluice::sim

@@ -1,0 +1,131 @@
+#include "test/sim/wire.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <utility>
+#include <vector>
+
+#include "common/rpc/log_wire.h"
+#include "common/rpc/replication_wire.h"
+#include "controller/rpc/raft_wire.h"
+
+namespace sluice::sim {
+namespace {
+
+std::string BytesOf(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  const grpc::Status dumped = buffer.Dump(&slices);
+  INVARIANT(dumped.ok(), "an encoded message has no bytes");
+  std::string bytes;
+  bytes.reserve(buffer.Length());
+  for (const grpc::Slice& slice : slices) {
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return bytes;
+}
+
+grpc::ByteBuffer BufferOf(std::string_view bytes) {
+  const grpc::Slice slice(bytes.data(), bytes.size());
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+// What one peer of ours encodes, the other must take.
+template <class T>
+T Sound(absl::StatusOr<T> decoded) {
+  INVARIANT(decoded.ok(), decoded.status().ToString());
+  return *std::move(decoded);
+}
+
+}  // namespace
+
+std::string EncodeProto(const google::protobuf::MessageLite& message) {
+  std::string bytes;
+  bytes.reserve(message.ByteSizeLong());
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&out);
+  }
+  return bytes;
+}
+
+std::string Wire<raft::Message>::Encode(raft::Message message) {
+  return EncodeProto(RaftMessageToProto(message));
+}
+raft::Message Wire<raft::Message>::Decode(std::string_view bytes) {
+  return Sound(
+      RaftMessageFromProto(Wire<internal::v1::RaftMessage>::Decode(bytes)));
+}
+
+std::string Wire<FollowerFrame>::Encode(FollowerFrame frame) {
+  return BytesOf(rpc::EncodeFollowerFrame(frame));
+}
+FollowerFrame Wire<FollowerFrame>::Decode(std::string_view bytes) {
+  grpc::ByteBuffer buffer = BufferOf(bytes);
+  return Sound(rpc::DecodeFollowerFrame(&buffer));
+}
+
+std::string Wire<LeaderFrame>::Encode(LeaderFrame frame) {
+  return BytesOf(rpc::EncodeLeaderFrame(std::move(frame)));
+}
+LeaderFrame Wire<LeaderFrame>::Decode(std::string_view bytes) {
+  grpc::ByteBuffer buffer = BufferOf(bytes);
+  return Sound(rpc::DecodeLeaderFrame(&buffer));
+}
+
+std::string Wire<api::ProduceRequest>::Encode(api::ProduceRequest request) {
+  return BytesOf(rpc::EncodeProduceRequest(std::move(request), "sim"));
+}
+api::ProduceRequest Wire<api::ProduceRequest>::Decode(std::string_view bytes) {
+  return Sound(rpc::ProduceRequestFromProto(
+      Wire<v1::ProduceRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::ProduceResponse>::Encode(api::ProduceResponse response) {
+  return BytesOf(rpc::EncodeProduceResponse(response));
+}
+api::ProduceResponse Wire<api::ProduceResponse>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::ProduceResponseFromProto(
+      Wire<v1::ProduceResponse>::Decode(bytes)));
+}
+
+std::string Wire<api::FetchRequest>::Encode(api::FetchRequest request) {
+  return BytesOf(rpc::EncodeFetchRequest(request, "sim"));
+}
+api::FetchRequest Wire<api::FetchRequest>::Decode(std::string_view bytes) {
+  return Sound(
+      rpc::FetchRequestFromProto(Wire<v1::FetchRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::FetchResponse>::Encode(api::FetchResponse response) {
+  return BytesOf(rpc::EncodeFetchResponse(std::move(response)));
+}
+api::FetchResponse Wire<api::FetchResponse>::Decode(std::string_view bytes) {
+  return Sound(
+      rpc::FetchResponseFromProto(Wire<v1::FetchResponse>::Decode(bytes)));
+}
+
+std::string Wire<api::ListOffsetsRequest>::Encode(
+    api::ListOffsetsRequest request) {
+  return BytesOf(rpc::EncodeListOffsetsRequest(request));
+}
+api::ListOffsetsRequest Wire<api::ListOffsetsRequest>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::ListOffsetsRequestFromProto(
+      Wire<v1::ListOffsetsRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::ListOffsetsResponse>::Encode(
+    api::ListOffsetsResponse response) {
+  return BytesOf(rpc::EncodeListOffsetsResponse(response));
+}
+api::ListOffsetsResponse Wire<api::ListOffsetsResponse>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::ListOffsetsResponseFromProto(
+      Wire<v1::ListOffsetsResponse>::Decode(bytes)));
+}
+
+}  // namespace sluice::sim
