@@ -62,11 +62,15 @@ class AnyBrokerCall
       reply_(std::move(answer));
       return;
     }
-    failures_[endpoint] = std::string(StdView(answer.status().message()));
+    // A try that the caller's deadline cut short learned nothing: what the
+    // broker said before tells more.
+    std::string why(StdView(answer.status().message()));
+    const auto known = failures_.try_emplace(endpoint, why).first;
     if (left_us <= 0) {
       reply_(Exhausted(answer.status()));
       return;
     }
+    known->second = std::move(why);
     const size_t brokers =
         metadata_lives_.expired() ? 1 : metadata_->Brokers().size();
     const int64_t pause_us =

@@ -59,6 +59,23 @@ TEST_F(AdminTest, NobodyThereNamesEveryAddressTried) {
   EXPECT_NE(text.find("b2:9002"), std::string::npos) << text;
 }
 
+// The last try has as little time as is left; that it got no answer must not
+// hide what the broker said.
+TEST_F(AdminTest, ATryCutShortByTheDeadlineDoesNotHideTheReason) {
+  const int64_t hangs_from = world_.MonoMicros() + 4 * kSecond;
+  cluster_.fate = [&](NodeId, const std::string&) {
+    return world_.MonoMicros() < hangs_from ? FakeCluster::Fate::kLoseRequest
+                                            : FakeCluster::Fate::kHang;
+  };
+  std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
+  admin_->DescribeCluster(5 * kSecond, Into(answer));
+  ASSERT_TRUE(world_.RunUntil([&] { return answer.has_value(); }, 9 * kSecond));
+  ASSERT_FALSE(answer->ok());
+  const std::string text = answer->status().ToString();
+  EXPECT_NE(text.find("b1:9001: reset"), std::string::npos) << text;
+  EXPECT_NE(text.find("b2:9002: reset"), std::string::npos) << text;
+}
+
 TEST_F(AdminTest, HungBrokerDoesNotTakeAllTheTime) {
   cluster_.fate = [](NodeId broker, const std::string&) {
     return broker == NodeId(1) ? FakeCluster::Fate::kHang

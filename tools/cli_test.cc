@@ -105,6 +105,7 @@ TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
       {"dev", "--port-base", "65500"},
       {"dev", "stop"},
       {"log", "dump"},
+      {"log", "dump", ".", "-o", "yaml"},  // a line a batch: text or json
       {"bench", "produce", "--topic", "t"},  // no --num-records
       {"bench", "produce", "--topic", "t", "--num-records", "0"},
       {"bench", "failover", "--kill", "everybody"},
@@ -470,6 +471,11 @@ TEST_F(CliTest, InfoShowsRolesAndTheActiveController) {
     EXPECT_NE(ran.out.find(text), std::string::npos) << text << ran.out;
   }
   EXPECT_EQ(names.out, "1\n2\n");
+  // No metadata yet: how many topics there are is not known.
+  EXPECT_EQ(ran.out.find("0 with 0"), std::string::npos) << ran.out;
+  cluster.set_metadata_offset(7);
+  EXPECT_NE(RunThere({"cluster", "info"}).out.find("0 with 0"),
+            std::string::npos);
 }
 
 // Of three partitions: whole, under-replicated, without a leader.

@@ -29,6 +29,17 @@ std::string PublicAddress(const v1::Broker& broker) {
   return "-";
 }
 
+// A broker that has just started has no image of the cluster: its zeros are not
+// numbers of topics.
+std::string TopicsOf(const v1::DescribeClusterResponse& cluster) {
+  if (cluster.metadata_offset() == 0) {
+    return "not known to broker " +
+           std::to_string(cluster.answering_node_id()) + " yet";
+  }
+  return std::to_string(cluster.topic_count()) + " with " +
+         std::to_string(cluster.partition_count()) + " partitions";
+}
+
 void PrintTable(const v1::DescribeClusterResponse& cluster) {
   std::cout << "cluster      " << cluster.cluster_name() << " ("
             << cluster.cluster_id() << ")\n"
@@ -38,8 +49,7 @@ void PrintTable(const v1::DescribeClusterResponse& cluster) {
                     : "none")
             << ", term " << cluster.metadata_term() << ", metadata offset "
             << cluster.metadata_offset() << "\n"
-            << "topics       " << cluster.topic_count() << " with "
-            << cluster.partition_count() << " partitions\n"
+            << "topics       " << TopicsOf(cluster) << "\n"
             << "health       "
             << (cluster.issues().empty()
                     ? "ok"

@@ -19,6 +19,7 @@ namespace {
 struct Options {
   std::string path;
   bool records = false;
+  std::string output = "table";
 };
 
 // Larger lengths are damage, not batches.
@@ -31,7 +32,7 @@ const char* CodecName(int number) {
   return number < 5 ? kNames[number] : "?";
 }
 
-void PrintBatch(const Context& context, const std::string& file,
+void PrintBatch(const Options& options, const std::string& file,
                 int64_t position, const BatchView& batch) {
   const BatchHeader& header = batch.header();
   nlohmann::ordered_json json;
@@ -46,7 +47,7 @@ void PrintBatch(const Context& context, const std::string& file,
   json["maxTimestampMs"] = header.max_timestamp_ms;
   json["producerId"] = header.producer_id.value();
   json["crc"] = batch.CrcMatches() ? "ok" : "BAD";
-  if (context.format() == OutputFormat::kJson) {
+  if (options.output == "json") {
     std::cout << json.dump() << '\n';
     return;
   }
@@ -59,7 +60,7 @@ void PrintBatch(const Context& context, const std::string& file,
   std::cout << line << '\n';
 }
 
-absl::Status PrintRecords(const Context& context, const BatchView& batch) {
+absl::Status PrintRecords(const Options& options, const BatchView& batch) {
   ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(batch));
   ASSIGN_OR_RETURN(const RecordFormat format,
                    RecordFormat::Parse("  | offset: %o timestampMs: %d key "
@@ -68,7 +69,7 @@ absl::Status PrintRecords(const Context& context, const BatchView& batch) {
   while (true) {
     ASSIGN_OR_RETURN(const auto record, reader.Next());
     if (!record.has_value()) return absl::OkStatus();
-    if (context.format() == OutputFormat::kJson) {
+    if (options.output == "json") {
       std::cout << RecordJson({}, *record) << '\n';
     } else {
       std::string line;
@@ -78,8 +79,8 @@ absl::Status PrintRecords(const Context& context, const BatchView& batch) {
   }
 }
 
-absl::Status DumpSegment(const Context& context, const Options& options,
-                         const std::string& path, const File& file) {
+absl::Status DumpSegment(const Options& options, const std::string& path,
+                         const File& file) {
   ASSIGN_OR_RETURN(const int64_t size, file.Size());
   std::string bytes;
   for (int64_t position = 0; position < size;) {
@@ -98,25 +99,34 @@ absl::Status DumpSegment(const Context& context, const Options& options,
     ASSIGN_OR_RETURN(const size_t whole, file.ReadAt(position, bytes));
     ASSIGN_OR_RETURN(const BatchView batch,
                      BatchView::Parse(std::string_view(bytes).substr(0, whole)));
-    PrintBatch(context, path, position, batch);
+    PrintBatch(options, path, position, batch);
     if (!batch.CrcMatches()) {
       return MakeError(ErrorCode::kCorruptMessage, path, ": the batch at ",
                        position, " does not match its checksum");
     }
-    if (options.records) RETURN_IF_ERROR(PrintRecords(context, batch));
+    if (options.records) RETURN_IF_ERROR(PrintRecords(options, batch));
     position += header->size_bytes();
   }
   return absl::OkStatus();
 }
 
-absl::Status DumpIndex(const std::string& path, const File& file) {
+absl::Status DumpIndex(const Options& options, const std::string& path,
+                       const File& file) {
   ASSIGN_OR_RETURN(const int64_t size, file.Size());
   for (int64_t at = 0; at + kIndexEntryBytes <= size; at += kIndexEntryBytes) {
     char entry[kIndexEntryBytes];
     ASSIGN_OR_RETURN(const size_t got, file.ReadAt(at, entry));
     if (got < sizeof entry) break;
-    std::cout << "relativeOffset: " << LoadBig32(entry)
-              << " position: " << LoadBig32(entry + 4) << '\n';
+    const auto offset = LoadBig32(entry);
+    const auto position = LoadBig32(entry + 4);
+    if (options.output == "json") {
+      const nlohmann::ordered_json json = {
+          {"file", path}, {"relativeOffset", offset}, {"position", position}};
+      std::cout << json.dump() << '\n';
+    } else {
+      std::cout << "relativeOffset: " << offset << " position: " << position
+                << '\n';
+    }
   }
   if (size % kIndexEntryBytes != 0) {
     return MakeError(ErrorCode::kCorruptMessage, path, ": ", size,
@@ -131,7 +141,7 @@ bool EndsWith(const std::string& text, const std::string& end) {
          text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-absl::Status Dump(const Context& context, const Options& options) {
+absl::Status Dump(const Options& options) {
   PosixFileSystem fs;
   std::vector<std::string> files;
   const auto entries = fs.List(options.path);
@@ -143,8 +153,9 @@ absl::Status Dump(const Context& context, const Options& options) {
     }
     if (files.empty()) {
       return MakeError(ErrorCode::kInvalidRequest, options.path,
-                       ": no .log file in it; name a partition's directory or "
-                       "one file");
+                       ": no .log file in it; name one file, or a "
+                       "partition's directory: "
+                       "DATA_DIR/broker/TOPIC_ID-PARTITION");
     }
   } else {
     files.push_back(options.path);
@@ -152,12 +163,12 @@ absl::Status Dump(const Context& context, const Options& options) {
   for (const std::string& path : files) {
     const auto file = fs.Open(path, OpenMode::kRead);
     if (!file.ok()) return file.status();
-    if (files.size() > 1 && context.format() == OutputFormat::kTable) {
+    if (files.size() > 1 && options.output == "table") {
       std::cout << path << ":\n";
     }
     RETURN_IF_ERROR(EndsWith(path, ".index")
-                        ? DumpIndex(path, **file)
-                        : DumpSegment(context, options, path, **file));
+                        ? DumpIndex(options, path, **file)
+                        : DumpSegment(options, path, **file));
   }
   return absl::OkStatus();
 }
@@ -172,12 +183,18 @@ void AddLogDump(CLI::App* log, Context* context) {
                       "a .log or .index file, or a partition's directory")
       ->required();
   command->add_flag("--records", options->records, "records too");
-  context->AddOutput(command);
+  command
+      ->add_option("-o,--output", options->output,
+                   "table; json: one object a line")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   command->footer(
-      "Examples:\n  sluice log dump data/orders-0/00000000000000000000.log\n"
-      "  sluice log dump data/orders-0 --records -o json");
-  context->OnChosen(command,
-                    [context, options] { return Dump(*context, *options); });
+      "A partition's directory is DATA_DIR/broker/TOPIC_ID-PARTITION; `sluice "
+      "topic describe`\nshows the topic's id.\n\n"
+      "Examples:\n"
+      "  sluice log dump data/broker/7ef974fe6e21e0fa953e3b91dba5b849-0\n"
+      "  sluice log dump DIR/00000000000000000000.log --records -o json");
+  context->OnChosen(command, [options] { return Dump(*options); });
 }
 
 }  // namespace sluice::cli
