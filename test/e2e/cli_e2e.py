@@ -218,6 +218,36 @@ def test_a_reader_that_leaves_ends_consume():
         assert consume.wait(timeout=60) == 0
 
 
+def test_log_dump_reads_what_a_node_wrote_and_names_damage():
+    with Dev("--nodes", "1", "--port-base", str(port_base())) as dev:
+        dev.run("topic", "create", "t")
+        dev.run("produce", "t", "-K", ":", stdin=b"k:one\nk:two\n")
+        logs = glob.glob(os.path.join(dev.directory, "node-1/data/broker/*-0/*.log"))
+        assert len(logs) == 1, logs
+        lines = [json.loads(line) for line in
+                 dev.run("log", "dump", os.path.dirname(logs[0]), "--records", "-o",
+                         "json").stdout.splitlines()]
+        batches = [line for line in lines if "crc" in line]
+        assert batches and all(b["crc"] == "ok" for b in batches), lines
+        assert sum(b["records"] for b in batches) == 2, lines
+        assert [(r["offset"], r["key"], r["value"]) for r in lines if "value" in r] == [
+            (0, "k", "one"), (1, "k", "two")], lines
+        assert b"crc: ok" in dev.run("log", "dump", logs[0]).stdout
+        damaged = os.path.join(dev.directory, "damaged.log")
+        with open(logs[0], "rb") as file, open(damaged, "wb") as copy:
+            data = bytearray(file.read())
+            data[-1] ^= 1
+            copy.write(data)
+        done = dev.run("log", "dump", damaged, check=False)
+        assert done.returncode == 1 and b"checksum" in done.stderr, done
+        with open(damaged, "wb") as copy:
+            copy.write(data[:-1])
+        done = dev.run("log", "dump", damaged, check=False)
+        assert done.returncode == 1 and b"no whole batch" in done.stderr, done
+        done = dev.run("log", "dump", os.path.join(dev.directory, "node-1/data"), check=False)
+        assert done.returncode == 1 and b"TOPIC_ID-PARTITION" in done.stderr, done
+
+
 def test_bench_failover_restarts_what_it_kills():
     with Dev() as dev:
         done = dev.run("bench", "failover", "--dev-dir", dev.directory, "--partitions", "10",
