@@ -1,11 +1,15 @@
 #include "tools/cli_app.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <iostream>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "common/base/error.h"
 #include "common/base/version.h"
 #include "tools/commands.h"
 #include "tools/usage_error.h"
@@ -41,6 +45,14 @@ void AddCommands(CLI::App& app, Context& context) {
   AddVerifyRun(&app, &context);
 }
 
+// What was printed is not all there: the disk behind stdout is full, say. A
+// reader that left (`| head`) has what it wanted and is no error.
+bool LostOutput() {
+  if (std::cout.flush().good()) return false;
+  pollfd out{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return poll(&out, 1, 0) < 0 || (out.revents & POLLERR) == 0;
+}
+
 }  // namespace
 
 int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
@@ -68,7 +80,13 @@ int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
     return kExitUsage;
   }
   const absl::Status status = context.chosen()();
-  std::cout.flush();
+  if (LostOutput()) {
+    ReportError(context.chosen_name(),
+                MakeError(ErrorCode::kStorageError,
+                          "stdout cannot be written, part of the output is "
+                          "lost; free space where it goes, then run it again"));
+    return kExitError;
+  }
   if (!status.ok()) {
     const int code = ReportError(context.chosen_name(), status);
     return context.exit.value_or(code);

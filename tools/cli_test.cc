@@ -220,6 +220,20 @@ TEST_F(CliTest, TheVersionIsData) {
   EXPECT_EQ(ran.out.rfind("sluice ", 0), 0u);
 }
 
+TEST_F(CliTest, OutputThatIsLostIsAnError) {
+  struct Full : std::streambuf {
+  } full;  // as /dev/full: takes nothing
+  const std::vector<const char*> argv = {"sluice", "--bootstrap", "b1:9001",
+                                         "topic",  "list",        "-o", "json"};
+  Redirected streams("");
+  std::cout.rdbuf(&full);
+  EXPECT_EQ(RunCli(static_cast<int>(argv.size()), argv.data(),
+                   [this] { return canned_.Connector(); }),
+            kExitError);
+  EXPECT_NE(streams.err().find("stdout cannot be written"), std::string::npos)
+      << streams.err();
+}
+
 TEST_F(CliTest, TopicsComeInEveryForm) {
   brokers_.AddTopic("orders", 6);
   brokers_.AddTopic("t2", 1);
