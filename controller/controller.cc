@@ -326,7 +326,9 @@ void Controller::FenceBroker(NodeId broker, BrokerEpoch epoch,
   ProposeBatch(std::move(batch), [this, broker,
                                   epoch](absl::StatusOr<LogIndex> result) {
     if (result.ok() || !role_.active) return;
-    LOG(ERROR) << "fencing broker " << broker << " failed: " << result.status();
+    // Tried again; a controller that is handing over leaves it to the next.
+    LOG(WARNING) << "broker " << broker
+                 << " is not fenced yet: " << result.status();
     sessions_.RetryFence(broker, epoch);
   });
 }
