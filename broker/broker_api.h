@@ -27,6 +27,8 @@ class SubscribeSession {
   virtual ~SubscribeSession() = default;
   // In the order received.
   virtual void OnRequest(api::SubscribeRequest request) = 0;
+  // All that was pushed is on the wire.
+  virtual void OnDrained() {}
   // The client is gone or has half-closed; the sink is not used afterwards
   // except, after a half-close, for Finish(OK).
   virtual void OnClosed() = 0;

@@ -155,6 +155,23 @@ TEST_F(SubscribeHandlerTest, AddingAgainRestartsAtTheNewPosition) {
   EXPECT_EQ(Waits(), 1u);  // the old one is gone
 }
 
+// Only credit, up to 64 MiB a stream, bounded it once.
+TEST_F(SubscribeHandlerTest, WhatAClientDoesNotReadWaitsInTheLogNotInMemory) {
+  const std::string mebibyte(1 << 20, 'v');
+  for (int i = 0; i < 10; ++i) {
+    fake_.Store(fake_.A(0), {1, Codec::kNone, mebibyte});
+  }
+  Send({Of(Named("a"), 0)}, 64 << 20);
+  EXPECT_THAT(Pushes(), SizeIs(4));
+  fake_.Run();
+  EXPECT_THAT(Pushes(), IsEmpty());
+  for (const size_t more : {4u, 2u, 0u}) {
+    stream_->OnDrained();
+    fake_.Run();
+    EXPECT_THAT(Pushes(), SizeIs(more));
+  }
+}
+
 TEST_F(SubscribeHandlerTest, AStoppedPartitionIsPushedNoMore) {
   Send({Of(Named("a"), 0), Of(Named("a"), 1)}, kPlenty);
   Stop({Of(Named("a"), 0), Of(Named("a"), 2), Of(Named("nope"), 0)});

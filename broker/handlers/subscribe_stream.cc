@@ -41,6 +41,15 @@ void SubscribeStream::OnRequest(api::SubscribeRequest request) {
   });
 }
 
+// What was pushed since then drains too and says so again: nothing waits for
+// ever, and no more than twice the most is on its way.
+void SubscribeStream::OnDrained() {
+  deps_.worker->Post([self = shared_from_this()] {
+    self->unsent_bytes_ = 0;
+    self->Pump();
+  });
+}
+
 void SubscribeStream::OnClosed() {
   deps_.worker->Post(
       [self = shared_from_this()] { self->End(absl::OkStatus()); });
@@ -197,7 +206,7 @@ void SubscribeStream::OnStart(const TopicPartition& tp, Life life,
 
 void SubscribeStream::Pump() {
   while (sink_ != nullptr && !reading_ && credit_bytes_ > 0 &&
-         !ready_.empty()) {
+         unsent_bytes_ < kUnsentBytesMax && !ready_.empty()) {
     const TopicPartition tp = ready_.front();
     ready_.pop_front();
     const auto found = subscriptions_.find(tp);
@@ -290,6 +299,7 @@ void SubscribeStream::Push(const TopicPartition& tp,
     }
   }
   credit_bytes_ -= response.charged_bytes;
+  unsent_bytes_ += response.charged_bytes;
   subscription.next = result.next_offset;
   Begin(tp, subscription);
   const bool nothing = result.batches.empty() && result.records.empty();

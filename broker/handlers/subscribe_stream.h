@@ -32,6 +32,9 @@ class SubscribeStream final
   static constexpr int32_t kPushBytesMax = 1 << 20;
   // Decoded; a push in the RECORDS form holds one record at least.
   static constexpr int64_t kPushDecodedBytesMax = 4 << 20;
+  // Pushed and not yet on the wire: a client with much credit that does not
+  // read costs this much memory, not its credit.
+  static constexpr int64_t kUnsentBytesMax = 4 << 20;
   static constexpr int64_t kRequestsPendingMax = 1000;
   static constexpr int64_t kRetryUs = 50000;
 
@@ -39,6 +42,7 @@ class SubscribeStream final
                   std::shared_ptr<SubscribeSink> sink);
 
   void OnRequest(api::SubscribeRequest request) override;
+  void OnDrained() override;
   void OnClosed() override;
 
  private:
@@ -91,6 +95,7 @@ class SubscribeStream final
   api::Isolation isolation_ = api::Isolation::kReadUncommitted;
   api::PayloadForm form_ = api::PayloadForm::kRecords;
   int64_t credit_bytes_ = 0;
+  int64_t unsent_bytes_ = 0;  // since the last OnDrained
   Life next_life_ = 1;
   std::map<TopicPartition, Subscription> subscriptions_;
   std::deque<TopicPartition> ready_;

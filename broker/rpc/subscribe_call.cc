@@ -71,19 +71,29 @@ absl::Status SubscribeCall::Take(grpc::ByteBuffer bytes) {
       pass_->context().client_id = message.client_id().substr(
           0, rpc::GateLimits().client_id_bytes_max);
     }
-    session_ = broker_->Subscribe(
+    auto session = broker_->Subscribe(
         pass_->context(), std::make_shared<Sink>(
                               std::static_pointer_cast<SubscribeCall>(
                                   shared_from_this())));
+    std::lock_guard lock(session_mutex_);
+    session_ = std::move(session);
   }
   session_->OnRequest(std::move(request));
   return absl::OkStatus();
 }
 
 void SubscribeCall::CloseSession() {
-  if (const auto session = std::exchange(session_, nullptr)) {
-    session->OnClosed();
-  }
+  std::unique_lock lock(session_mutex_);
+  const auto session = std::exchange(session_, nullptr);
+  lock.unlock();
+  if (session != nullptr) session->OnClosed();
+}
+
+void SubscribeCall::OnDrained() {
+  std::unique_lock lock(session_mutex_);
+  const auto session = session_;
+  lock.unlock();
+  if (session != nullptr) session->OnDrained();
 }
 
 void SubscribeCall::OnHalfClosed() {

@@ -5,6 +5,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <memory>
+#include <mutex>
 
 #include "broker/broker_api.h"
 #include "common/rpc/endable.h"
@@ -39,6 +40,7 @@ class SubscribeCall final
 
   void OnMessage(grpc::ByteBuffer bytes) override;
   void OnHalfClosed() override;
+  void OnDrained() override;
   void OnClosed(const absl::Status& why) override;
 
   absl::Status Take(grpc::ByteBuffer bytes);
@@ -47,8 +49,10 @@ class SubscribeCall final
   BrokerApi* const broker_;
   const std::shared_ptr<rpc::Gate> gate_;
   std::unique_ptr<rpc::Gate::Pass> pass_;  // null: refused
-  // Opened by the first message, which says who the client is. Read and
-  // written in the events of reading and in OnClosed, which follows them.
+  // Opened by the first message, which says who the client is. Written in the
+  // events of reading and in OnClosed, which follows them; events of writing
+  // read it beside them.
+  std::mutex session_mutex_;
   std::shared_ptr<SubscribeSession> session_;
 };
 
