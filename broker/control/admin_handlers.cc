@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "broker/control/metadata_answers.h"
+#include "broker/control/quorum_health.h"
 #include "broker/present_metadata.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -14,6 +15,26 @@
 #include "controller/metadata/topic_control.h"
 
 namespace sluice {
+namespace {
+
+// Before what the image says of brokers and partitions: without a quorum
+// nothing of that can be mended. An error leaves the answer as it is; a
+// controller that answers nobody is soon no active one, and that is an issue.
+void AddQuorumIssues(const absl::StatusOr<v1::DescribeQuorumResponse>& quorum,
+                     v1::DescribeClusterResponse& response) {
+  if (!quorum.ok()) return;
+  google::protobuf::RepeatedPtrField<v1::HealthIssue> issues;
+  for (v1::HealthIssue& issue : QuorumIssues(*quorum)) {
+    *issues.Add() = std::move(issue);
+  }
+  for (v1::HealthIssue& issue : *response.mutable_issues()) {
+    if (static_cast<size_t>(issues.size()) == kHealthIssuesMax) break;
+    *issues.Add() = std::move(issue);
+  }
+  response.mutable_issues()->Swap(&issues);
+}
+
+}  // namespace
 
 using api::CallContext;
 
@@ -106,11 +127,24 @@ void AdminHandlers::Read(
 }
 
 void AdminHandlers::DescribeCluster(
-    const CallContext&, v1::DescribeClusterRequest,
+    const CallContext& context, v1::DescribeClusterRequest,
     PeerReply<v1::DescribeClusterResponse> reply) {
-  Run<v1::DescribeClusterResponse>(
-      std::move(reply), [this](PeerReply<v1::DescribeClusterResponse> answer) {
-        answer(DescribeClusterNow());
+  using Response = v1::DescribeClusterResponse;
+  Run<Response>(
+      std::move(reply), [this, context](PeerReply<Response> answer) mutable {
+        Response response = DescribeClusterNow();
+        if (deps_.directory->active() == kNoNode) {
+          answer(std::move(response));
+          return;
+        }
+        AskForQuorum(
+            std::min(deps_.clock->MonoMicros() + kVotersTimeoutUs,
+                     context.deadline_us - kDeadlineMarginUs),
+            [response = std::move(response), answer = std::move(answer)](
+                absl::StatusOr<v1::DescribeQuorumResponse> quorum) mutable {
+              AddQuorumIssues(quorum, response);
+              answer(std::move(response));
+            });
       });
 }
 
@@ -259,27 +293,29 @@ void AdminHandlers::AddLogs(v1::DescribeTopicsResponse response,
       });
 }
 
-void AdminHandlers::DescribeQuorum(
-    const CallContext& context, v1::DescribeQuorumRequest request,
-    PeerReply<v1::DescribeQuorumResponse> reply) {
+void AdminHandlers::AskForQuorum(
+    int64_t deadline_us, PeerReply<v1::DescribeQuorumResponse> reply) {
   using Response = v1::DescribeQuorumResponse;
-  Run<Response>(
-      std::move(reply), [this, context, request = std::move(request)](
-                            PeerReply<Response> answer) mutable {
-        const int64_t deadline_us =
-            std::min(deps_.clock->MonoMicros() + kQuorumTimeoutUs,
-                     context.deadline_us - kDeadlineMarginUs);
-        deps_.directory->CallActive<Response>(
-            deadline_us, kQuorumTimeoutUs,
-            [request = std::move(request)](ControllerPeer* peer,
-                                           int64_t timeout_us,
-                                           PeerReply<Response> r) {
-              peer->DescribeQuorum(request, timeout_us, std::move(r));
-            },
-            [answer = std::move(answer)](
-                ControllerDirectory::Outcome<Response> outcome) mutable {
-              answer(std::move(outcome.response));
-            });
+  deps_.directory->CallActive<Response>(
+      deadline_us, kQuorumTimeoutUs,
+      [](ControllerPeer* peer, int64_t timeout_us, PeerReply<Response> r) {
+        peer->DescribeQuorum({}, timeout_us, std::move(r));
+      },
+      [reply = std::move(reply)](
+          ControllerDirectory::Outcome<Response> outcome) mutable {
+        reply(std::move(outcome.response));
+      });
+}
+
+void AdminHandlers::DescribeQuorum(
+    const CallContext& context, v1::DescribeQuorumRequest,
+    PeerReply<v1::DescribeQuorumResponse> reply) {
+  Run<v1::DescribeQuorumResponse>(
+      std::move(reply),
+      [this, context](PeerReply<v1::DescribeQuorumResponse> answer) {
+        AskForQuorum(std::min(deps_.clock->MonoMicros() + kQuorumTimeoutUs,
+                              context.deadline_us - kDeadlineMarginUs),
+                     std::move(answer));
       });
 }
 

@@ -36,6 +36,9 @@ class AdminHandlers {
   // Answers leave so long before the caller's deadline.
   static constexpr int64_t kDeadlineMarginUs = 50000;
   static constexpr int64_t kQuorumTimeoutUs = 5000000;
+  // DescribeCluster waits so long for what the active controller says of the
+  // others.
+  static constexpr int64_t kVotersTimeoutUs = 500000;
   static constexpr int64_t kStaleUs = 5000000;
   static constexpr size_t kChangesMax = 1000;  // forwarded at a time
 
@@ -118,6 +121,9 @@ class AdminHandlers {
                  const v1::DeleteTopicsRequest& request,
                  PeerReply<v1::DeleteTopicsResponse> reply);
   v1::DescribeClusterResponse DescribeClusterNow() const;
+  // Which controllers the active one misses; its answer may be an error.
+  void AskForQuorum(int64_t deadline_us,
+                    PeerReply<v1::DescribeQuorumResponse> reply);
   // As Run, for what is answered from the image.
   template <class Response>
   void Read(PeerReply<Response> reply,

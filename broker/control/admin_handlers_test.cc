@@ -266,10 +266,58 @@ TEST_F(AdminHandlersTest, ChangesUnderWayAreBounded) {
 
 // ---- Reads ----
 
-TEST_F(AdminHandlersTest, DescribeClusterTellsWhoAnswersAndWhoIsActive) {
+v1::DescribeQuorumResponse QuorumOfThree(int64_t contact_2, int64_t contact_3) {
+  v1::DescribeQuorumResponse response;
+  response.set_leader_id(1);
+  for (int id = 1; id <= 3; ++id) response.add_voters()->set_id(id);
+  response.mutable_voters(0)->set_is_leader(true);
+  response.mutable_voters(1)->set_last_contact_ms(contact_2);
+  response.mutable_voters(2)->set_last_contact_ms(contact_3);
+  return response;
+}
+
+TEST_F(AdminHandlersTest, AControllerThatIsDownIsAnIssue) {
+  v1::DescribeQuorumResponse quorum = QuorumOfThree(20, 3'000);
+  fake_.at(1).describe_quorum = [&](const auto&)
+      -> absl::StatusOr<v1::DescribeQuorumResponse> { return quorum; };
+  const auto issues = [&] {
+    Caught<v1::DescribeClusterResponse> caught;
+    admin_->DescribeCluster(context_, {}, caught.Reply());
+    Run(10);
+    EXPECT_TRUE(caught.answer.ok());
+    return std::vector<v1::HealthIssue>(caught.answer->issues().begin(),
+                                        caught.answer->issues().end());
+  };
+  ASSERT_THAT(issues(), SizeIs(1));
+  EXPECT_EQ(issues()[0].kind(), v1::HealthIssue::KIND_CONTROLLER_DOWN);
+  EXPECT_THAT(issues()[0].message(),
+              HasSubstr("controller 3 was last heard 3 s ago; of 3 controllers "
+                        "0 more may fail; start it"));
+  quorum = QuorumOfThree(20, -1);
+  quorum.add_observers()->set_id(3);
+  ASSERT_THAT(issues(), SizeIs(1));
+  EXPECT_THAT(issues()[0].message(), HasSubstr("only observes"));
+  quorum = QuorumOfThree(20, 2'980);
+  EXPECT_THAT(issues(), IsEmpty());
+}
+
+TEST_F(AdminHandlersTest, AnActiveControllerThatIsMuteDelaysTheAnswerOnly) {
+  fake_.at(1).mute = true;
   Caught<v1::DescribeClusterResponse> caught;
   admin_->DescribeCluster(context_, {}, caught.Reply());
-  Run(1);
+  Run(1'000);
+  ASSERT_EQ(caught.times, 1);
+  EXPECT_EQ(caught.answer->brokers_size(), 4);
+}
+
+TEST_F(AdminHandlersTest, DescribeClusterTellsWhoAnswersAndWhoIsActive) {
+  fake_.at(1).describe_quorum = [](const auto&)
+      -> absl::StatusOr<v1::DescribeQuorumResponse> {
+    return QuorumOfThree(0, 100);
+  };
+  Caught<v1::DescribeClusterResponse> caught;
+  admin_->DescribeCluster(context_, {}, caught.Reply());
+  Run(10);
   ASSERT_TRUE(caught.answer.ok());
   EXPECT_EQ(caught.answer->answering_node_id(), 4);
   EXPECT_EQ(caught.answer->active_controller_id(), 1);
@@ -309,7 +357,7 @@ TEST_F(AdminHandlersTest, BeforeTheFirstImageReadsAreRefused) {
   admin_->DescribeTopics(context_, {}, topics.Reply());
   Caught<v1::DescribeClusterResponse> whole;
   admin_->DescribeCluster(context_, {}, whole.Reply());
-  Run(1);
+  Run(1'000);
   EXPECT_EQ(metadata.code(), ErrorCode::kBrokerNotAvailable);
   EXPECT_EQ(list.code(), ErrorCode::kBrokerNotAvailable);
   EXPECT_EQ(topics.code(), ErrorCode::kBrokerNotAvailable);
