@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -230,6 +231,8 @@ void Partition::OnLeadershipLost() {
     shipper->Remove(tp_, api::ItemError(ErrorCode::kNotLeader,
                                         "leadership of " + name() + " moved"));
   }
+  if (MUTANT(kWaitsOutliveLeadership)) return;
+  if (MUTANT(kLostLeadershipAcks)) committed_.Advance(log_->leo());
   Interrupt();
 }
 

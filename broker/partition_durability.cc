@@ -6,6 +6,7 @@
 
 #include "broker/partition.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -16,7 +17,7 @@ PartitionMarks Partition::Marks() const {
   marks.recovery_point = log_->durable_leo();
   marks.durable_mark = log_->durable_leo();
   marks.high_watermark = core_.high_watermark();
-  if (settings_.durable) {
+  if (settings_.durable && !MUTANT(kHwMarkPastDurable)) {
     // Nobody counted what is not synced here: losing it is no loss (ST8).
     marks.high_watermark =
         std::min(marks.high_watermark, log_->durable_leo());
@@ -39,6 +40,10 @@ std::optional<PartitionMarks> Partition::TakeChangedMarks() {
 void Partition::PersistEpochStart(LeaderEpoch epoch) {
   log_->StartEpoch(epoch);
   marks_written_ = Marks();
+  if (MUTANT(kEpochStartNotDurable)) {
+    return Step(replica::EpochStartPersisted{
+        epoch, shard_->deps.clock->MonoMicros()});
+  }
   directory_->PersistMarks(
       tp_, marks_written_, shard_->deps.executor,
       [this, alive = alive_, epoch] {
@@ -112,6 +117,9 @@ void Partition::SyncThen(Unsynced unsynced, Task then) {
 // is under way, this one makes all of the log durable, itself with or without
 // anything to sync.
 Unsynced Partition::TakeAllUnsynced() {
+  if (MUTANT(kCleanStopUnsynced) && closed_) {
+    return Unsynced{{}, log_->leo(), log_->generation()};
+  }
   return log_->TakeUnsynced().value_or(
       Unsynced{{}, log_->leo(), log_->generation()});
 }
@@ -123,6 +131,7 @@ Unsynced Partition::TakeAllUnsynced() {
 // the marks do not know would look like lost bytes (ST8).
 void Partition::BeginCut(Cut cut) {
   cutting_ = true;
+  if (MUTANT(kCutBeforeMarks)) return CutLog(cut);
   PartitionMarks marks = Marks();
   const Offset target = cut.target;
   marks.high_watermark = std::min(marks.high_watermark, target);

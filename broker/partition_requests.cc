@@ -7,6 +7,7 @@
 #include "broker/partition.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -168,7 +169,8 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
 void Partition::AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
                                      Offset next) {
   const bool all = produce.request.acks == api::Acks::kAll;
-  Purgatory& purgatory = all ? committed_ : stored_;
+  Purgatory& purgatory =
+      all && !MUTANT(kAcksAllAtLeader) ? committed_ : stored_;
   // The purgatory is this partition's: `this` outlives the wait.
   purgatory.Add(next, produce.request.deadline_us,
                 [this, all, outcome = std::move(outcome),
@@ -222,7 +224,8 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
   if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
     return refuse(s);
   }
-  const Offset limit = core_.high_watermark();
+  const Offset limit =
+      MUTANT(kReadsPastHw) ? log_->leo() : core_.high_watermark();
   outcome.high_watermark = limit;
   outcome.last_stable_offset = limit;
   if (request.offset < log_->log_start() || request.offset > log_->leo()) {
@@ -232,8 +235,10 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
   }
   if (request.offset > limit) {
     // F23: a new leader may not know yet how much is committed.
-    return refuse(MakeError(ErrorCode::kOffsetNotAvailable, "offset ",
-                            request.offset, " of ", name(),
+    return refuse(MakeError(MUTANT(kOutOfRangePastHw)
+                                ? ErrorCode::kOffsetOutOfRange
+                                : ErrorCode::kOffsetNotAvailable,
+                            "offset ", request.offset, " of ", name(),
                             " is not known to be committed yet (high "
                             "watermark ", limit, "); try again"));
   }
@@ -347,7 +352,7 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
       outcome.offset = log_->log_start();
       break;
     case api::OffsetPosition::kLatest:
-      if (!core_.hw_is_truth()) {  // RP5
+      if (!core_.hw_is_truth() && !MUTANT(kLatestBeforeLeso)) {  // RP5
         return refuse(MakeError(
             ErrorCode::kOffsetNotAvailable, "the new leader of ", name(),
             " does not know yet how much is committed; try again"));

@@ -6,6 +6,7 @@
 
 #include "broker/shard.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -248,6 +249,10 @@ void Shard::SetStraysAside() {
   };
   for (auto& [tp, replica] : std::exchange(recovered_, {})) {
     replica.log.reset();
+    if (MUTANT(kStrayDeleted)) {
+      replica.directory->Delete(tp);
+      continue;
+    }
     replica.directory->SetAside(tp, why(tp), executor(), [](bool) {});
   }
   for (auto it = unusable_.begin(); it != unusable_.end();) {

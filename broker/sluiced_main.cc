@@ -14,11 +14,14 @@
 #include "broker/process/node_flags.h"
 #include "broker/process/stop_signals.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "controller/metadata/config_registry.h"
 
 namespace sluice {
 namespace {
+
+static_assert(!kMutantsBuilt, "seeded bugs are the simulator's alone");
 
 void StartLogging(const char* program) {
   FLAGS_logtostderr = true;

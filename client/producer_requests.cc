@@ -4,6 +4,7 @@
 #include "client/producer.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -24,6 +25,8 @@ bool LeaderIsFine(ErrorCode code) {
     case ErrorCode::kNotEnoughReplicasAfterAppend:
     case ErrorCode::kRequestTimedOut:
       return true;
+    case ErrorCode::kFencedLeaderEpoch:
+      return MUTANT(kFencedIsRetriable);
     default:
       return false;
   }

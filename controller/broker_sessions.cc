@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "controller/metadata/broker_control.h"
 
 namespace sluice {
@@ -42,7 +43,7 @@ BrokerSessions::~BrokerSessions() {
 void BrokerSessions::Activate(std::shared_ptr<const MetadataImage> image) {
   active_ = true;
   image_ = std::move(image);
-  Run(core_.Activate(*image_, deps_.clock->MonoMicros()));
+  Run(core_.Activate(*image_, NowUs()));
   ScheduleTick();
 }
 
@@ -56,11 +57,16 @@ void BrokerSessions::Deactivate(const absl::Status& why) {
   for (auto& [id, live] : streams) live.stream->Close(why);
 }
 
+int64_t BrokerSessions::NowUs() const {
+  return MUTANT(kWallClockSessions) ? deps_.clock->WallMillis() * 1000
+                                    : deps_.clock->MonoMicros();
+}
+
 void BrokerSessions::ScheduleTick() {
   timer_ = deps_.executor->PostAfter(
       deps_.options.tick_us, [this, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired() || !active_) return;
-        Run(core_.OnTick(deps_.clock->MonoMicros()));
+        Run(core_.OnTick(NowUs()));
         ScheduleTick();
       });
 }
@@ -144,7 +150,7 @@ void BrokerSessions::OnMessage(uint64_t id,
       return;
     }
   }
-  core_.OnHeartbeat(live.broker, live.epoch, id, deps_.clock->MonoMicros());
+  core_.OnHeartbeat(live.broker, live.epoch, id, NowUs());
   const LogIndex applied(request.applied_metadata_offset());
   const bool advanced = applied > live.applied;
   live.applied = std::max(live.applied, applied);
@@ -152,7 +158,8 @@ void BrokerSessions::OnMessage(uint64_t id,
   if (request.want_shutdown()) {
     decisions_.begin_stop(live.broker, live.epoch);
   } else if (request.want_unfence() &&
-             live.applied.value() >= live.epoch.value()) {
+             (live.applied.value() >= live.epoch.value() ||
+              MUTANT(kUnfenceBeforeCatchUp))) {
     decisions_.unfence(live.broker, live.epoch);  // MD5
   }
   // The decisions may have ended this stream.
@@ -180,6 +187,7 @@ void BrokerSessions::Answer(Live& live) {
 bool BrokerSessions::MayShutdown(Live& live) {
   const BrokerImage* broker = image_->FindBroker(live.broker);
   if (broker == nullptr || broker->fenced) return true;
+  if (MUTANT(kStopWithoutHandOver)) return true;
   if (!broker->stopping || LeadsAny(*image_, live.broker)) return false;
   if (live.handed_over.value() == 0) live.handed_over = image_->offset();
   for (const auto& [id, other] : image_->brokers()) {
@@ -196,7 +204,7 @@ bool BrokerSessions::MayShutdown(Live& live) {
 
 void BrokerSessions::RetryFence(NodeId broker, BrokerEpoch epoch) {
   if (active_ && CheckBrokerEpoch(*image_, broker, epoch).ok()) {
-    core_.OnRegistered(broker, epoch, deps_.clock->MonoMicros());
+    core_.OnRegistered(broker, epoch, NowUs());
   }
 }
 
@@ -211,7 +219,7 @@ void BrokerSessions::OnClosed(uint64_t id) {
   if (current != stream_of_.end() && current->second == id) {
     stream_of_.erase(current);
   }
-  Run(core_.OnStreamClosed(broker, epoch, id, deps_.clock->MonoMicros()));
+  Run(core_.OnStreamClosed(broker, epoch, id, NowUs()));
 }
 
 void BrokerSessions::OnCommitted(std::shared_ptr<const MetadataImage> image,
@@ -231,7 +239,7 @@ void BrokerSessions::OnCommitted(std::shared_ptr<const MetadataImage> image,
                   MakeError(ErrorCode::kStaleBrokerEpoch, "broker ", id,
                             " registered anew with epoch ", now->epoch));
       }
-      core_.OnRegistered(id, now->epoch, deps_.clock->MonoMicros());
+      core_.OnRegistered(id, now->epoch, NowUs());
     } else if (stream != stream_of_.end()) {
       Answer(streams_[stream->second]);
     }
@@ -261,7 +269,7 @@ void BrokerSessions::Dial(NodeId broker, BrokerEpoch epoch) {
     VLOG(1) << "dial of broker " << broker << " epoch " << epoch << ": "
             << static_cast<int>(result);
     Run(core_.OnDialResult(broker, epoch, ToCore(result),
-                           deps_.clock->MonoMicros()));
+                           NowUs()));
   };
   if (listener == nullptr) {
     // Nowhere to dial: as good as no answer.

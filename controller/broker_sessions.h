@@ -86,6 +86,7 @@ class BrokerSessions {
   bool MayShutdown(Live& live);
   void Run(const SessionActions& actions);
   void Dial(NodeId broker, BrokerEpoch epoch);
+  int64_t NowUs() const;
   void ScheduleTick();
 
   const Deps deps_;

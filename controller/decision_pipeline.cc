@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "controller/metadata/control_result.h"
 
@@ -34,6 +35,10 @@ void DecisionPipeline::End(const absl::Status& why) {
   auto pending = std::exchange(pending_, {});
   auto waiters = std::exchange(waiters_, {});
   for (auto& [index, batch] : pending) {
+    if (MUTANT(kUnknownOutcomeIsOk)) {
+      batch.done(index);
+      continue;
+    }
     batch.done(MakeError(ErrorCode::kOutcomeUnknown, "metadata offset ", index,
                          " was not committed when this controller stopped "
                          "leading (",

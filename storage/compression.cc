@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 
 namespace sluice {
@@ -42,7 +43,9 @@ absl::Status Unsupported(int codec_number) {
 bool MakeRoom(std::string& out, size_t used, int64_t bytes_max) {
   if (used < out.size()) return true;
   // One byte past the cap tells "exactly at the cap" from "more".
-  const size_t cap = static_cast<size_t>(bytes_max) + 1;
+  const size_t cap = MUTANT(kDecompressionUnclamped)
+                         ? SIZE_MAX
+                         : static_cast<size_t>(bytes_max) + 1;
   if (used >= cap) return false;
   out.resize(std::min(cap, std::max(kFirstOutputBytes, out.size() * 2)));
   return true;
@@ -50,7 +53,10 @@ bool MakeRoom(std::string& out, size_t used, int64_t bytes_max) {
 
 absl::StatusOr<std::string> Finished(std::string out, size_t used,
                                      int64_t bytes_max) {
-  if (used > static_cast<size_t>(bytes_max)) return TooLarge(bytes_max);
+  if (used > static_cast<size_t>(bytes_max) &&
+      !MUTANT(kDecompressionUnclamped)) {
+    return TooLarge(bytes_max);
+  }
   out.resize(used);
   return out;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 
 namespace sluice {
@@ -22,9 +23,12 @@ class Round {
   Round(FileSystem* fs, const std::string& root) : fs_(fs), root_(root) {}
 
   absl::Status Sync(const SyncSet& targets) {
+    if (MUTANT(kAckBeforeSync)) return absl::OkStatus();
     for (const auto& file : targets.files) {
       if (!files_.insert(file.get()).second) continue;
-      RETURN_IF_ERROR(file->SyncData());
+      absl::Status synced = file->SyncData();
+      if (!synced.ok() && MUTANT(kSyncRetried)) synced = file->SyncData();
+      RETURN_IF_ERROR(synced);
       ++syncs_;
     }
     for (const std::string& directory : targets.directories) {

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "storage/batch_header.h"
 
@@ -188,7 +189,7 @@ Unsynced Log::TakeAll() {
     unsynced.targets.files.push_back(segment.file);
     segment.sync = kTaken;
   }
-  if (directory_sync_.any()) {
+  if (directory_sync_.any() && !MUTANT(kSegmentEntryNotSynced)) {
     unsynced.targets.directories.push_back(path_);
     directory_sync_ = kTaken;
   }
@@ -203,7 +204,8 @@ void Log::MarkDurable(const Unsynced& synced) {
   if (synced.generation != generation_) return;
   INVARIANT(synced.leo <= leo_, path_, ": durable ", synced.leo,
             " past the LEO ", leo_);
-  durable_leo_ = std::max(durable_leo_, synced.leo);
+  durable_leo_ = std::max(durable_leo_,
+                          MUTANT(kDurableToCurrentEnd) ? leo_ : synced.leo);
   cut_unsynced_ = false;  // of this generation: it was taken after the cut
   if (synced.number != takings_) return;  // a later one covers more
   for (Segment& segment : segments_) segment.sync.unanswered = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "storage/segment_scanner.h"
 
@@ -209,8 +210,9 @@ absl::StatusOr<int64_t> LogRecovery::ScanStart(Segment& segment) {
     SegmentScanner probe(segment.file, entry->position, segment.size_bytes);
     const auto batch = probe.Next();
     if (batch.ok() && batch->has_value() &&
-        (*batch)->header().last_offset() == entry->offset &&
-        (*batch)->header().base_offset >= segment.base) {
+        (MUTANT(kIndexTrusted) ||
+         ((*batch)->header().last_offset() == entry->offset &&
+          (*batch)->header().base_offset >= segment.base))) {
       // The entry stays; what is behind it is noted again by the scan.
       segment.growing->TruncateTo(entry->position + 1);
       next_ = (*batch)->header().base_offset;
@@ -256,7 +258,7 @@ std::optional<LogRecovery::BadPlace> LogRecovery::Fault(
     const BatchView& batch) const {
   using Kind = BadPlace::Kind;
   const BatchHeader& header = batch.header();
-  if (!batch.CrcMatches()) {
+  if (!batch.CrcMatches() && !MUTANT(kRecoveryTrustsBytes)) {
     return BadPlace{Kind::kBadBytes, "the CRC of a batch does not match"};
   }
   if (header.base_offset != next_) {
@@ -303,7 +305,7 @@ absl::Status LogRecovery::JudgeBadPlace() {
   if (next_ < log_.log_start_ && durable <= log_.log_start_) {
     return absl::OkStatus();
   }
-  if (next_ < durable) {
+  if (next_ < durable && !MUTANT(kDamageCut)) {
     return Corrupt(StrCat("all below ", durable, " was durable"));
   }
   // The end of the segment before never reached the disk.
@@ -372,7 +374,7 @@ absl::Status LogRecovery::MakeDurable(size_t first_scanned) {
   if (!existed_) return absl::OkStatus();
   const bool all_synced = marks_.clean_shutdown && !changed_ &&
                           log_.leo_ == marks_.recovery_point;
-  if (!all_synced) {
+  if (!all_synced && !MUTANT(kRecoveryNotSynced)) {
     for (size_t i = first_scanned; i < log_.segments_.size(); ++i) {
       RETURN_IF_ERROR(log_.segments_[i].file->SyncData());
     }

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -120,8 +121,11 @@ void IsrReporter::Flush() {
   // One attempt after the other until one is answered: the content is the
   // same, so an attempt that got through makes the next one stale, never a
   // second change.
+  const int64_t deadline_us = MUTANT(kIsrChangeRevertedOnTimeout)
+                                  ? deps_.clock->MonoMicros() + kAttemptUs / 4
+                                  : ControllerDirectory::kNoDeadline;
   deps_.directory->CallActive<AlterPartitionsResponse>(
-      ControllerDirectory::kNoDeadline, kAttemptUs,
+      deadline_us, kAttemptUs,
       [request = std::move(request)](
           ControllerPeer* peer, int64_t timeout_us,
           PeerReply<AlterPartitionsResponse> reply) {
@@ -151,7 +155,8 @@ void IsrReporter::OnAnswer(absl::StatusOr<AlterPartitionsResponse> answer,
                  << " ISR changes were refused, their leaders wait for the "
                     "metadata: "
                  << answer.status();
-    DecideAll(Outcome::kStale);
+    DecideAll(MUTANT(kIsrChangeRevertedOnTimeout) ? Outcome::kNotApplied
+                                                  : Outcome::kStale);
     const ErrorCode code = CodeOf(answer.status());
     if (code == ErrorCode::kStaleBrokerEpoch ||
         code == ErrorCode::kBrokerIdNotRegistered) {

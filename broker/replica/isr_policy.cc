@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/base/mutant.h"
+
 namespace sluice::replica {
 namespace {
 
@@ -26,8 +28,11 @@ bool IsGoodMember(const IsrView& view, NodeId broker) {
 
 std::set<NodeId> MaximalIsr(const IsrView& view,
                             const std::optional<Proposal>& proposal) {
-  std::set<NodeId> members(view.isr.begin(), view.isr.end());
-  if (proposal.has_value()) {
+  std::set<NodeId> members;
+  if (!proposal.has_value() || !MUTANT(kShrinkCountsAtOnce)) {
+    members.insert(view.isr.begin(), view.isr.end());
+  }
+  if (proposal.has_value() && !MUTANT(kHwIgnoresProposedIsr)) {
     for (const auto& [broker, epoch] : proposal->isr) members.insert(broker);
   }
   members.erase(view.self);
@@ -37,7 +42,9 @@ std::set<NodeId> MaximalIsr(const IsrView& view,
 std::optional<Offset> CommittedUpTo(const IsrView& view,
                                     const std::optional<Proposal>& proposal,
                                     int min_isr) {
-  if (static_cast<int>(view.isr.size()) < min_isr) return std::nullopt;
+  if (static_cast<int>(view.isr.size()) < min_isr && !MUTANT(kHwBelowMinIsr)) {
+    return std::nullopt;
+  }
   Offset lowest = view.own_position;
   for (const NodeId broker : MaximalIsr(view, proposal)) {
     const auto found = view.followers.find(broker);
@@ -60,8 +67,10 @@ bool MayJoin(const IsrView& view, NodeId broker) {
   if (found == view.followers.end() || !found->second.accepted) return false;
   const FollowerState& follower = found->second;
   const Offset position = follower.Position(view.durable_counts);
-  return position >= view.high_watermark && position >= view.epoch_start &&
-         !Lags(view, follower) && IsActive(view, broker) &&
+  return position >= view.high_watermark &&
+         (MUTANT(kJoinBelowLeso) ||
+          (position >= view.epoch_start && !Lags(view, follower))) &&
+         IsActive(view, broker) &&
          view.standing.at(broker).epoch == follower.broker_epoch;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice::replica {
 
@@ -145,15 +146,18 @@ void ReplicaCore::TakeRole() {
       Do(LostLeadership{});
     }
   }
-  leadership_.reset();
+  if (!MUTANT(kPositionsOutliveEpoch) || !leads_now) leadership_.reset();
   following_.reset();
   if (leads_now) {
-    leadership_.emplace(config_.lag_time_max_us);
+    if (!leadership_.has_value()) leadership_.emplace(config_.lag_time_max_us);
     StartEpoch();
   } else if (leader_ != config_.self && leader_ != kNoNode &&
              IsReplica(config_.self) &&
              leader_epoch_ >= epochs_.last_epoch()) {
     following_.emplace();
+    if (MUTANT(kCutAtHighWatermark) && !cut_.has_value()) {
+      return Cut(high_watermark_, "the high watermark");
+    }
     Ask();
   }
   // Else: nobody leads, or this metadata is older than the own log, which it

@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "broker/replica/replica_core.h"
+#include "common/base/mutant.h"
 
 namespace sluice::replica {
 
 // RP11: a frame of another epoch has no effect.
 bool ReplicaCore::Hears(LeaderEpoch epoch) const {
-  return following_.has_value() && !cut_.has_value() && epoch == leader_epoch_;
+  return following_.has_value() && !cut_.has_value() &&
+         (epoch == leader_epoch_ || MUTANT(kOlderEpochHeard));
 }
 
 void ReplicaCore::Ask() {
@@ -83,14 +85,17 @@ void ReplicaCore::AdoptLogStart(Offset leader_log_start) {
 }
 
 void ReplicaCore::AdoptHighWatermark() {
-  const Offset known = std::min(following_->leader_high_watermark, leo_);
+  const Offset known = MUTANT(kFollowerHwUncapped)
+                           ? following_->leader_high_watermark
+                           : std::min(following_->leader_high_watermark, leo_);
   if (known <= high_watermark_) return;
   high_watermark_ = known;
   Do(HighWatermarkMoved{high_watermark_});
 }
 
 void ReplicaCore::Acknowledge() {
-  Do(SendAck{leader_, leader_epoch_, leo_, durable_});
+  Do(SendAck{leader_, leader_epoch_, leo_,
+             MUTANT(kFollowerReportsUnsynced) ? leo_ : durable_});
 }
 
 // Rule T4, RP12: cut to where both histories of the leader's epoch end, then
@@ -105,7 +110,8 @@ void ReplicaCore::On(const Diverging& e) {
     own.end = epochs_.starts().empty() ? log_start_
                                        : epochs_.starts().front().start;
   }
-  const Offset target = std::max(std::min(own.end, e.end), log_start_);
+  const Offset target = std::max(
+      MUTANT(kCutAtLeaderEnd) ? e.end : std::min(own.end, e.end), log_start_);
   if (target == leo_ && epochs_.last_epoch() <= e.epoch) return;  // answered
   Cut(target, StrCat("epoch ", e.epoch, " ends at ", e.end,
                      " in the leader's log, epoch ", own.epoch, " at ",

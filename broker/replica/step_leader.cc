@@ -5,6 +5,7 @@
 
 #include "broker/replica/replica_core.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice::replica {
 
@@ -15,8 +16,9 @@ void ReplicaCore::StartEpoch() {
   Leadership& leading = *leadership_;
   leading.persisting = true;
   leading.epoch_start = leo_;
-  INVARIANT(epochs_.Assign(leader_epoch_, leo_), "RP10 RP16 epoch ",
-            leader_epoch_, ", ", Facts());
+  const bool assigned =
+      MUTANT(kEmptyEpochNotKept) || epochs_.Assign(leader_epoch_, leo_);
+  INVARIANT(assigned, "RP10 RP16 epoch ", leader_epoch_, ", ", Facts());
   leading.samples.Note(now_us_, leo_);
   for (const NodeId broker : replicas_) {
     if (broker != config_.self) leading.followers[broker];
@@ -149,7 +151,8 @@ void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
                        StrCat("no epoch up to ", add.last_fetched_epoch,
                               " is known, the log starts at ", log_start_));
     }
-    if (end.epoch < add.last_fetched_epoch || end.end < add.fetch_offset) {
+    if ((end.epoch < add.last_fetched_epoch && !MUTANT(kOneEpochRound)) ||
+        end.end < add.fetch_offset) {
       Do(DivergeFollower{add.broker, end, add.leader_epoch, add.fetch_offset});
       return;
     }
@@ -199,9 +202,11 @@ void ReplicaCore::On(const FollowerGone& e) {
 }
 
 void ReplicaCore::NoteCaughtUp(FollowerState& follower) {
-  const Offset position = follower.Position(durable_counts_);
-  const int64_t at_us = position >= leo_
-                            ? now_us_
+  const Offset position =
+      follower.Position(durable_counts_ && !MUTANT(kLagByAppended));
+  const int64_t at_us = position >= leo_ ? now_us_
+                        : MUTANT(kCaughtUpAgainstCurrentLeo)
+                            ? -1
                             : leadership_->samples.CaughtUpAt(position);
   follower.last_caught_up_us = std::max(follower.last_caught_up_us, at_us);
 }
@@ -226,14 +231,18 @@ IsrView ReplicaCore::View() const {
 void ReplicaCore::AdvanceHighWatermark() {
   if (!leadership_->started) return;
   const auto upto = CommittedUpTo(View(), leadership_->proposal, min_isr_);
-  if (!upto.has_value() || *upto <= high_watermark_) return;  // RP5
+  if (!upto.has_value() || *upto == high_watermark_ ||
+      (*upto < high_watermark_ && !MUTANT(kHwGoesBack))) {
+    return;  // RP5
+  }
   high_watermark_ = *upto;
   Do(HighWatermarkMoved{high_watermark_});
 }
 
 void ReplicaCore::ImproveIsr() {
   Leadership& leading = *leadership_;
-  if (!leading.started || leading.proposal.has_value() ||
+  if (!leading.started ||
+      (leading.proposal.has_value() && !MUTANT(kTwoIsrChangesInFlight)) ||
       now_us_ < leading.propose_not_before_us) {
     return;
   }
@@ -260,7 +269,10 @@ void ReplicaCore::On(const IsrAnswer& e) {
   if (e.outcome == Outcome::kApplied) {
     // Until the metadata says so everyone counts, the old and the new; unless
     // it was that already.
-    if (e.partition_epoch <= partition_epoch_) leadership_->proposal.reset();
+    if (e.partition_epoch <= partition_epoch_ ||
+        MUTANT(kIsrAnswerCountsAtOnce)) {
+      leadership_->proposal.reset();
+    }
     return;
   }
   if (e.partition_epoch != proposal.partition_epoch) return;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/record_codec.h"
@@ -92,6 +93,10 @@ AppliedBatch BatchApplier::Finish() {
 }
 
 absl::Status BatchApplier::Apply(const MetadataRecord& record) {
+  if (MUTANT(kUnknownRecordSkipped) &&
+      record.record_case() == MetadataRecord::RECORD_NOT_SET) {
+    return absl::OkStatus();
+  }
   if (HasUnknownFields(record)) {
     return Unknown("metadata offset ", image_->offset_,
                    " holds a record type that this program does not know");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/partition_sweep.h"
@@ -239,6 +240,7 @@ void BrokerControl::WriteRestart(const RegisterBrokerRequest& request,
     change->set_broker_epoch(old.epoch.value());
     change->set_fenced(true);
   }
+  if (MUTANT(kRegistrationKeepsIsr)) return;
   const bool clean = StoppedClean(request, old);
   const bool same_boot = SameBoot(request);
   const std::set<DirectoryId> now = DirectorySet(request);
@@ -255,7 +257,8 @@ void BrokerControl::WriteRestart(const RegisterBrokerRequest& request,
       [&](const TopicPartition& tp, const PartitionImage& partition,
           PartitionChange& change) {
         const DirectoryId home = partition.DirectoryOf(old.id);
-        if (home.is_set() && !now.count(home)) {
+        if (home.is_set() && !now.count(home) &&
+            !MUTANT(kWipedDiskUnnoticed)) {
           change.MoveTo(old.id, homes[turn++ % homes.size()]);
           change.Drop(old.id);
           return true;
@@ -269,7 +272,7 @@ void BrokerControl::WriteRestart(const RegisterBrokerRequest& request,
           known->second =
               configs_.SettingsOf(*image_.FindTopic(tp.topic_id)).durable;
         }
-        if (known->second || same_boot) {
+        if (known->second || same_boot || MUTANT(kElrKeptOnUnclean)) {
           change.Doubt(old.id);
         } else {
           change.Drop(old.id);
@@ -294,6 +297,7 @@ MetadataBatch BrokerControl::Deactivate(NodeId broker, BrokerEpoch epoch,
   } else {
     record->set_stopping(true);
   }
+  if (MUTANT(kFenceKeepsIsr) && fence) return batch;
   SweepPartitions(
       image_, configs_, broker,
       [&](NodeId node) { return node != broker && image_.IsActive(node); },

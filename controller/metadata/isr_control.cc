@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/broker_control.h"
@@ -65,7 +66,8 @@ absl::Status IsrControl::CheckIsr(NodeId sender, const AlterPartition& change,
       why = "is fenced";
     } else if (broker->stopping) {
       why = "is stopping";
-    } else if (broker->epoch.value() != member.broker_epoch()) {
+    } else if (broker->epoch.value() != member.broker_epoch() &&
+               !MUTANT(kAnyBrokerEpochJoins)) {
       why = "is registered anew";
     }
     if (why != nullptr) {
@@ -108,7 +110,8 @@ absl::Status IsrControl::Check(NodeId sender, const AlterPartition& change,
     return MakeError(ErrorCode::kInvalidRequest, "partition ", tp, ": broker ",
                      sender, " does not lead it, ", partition->leader, " does");
   }
-  if (change.partition_epoch() < partition->partition_epoch.value()) {
+  if (change.partition_epoch() < partition->partition_epoch.value() &&
+      !MUTANT(kPartitionEpochUnchecked)) {
     return MakeError(ErrorCode::kInvalidUpdateVersion, "partition ", tp, ": ",
                      epochs(), "; wait for the metadata");
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/mutant.h"
 #include "controller/metadata/record_codec.h"
 
 namespace sluice {
@@ -44,12 +45,13 @@ void PartitionChange::ComputeIsr(absl::FunctionRef<bool(NodeId)> is_active) {
 void PartitionChange::ComputeElr() {
   next_.elr.clear();
   next_.unverified_elr.clear();
-  if (next_.isr.size() >= min_isr_) return;
+  if (next_.isr.size() >= min_isr_ || MUTANT(kElrForgotten)) return;
   // In the order of the replicas, so that equal states have equal records.
   for (const NodeId node : before_.replicas) {
     const bool unverified = Contains(before_.unverified_elr, node);
     const bool holds_all = unverified || Contains(before_.isr, node) ||
-                           Contains(before_.elr, node);
+                           Contains(before_.elr, node) ||
+                           MUTANT(kElrOfOutOfSync);
     if (!holds_all || dropped_.count(node) || Contains(next_.isr, node)) {
       continue;
     }
@@ -70,7 +72,8 @@ void PartitionChange::Elect(absl::FunctionRef<bool(NodeId)> is_active) {
     }
   }
   for (const NodeId node : next_.replicas) {
-    if (!Contains(next_.elr, node) || !is_active(node)) continue;
+    if (!Contains(next_.elr, node)) continue;
+    if (!is_active(node) && !MUTANT(kDeadLeaderElected)) continue;
     next_.leader = node;
     next_.isr = {node};
     Remove(next_.elr, node);

@@ -1,5 +1,6 @@
 // RaftCore asking for votes.
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "controller/raft/raft_core.h"
 
 namespace sluice::raft {
@@ -34,7 +35,9 @@ void RaftCore::StartCampaign(bool forced) {
   votes_.clear();
   own_vote_counted_ = false;
   // Always a new term: one that a former life led is never led again (RA10).
-  SetHardState(hard_state_.term.Next(), config_.self);
+  if (!MUTANT(kRestartedLeaderResumes) || hard_state_.vote != config_.self) {
+    SetHardState(hard_state_.term.Next(), config_.self);
+  }
   ResetTimers();
   for (const VoterId& voter : config_.voters) {
     if (voter == config_.self) continue;

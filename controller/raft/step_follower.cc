@@ -3,6 +3,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "controller/raft/raft_core.h"
 
 namespace sluice::raft {
@@ -12,6 +13,7 @@ void RaftCore::TickFollower() {
     return StartCampaign(/*forced=*/false);  // there is nobody to wait for
   }
   if (timer_ticks_ < timeout_ticks_) return;
+  if (is_voter() && MUTANT(kNoPreVote)) return StartCampaign(/*forced=*/false);
   if (is_voter()) return StartPreVote();
   leader_ = VoterId();
   ResetTimers();
@@ -32,7 +34,7 @@ void RaftCore::StepVoteRequest(const Message& m) {
     grant = grant && m.term > hard_state_.term && !HasLease();
   } else {
     // One vote per term, for ever (RA2, F35).
-    grant = grant && (hard_state_.vote == m.from ||
+    grant = grant && (hard_state_.vote == m.from || MUTANT(kTwoVotesATerm) ||
                       (!hard_state_.vote.is_set() && !leader_.is_set()));
   }
   Message answer = Make(
@@ -45,6 +47,7 @@ void RaftCore::StepVoteRequest(const Message& m) {
   }
   if (hard_state_.vote != m.from) SetHardState(hard_state_.term, m.from);
   ResetTimers();
+  if (MUTANT(kVoteNotSynced)) return messages_.push_back(std::move(answer));
   SendAfterWrite(std::move(answer));
 }
 
@@ -106,10 +109,13 @@ void RaftCore::AcceptEntries(const Message& m) {
   const LogIndex last =
       m.log_index + static_cast<int64_t>(m.entries.size());
   // Beyond `last` this log may differ from the leader's.
-  const LogIndex commit = std::min(m.commit_index, last);
+  const LogIndex commit = std::min(
+      m.commit_index,
+      MUTANT(kAppendCommitsUnmatched) ? log_.last_index() : last);
   if (commit > commit_index_) AdvanceCommit(commit);
   Message answer = Make(MessageType::kAppendResponse, m.from);
   answer.log_index = last;
+  if (MUTANT(kFollowerAcksUnsynced)) return Send(std::move(answer));
   SendAfterWrite(std::move(answer));  // RA9
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "controller/raft/raft_core.h"
 
 namespace sluice::raft {
@@ -148,7 +149,9 @@ void RaftCore::CheckQuorumAlive() {
     ++it;
   }
   // Others may have elected somebody; what waits here has to be told.
-  if (alive < Quorum()) BecomeFollower(hard_state_.term, VoterId());
+  if (alive < Quorum() && !MUTANT(kNoCheckQuorum)) {
+    BecomeFollower(hard_state_.term, VoterId());
+  }
 }
 
 void RaftCore::StepLeader(const Message& m) {
@@ -256,7 +259,9 @@ void RaftCore::SendHeartbeats() {
     Message beat = Make(MessageType::kHeartbeat, id);
     beat.context = round_;
     // The peer's log agrees with this one only up to `match`.
-    beat.commit_index = std::min(commit_index_, peer.match);
+    beat.commit_index = MUTANT(kHeartbeatCommitsUnmatched)
+                            ? commit_index_
+                            : std::min(commit_index_, peer.match);
     Send(std::move(beat));
   }
 }
@@ -264,14 +269,18 @@ void RaftCore::SendHeartbeats() {
 void RaftCore::MaybeCommit() {
   std::vector<LogIndex> held;
   for (const VoterId& voter : config_.voters) {
-    held.push_back(voter == config_.self ? durable_index_  // RA9
-                                         : peers_.at(voter).match);
+    const LogIndex own = MUTANT(kLeaderCountsUnsynced) ? log_.last_index()
+                                                       : durable_index_;  // RA9
+    held.push_back(voter == config_.self ? own : peers_.at(voter).match);
   }
   std::sort(held.rbegin(), held.rend());
   const LogIndex quorum_has = held[Quorum() - 1];
   if (quorum_has <= commit_index_) return;
   // RA7, F38: an older leader's entry on a quorum may still be replaced.
-  if (log_.TermAt(quorum_has) != hard_state_.term) return;
+  if (log_.TermAt(quorum_has) != hard_state_.term &&
+      !MUTANT(kOlderTermCommitted)) {
+    return;
+  }
   AdvanceCommit(quorum_has);
   for (auto& [id, peer] : peers_) SendAppend(peer, /*even_if_empty=*/false);
 }
@@ -284,7 +293,10 @@ void RaftCore::ConfirmReads() {
                                            : peers_.at(voter).acked_round);
   }
   std::sort(rounds.rbegin(), rounds.rend());
-  confirmed_round_ = std::max(confirmed_round_, rounds[Quorum() - 1]);
+  confirmed_round_ =
+      std::max(confirmed_round_, MUTANT(kReadIndexWithoutQuorum)
+                                     ? round_
+                                     : rounds[Quorum() - 1]);
   for (ReadState& read :
        pending_reads_.Confirmed(confirmed_round_, delivered_index_)) {
     reads_.push_back(read);

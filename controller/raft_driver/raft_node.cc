@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -125,11 +126,16 @@ void RaftNode::RunBootstrap(raft::BootstrapActions actions) {
 
 void RaftNode::StartRaft(const raft::BootstrapRecord& record) {
   raft::RaftConfig config = options_.raft;
-  config.self = {options_.node_id, options_.directory_id};
+  // A voter is its disk, not its number (RA12).
+  const auto identity = [&](NodeId node, DirectoryId disk) {
+    return raft::VoterId{
+        node, MUTANT(kVotersByIdOnly) ? DirectoryId(record.salt) : disk};
+  };
+  config.self = identity(options_.node_id, options_.directory_id);
   config.cluster_id = record.cluster_id;
   config.voters.clear();
   for (const raft::BootstrapVoter& voter : record.voters) {
-    config.voters.push_back(voter.voter());
+    config.voters.push_back(identity(voter.id, voter.directory));
   }
   // The record came over the wire: it may be nonsense without being damaged.
   if (absl::Status valid = config.Validate(); !valid.ok()) {
