@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
@@ -13,6 +14,8 @@ namespace {
 
 using Guard = std::lock_guard<std::mutex>;
 using Operation = MemFileSystem::Operation;
+
+constexpr int64_t kPageBytes = 4096;
 
 absl::Status Missing(const std::string& path) {
   return absl::NotFoundError(StrCat("no ", path));
@@ -77,7 +80,11 @@ class MemFile final : public File {
                          ": no space left");
       }
     }
-    inode_->Write(offset, bytes);
+    const bool misdirected = std::exchange(disk_->misdirects_next, false);
+    inode_->Write(offset, bytes,
+                  !misdirected             ? offset
+                  : offset >= kPageBytes ? offset - kPageBytes
+                                         : offset + kPageBytes);
     return absl::OkStatus();
   }
 
@@ -93,8 +100,12 @@ class MemFile final : public File {
     const Guard guard(disk_->mutex);
     RETURN_IF_ERROR(CheckOpen());
     RETURN_IF_ERROR(disk_->BeginChange(path_));
-    RETURN_IF_ERROR(disk_->Check(Operation::kSyncData, path_));
-    RETURN_IF_ERROR(disk_->Check(Operation::kSyncAny, path_));
+    absl::Status synced = disk_->Check(Operation::kSyncData, path_);
+    if (synced.ok()) synced = disk_->Check(Operation::kSyncAny, path_);
+    if (!synced.ok()) {
+      inode_->DropDirty();
+      return synced;
+    }
     inode_->Sync();
     ++disk_->sync_count;
     return absl::OkStatus();
@@ -281,7 +292,11 @@ absl::Status MemFileSystem::SyncAll(const std::string& path) {
   const Guard guard(disk_->mutex);
   if (!disk_->entries.contains(path)) return Missing(path);
   RETURN_IF_ERROR(disk_->BeginChange(path));
-  RETURN_IF_ERROR(disk_->Check(Operation::kSyncAny, path));
+  if (const absl::Status synced = disk_->Check(Operation::kSyncAny, path);
+      !synced.ok()) {
+    disk_->DropAllDirty();
+    return synced;
+  }
   disk_->SyncEverything();
   ++disk_->sync_count;
   return absl::OkStatus();
@@ -348,6 +363,41 @@ int64_t MemFileSystem::change_count() const {
 void MemFileSystem::SetCapacity(int64_t bytes) {
   const Guard guard(disk_->mutex);
   disk_->capacity = bytes;
+}
+
+void MemFileSystem::ClearFaults() {
+  const Guard guard(disk_->mutex);
+  disk_->faults.clear();
+  disk_->misdirects_next = false;
+}
+
+void MemFileSystem::MisdirectNextWrite() {
+  const Guard guard(disk_->mutex);
+  disk_->misdirects_next = true;
+}
+
+void MemFileSystem::DropCaches() {
+  const Guard guard(disk_->mutex);
+  for (auto& [path, node] : disk_->entries) {
+    if (node.inode == nullptr || !node.inode->unsynced.empty()) continue;
+    node.inode->content = node.inode->durable;
+  }
+}
+
+bool MemFileSystem::FlipRandomBit(const std::string& path, Random& random) {
+  int64_t size = 0;
+  {
+    const Guard guard(disk_->mutex);
+    const auto found = disk_->entries.find(path);
+    if (found == disk_->entries.end() || found->second.inode == nullptr) {
+      return false;
+    }
+    size = static_cast<int64_t>(found->second.inode->content.size());
+  }
+  if (size == 0) return false;
+  FlipBit(path, random.Between(0, size - 1),
+          static_cast<int>(random.Below(8)));
+  return true;
 }
 
 void MemFileSystem::FlipBit(const std::string& path, int64_t byte, int bit) {

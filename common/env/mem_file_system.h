@@ -56,8 +56,12 @@ class MemFileSystem final : public FileSystem {
   // ---- Faults ----
 
   enum class Operation { kRead, kWrite, kSyncData, kSyncAny, kOpen, kRename };
+  static constexpr int kForEver = INT32_MAX;
   // The next `count` operations of the kind fail with kStorageError (EIO), or
-  // kStorageFull. A failing write leaves the first half of its bytes.
+  // kStorageFull. A failing write leaves the first half of its bytes. A failing
+  // sync marks the pages clean, as Linux does: what was not on the disk never
+  // gets there, a later sync succeeds, and reads show the bytes only until the
+  // cache is dropped or the machine ends.
   void FailNext(Operation operation, int count = 1, bool full = false);
   // Only for paths that contain `part`.
   void FailNextOn(const std::string& part, Operation operation, int count = 1,
@@ -70,6 +74,15 @@ class MemFileSystem final : public FileSystem {
   int64_t change_count() const;
   // Writes fail with kStorageFull past this many bytes in all files.
   void SetCapacity(int64_t bytes);
+  // The disk works again (what a failed sync dropped stays dropped).
+  void ClearFaults();
+  // Of the next write the disk puts the bytes one page away from where they
+  // belong; the page cache shows them in their place until it is dropped.
+  void MisdirectNextWrite();
+  // Every clean page is read from the disk again.
+  void DropCaches();
+  // Flips one bit of the file's, somewhere; false when it has none.
+  bool FlipRandomBit(const std::string& path, Random& random);
   // Flips one bit on the disk and in the page cache.
   void FlipBit(const std::string& path, int64_t byte, int bit = 0);
 

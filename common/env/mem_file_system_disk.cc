@@ -79,9 +79,10 @@ std::string MemParentOf(const std::string& path) {
   return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-void MemInode::Write(int64_t offset, std::string_view bytes) {
+void MemInode::Write(int64_t offset, std::string_view bytes,
+                     int64_t disk_offset) {
   WriteInto(content, offset, bytes);
-  unsynced.push_back({false, offset, std::string(bytes)});
+  unsynced.push_back({false, disk_offset, std::string(bytes)});
 }
 
 void MemInode::Truncate(int64_t size) {
@@ -166,6 +167,12 @@ void MemDisk::SyncEverything() {
   unsynced_entries.clear();
   for (auto& [path, node] : entries) {
     if (node.inode != nullptr) node.inode->Sync();
+  }
+}
+
+void MemDisk::DropAllDirty() {
+  for (auto& [path, node] : entries) {
+    if (node.inode != nullptr) node.inode->DropDirty();
   }
 }
 

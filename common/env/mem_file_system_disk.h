@@ -33,9 +33,15 @@ struct MemInode {
   std::string durable;  // disk
   std::vector<Change> unsynced;
 
-  void Write(int64_t offset, std::string_view bytes);
+  // `disk_offset`: where the disk will put it.
+  void Write(int64_t offset, std::string_view bytes, int64_t disk_offset);
+  void Write(int64_t offset, std::string_view bytes) {
+    Write(offset, bytes, offset);
+  }
   void Truncate(int64_t size);
   void Sync();
+  // The sync failed: the pages are clean, the bytes are not on the disk.
+  void DropDirty() { unsynced.clear(); }
   void Crash(MemSurvival survival, Random* random);
 };
 
@@ -75,6 +81,7 @@ struct MemDisk {
   bool stopped = false;
   std::optional<int64_t> capacity;
   bool cold = false;
+  bool misdirects_next = false;
   int64_t change_count = 0;
   int64_t sync_count = 0;
   int64_t write_count = 0;
@@ -84,6 +91,7 @@ struct MemDisk {
   void Change(MemEntryChange change);
   void SyncEntries(const std::string& directory);
   void SyncEverything();
+  void DropAllDirty();
   void End(MemSurvival survival, Random* random);
   void EndKeepingAll();
   int64_t Bytes() const;

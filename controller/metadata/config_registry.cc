@@ -101,7 +101,7 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
       {kSegmentBytes,
        Type::kNumber,
        Scope::kTopic,
-       64 << 10,
+       4 << 10,
        2147483647,
        {},
        "1073741824",

@@ -7,8 +7,6 @@
 namespace sluice::sim {
 namespace {
 
-constexpr int kFirstClientId = 1000;  // above every process's
-
 class SimBrokerPeer final : public BrokerPeer {
  public:
   SimBrokerPeer(SimNetwork* network, LifePtr own, Executor* executor,

@@ -11,6 +11,9 @@
 
 namespace sluice::sim {
 
+// Of the first client; above every process's.
+inline constexpr int kFirstClientId = 1000;
+
 class SimClient {
  public:
   SimClient(SimCluster* cluster, ProducerOptions producer = {},

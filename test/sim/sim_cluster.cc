@@ -9,6 +9,9 @@
 namespace sluice::sim {
 namespace {
 
+constexpr char kLogDirectory[] = "/data/broker";
+constexpr int64_t kUptimeUsMax = 1'000'000'000;
+
 // The store stays on the machine when its process goes.
 class MountedKv final : public KvStore {
  public:
@@ -33,10 +36,13 @@ class MountedKv final : public KvStore {
   MemKvStore* const disk_;
 };
 
-template <class Response>
-struct Waiting {
-  std::optional<absl::StatusOr<Response>> answer;
-};
+// No power cut brings it back.
+void RemoveForGood(MemFileSystem& fs, const std::string& path) {
+  const absl::Status removed = RemoveTree(fs, path);
+  INVARIANT(removed.ok(), removed.ToString());
+  const absl::Status synced = fs.SyncAll("/");
+  INVARIANT(synced.ok(), synced.ToString());
+}
 
 }  // namespace
 
@@ -50,6 +56,8 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
   const auto add = [this](int id) {
     if (nodes_.contains(NodeId(id))) return;
     auto node = std::make_unique<SimNode>(&world_, NodeId(id));
+    const auto drift = options_.drift_ppm.find(id);
+    if (drift != options_.drift_ppm.end()) node->host.SetDrift(drift->second);
     nodes_.emplace(node->id, std::move(node));
   };
   for (int id = 1; id <= options_.nodes; ++id) add(id);
@@ -71,13 +79,33 @@ bool SimCluster::is_controller(int id) const {
 
 SimCluster::~SimCluster() {
   for (auto& [id, node] : nodes_) {
-    if (node->life != nullptr) End(*node);
+    if (node->life != nullptr) End(*node, ProcessEnd::kKilled);
   }
 }
 
 Executor* SimCluster::NewExecutor(SimNode& node) {
   node.executors.push_back(node.host.NewExecutor());
   return node.executors.back().get();
+}
+
+Executor* SimCluster::NewDiskExecutor(SimNode& node,
+                                      std::shared_ptr<DiskSpeed> speed) {
+  auto executor = std::make_unique<DiskExecutor>(node.host.NewExecutor(),
+                                                 std::move(speed));
+  node.disk_threads.push_back(executor.get());
+  node.executors.push_back(std::move(executor));
+  return node.executors.back().get();
+}
+
+// As sluiced does: the process ends when it says that it must.
+void SimCluster::OnFatal(SimNode& node, const absl::Status& why) {
+  node.fatal.push_back(why);
+  operator_->Post([this, &node, life = std::weak_ptr<Life>(node.life)] {
+    const LifePtr dying = life.lock();
+    if (dying == nullptr || node.life != dying) return;
+    End(node, ProcessEnd::kKilled);
+    node.fs.Kill();
+  });
 }
 
 void SimCluster::BootAll() {
@@ -103,6 +131,7 @@ void SimCluster::Boot(int id) {
   if (node.controller != nullptr) {
     node.life->controller = &node.controller->api();
   }
+  for (ClusterObserver* observer : observers_) observer->OnBoot(node);
   network_.Up(node.life);
   if (node.controller != nullptr) node.controller->Start();
   if (node.broker != nullptr) node.broker->Start();
@@ -121,7 +150,7 @@ void SimCluster::OpenController(SimNode& node) {
   };
   deps.clock = &node.host;
   deps.executor = node.life->controller_executor;
-  deps.writer = NewExecutor(node);
+  deps.writer = NewDiskExecutor(node, node.raft_disk);
   deps.transport = node.raft_transport.get();
   deps.dialer = node.dialer.get();
   deps.configs = configs_;
@@ -133,7 +162,7 @@ void SimCluster::OpenController(SimNode& node) {
   }
   deps.boot_id = StrCat("boot-", node.boots);
   deps.random_seed = random_.Next64();
-  deps.on_fatal = [&node](absl::Status why) { node.fatal.push_back(why); };
+  deps.on_fatal = [this, &node](absl::Status why) { OnFatal(node, why); };
   auto opened = ControllerProcess::Open(std::move(deps), "/data/controller");
   if (!opened.ok()) {
     node.fatal.push_back(opened.status());
@@ -154,7 +183,8 @@ void SimCluster::OpenBroker(SimNode& node) {
   for (int i = 0; i < options_.shards; ++i) {
     deps.shard_executors.push_back(NewExecutor(node));
   }
-  deps.directories.push_back({"/data/broker", NewExecutor(node)});
+  deps.directories.push_back(
+      {kLogDirectory, NewDiskExecutor(node, node.log_disk)});
   for (const int id : ControllerIds()) {
     node.peers.push_back(network_.MakeControllerPeer(
         node.life, NodeId(id), deps.control_executor));
@@ -169,7 +199,7 @@ void SimCluster::OpenBroker(SimNode& node) {
   deps.internal_endpoint = SimNetwork::EndpointOf(node.id);
   deps.boot_id = StrCat("boot-", node.boots);
   deps.random_seed = random_.Next64();
-  deps.on_fatal = [&node](absl::Status why) { node.fatal.push_back(why); };
+  deps.on_fatal = [this, &node](absl::Status why) { OnFatal(node, why); };
   deps.on_serving = [&node](bool serving) { node.serving = serving; };
   auto opened = Broker::Open(std::move(deps));
   if (!opened.ok()) {
@@ -179,8 +209,11 @@ void SimCluster::OpenBroker(SimNode& node) {
   node.broker = *std::move(opened);
 }
 
-void SimCluster::End(SimNode& node, SimNetwork::Death death) {
-  network_.Down(node.life, death);
+void SimCluster::End(SimNode& node, ProcessEnd how) {
+  for (ClusterObserver* observer : observers_) observer->OnEnd(node, how);
+  network_.Down(node.life, how == ProcessEnd::kPowerCut
+                               ? SimNetwork::Death::kSilent
+                               : SimNetwork::Death::kKernelLives);
   node.host.Resume();
   node.serving = false;
   // What dies with the process must not be seen to close its streams.
@@ -190,6 +223,7 @@ void SimCluster::End(SimNode& node, SimNetwork::Death death) {
   node.peers.clear();
   node.dialer.reset();
   node.raft_transport.reset();
+  node.disk_threads.clear();
   node.executors.clear();
   node.life.reset();
 }
@@ -197,14 +231,19 @@ void SimCluster::End(SimNode& node, SimNetwork::Death death) {
 void SimCluster::Kill(int id) {
   SimNode& node = at(id);
   if (node.life == nullptr) return;
-  End(node);
+  End(node, ProcessEnd::kKilled);
   node.fs.Kill();
 }
 
-void SimCluster::PowerCut(int id) {
+void SimCluster::PowerCut(int id, bool reordered) {
   SimNode& node = at(id);
-  if (node.life != nullptr) End(node, SimNetwork::Death::kSilent);
-  node.fs.Crash(random_);
+  if (node.life != nullptr) End(node, ProcessEnd::kPowerCut);
+  if (reordered) {
+    node.fs.CrashReordering(random_);
+  } else {
+    node.fs.Crash(random_);
+  }
+  node.host.Reboot(random_.Between(0, kUptimeUsMax));
   node.kv.Crash(&random_);
   ++node.boots;
 }
@@ -223,28 +262,54 @@ void SimCluster::Resume(int id) {
   node.host.Resume();
 }
 
-bool SimCluster::Stop(int id, int64_t limit_ms) {
+void SimCluster::BeginStop(int id, std::function<void()> stopped) {
   SimNode& node = at(id);
-  if (node.broker != nullptr) {
-    bool stopped = false;
-    node.broker->RequestStop([&](absl::Status) { stopped = true; });
-    if (!RunUntil([&] { return stopped; }, limit_ms)) return false;
-  }
-  if (node.controller != nullptr) {
-    bool stopped = false;
-    node.controller->RequestStop([&] { stopped = true; });
-    if (!RunUntil([&] { return stopped; }, limit_ms)) return false;
-  }
-  End(node);
-  node.fs.Kill();
+  ControllerProcess* controller = node.controller.get();
+  const auto stop_controller = [controller, stopped] {
+    if (controller == nullptr) return stopped();
+    controller->RequestStop(stopped);
+  };
+  if (node.broker == nullptr) return stop_controller();
+  node.broker->RequestStop(
+      [stop_controller](const absl::Status&) { stop_controller(); });
+}
+
+void SimCluster::FinishStop(int id) {
+  End(at(id), ProcessEnd::kStopped);
+  at(id).fs.Kill();
+}
+
+bool SimCluster::Stop(int id, int64_t limit_ms) {
+  // Shared: it may be answered when nobody waits any more.
+  const auto stopped = std::make_shared<bool>(false);
+  BeginStop(id, [stopped] { *stopped = true; });
+  if (!RunUntil([&] { return *stopped; }, 2 * limit_ms)) return false;
+  FinishStop(id);
   return true;
 }
 
 void SimCluster::Wipe(int id) {
   SimNode& node = at(id);
   INVARIANT(node.life == nullptr, "node ", id, " is up");
-  INVARIANT(RemoveTree(node.fs, "/data").ok(), "wipe of ", id);
+  RemoveForGood(node.fs, "/data");
   node.kv.Wipe();
+  for (ClusterObserver* observer : observers_) observer->OnWiped(node);
+}
+
+void SimCluster::WipeLogs(int id) {
+  SimNode& node = at(id);
+  INVARIANT(node.life == nullptr, "node ", id, " is up");
+  RemoveForGood(node.fs, kLogDirectory);
+  for (ClusterObserver* observer : observers_) observer->OnWiped(node);
+}
+
+void SimCluster::SetDisks(int id, int64_t task_us, bool hung) {
+  SimNode& node = at(id);
+  for (DiskSpeed* speed : {node.log_disk.get(), node.raft_disk.get()}) {
+    speed->task_us = task_us;
+    speed->hung = hung;
+  }
+  for (DiskExecutor* thread : node.disk_threads) thread->Wake();
 }
 
 int SimCluster::AnyBroker() {
@@ -462,10 +527,29 @@ std::vector<int> SimCluster::ids() const {
   return ids;
 }
 
+std::vector<std::string> SimCluster::LogFiles(int id) {
+  MemFileSystem& fs = at(id).fs;
+  std::vector<std::string> files;
+  const auto partitions = fs.List(kLogDirectory);
+  if (!partitions.ok()) return files;
+  for (const DirectoryEntry& partition : *partitions) {
+    if (!partition.is_directory) continue;
+    const std::string path = StrCat(kLogDirectory, "/", partition.name);
+    const auto entries = fs.List(path);
+    if (!entries.ok()) continue;
+    for (const DirectoryEntry& entry : *entries) {
+      if (entry.name.ends_with(".log")) {
+        files.push_back(StrCat(path, "/", entry.name));
+      }
+    }
+  }
+  return files;
+}
+
 std::optional<std::string> SimCluster::LogBytes(int id,
                                                 const TopicPartition& tp) {
   MemFileSystem& fs = at(id).fs;
-  const std::string path = StrCat("/data/broker/", tp.ToString());
+  const std::string path = StrCat(kLogDirectory, "/", tp.ToString());
   const auto entries = fs.List(path);
   if (!entries.ok()) return std::nullopt;
   std::string bytes;

@@ -16,9 +16,12 @@
 #include "common/env/mem_file_system.h"
 #include "common/env/sim_world.h"
 #include "storage/mem_kv_store.h"
+#include "test/sim/disk_executor.h"
 #include "test/sim/sim_network.h"
 
 namespace sluice::sim {
+
+struct SimNode;
 
 struct SimOptions {
   int nodes = 3;        // 1..nodes are brokers
@@ -26,6 +29,23 @@ struct SimOptions {
   bool separate = false;  // the controllers are processes of their own: 101...
   int shards = 2;
   std::map<std::string, std::string> settings;
+  // How much faster than true time a node's clock runs, in millionths.
+  std::map<int, int64_t> drift_ppm;
+};
+
+// How a process ended.
+enum class ProcessEnd { kStopped, kKilled, kPowerCut };
+
+// Who looks on. What it is told of still stands as it was.
+class ClusterObserver {
+ public:
+  virtual ~ClusterObserver() = default;
+  // Opened, not started.
+  virtual void OnBoot(SimNode& node) = 0;
+  // Before it is destroyed.
+  virtual void OnEnd(SimNode& node, ProcessEnd how) = 0;
+  // The disk of a node that is down was replaced.
+  virtual void OnWiped(SimNode& node) = 0;
 };
 
 // One machine, and the process that runs on it.
@@ -37,9 +57,13 @@ struct SimNode {
   MemFileSystem fs;
   MemKvStore kv;
   int boots = 0;         // of the machine: its boot id
+  // Of the disk under the broker's logs, and under the Raft log.
+  std::shared_ptr<DiskSpeed> log_disk = std::make_shared<DiskSpeed>();
+  std::shared_ptr<DiskSpeed> raft_disk = std::make_shared<DiskSpeed>();
   // The process; null while it is down.
   LifePtr life;
   std::vector<std::unique_ptr<Executor>> executors;
+  std::vector<DiskExecutor*> disk_threads;  // of `executors`
   std::unique_ptr<RaftTransport> raft_transport;
   std::unique_ptr<BrokerDialer> dialer;
   std::vector<std::unique_ptr<ControllerPeer>> peers;
@@ -47,6 +71,7 @@ struct SimNode {
   std::unique_ptr<ControllerProcess> controller;
   std::unique_ptr<Broker> broker;
   bool serving = false;
+  // Why processes of this node ended themselves.
   std::vector<absl::Status> fatal;
 };
 
@@ -57,6 +82,8 @@ class SimCluster {
 
   SimWorld& world() { return world_; }
   SimNetwork& network() { return network_; }
+  const SimWorld& world() const { return world_; }
+  const SimNetwork& network() const { return network_; }
   SimNode& at(int id) { return *nodes_.at(NodeId(id)); }
   Random& random() { return random_; }
   const std::map<NodeId, std::unique_ptr<SimNode>>& nodes() const {
@@ -70,15 +97,30 @@ class SimCluster {
   void BootAll();
   // The process dies, the page cache lives.
   void Kill(int id);
-  // The machine loses its power: what was not synced is gone.
-  void PowerCut(int id);
+  // The machine loses its power: what was not synced is gone, but for what
+  // `random()` has reached the disk: the first writes of each file, or with
+  // `reordered` any of its sectors.
+  void PowerCut(int id, bool reordered = false);
   // The process stands still, and all it hears of waits for it.
   void Pause(int id);
   void Resume(int id);
   // Clean; within `limit_ms`.
   bool Stop(int id, int64_t limit_ms = 10'000);
-  // The disk of a node that is down is replaced.
+  // In two steps: `stopped` runs when the process may end, FinishStop ends it.
+  void BeginStop(int id, std::function<void()> stopped);
+  void FinishStop(int id);
+  // The disks of a node that is down are replaced; WipeLogs: the broker's only.
   void Wipe(int id);
+  void WipeLogs(int id);
+  // How long a task of the disk's threads takes; hung: until it is no more.
+  void SetDisks(int id, int64_t task_us, bool hung);
+  void AddObserver(ClusterObserver* observer) {
+    observers_.push_back(observer);
+  }
+  void RemoveObserver(ClusterObserver* observer) {
+    std::erase(observers_, observer);
+  }
+  const ConfigRegistry& configs() const { return *configs_; }
 
   void RunFor(int64_t ms) { world_.RunFor(ms * 1000); }
   template <class Predicate>
@@ -115,6 +157,8 @@ class SimCluster {
   std::vector<int> controller_ids() const { return ControllerIds(); }
   bool is_controller(int id) const;
   int NextClient() { return next_client_++; }
+  // Every segment of the node's logs.
+  std::vector<std::string> LogFiles(int id);
   // The bytes of a replica's segments, one behind the other; nullopt: the
   // node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
@@ -122,19 +166,22 @@ class SimCluster {
  private:
   std::vector<int> ControllerIds() const;
   Executor* NewExecutor(SimNode& node);
+  Executor* NewDiskExecutor(SimNode& node, std::shared_ptr<DiskSpeed> speed);
+  void OnFatal(SimNode& node, const absl::Status& why);
   void OpenController(SimNode& node);
   void OpenBroker(SimNode& node);
-  void End(SimNode& node,
-           SimNetwork::Death death = SimNetwork::Death::kKernelLives);
+  void End(SimNode& node, ProcessEnd how);
   int AnyBroker();
   api::CallContext ContextAt(int id);
 
   const SimOptions options_;
   SimWorld world_;
+  std::unique_ptr<Executor> operator_ = world_.NewExecutor();
   Random random_;
   SimNetwork network_;
   std::shared_ptr<const ConfigRegistry> configs_;
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
+  std::vector<ClusterObserver*> observers_;
   int next_client_ = 0;
 };
 

@@ -123,6 +123,14 @@ void SimNetwork::Heal() {
   DrainAll();
 }
 
+void SimNetwork::SetCuts(const Cuts& cuts) {
+  std::erase_if(cuts_, [&](const auto& cut) {
+    return !cuts.contains(cut.first);
+  });
+  for (const auto& [from, to] : cuts) CutOneWay(from, to);
+  DrainAll();
+}
+
 std::vector<StreamPtr> SimNetwork::Between(NodeId a, NodeId b) const {
   std::vector<StreamPtr> found;
   for (const auto& [lane, stream] : streams_) {

@@ -86,6 +86,9 @@ class SimNetwork {
   void Cut(NodeId a, NodeId b);
   void Mend(NodeId a, NodeId b);
   void Heal();
+  // Exactly these, (from, to); what was cut already stays so since then.
+  using Cuts = std::set<std::pair<NodeId, NodeId>>;
+  void SetCuts(const Cuts& cuts);
   bool Reaches(NodeId a, NodeId b) const { return !cuts_.contains({a, b}); }
   // Every connection between them is reset: both ends hear at once.
   void Reset(NodeId a, NodeId b);

@@ -1,0 +1,152 @@
+#include "test/sim/child_run.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <type_traits>
+
+#include "common/base/invariant.h"
+
+namespace sluice::sim {
+namespace {
+
+static_assert(std::is_trivially_copyable_v<RunNumbers>);
+
+void WriteAll(int fd, const void* data, size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t wrote = write(fd, at, size);
+    if (wrote <= 0) _exit(3);  // the parent is gone
+    at += wrote;
+    size -= static_cast<size_t>(wrote);
+  }
+}
+
+bool ReadAll(int fd, void* data, size_t size) {
+  char* at = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t got = read(fd, at, size);
+    if (got <= 0) return false;
+    at += got;
+    size -= static_cast<size_t>(got);
+  }
+  return true;
+}
+
+void WriteResult(int fd, const RunResult& result) {
+  const uint64_t size = result.failure.size();
+  WriteAll(fd, &result.numbers, sizeof result.numbers);
+  WriteAll(fd, &size, sizeof size);
+  WriteAll(fd, result.failure.data(), size);
+}
+
+// nullopt: the writer died before it had one.
+std::optional<RunResult> ReadResult(int fd) {
+  RunResult result;
+  uint64_t size = 0;
+  if (!ReadAll(fd, &result.numbers, sizeof result.numbers) ||
+      !ReadAll(fd, &size, sizeof size)) {
+    return std::nullopt;
+  }
+  result.failure.resize(size);
+  if (!ReadAll(fd, result.failure.data(), size)) return std::nullopt;
+  return result;
+}
+
+// The child runs `body(fd)` and ends.
+template <class Body>
+std::pair<int, int> Fork(Body body) {
+  int ends[2];
+  INVARIANT(pipe(ends) == 0, "no pipe");
+  std::fflush(nullptr);
+  const int pid = fork();
+  INVARIANT(pid >= 0, "no process");
+  if (pid == 0) {
+    close(ends[0]);
+    body(ends[1]);
+    std::fflush(nullptr);
+    _exit(0);
+  }
+  close(ends[1]);
+  return {pid, ends[0]};
+}
+
+}  // namespace
+
+RunResult RunInChild(const SwarmPlan& plan) {
+  const auto [pid, fd] = Fork([&plan](int out) {
+    WriteResult(out, FuzzRun(plan, nullptr).Run());
+  });
+  auto result = ReadResult(fd);
+  close(fd);
+  waitpid(pid, nullptr, 0);
+  return result.value_or(RunResult{kCrashed, {}});
+}
+
+SeedWorkers::SeedWorkers(uint64_t first, uint64_t last, int jobs, RunSeed run)
+    : last_(last), run_(std::move(run)), workers_(static_cast<size_t>(jobs)) {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    Launch(workers_[i], first + i);
+  }
+}
+
+SeedWorkers::~SeedWorkers() {
+  for (Worker& worker : workers_) {
+    if (worker.pid != 0) kill(worker.pid, SIGKILL);
+    Reap(worker);
+  }
+}
+
+void SeedWorkers::Launch(Worker& worker, uint64_t from) {
+  worker.next = from;
+  if (from > last_) return;
+  const auto [pid, fd] = Fork([this, from](int out) {
+    for (uint64_t seed = from; seed <= last_; seed += workers_.size()) {
+      WriteResult(out, run_(seed));
+    }
+  });
+  worker.pid = pid;
+  worker.fd = fd;
+}
+
+void SeedWorkers::Reap(Worker& worker) {
+  if (worker.fd >= 0) close(worker.fd);
+  if (worker.pid != 0) waitpid(worker.pid, nullptr, 0);
+  worker.fd = -1;
+  worker.pid = 0;
+}
+
+bool SeedWorkers::Take(
+    Worker& worker,
+    const std::function<bool(uint64_t, const RunResult&)>& on_result) {
+  const auto result = ReadResult(worker.fd);
+  const uint64_t seed = worker.next;
+  worker.next += workers_.size();
+  const bool more =
+      on_result(seed, result.value_or(RunResult{kCrashed, {}}));
+  if (!result.has_value() || worker.next > last_) Reap(worker);
+  if (more && !result.has_value()) Launch(worker, worker.next);
+  return more;
+}
+
+void SeedWorkers::Run(
+    const std::function<bool(uint64_t seed, const RunResult&)>& on_result) {
+  while (true) {
+    std::vector<pollfd> waiting;
+    std::vector<Worker*> of;
+    for (Worker& worker : workers_) {
+      if (worker.fd < 0) continue;
+      waiting.push_back({worker.fd, POLLIN, 0});
+      of.push_back(&worker);
+    }
+    if (waiting.empty()) return;
+    if (poll(waiting.data(), waiting.size(), -1) < 0) continue;
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      if (waiting[i].revents != 0 && !Take(*of[i], on_result)) return;
+    }
+  }
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,44 @@
+#include "test/sim/disk_executor.h"
+
+#include <algorithm>
+
+namespace sluice::sim {
+
+bool DiskExecutor::Cancel(TimerId timer) {
+  const auto found = timers_.find(timer);
+  if (found != timers_.end()) {
+    const bool cancelled = thread_->Cancel(found->second);
+    timers_.erase(found);
+    return cancelled;
+  }
+  const auto waiting =
+      std::find_if(line_.begin(), line_.end(),
+                   [timer](const Waiting& w) { return w.id == timer; });
+  // The first of a busy line is with the disk already.
+  if (timer == 0 || waiting == line_.end() ||
+      (busy_ && waiting == line_.begin())) {
+    return false;
+  }
+  line_.erase(waiting);
+  return true;
+}
+
+void DiskExecutor::Begin() {
+  if (busy_ || line_.empty() || speed_->hung) return;
+  busy_ = true;
+  thread_->PostAfter(speed_->task_us, [this] { RunFirst(); });
+}
+
+void DiskExecutor::RunFirst() {
+  busy_ = false;
+  if (speed_->hung) return;
+  Task task = std::move(line_.front().task);
+  line_.pop_front();
+  task();
+  task = nullptr;
+  Begin();
+}
+
+void DiskExecutor::Wake() { Begin(); }
+
+}  // namespace sluice::sim

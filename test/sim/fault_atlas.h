@@ -1,0 +1,55 @@
+// Which copies of committed records the run itself has destroyed: a fault that
+// would destroy the last one is not done, so that a loss is always a bug.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "test/sim/sim_cluster.h"
+
+namespace sluice::sim {
+
+// The rule (correctness.md RP1): of the holders of a committed record at most
+// min ISR - 1 may be lossy. A node is tainted for a partition from the moment
+// it loses bytes until it is in the ISR again under a newer broker epoch: then
+// it holds everything committed once more. At most min ISR - 1 replicas of a
+// partition are tainted at a time. Nothing is lost, but only as long as each
+// committed record is on min ISR replicas, which RP4 promises.
+class FaultAtlas final : public ClusterObserver {
+ public:
+  explicit FaultAtlas(SimCluster* cluster) : cluster_(cluster) {
+    cluster->AddObserver(this);
+  }
+  ~FaultAtlas() override { cluster_->RemoveObserver(this); }
+
+  // Whether what the node's page cache alone holds may go: no partition of it
+  // counts memory, or they can spare it.
+  bool MayLosePower(int node);
+  // Whether all that its broker's disk holds may go.
+  bool MayWipe(int node);
+  // It was done.
+  void OnLossy(int node);
+
+  // The newest committed metadata that any process has or had.
+  const MetadataImage& NewestImage();
+
+  void OnBoot(SimNode&) override {}
+  void OnEnd(SimNode& node, ProcessEnd) override { Learn(node); }
+  void OnWiped(SimNode&) override {}
+
+ private:
+  void Learn(const SimNode& node);
+  bool MaySpare(int node, bool memory_only);
+  bool IsTainted(const MetadataImage& image, const PartitionImage& partition,
+                 NodeId node) const;
+
+  SimCluster* const cluster_;
+  std::shared_ptr<const MetadataImage> newest_ = MetadataImage::Empty();
+  std::map<NodeId, BrokerEpoch> epochs_;  // the last that each broker knew
+  // By node: no later than this was its last broker epoch before its loss.
+  std::map<NodeId, BrokerEpoch> lossy_;
+};
+
+}  // namespace sluice::sim

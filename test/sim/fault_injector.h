@@ -1,0 +1,80 @@
+// Does the faults of a schedule to a cluster, and mends them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "test/sim/fault.h"
+#include "test/sim/fault_atlas.h"
+#include "test/sim/sim_client.h"
+#include "test/sim/sim_cluster.h"
+
+namespace sluice::sim {
+
+// A fault that makes no sense at its moment (a kill of what is down), or that
+// the atlas forbids, is left out and not counted.
+class FaultInjector {
+ public:
+  using Log = std::function<void(const std::string&)>;
+
+  FaultInjector(SimCluster* cluster, FaultAtlas* atlas, uint64_t seed,
+                Log log);
+  ~FaultInjector();
+
+  // Each at its time from now on.
+  void Start(const FaultSchedule& faults);
+  // At once; mended after fault.for_us. False: left out.
+  bool Do(const Fault& fault);
+
+  // No more faults; what lies in `core` is up, quick and connected, what does
+  // not is dead, stands still or hears nobody: until HealAll.
+  void LeaveHealthy(const std::set<int>& core);
+  // Everything is up, quick and connected; no more faults.
+  void HealAll();
+
+  using Counts = std::array<int64_t, kFaultKindCount>;
+  const Counts& fired() const { return fired_; }
+
+ private:
+  using Mend = std::function<void()>;
+  // What it did, to be undone; nullopt: left out.
+  std::optional<Mend> Begin(const Fault& fault);
+  std::optional<Mend> BeginProcess(const Fault& fault);
+  std::optional<Mend> BeginPowerLoss(const Fault& fault);
+  std::optional<Mend> BeginLinks(const Fault& fault);
+  std::optional<Mend> BeginQuality(const Fault& fault);
+  std::optional<Mend> BeginDisk(const Fault& fault);
+  std::optional<Mend> CleanStop(int node);
+  std::optional<Mend> PowerLossAll();
+  Mend BootAgain(int node);
+
+  SimNetwork::Cuts CutsOf(const Fault& fault) const;
+  void SetLinks();
+  void SetQuality();
+  void Forget();
+  std::vector<int> Everybody() const;  // clients too
+  std::string LogOf(int node, const Fault& fault) const;
+
+  SimCluster* const cluster_;
+  FaultAtlas* const atlas_;
+  Random random_;
+  const Log log_;
+  std::unique_ptr<Executor> executor_;
+  SimNetwork::FilterId filter_ = 0;
+  Counts fired_{};
+  uint64_t next_ = 1;
+  // What is broken now, by an id of its own.
+  std::map<uint64_t, SimNetwork::Cuts> cuts_;
+  std::map<uint64_t, Fault> qualities_;
+  std::map<uint64_t, Mend> mends_;
+  std::set<int> stopping_;
+};
+
+}  // namespace sluice::sim

@@ -1,0 +1,51 @@
+// Runs seeds: //test/sim:fuzz -- --help.
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+
+#include <cstdio>
+#include <string>
+
+#include "test/sim/fuzz_runner.h"
+
+DEFINE_int64(seed, -1, "Run this one seed.");
+DEFINE_string(seeds, "", "Run these: A..B, both included.");
+DEFINE_bool(trace, false, "With --seed: print every message and fault.");
+DEFINE_bool(minimise, false,
+            "With --seed: print the fewest of its faults that still fail.");
+DEFINE_string(only, "",
+              "With --seed: its faults of these numbers alone, as printed by "
+              "--minimise: 3,7,9.");
+DEFINE_int32(jobs, 2, "Processes.");
+DEFINE_int32(virtual_seconds, 30, "About how long a run is, in its own time.");
+DEFINE_bool(require_all, false,
+            "Fail when a fault never fired or a check was never evaluated.");
+DEFINE_int32(failures_max, 10, "Stop after so many failing seeds.");
+
+int main(int argc, char** argv) {
+  gflags::SetUsageMessage(
+      "fuzz --seeds=A..B | --seed=N [--trace | --minimise | --only=i,j]");
+  gflags::ParseCommandLineFlags(&argc, &argv, true);
+  google::InitGoogleLogging(argv[0]);
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = FLAGS_trace ? 0 : google::GLOG_FATAL;
+  sluice::sim::FuzzOptions options;
+  options.virtual_us = int64_t{FLAGS_virtual_seconds} * 1'000'000;
+  options.jobs = FLAGS_jobs;
+  options.require_all = FLAGS_require_all;
+  options.failures_max = FLAGS_failures_max;
+  if (FLAGS_seed >= 0) {
+    const auto seed = static_cast<uint64_t>(FLAGS_seed);
+    if (FLAGS_minimise) return sluice::sim::MinimiseSeed(seed, options);
+    return sluice::sim::ReplaySeed(seed, FLAGS_only, FLAGS_trace, options);
+  }
+  unsigned long long first = 0;
+  unsigned long long last = 0;
+  if (std::sscanf(FLAGS_seeds.c_str(), "%llu..%llu", &first, &last) != 2 ||
+      last < first) {
+    std::fprintf(stderr, "--seeds=A..B or --seed=N\n");
+    return 2;
+  }
+  options.first = first;
+  options.last = last;
+  return sluice::sim::RunSeeds(options);
+}

@@ -1,0 +1,291 @@
+#include "test/sim/fuzz_run.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "common/base/str_cat.h"
+#include "controller/controller.h"
+
+namespace sluice::sim {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000;
+constexpr int64_t kBootLimitUs = 20 * kSecond;
+constexpr int64_t kCheckEveryUs = 50'000;
+
+bool Contains(const std::set<int>& core, NodeId id) {
+  return core.contains(id.value());
+}
+
+}  // namespace
+
+FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
+    : plan_(plan),
+      trace_(lines),
+      cluster_(plan.cluster, plan.seed),
+      atlas_(&cluster_),
+      injector_(&cluster_, &atlas_, plan.seed + 5,
+                [this](const std::string& what) {
+                  trace_.MixBytes(what);
+                  trace_.Line(cluster_.world().MonoMicros(), kNoNode, what);
+                }),
+      random_(plan.seed + 9) {
+  ObserveMessages();
+  cluster_.world().Watch([this](NodeId ran) {
+    trace_.Mix(static_cast<uint64_t>(cluster_.world().MonoMicros()));
+    trace_.Mix(static_cast<uint64_t>(ran.value()));
+  });
+}
+
+FuzzRun::~FuzzRun() { cluster_.world().Watch(nullptr); }
+
+void FuzzRun::ObserveMessages() {
+  cluster_.network().AddObserver([this](const Message& message, Fate fate) {
+    trace_.Mix(message.sequence << 8 | static_cast<uint64_t>(fate));
+    if (fate == Fate::kSent) trace_.MixBytes(message.bytes);
+    if (!trace_.verbose()) return;
+    trace_.Line(cluster_.world().MonoMicros(),
+                fate == Fate::kSent ? message.from : message.to,
+                StrCat(NameOf(fate), " ",
+                       fate == Fate::kSent ? Describe(message)
+                                           : StrCat("#", message.sequence)));
+  });
+}
+
+void FuzzRun::Fail(const std::string& what) {
+  if (failed()) return;
+  failure_ = what;
+  trace_.Line(cluster_.world().MonoMicros(), kNoNode,
+              StrCat("FAILED: ", what));
+}
+
+template <class Predicate>
+bool FuzzRun::Await(Predicate done, int64_t limit_us) {
+  const int64_t end_us = cluster_.world().MonoMicros() + limit_us;
+  while (!failed() && cluster_.world().MonoMicros() < end_us) {
+    if (done()) return true;
+    cluster_.world().RunFor(kCheckEveryUs);
+  }
+  return !failed() && done();
+}
+
+void FuzzRun::RunPhase(int64_t us) {
+  Await([] { return false; }, us);
+}
+
+RunResult FuzzRun::Run() {
+  if (Start()) {
+    workload_ = std::make_unique<Workload>(
+        &cluster_, &plan_, [this](const std::string& what) { Fail(what); });
+    workload_->Start();
+    injector_.Start(plan_.faults);
+    RunPhase(plan_.faults_us);
+    if (!failed()) RequireProgress();
+    if (!failed()) Converge();
+    if (!failed()) CheckReplicas();
+    if (!failed()) workload_->CheckEnd(plan_.heal_us);
+    CheckEndings();
+  }
+  return {failure_, Numbers()};
+}
+
+RunNumbers FuzzRun::Numbers() const {
+  RunNumbers numbers;
+  numbers.hash = trace_.hash();
+  numbers.virtual_us = cluster_.world().MonoMicros();
+  numbers.events = cluster_.world().event_count();
+  numbers.network = cluster_.network().counts();
+  numbers.faults = injector_.fired();
+  if (workload_ != nullptr) {
+    numbers.acked = workload_->ledger().acked();
+    numbers.read = workload_->records_read();
+  }
+  return numbers;
+}
+
+// ---- Phase 0 ----
+
+bool FuzzRun::Start() {
+  cluster_.BootAll();
+  const auto serving = [this] {
+    return std::all_of(cluster_.nodes().begin(), cluster_.nodes().end(),
+                       [](const auto& entry) {
+                         return entry.second->broker == nullptr ||
+                                entry.second->serving;
+                       });
+  };
+  if (!Await(serving, kBootLimitUs)) {
+    Fail(StrCat("a fresh cluster did not start: ", cluster_.Health()));
+    return false;
+  }
+  CreateTopics();
+  return !failed();
+}
+
+void FuzzRun::CreateTopics() {
+  for (const TopicPlan& topic : plan_.topics) {
+    const absl::Status created = cluster_.CreateTopic(
+        topic.name, topic.partitions, topic.replicas, topic.Configs());
+    if (!created.ok()) {
+      return Fail(StrCat("a healthy cluster did not create ", topic.name, ": ",
+                         created.ToString()));
+    }
+  }
+}
+
+// ---- Phase 2: faults stay, but a core is healthy ----
+
+// A majority of the controllers, and so many brokers that what they miss can
+// still be served by the others, most of the time.
+std::set<int> FuzzRun::DrawCore() {
+  std::set<int> core;
+  std::vector<int> controllers = cluster_.controller_ids();
+  size_t down = random_.Below((controllers.size() + 1) / 2);
+  std::set<int> out;
+  for (; down > 0; --down) {
+    out.insert(controllers[random_.Below(controllers.size())]);
+  }
+  if (cluster_.broker_count() >= 3 && random_.OneIn(2)) {
+    const int broker = static_cast<int>(
+        random_.Between(1, cluster_.broker_count()));
+    if (!cluster_.is_controller(broker)) out.insert(broker);
+  }
+  for (const int id : cluster_.ids()) {
+    if (!out.contains(id)) core.insert(id);
+  }
+  return core;
+}
+
+// One of those that may lead lives in the core, and as many replicas as an
+// acknowledgement takes.
+bool FuzzRun::IsOwedProgress(const std::set<int>& core,
+                             const NamedPartition& tp) {
+  const MetadataImage& image = atlas_.NewestImage();
+  const TopicImage* topic = image.FindTopic(tp.topic);
+  const PartitionImage* partition =
+      topic == nullptr ? nullptr : topic->Find(tp.partition);
+  if (partition == nullptr) return false;
+  const auto in_core = [&core](NodeId id) { return Contains(core, id); };
+  int replicas = 0;
+  for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;
+  const auto any = [&in_core](const std::vector<NodeId>& ids) {
+    return std::any_of(ids.begin(), ids.end(), in_core);
+  };
+  return replicas >=
+             cluster_.configs().SettingsOf(*topic).min_insync_replicas &&
+         (any(partition->isr) || any(partition->elr) ||
+          any(partition->unverified_elr));
+}
+
+void FuzzRun::RequireProgress() {
+  const std::set<int> core = DrawCore();
+  injector_.LeaveHealthy(core);
+  std::map<NamedPartition, int64_t> before;
+  for (const NamedPartition& tp : workload_->partitions()) {
+    if (IsOwedProgress(core, tp)) {
+      before[tp] = workload_->ledger().acked_of(tp);
+    }
+  }
+  const auto progressed = [&] {
+    for (const auto& [tp, count] : before) {
+      if (workload_->ledger().acked_of(tp) <= count) return false;
+    }
+    return true;
+  };
+  if (Await(progressed, plan_.liveness_us)) return;
+  std::string stuck;
+  for (const auto& [tp, count] : before) {
+    if (workload_->ledger().acked_of(tp) <= count) {
+      stuck += StrCat(" ", tp);
+    }
+  }
+  std::string who;
+  for (const int id : core) who += StrCat(" ", id);
+  Fail(StrCat("NO PROGRESS with a healthy core of", who, ":", stuck));
+}
+
+// ---- Phase 3: all is healed ----
+
+std::string FuzzRun::WhyNotConverged() {
+  for (const auto& [id, node] : cluster_.nodes()) {
+    if (node->life == nullptr) return StrCat("node ", id, " is down");
+    if (node->broker != nullptr && !node->serving) {
+      return StrCat("node ", id, " does not serve");
+    }
+  }
+  const MetadataImage& newest = atlas_.NewestImage();
+  for (const auto& [id, node] : cluster_.nodes()) {
+    if (node->broker != nullptr &&
+        node->broker->image()->offset() != newest.offset()) {
+      return StrCat("broker ", id, " has metadata up to ",
+                    node->broker->image()->offset().value(), " of ",
+                    newest.offset().value());
+    }
+  }
+  for (const auto& [topic_id, topic] : newest.topics()) {
+    for (const auto& [index, partition] : topic->partitions) {
+      if (partition->leader == kNoNode ||
+          partition->isr.size() != partition->replicas.size()) {
+        return StrCat(topic->name, "-", index.value(), " has leader ",
+                      partition->leader, " and ", partition->isr.size(),
+                      " of ", partition->replicas.size(), " in sync");
+      }
+    }
+  }
+  if (!workload_->AllAnswered()) {
+    return StrCat("not answered: ", workload_->Unanswered());
+  }
+  return WhyReplicasDiffer();
+}
+
+std::string FuzzRun::WhyReplicasDiffer() {
+  for (const auto& [topic_id, topic] : atlas_.NewestImage().topics()) {
+    for (const auto& [index, partition] : topic->partitions) {
+      const TopicPartition tp{topic_id, index};
+      const auto want = cluster_.LogBytes(partition->leader.value(), tp);
+      for (const NodeId id : partition->replicas) {
+        const auto got = cluster_.LogBytes(id.value(), tp);
+        if (got == want) continue;
+        return StrCat("replica ", id, " of ", topic->name, "-", index.value(),
+                      " has ", got.has_value() ? got->size() : 0,
+                      " bytes, leader ", partition->leader, " ",
+                      want.has_value() ? want->size() : 0);
+      }
+    }
+  }
+  return "";
+}
+
+void FuzzRun::Converge() {
+  workload_->Stop();
+  injector_.HealAll();
+  if (Await([this] { return WhyNotConverged().empty(); }, plan_.heal_us)) {
+    return;
+  }
+  if (!failed()) Fail(StrCat("NOT CONVERGED: ", WhyNotConverged()));
+}
+
+void FuzzRun::CheckReplicas() {
+  uint64_t want = 0;
+  for (const auto& [id, node] : cluster_.nodes()) {
+    if (node->broker == nullptr) continue;
+    const uint64_t hash = MetaHash(*node->broker->image());
+    if (want == 0) want = hash;
+    if (hash != want) {
+      Fail(StrCat("MD1: broker ", id, " has other metadata at the same offset"));
+    }
+  }
+}
+
+// No disk was ordered to fail: no process had a reason to end itself.
+void FuzzRun::CheckEndings() {
+  for (const auto& [id, node] : cluster_.nodes()) {
+    if (node->fatal.empty()) continue;
+    Fail(StrCat("process ", id, " ended itself: ",
+                node->fatal.front().ToString()));
+  }
+}
+
+}  // namespace sluice::sim

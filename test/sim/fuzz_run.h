@@ -1,0 +1,75 @@
+// One seed, one run: a cluster, load, faults; then a healthy core, then all
+// healed; and what must hold throughout.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "test/sim/fault_injector.h"
+#include "test/sim/sim_cluster.h"
+#include "test/sim/swarm.h"
+#include "test/sim/trace.h"
+#include "test/sim/workload.h"
+
+namespace sluice::sim {
+
+// Plain bytes: a child process hands them to its parent.
+struct RunNumbers {
+  uint64_t hash = 0;
+  int64_t virtual_us = 0;
+  int64_t events = 0;
+  int64_t acked = 0;
+  int64_t read = 0;
+  NetworkCounts network;
+  FaultInjector::Counts faults{};
+};
+
+struct RunResult {
+  std::string failure;  // the first; "": none
+  RunNumbers numbers;
+};
+
+class FuzzRun {
+ public:
+  // `lines`: the trace; null: none.
+  FuzzRun(const SwarmPlan& plan, std::FILE* lines);
+  ~FuzzRun();
+
+  RunResult Run();
+
+ private:
+  RunNumbers Numbers() const;
+  void Fail(const std::string& what);
+  bool failed() const { return !failure_.empty(); }
+  void ObserveMessages();
+  void RunPhase(int64_t us);
+  template <class Predicate>
+  bool Await(Predicate done, int64_t limit_us);
+
+  bool Start();
+  void CreateTopics();
+  // Phase 2.
+  std::set<int> DrawCore();
+  bool IsOwedProgress(const std::set<int>& core, const NamedPartition& tp);
+  void RequireProgress();
+  // Phase 3.
+  void Converge();
+  std::string WhyNotConverged();
+  std::string WhyReplicasDiffer();
+  void CheckReplicas();
+  void CheckEndings();
+
+  const SwarmPlan plan_;
+  Trace trace_;
+  SimCluster cluster_;
+  FaultAtlas atlas_;
+  FaultInjector injector_;
+  Random random_;
+  std::unique_ptr<Workload> workload_;
+  std::string failure_;
+};
+
+}  // namespace sluice::sim

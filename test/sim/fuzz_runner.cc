@@ -1,0 +1,190 @@
+#include "test/sim/fuzz_runner.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <vector>
+
+#include "common/base/str_cat.h"
+#include "test/sim/child_run.h"
+#include "test/sim/minimiser.h"
+
+namespace sluice::sim {
+namespace {
+
+constexpr uint64_t kRunTwiceOneIn = 100;
+
+// Everything over a range of seeds.
+struct Totals {
+  int64_t seeds = 0;
+  int64_t failed = 0;
+  int64_t twice = 0;
+  RunNumbers sum;
+
+  void Add(const RunResult& result);
+};
+
+void Totals::Add(const RunResult& result) {
+  const RunNumbers& n = result.numbers;
+  ++seeds;
+  failed += result.failure.empty() ? 0 : 1;
+  sum.virtual_us += n.virtual_us;
+  sum.events += n.events;
+  sum.acked += n.acked;
+  sum.read += n.read;
+  for (size_t i = 0; i < n.faults.size(); ++i) sum.faults[i] += n.faults[i];
+  sum.network.sent += n.network.sent;
+  sum.network.delivered += n.network.delivered;
+  sum.network.lost += n.network.lost;
+  sum.network.delayed += n.network.delayed;
+  sum.network.repeated += n.network.repeated;
+  sum.network.stalled += n.network.stalled;
+  sum.network.reset += n.network.reset;
+  sum.network.keepalive_expired += n.network.keepalive_expired;
+}
+
+bool RunsTwice(uint64_t seed) { return seed % kRunTwiceOneIn == 0; }
+
+RunResult RunSeed(uint64_t seed, int64_t virtual_us) {
+  const SwarmPlan plan = DrawPlan(seed, virtual_us);
+  RunResult result = FuzzRun(plan, nullptr).Run();
+  if (RunsTwice(seed) && result.failure.empty()) {
+    const RunResult again = FuzzRun(plan, nullptr).Run();
+    if (again.numbers.hash != result.numbers.hash) {
+      result.failure = "NONDETERMINISTIC: two runs of the seed differ";
+    }
+  }
+  return result;
+}
+
+void PrintCount(const char* what, std::string_view name, int64_t count) {
+  std::printf("%-10s %-24.*s %12lld\n", what, static_cast<int>(name.size()),
+              name.data(), static_cast<long long>(count));
+}
+
+// False: one is zero.
+bool PrintCounts(const Totals& totals) {
+  bool all = true;
+  for (int k = 0; k < kDrawnFaultKindCount; ++k) {
+    const int64_t count = totals.sum.faults[static_cast<size_t>(k)];
+    PrintCount("fault", NameOf(static_cast<FaultKind>(k)), count);
+    all = all && count > 0;
+  }
+  const NetworkCounts& network = totals.sum.network;
+  PrintCount("messages", "sent", network.sent);
+  PrintCount("messages", "delivered", network.delivered);
+  PrintCount("messages", "lost", network.lost);
+  PrintCount("messages", "delayed", network.delayed);
+  PrintCount("messages", "delivered again", network.repeated);
+  PrintCount("messages", "stalled by a cut", network.stalled);
+  PrintCount("streams", "reset", network.reset);
+  PrintCount("streams", "keepalive expired", network.keepalive_expired);
+  PrintCount("records", "acknowledged", totals.sum.acked);
+  PrintCount("records", "read", totals.sum.read);
+  return all;
+}
+
+void PrintThroughput(const Totals& totals, double real_s, int jobs) {
+  const double virtual_s = static_cast<double>(totals.sum.virtual_us) / 1e6;
+  const double core_s = std::max(real_s, 1e-9) * jobs;
+  std::printf(
+      "%lld seeds (%lld of them twice), %lld failed; %.0f virtual s in %.1f "
+      "real s on %d processes: %.0f virtual s and %.0f events per real s and "
+      "process\n",
+      static_cast<long long>(totals.seeds),
+      static_cast<long long>(totals.twice),
+      static_cast<long long>(totals.failed), virtual_s, real_s, jobs,
+      virtual_s / core_s, static_cast<double>(totals.sum.events) / core_s);
+}
+
+// "3,7,9"; nullopt: that is no list.
+std::optional<std::vector<size_t>> ParseList(const std::string& text) {
+  std::vector<size_t> numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    size_t number = 0;
+    const auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc()) return std::nullopt;
+    numbers.push_back(number);
+    at = next;
+    if (at < end && *at++ != ',') return std::nullopt;
+  }
+  return numbers;
+}
+
+}  // namespace
+
+int RunSeeds(const FuzzOptions& options) {
+  const auto began = std::chrono::steady_clock::now();
+  Totals totals;
+  SeedWorkers workers(options.first, options.last, options.jobs,
+                      [&options](uint64_t seed) {
+                        return RunSeed(seed, options.virtual_us);
+                      });
+  workers.Run([&](uint64_t seed, const RunResult& result) {
+    totals.Add(result);
+    totals.twice += RunsTwice(seed) ? 1 : 0;
+    if (!result.failure.empty()) {
+      std::printf("seed %llu FAILED: %s\n",
+                  static_cast<unsigned long long>(seed),
+                  result.failure.c_str());
+      std::fflush(stdout);
+    }
+    return totals.failed < options.failures_max;
+  });
+  const std::chrono::duration<double> real =
+      std::chrono::steady_clock::now() - began;
+  const bool all_counted = PrintCounts(totals);
+  PrintThroughput(totals, real.count(), options.jobs);
+  if (options.require_all && !all_counted) {
+    std::printf("FAILED: a count is zero: what it counts was not tested\n");
+    return 1;
+  }
+  return totals.failed == 0 ? 0 : 1;
+}
+
+int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
+               const FuzzOptions& options) {
+  SwarmPlan plan = DrawPlan(seed, options.virtual_us);
+  std::printf("%s\n", plan.ToString().c_str());
+  if (!only.empty()) {
+    const auto kept = ParseList(only);
+    if (!kept.has_value()) {
+      std::fprintf(stderr, "--only=3,7,9\n");
+      return 2;
+    }
+    plan.faults = Subset(plan.faults, *kept);
+  }
+  const RunResult result = FuzzRun(plan, trace ? stdout : nullptr).Run();
+  std::printf(
+      "hash %016llx, %.3f virtual s, %lld events, %lld acknowledged: %s\n",
+      static_cast<unsigned long long>(result.numbers.hash),
+      static_cast<double>(result.numbers.virtual_us) / 1e6,
+      static_cast<long long>(result.numbers.events),
+      static_cast<long long>(result.numbers.acked),
+      result.failure.empty() ? "ok" : result.failure.c_str());
+  return result.failure.empty() ? 0 : 1;
+}
+
+int MinimiseSeed(uint64_t seed, const FuzzOptions& options) {
+  const SwarmPlan plan = DrawPlan(seed, options.virtual_us);
+  std::printf("%s\n", plan.ToString().c_str());
+  const auto minimal = Minimise(plan);
+  if (!minimal.has_value()) {
+    std::printf("seed %llu does not fail\n",
+                static_cast<unsigned long long>(seed));
+    return 0;
+  }
+  std::string list;
+  for (const size_t index : minimal->kept) {
+    std::printf("%s\n", plan.faults[index].ToString(index).c_str());
+    list += StrCat(list.empty() ? "" : ",", index);
+  }
+  std::printf("%s\nreplay: --seed=%llu --only=%s\n", minimal->failure.c_str(),
+              static_cast<unsigned long long>(seed), list.c_str());
+  return 1;
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,24 @@
+// Many seeds in several processes; one seed again, whole or in part.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace sluice::sim {
+
+struct FuzzOptions {
+  uint64_t first = 0;
+  uint64_t last = 0;  // included
+  int64_t virtual_us = 30'000'000;
+  int jobs = 2;
+  int failures_max = 10;
+  bool require_all = false;
+};
+
+// Exit codes: 0 all held, 1 a seed failed or a count is zero.
+int RunSeeds(const FuzzOptions& options);
+int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
+               const FuzzOptions& options);
+int MinimiseSeed(uint64_t seed, const FuzzOptions& options);
+
+}  // namespace sluice::sim

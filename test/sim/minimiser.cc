@@ -1,0 +1,71 @@
+#include "test/sim/minimiser.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "test/sim/child_run.h"
+
+namespace sluice::sim {
+namespace {
+
+// "LOST: ..." is the same finding as another "LOST: ...".
+std::string ClassOf(const std::string& failure) {
+  return failure.substr(0, failure.find(':'));
+}
+
+std::vector<size_t> Without(const std::vector<size_t>& all, size_t from,
+                            size_t count) {
+  std::vector<size_t> rest(all.begin(), all.begin() + static_cast<long>(from));
+  const size_t end = std::min(all.size(), from + count);
+  rest.insert(rest.end(), all.begin() + static_cast<long>(end), all.end());
+  return rest;
+}
+
+}  // namespace
+
+FaultSchedule Subset(const FaultSchedule& faults,
+                     const std::vector<size_t>& kept) {
+  FaultSchedule subset;
+  for (size_t i = 0; i < faults.size(); ++i) {
+    if (std::find(kept.begin(), kept.end(), i) != kept.end()) {
+      subset.push_back(faults[i]);
+    }
+  }
+  return subset;
+}
+
+std::optional<Minimum> Minimise(const SwarmPlan& plan) {
+  const auto run = [&plan](const std::vector<size_t>& kept) {
+    SwarmPlan part = plan;
+    part.faults = Subset(plan.faults, kept);
+    return RunInChild(part).failure;
+  };
+  Minimum minimum;
+  minimum.kept.resize(plan.faults.size());
+  std::iota(minimum.kept.begin(), minimum.kept.end(), size_t{0});
+  minimum.failure = run(minimum.kept);
+  if (minimum.failure.empty()) return std::nullopt;
+  const std::string wanted = ClassOf(minimum.failure);
+  size_t chunk = std::max<size_t>(1, minimum.kept.size() / 2);
+  while (!minimum.kept.empty()) {
+    bool smaller = false;
+    for (size_t from = 0; from < minimum.kept.size();) {
+      const auto part = Without(minimum.kept, from, chunk);
+      const std::string failure = run(part);
+      if (ClassOf(failure) == wanted) {
+        minimum = {part, failure};
+        smaller = true;
+      } else {
+        from += chunk;
+      }
+    }
+    if (chunk > 1) {
+      chunk /= 2;
+    } else if (!smaller) {
+      break;
+    }
+  }
+  return minimum;
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,27 @@
+// The fewest faults of a schedule that still make a run fail.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "test/sim/fault.h"
+#include "test/sim/swarm.h"
+
+namespace sluice::sim {
+
+// Those of `faults` at `kept`, in their order. Indexes that are none are left
+// out.
+FaultSchedule Subset(const FaultSchedule& faults,
+                     const std::vector<size_t>& kept);
+
+struct Minimum {
+  std::vector<size_t> kept;
+  std::string failure;  // of the last run that failed
+};
+
+// Delta debugging: no single fault of what is left can be left out too. nullopt:
+// the plan does not fail.
+std::optional<Minimum> Minimise(const SwarmPlan& plan);
+
+}  // namespace sluice::sim

@@ -1,0 +1,62 @@
+// What producers sent, what was acknowledged, what readers saw: and whether
+// that fits together.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+#include "client/client_types.h"
+
+namespace sluice::sim {
+
+// A record's name: its producer and its number there.
+struct RecordName {
+  int producer = 0;
+  int64_t number = 0;
+
+  auto operator<=>(const RecordName&) const = default;
+  std::string ToString() const;  // "2:17"
+  static RecordName FromString(std::string_view text);
+};
+
+// Violations are reported as they are found, by the names of correctness.md
+// 4.2: LOST, DUP is allowed to retries, REORDER, GAP, DIVERGENT, PHANTOM.
+class RecordLedger {
+ public:
+  using Report = std::function<void(const std::string&)>;
+  explicit RecordLedger(Report report) : report_(std::move(report)) {}
+
+  void OnSent(const NamedPartition& tp, const RecordName& name);
+  // acks=all: it must be there for ever.
+  void OnAcked(const NamedPartition& tp, const RecordName& name, Offset offset);
+  // By any reader, at any time.
+  void OnRead(const NamedPartition& tp, const RecordName& name, Offset offset);
+  // A reader has read [0, end) of the partition when nothing happens any more.
+  void CheckEnd(const NamedPartition& tp, Offset end);
+
+  int64_t acked() const { return acked_; }
+  int64_t acked_of(const NamedPartition& tp) const;
+  int64_t sent() const { return sent_; }
+
+ private:
+  struct Partition {
+    std::set<RecordName> sent;
+    std::map<Offset, RecordName> acked;
+    std::map<Offset, RecordName> read;
+  };
+
+  // Two sources of one offset must agree.
+  void Compare(const NamedPartition& tp, Offset offset, const RecordName& one,
+               const RecordName& two);
+  void CheckOrder(const NamedPartition& tp, const Partition& partition);
+
+  const Report report_;
+  std::map<NamedPartition, Partition> partitions_;
+  int64_t acked_ = 0;
+  int64_t sent_ = 0;
+};
+
+}  // namespace sluice::sim

@@ -1,0 +1,230 @@
+#include "test/sim/swarm.h"
+
+#include <algorithm>
+
+#include "common/base/str_cat.h"
+#include "controller/metadata/config_registry.h"
+#include "test/sim/message.h"
+
+namespace sluice::sim {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000;
+
+std::vector<int> NodesOf(const SimOptions& options) {
+  std::vector<int> ids;
+  for (int id = 1; id <= options.nodes; ++id) ids.push_back(id);
+  for (int i = 1; i <= options.controllers; ++i) {
+    const int id = options.separate ? 100 + i : i;
+    if (id > options.nodes) ids.push_back(id);
+  }
+  return ids;
+}
+
+SimOptions DrawCluster(Random& random) {
+  SimOptions options;
+  constexpr int kControllers[] = {1, 3, 3, 3, 3, 5};
+  constexpr int kBrokers[] = {1, 2, 3, 3, 3, 3, 4, 5};
+  options.controllers = kControllers[random.Below(std::size(kControllers))];
+  options.nodes = kBrokers[random.Below(std::size(kBrokers))];
+  // Controllers beyond the brokers are processes of their own.
+  options.separate = random.OneIn(2) || options.controllers > options.nodes;
+  options.shards = static_cast<int>(random.Between(1, 3));
+  options.settings["replica.lag.time.max.ms"] =
+      StrCat(random.OneIn(2) ? 10'000 : random.Between(1'000, 4'000));
+  if (random.OneIn(3)) {
+    for (const int id : NodesOf(options)) {
+      options.drift_ppm[id] = random.Between(-100'000, 100'000);
+    }
+  }
+  return options;
+}
+
+TopicPlan DrawTopic(Random& random, const std::string& name, int brokers) {
+  TopicPlan topic;
+  topic.name = name;
+  topic.partitions = static_cast<int>(random.Between(1, 6));
+  topic.replicas = static_cast<int>(
+      random.OneIn(4) ? random.Between(1, std::min(3, brokers))
+                      : std::min(3, brokers));
+  topic.min_isr = static_cast<int>(
+      random.OneIn(4) ? 1 : std::min(2, topic.replicas));
+  topic.durable = !random.OneIn(3);
+  if (random.OneIn(2)) topic.segment_bytes = 4 << 10;
+  return topic;
+}
+
+LoadPlan DrawLoad(Random& random) {
+  LoadPlan load;
+  load.producers = static_cast<int>(random.Between(1, 2));
+  load.send_every_us = random.Between(4'000, 40'000);
+  load.record_bytes = static_cast<int>(
+      random.OneIn(3) ? random.Between(200, 3'000) : random.Between(8, 100));
+  if (random.OneIn(3)) load.batch_bytes = 1;  // a batch a record
+  load.linger_ms = random.Between(0, 10);
+  load.weak_producer = random.OneIn(4);
+  load.consumers = static_cast<int>(random.Between(1, 2));
+  if (random.OneIn(3)) load.fetch_bytes = 256;
+  if (random.OneIn(2)) load.admin_every_us = random.Between(1, 5) * kSecond;
+  return load;
+}
+
+// How likely a kind is among the faults of a run that has it.
+int WeightOf(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::kKill:
+    case FaultKind::kPowerLoss:
+    case FaultKind::kTornPowerLoss:
+    case FaultKind::kPause:
+    case FaultKind::kCutPair:
+    case FaultKind::kCutOneWay:
+    case FaultKind::kIsolate:
+      return 4;
+    case FaultKind::kKillAll:
+    case FaultKind::kPowerLossAll:
+      return 1;
+    default:
+      return 2;
+  }
+}
+
+bool IsPossible(FaultKind kind, const SwarmPlan& plan) {
+  const size_t nodes = NodesOf(plan.cluster).size();
+  switch (kind) {
+    case FaultKind::kCutPair:
+    case FaultKind::kCutOneWay:
+    case FaultKind::kHalfOpen:
+    case FaultKind::kReset:
+    case FaultKind::kSlowLink:
+    case FaultKind::kSplit:
+      return nodes >= 2;
+    case FaultKind::kBridge:
+      return nodes >= 3;
+    case FaultKind::kRing:
+      return nodes >= 4;
+    default:
+      return true;
+  }
+}
+
+// Kinds of messages whose loss alone is worth a fault.
+constexpr MessageKind kDroppable[] = {
+    MessageKind::kAlterPartitions,     MessageKind::kAlterPartitionsReply,
+    MessageKind::kReportReplicas,      MessageKind::kReportReplicasReply,
+    MessageKind::kRegisterBroker,      MessageKind::kRegisterBrokerReply,
+    MessageKind::kHello,               MessageKind::kHelloReply,
+    MessageKind::kLiveness,            MessageKind::kLivenessReply,
+    MessageKind::kMetadataRecords,     MessageKind::kFollowerFrame,
+    MessageKind::kLeaderFrame,         MessageKind::kRaftVoteReply,
+    MessageKind::kRaftPreVote,         MessageKind::kRaftAppend,
+    MessageKind::kRaftAppendReply,     MessageKind::kRaftHeartbeat,
+    MessageKind::kProduceReply,        MessageKind::kFetchReply,
+    MessageKind::kGetMetadataReply,    MessageKind::kStreamEnd,
+};
+
+int64_t DrawAmount(FaultKind kind, Random& random) {
+  switch (kind) {
+    case FaultKind::kSlowDisk:
+      return random.OneIn(2) ? random.Between(1'000, 50'000)
+                             : random.Between(100'000, 2'000'000);
+    case FaultKind::kSplit:
+    case FaultKind::kBridge:
+      return static_cast<int64_t>(random.Below(1 << 16));
+    case FaultKind::kLoss:
+      return random.Between(100, 20'000);
+    case FaultKind::kDelay:
+    case FaultKind::kSlowLink:
+      return random.OneIn(2) ? random.Between(500, 10'000)
+                             : random.Between(10'000, 300'000);
+    case FaultKind::kRepeat:
+      return random.Between(10'000, 500'000);
+    case FaultKind::kDropKind:
+      return static_cast<int64_t>(
+          kDroppable[random.Below(std::size(kDroppable))]);
+    case FaultKind::kWallJump: {
+      constexpr int64_t kHourMs = 3'600'000;
+      constexpr int64_t kYearMs = 365 * 24 * kHourMs;
+      constexpr int64_t kJumps[] = {kHourMs, -kHourMs, kYearMs, -kYearMs, 0};
+      return kJumps[random.Below(std::size(kJumps))];
+    }
+    default:
+      return 0;
+  }
+}
+
+FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
+  std::vector<FaultKind> kinds;
+  // Some runs are without a fault, some have all kinds, most a few.
+  const int64_t percent = random.OneIn(20) ? 0 : random.Between(10, 70);
+  for (int k = 0; k < kDrawnFaultKindCount; ++k) {
+    const auto kind = static_cast<FaultKind>(k);
+    if (random.Between(0, 99) >= percent || !IsPossible(kind, plan)) continue;
+    kinds.insert(kinds.end(), static_cast<size_t>(WeightOf(kind)), kind);
+  }
+  FaultSchedule faults;
+  if (kinds.empty()) return faults;
+  const std::vector<int> nodes = NodesOf(plan.cluster);
+  const int64_t mean_us = random.Between(200'000, 2'500'000);
+  for (int64_t at_us = 0; at_us < plan.faults_us;
+       at_us += random.Between(1, 2 * mean_us)) {
+    Fault fault;
+    fault.at_us = at_us;
+    fault.kind = kinds[random.Below(kinds.size())];
+    const size_t node = random.Below(nodes.size());
+    const size_t other =
+        (node + 1 + random.Below(std::max<size_t>(1, nodes.size() - 1))) %
+        nodes.size();
+    fault.node = nodes[node];
+    fault.other = nodes[other];
+    fault.for_us = random.OneIn(5) ? random.Between(3'000'000, 8'000'000)
+                                   : random.Between(1'000, 2'000'000);
+    fault.amount = DrawAmount(fault.kind, random);
+    faults.push_back(fault);
+  }
+  return faults;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> TopicPlan::Configs() const {
+  std::map<std::string, std::string> configs = {
+      {kMinInsyncReplicas, StrCat(min_isr)},
+      {kDurability, durable ? "disk" : "memory"}};
+  if (segment_bytes > 0) configs[kSegmentBytes] = StrCat(segment_bytes);
+  return configs;
+}
+
+SwarmPlan DrawPlan(uint64_t seed, int64_t virtual_us) {
+  Random random(seed * 0x9e3779b97f4a7c15u + 1);
+  SwarmPlan plan;
+  plan.seed = seed;
+  plan.cluster = DrawCluster(random);
+  const int topics = static_cast<int>(random.Between(1, 2));
+  for (int i = 0; i < topics; ++i) {
+    plan.topics.push_back(
+        DrawTopic(random, StrCat("topic", i), plan.cluster.nodes));
+  }
+  plan.load = DrawLoad(random);
+  plan.faults_us = virtual_us * 6 / 10;
+  plan.liveness_us = 20 * kSecond;
+  plan.heal_us = 60 * kSecond;
+  plan.faults = DrawFaults(plan, random);
+  return plan;
+}
+
+std::string SwarmPlan::ToString() const {
+  std::string text = StrCat(
+      "seed ", seed, ": ", cluster.nodes, " brokers, ", cluster.controllers,
+      cluster.separate ? " separate" : " combined", " controllers, ",
+      cluster.shards, " shards, lag ",
+      cluster.settings.at("replica.lag.time.max.ms"), " ms, drift ",
+      cluster.drift_ppm.empty() ? "no" : "yes");
+  for (const TopicPlan& topic : topics) {
+    text += StrCat("; ", topic.name, ": ", topic.partitions, " x ",
+                   topic.replicas, ", min ISR ", topic.min_isr,
+                   topic.durable ? ", disk" : ", memory");
+  }
+  return text + StrCat("; ", faults.size(), " faults");
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,54 @@
+// What one seed means: a cluster, its topics, its load and a schedule of
+// faults. Drawn before anything runs, so that a part of it can be run again.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "test/sim/fault.h"
+#include "test/sim/sim_cluster.h"
+
+namespace sluice::sim {
+
+struct TopicPlan {
+  std::string name;
+  int partitions = 1;
+  int replicas = 1;
+  int min_isr = 1;
+  bool durable = true;
+  int64_t segment_bytes = 0;  // 0: the default
+
+  std::map<std::string, std::string> Configs() const;
+};
+
+struct LoadPlan {
+  int producers = 1;
+  int64_t send_every_us = 20'000;
+  int record_bytes = 20;
+  int64_t batch_bytes = 16 << 10;
+  int64_t linger_ms = 5;
+  bool weak_producer = false;  // one more, with acks=1
+  int consumers = 1;
+  int32_t fetch_bytes = 1 << 20;
+  int64_t admin_every_us = 0;  // topics come and go; 0: they do not
+};
+
+struct SwarmPlan {
+  uint64_t seed = 0;
+  SimOptions cluster;
+  std::vector<TopicPlan> topics;
+  LoadPlan load;
+  int64_t faults_us = 0;    // phase 1
+  int64_t liveness_us = 0;  // phase 2, at most
+  int64_t heal_us = 0;      // phase 3, at most
+  FaultSchedule faults;
+
+  std::string ToString() const;
+};
+
+// `virtual_us`: of the whole run, about.
+SwarmPlan DrawPlan(uint64_t seed, int64_t virtual_us);
+
+}  // namespace sluice::sim

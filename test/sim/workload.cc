@@ -1,0 +1,243 @@
+#include "test/sim/workload.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/str_cat.h"
+
+namespace sluice::sim {
+namespace {
+
+constexpr int64_t kPollUs = 200'000;
+constexpr int64_t kAdminTimeoutUs = 30'000'000;
+constexpr int32_t kPollBytes = 1 << 20;
+
+ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
+  ProducerOptions options;
+  options.acks = weak ? 1 : -1;
+  options.batch_bytes = load.batch_bytes;
+  options.linger_ms = load.linger_ms;
+  // Every record is settled before a run ends.
+  options.delivery_timeout_ms = 20'000;
+  options.max_block_ms = 20'000;
+  return options;
+}
+
+ConsumerOptions OptionsOf(const LoadPlan& load) {
+  ConsumerOptions options;
+  options.reset = OffsetReset::kEarliest;
+  options.partition_bytes_max = load.fetch_bytes;
+  return options;
+}
+
+}  // namespace
+
+struct Workload::Sender {
+  Sender(SimCluster* cluster, const LoadPlan& load, int id, bool is_weak)
+      : number(id), weak(is_weak), client(cluster, OptionsOf(load, is_weak)) {}
+
+  const int number;
+  const bool weak;
+  SimClient client;
+  int64_t next = 0;
+};
+
+struct Workload::Reader {
+  Reader(SimCluster* cluster, const LoadPlan& load)
+      : client(cluster, {}, OptionsOf(load)) {}
+
+  SimClient client;
+  std::map<NamedPartition, Offset> next;
+};
+
+Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
+                   RecordLedger::Report report)
+    : cluster_(cluster),
+      plan_(plan),
+      report_(report),
+      random_(plan->seed + 11),
+      ledger_(std::move(report)),
+      executor_(cluster->world().NewExecutor()) {
+  const LoadPlan& load = plan->load;
+  for (int i = 0; i < load.producers + (load.weak_producer ? 1 : 0); ++i) {
+    senders_.push_back(std::make_unique<Sender>(cluster, load, i,
+                                                i >= load.producers));
+  }
+  for (int i = 0; i < load.consumers; ++i) {
+    readers_.push_back(std::make_unique<Reader>(cluster, load));
+  }
+  operator_ = std::make_unique<SimClient>(cluster);
+}
+
+Workload::~Workload() { stopped_ = true; }
+
+std::vector<NamedPartition> Workload::partitions() const {
+  std::vector<NamedPartition> all;
+  for (const TopicPlan& topic : plan_->topics) {
+    for (int p = 0; p < topic.partitions; ++p) {
+      all.push_back({topic.name, PartitionIndex(p)});
+    }
+  }
+  return all;
+}
+
+void Workload::Start() {
+  for (const auto& sender : senders_) SendOne(*sender);
+  for (const auto& reader : readers_) {
+    reader->client.consumer().Assign(partitions());
+    ReadSome(*reader);
+  }
+  if (plan_->load.admin_every_us > 0) ManageTopics();
+}
+
+void Workload::Stop() { stopped_ = true; }
+
+bool Workload::AllAnswered() const {
+  return unanswered_sends_ == 0 && open_calls_.empty();
+}
+
+std::string Workload::Unanswered() const {
+  std::string text = StrCat(unanswered_sends_, " sends");
+  for (const auto& [id, what] : open_calls_) text += StrCat(", ", what);
+  return text;
+}
+
+// ---- Records ----
+
+void Workload::SendOne(Sender& sender) {
+  if (stopped_) return;
+  const std::vector<NamedPartition> all = partitions();
+  const NamedPartition& tp = all[random_.Below(all.size())];
+  const RecordName name{sender.number, sender.next++};
+  ProducerRecord record;
+  record.topic = tp.topic;
+  record.partition = tp.partition;
+  record.key = name.ToString();
+  record.value = std::string(
+      static_cast<size_t>(plan_->load.record_bytes), 'x');
+  ledger_.OnSent(tp, name);
+  ++unanswered_sends_;
+  const absl::Status taken = sender.client.producer().Send(
+      std::move(record), [this, &sender, tp, name](const auto& result) {
+        --unanswered_sends_;
+        if (result.ok() && !sender.weak) {
+          ledger_.OnAcked(tp, name, result->offset);
+        }
+      });
+  if (!taken.ok()) --unanswered_sends_;
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.send_every_us),
+                       [this, &sender] { SendOne(sender); });
+}
+
+void Workload::ReadSome(Reader& reader) {
+  reader.client.consumer().Poll(
+      kPollUs, kPollBytes,
+      [this, &reader](absl::StatusOr<Consumer::Batches> batches) {
+        if (batches.ok()) {
+          for (const FetchedBatch& batch : *batches) Take(reader, batch);
+        }
+        if (stopped_) return;
+        executor_->PostAfter(0, [this, &reader] { ReadSome(reader); });
+      });
+}
+
+void Workload::Take(Reader& reader, const FetchedBatch& batch) {
+  Offset& next = reader.next[batch.tp];
+  const absl::Status read =
+      ForEachRecord(batch, [&](const DecodedRecord& record) {
+        if (record.offset != next) {
+          report_(StrCat("GAP: a reader of ", batch.tp, " got offset ",
+                         record.offset.value(), " instead of ", next.value()));
+        }
+        next = record.offset.Next();
+        ++records_read_;
+        ledger_.OnRead(batch.tp,
+                       RecordName::FromString(record.key.value_or("")),
+                       record.offset);
+        return true;
+      });
+  if (!read.ok()) report_(StrCat("CORRUPT: ", batch.tp, ": ", read.ToString()));
+}
+
+void Workload::CheckEnd(int64_t limit_us) {
+  Reader reader(cluster_, plan_->load);
+  Consumer& consumer = reader.client.consumer();
+  const std::vector<NamedPartition> all = partitions();
+  consumer.Assign(all);
+  const auto at_end = [&](const NamedPartition& tp) {
+    return consumer.HighWatermark(tp) != kNoOffset &&
+           consumer.Position(tp).value_or(Offset(-1)) >=
+               consumer.HighWatermark(tp);
+  };
+  const auto done = [&] {
+    return std::all_of(all.begin(), all.end(), at_end);
+  };
+  const int64_t end_us = cluster_->world().MonoMicros() + limit_us;
+  while (!done() && cluster_->world().MonoMicros() < end_us) {
+    bool answered = false;
+    consumer.Poll(kPollUs, kPollBytes,
+                  [&](absl::StatusOr<Consumer::Batches> batches) {
+                    answered = true;
+                    if (!batches.ok()) return;
+                    for (const FetchedBatch& batch : *batches) {
+                      Take(reader, batch);
+                    }
+                  });
+    cluster_->world().RunUntil([&] { return answered; }, 2 * kPollUs);
+  }
+  for (const NamedPartition& tp : all) {
+    if (at_end(tp)) {
+      ledger_.CheckEnd(tp, consumer.HighWatermark(tp));
+    } else {
+      report_(StrCat("UNREADABLE: ", tp, " to its end"));
+    }
+  }
+}
+
+// ---- Topics that come and go ----
+
+void Workload::ManageTopics() {
+  if (stopped_) return;
+  if (made_topics_.size() >= 3 || (!made_topics_.empty() && random_.OneIn(3))) {
+    const size_t which = random_.Below(made_topics_.size());
+    DeleteTopic(made_topics_[which]);
+    made_topics_.erase(made_topics_.begin() + static_cast<long>(which));
+  } else {
+    // A few names, so that some come again.
+    CreateTopic(StrCat("made", next_topic_++ % 4));
+  }
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.admin_every_us),
+                       [this] { ManageTopics(); });
+}
+
+void Workload::CreateTopic(const std::string& name) {
+  v1::CreateTopicsRequest request;
+  auto* topic = request.add_topics();
+  topic->set_name(name);
+  topic->set_partition_count(static_cast<int>(random_.Between(1, 3)));
+  topic->set_replication_factor(std::min(3, cluster_->broker_count()));
+  const uint64_t call = next_call_++;
+  ++admin_calls_;
+  open_calls_[call] = StrCat("CreateTopics ", name);
+  operator_->admin().CreateTopics(
+      request, kAdminTimeoutUs, [this, call, name](auto response) {
+        open_calls_.erase(call);
+        if (response.ok() && response->results(0).error().code() == 0) {
+          made_topics_.push_back(name);
+        }
+      });
+}
+
+void Workload::DeleteTopic(const std::string& name) {
+  v1::DeleteTopicsRequest request;
+  request.add_topics()->set_name(name);
+  const uint64_t call = next_call_++;
+  ++admin_calls_;
+  open_calls_[call] = StrCat("DeleteTopics ", name);
+  operator_->admin().DeleteTopics(
+      request, kAdminTimeoutUs,
+      [this, call](const auto&) { open_calls_.erase(call); });
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,72 @@
+// Programs that use a simulated cluster: producers, readers, somebody who
+// creates and deletes topics.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test/sim/record_ledger.h"
+#include "test/sim/sim_client.h"
+#include "test/sim/swarm.h"
+
+namespace sluice::sim {
+
+// The plan's topics exist when it starts.
+class Workload {
+ public:
+  Workload(SimCluster* cluster, const SwarmPlan* plan,
+           RecordLedger::Report report);
+  ~Workload();
+
+  void Start();
+  // No new records and calls; what is under way goes on.
+  void Stop();
+  // Every callback of a producer and every admin call has come.
+  bool AllAnswered() const;
+  std::string Unanswered() const;
+
+  // With a new reader: every partition of the plan's topics from its start to
+  // its end, and what the ledger says of it. Nothing else happens any more.
+  // Reports what cannot be read within `limit_us`.
+  void CheckEnd(int64_t limit_us);
+
+  const RecordLedger& ledger() const { return ledger_; }
+  std::vector<NamedPartition> partitions() const;
+  int64_t records_read() const { return records_read_; }
+  int64_t admin_calls() const { return admin_calls_; }
+
+ private:
+  struct Sender;
+  struct Reader;
+
+  void SendOne(Sender& sender);
+  void ReadSome(Reader& reader);
+  void Take(Reader& reader, const FetchedBatch& batch);
+  void ManageTopics();
+  void CreateTopic(const std::string& name);
+  void DeleteTopic(const std::string& name);
+
+  SimCluster* const cluster_;
+  const SwarmPlan* const plan_;
+  const RecordLedger::Report report_;
+  Random random_;
+  RecordLedger ledger_;
+  std::unique_ptr<Executor> executor_;
+  int64_t unanswered_sends_ = 0;
+  std::map<uint64_t, std::string> open_calls_;
+  uint64_t next_call_ = 1;
+  std::vector<std::string> made_topics_;
+  int next_topic_ = 0;
+  int64_t records_read_ = 0;
+  int64_t admin_calls_ = 0;
+  bool stopped_ = false;
+  // Last: their calls are answered when they go.
+  std::vector<std::unique_ptr<Sender>> senders_;
+  std::vector<std::unique_ptr<Reader>> readers_;
+  std::unique_ptr<SimClient> operator_;
+};
+
+}  // namespace sluice::sim
