@@ -297,7 +297,7 @@ void SimCluster::Decide(Node& node,
   *request.add_partitions() = proposal;
   const auto response = metadata_.Alter(request);
   Publish();
-  PartitionEpoch epoch(proposal.partition_epoch());
+  PartitionEpoch applied;
   auto outcome = IsrDecision::Outcome::kStale;
   if (response.ok()) {
     const auto& result = response->results(0);
@@ -307,25 +307,25 @@ void SimCluster::Decide(Node& node,
             : ErrorCode::kNone);
     outcome = decided.value_or(IsrDecision::Outcome::kUnknown);
     if (outcome == IsrDecision::Outcome::kApplied) {
-      epoch = PartitionEpoch(result.partition_epoch());
+      applied = PartitionEpoch(result.partition_epoch());
     }
   }
   if (Lost()) {
     return Answer(node, proposal, IsrDecision::Outcome::kUnknown,
-                  PartitionEpoch(proposal.partition_epoch()),
-                  Link::kAnswerTimeoutUs);
+                  PartitionEpoch(), Link::kAnswerTimeoutUs);
   }
-  Answer(node, proposal, outcome, epoch, 0);
+  Answer(node, proposal, outcome, applied, 0);
 }
 
 void SimCluster::Answer(Node& node,
                         const internal::v1::AlterPartition& proposal,
-                        IsrDecision::Outcome outcome, PartitionEpoch epoch,
+                        IsrDecision::Outcome outcome, PartitionEpoch applied,
                         int64_t delay_us) {
   const IsrDecision decision{
       TopicPartition{*TopicId::FromBytes(proposal.topic_id()),
                      PartitionIndex(proposal.partition())},
-      outcome, LeaderEpoch(proposal.leader_epoch()), epoch};
+      outcome, LeaderEpoch(proposal.leader_epoch()),
+      PartitionEpoch(proposal.partition_epoch()), applied};
   controller_->PostAfter(delay_us, [this, &node, life = node.life, decision] {
     if (node.life != life) return;
     ToNode(node, [decision](SimBroker& process) {

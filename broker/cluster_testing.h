@@ -141,7 +141,7 @@ class SimCluster {
             const MetadataChanges& changes);
   void Decide(Node& node, const internal::v1::AlterPartition& proposal);
   void Answer(Node& node, const internal::v1::AlterPartition& proposal,
-              IsrDecision::Outcome outcome, PartitionEpoch epoch,
+              IsrDecision::Outcome outcome, PartitionEpoch applied,
               int64_t delay_us);
   bool Lost();
 

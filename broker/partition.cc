@@ -90,7 +90,7 @@ void Partition::OnIsrDecision(const IsrDecision& decision) {
                      : decision.outcome == From::kStale      ? To::kStale
                                                              : To::kUnknown;
   Step(replica::IsrAnswer{outcome, decision.leader_epoch,
-                          decision.partition_epoch});
+                          decision.partition_epoch, decision.applied_epoch});
 }
 
 void Partition::Tick(int64_t now_us) {

@@ -28,7 +28,8 @@ struct IsrDecision {
   TopicPartition tp;
   Outcome outcome = Outcome::kUnknown;
   LeaderEpoch leader_epoch;        // of the proposal
-  PartitionEpoch partition_epoch;  // kApplied: the new one
+  PartitionEpoch partition_epoch;  // likewise
+  PartitionEpoch applied_epoch;    // kApplied: the new one
 };
 
 // Implemented by the shards; called on the broker's control executor.

@@ -33,7 +33,7 @@ bool IsNewer(const AlterPartition& a, const AlterPartition& b) {
 IsrDecision DecisionOn(const TopicPartition& tp, const AlterPartition& proposal,
                        Outcome outcome) {
   return {tp, outcome, LeaderEpoch(proposal.leader_epoch()),
-          PartitionEpoch(proposal.partition_epoch())};
+          PartitionEpoch(proposal.partition_epoch()), PartitionEpoch()};
 }
 
 }  // namespace
@@ -203,8 +203,7 @@ void IsrReporter::Decide(const AlterPartitionsResponse& answer,
         << result.error().message();
     decisions.push_back(DecisionOn(tp, proposal, *outcome));
     if (*outcome == Outcome::kApplied) {
-      decisions.back().partition_epoch =
-          PartitionEpoch(result.partition_epoch());
+      decisions.back().applied_epoch = PartitionEpoch(result.partition_epoch());
     }
   }
   // Left out of the answer: nobody knows.

@@ -114,7 +114,8 @@ TEST_F(IsrReporterTest, ProposalsOfAMomentShareACall) {
   ASSERT_THAT(decisions_, SizeIs(2));
   EXPECT_EQ(decisions_[0].tp, Tp(0));
   EXPECT_EQ(decisions_[0].outcome, Outcome::kApplied);
-  EXPECT_EQ(decisions_[0].partition_epoch, PartitionEpoch(2));  // the new one
+  EXPECT_EQ(decisions_[0].partition_epoch, PartitionEpoch(1));
+  EXPECT_EQ(decisions_[0].applied_epoch, PartitionEpoch(2));
   EXPECT_EQ(decisions_[0].leader_epoch, LeaderEpoch(1));
   EXPECT_EQ(reporter_->pending(), 0u);
 }

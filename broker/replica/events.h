@@ -45,15 +45,18 @@ struct MetadataChanged {
 // state made the question void.
 struct IsrAnswer {
   enum class Outcome {
-    kApplied,     // partition_epoch is the new one; the metadata follows
+    kApplied,     // the metadata follows, or has come already
     kNotApplied,  // refused before any effect, and no copy of the question can
                   // take effect any more: the only answer that reverts (RP15)
     kStale,       // newer metadata is on its way
     kUnknown,     // may or may not be applied, now or later: stays pending
   };
   Outcome outcome = Outcome::kUnknown;
-  LeaderEpoch leader_epoch;        // of the proposal
-  PartitionEpoch partition_epoch;  // kApplied: the new one; else the proposal's
+  // Of the proposal that is answered. The answer to an older one may come when
+  // the next is under way, for which it says nothing.
+  LeaderEpoch leader_epoch;
+  PartitionEpoch partition_epoch;
+  PartitionEpoch applied_epoch;  // kApplied: the partition's with it
 };
 
 // ---- From the own log ----

@@ -429,7 +429,7 @@ void ReplicaGroup::Decide(size_t position) {
                    question.proposal.partition_epoch};
   if (verdict == Verdict::kApplied) {
     answer.outcome = Outcome::kApplied;
-    answer.partition_epoch = controller_.now().partition_epoch;
+    answer.applied_epoch = controller_.now().partition_epoch;
   } else if (verdict == Verdict::kIneligible) {
     answer.outcome = another_copy ? Outcome::kUnknown : Outcome::kNotApplied;
   }

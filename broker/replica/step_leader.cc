@@ -266,16 +266,15 @@ void ReplicaCore::On(const IsrAnswer& e) {
     return;
   }
   Proposal& proposal = *leadership_->proposal;
+  if (e.partition_epoch != proposal.partition_epoch) return;
   if (e.outcome == Outcome::kApplied) {
     // Until the metadata says so everyone counts, the old and the new; unless
     // it was that already.
-    if (e.partition_epoch <= partition_epoch_ ||
-        MUTANT(kIsrAnswerCountsAtOnce)) {
+    if (e.applied_epoch <= partition_epoch_ || MUTANT(kIsrAnswerCountsAtOnce)) {
       leadership_->proposal.reset();
     }
     return;
   }
-  if (e.partition_epoch != proposal.partition_epoch) return;
   if (e.outcome == Outcome::kNotApplied) {
     leadership_->proposal.reset();
     leadership_->propose_not_before_us = now_us_ + kProposeAgainUs;
