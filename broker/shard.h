@@ -100,6 +100,14 @@ class Shard final : public PartitionHost, public ReplicationPort {
     bool lossy = false;
   };
 
+  // Files that cannot be used: left as they are until the replica counts
+  // nowhere; then set aside, and filled again from the leader.
+  struct Unusable {
+    std::string why;
+    LogDirectory* directory = nullptr;
+    bool moving = false;
+  };
+
   // ---- For inspection: what a debugger would show. Read by checks, on the
   // ---- shard's thread; nothing in the product needs it ----
   // Null when not hosted here.
@@ -111,20 +119,11 @@ class Shard final : public PartitionHost, public ReplicationPort {
   const std::map<TopicPartition, Recovered>& recovered() const {
     return recovered_;
   }
-  // Its files cannot be used, and are kept.
-  bool IsUnusable(const TopicPartition& tp) const {
-    return unusable_.contains(tp);
+  const std::map<TopicPartition, Unusable>& unusable() const {
+    return unusable_;
   }
 
  private:
-  // Files that cannot be used: left as they are until the replica counts
-  // nowhere; then set aside, and filled again from the leader.
-  struct Unusable {
-    std::string why;
-    LogDirectory* directory = nullptr;
-    bool moving = false;
-  };
-
   // ---- shard.cc ----
   Partition* Find(const TopicPartition& tp);
   template <class Outcome>

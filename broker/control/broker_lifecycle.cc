@@ -444,6 +444,7 @@ void BrokerLifecycle::OnAnswer(const internal::v1::LivenessResponse& answer) {
   }
   deps_.on_committed(LogIndex(answer.committed_metadata_offset()));
   if (state_ == State::kHandingOver && answer.may_shutdown()) {
+    released_ = true;
     CloseLogs("leaderships are handed over");
   }
 }

@@ -113,6 +113,12 @@ class BrokerLifecycle final : public ReplicaFailures {
   bool serving() const { return state_ == State::kRunning && !fenced_; }
   // kNoBrokerEpoch until registered.
   BrokerEpoch epoch() const { return epoch_; }
+
+  // ---- For inspection ----
+  // Every log that was found at the start has its verdict.
+  bool logs_recovered() const { return recovered_; }
+  // The active controller has allowed it to stop (MD9).
+  bool released() const { return released_; }
   // The metadata applied holds this process's own registration. Before that it
   // is a past of unknown age, read again from the log's start.
   bool knows_cluster() const { return hosted_; }
@@ -171,6 +177,7 @@ class BrokerLifecycle final : public ReplicaFailures {
   bool reported_ = false;
 
   int64_t stop_began_us_ = 0;
+  bool released_ = false;
   absl::AnyInvocable<void(absl::Status)> stop_done_;
   std::shared_ptr<bool> alive_;
 };

@@ -18,23 +18,13 @@
 #include <cstdint>
 #include <memory>
 
-#include "broker/broker.h"
-#include "broker/process/controller_process.h"
-#include "common/env/mem_file_system.h"
 #include "controller/metadata/config_registry.h"
 #include "controller/raft/types.h"
 #include "test/check/findings.h"
+#include "test/check/live_views.h"
 #include "test/check/views.h"
 
 namespace sluice::check {
-
-// What a process is made of; either role may be missing. All of it stays until
-// OnEnd.
-struct Process {
-  const Broker* broker = nullptr;
-  const ControllerProcess* controller = nullptr;
-  const MemFileSystem* disk = nullptr;  // where the broker's logs are
-};
 
 class Checker {
  public:

@@ -22,14 +22,14 @@ namespace sluice::check {
 
 // One stored batch, by what names it and what it holds: equal CRCs over equal
 // offsets are equal records.
-struct BatchView {
+struct StoredBatch {
   Offset base;
   Offset last;
   LeaderEpoch epoch;
   uint32_t crc = 0;
   bool crc_matches = true;
 
-  bool SameRecords(const BatchView& other) const {
+  bool SameRecords(const StoredBatch& other) const {
     return base == other.base && last == other.last && epoch == other.epoch &&
            crc == other.crc;
   }
@@ -38,8 +38,9 @@ struct BatchView {
 // The small facts of a replica: copied before and compared after an event.
 struct ReplicaFacts {
   // A log that no metadata has claimed yet in this life has no core: what it
-  // recovered is in log_start, high_watermark, leo and epochs.
+  // recovered is in log_start, high_watermark, leo, lossy and epochs.
   bool hosted = false;
+  bool lossy = false;  // only while not hosted
   replica::State state = replica::State::kWaiting;
   NodeId leader = kNoNode;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
@@ -54,7 +55,7 @@ struct ReplicaFacts {
   int min_isr = 1;
   bool cutting = false;  // a cut of the log is under way
   bool failed = false;
-  bool corrupt = false;  // failed for its own bytes
+  bool corrupt = false;  // failed for its own bytes; then also never hosted
   LeaderEpoch last_unclean_leader_epoch = kNoLeaderEpoch;
   // As leader.
   bool leads = false;
@@ -71,9 +72,11 @@ struct ReplicaView : ReplicaFacts {
   std::optional<replica::Proposal> proposal;
   // The log's batches from its start on, contiguous. Kept up to date by the
   // new ones alone.
-  std::vector<BatchView> batches;
-  // Batches at the front of `batches` that the last event left alone.
+  std::vector<StoredBatch> batches;
+  // Batches at the front of `batches` that the last event left alone, and how
+  // many there were before.
   size_t batches_kept = 0;
+  size_t batches_before = 0;
 };
 
 // One entry of a Raft log, by what names it and a digest of what it holds.
@@ -95,13 +98,17 @@ struct RaftFacts {
   LogIndex durable;  // as the core believes
   uint64_t truncations = 0;
   size_t pending_proposals = 0;
+
+  bool operator==(const RaftFacts&) const = default;
 };
 
 struct RaftView : RaftFacts {
   std::vector<raft::VoterId> voters;
   std::vector<EntryView> log;  // [0] is index 1
-  // Entries at the front of `log` that the last event left alone.
+  // Entries at the front of `log` that the last event left alone, and how many
+  // there were before.
   size_t log_kept = 0;
+  size_t log_before = 0;
 };
 
 // How a process ended.
@@ -126,8 +133,29 @@ struct NodeView {
   IncarnationId incarnation;
   BrokerEpoch broker_epoch = kNoBrokerEpoch;  // as it was told
   bool logs_recovered = false;
+  bool released = false;  // the active controller has allowed it to stop
   std::shared_ptr<const MetadataImage> broker_image;
   std::map<TopicPartition, ReplicaView> replicas;
+};
+
+// ---- What an event changed ----
+
+// A replica that the last event touched. `before` is unset when it was not
+// there, `now` is null when it is gone.
+struct ReplicaChange {
+  TopicPartition tp;
+  std::optional<ReplicaFacts> before;
+  const ReplicaView* now = nullptr;
+};
+
+struct Changes {
+  bool raft = false;
+  std::optional<RaftFacts> raft_before;  // unset: the first of this life
+  bool controller_image = false;
+  bool broker_image = false;
+  bool logs_recovered = false;  // became so
+  bool released = false;        // became so
+  std::vector<ReplicaChange> replicas;
 };
 
 }  // namespace sluice::check

@@ -1,0 +1,264 @@
+#include "test/check/checker.h"
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "common/base/str_cat.h"
+#include "controller/metadata/delta.h"
+#include "test/check/isr_invariants.h"
+#include "test/check/metadata_invariants.h"
+#include "test/check/raft_invariants.h"
+#include "test/check/replication_invariants.h"
+#include "test/check/storage_invariants.h"
+
+namespace sluice::check {
+
+struct Checker::Parts {
+  explicit Parts(Deps given)
+      : deps(std::move(given)),
+        raft(deps.findings, &cluster),
+        replication(deps.findings, &cluster),
+        isr(deps.findings, &cluster, &replication),
+        storage(deps.findings, &cluster),
+        metadata(deps.findings, &cluster) {
+    cluster.configs = deps.configs;
+    cluster.disks_lie = deps.disks_lie;
+  }
+
+  void OnRaft(const NodeView& node, const LiveNode& live,
+              const Changes& changes);
+  void Fold(const LiveNode& live);
+  void FoldEntry(const raft::Entry& entry);
+  void OnImages(const NodeView& node, const Changes& changes);
+  void NoteLost(const NodeView& node, bool wiped);
+  void NoteJoined(const MetadataChanges& changes);
+
+  const Deps deps;
+  Cluster cluster;
+  RaftInvariants raft;
+  ReplicationInvariants replication;
+  IsrInvariants isr;
+  StorageInvariants storage;
+  MetadataInvariants metadata;
+
+  std::map<NodeId, LiveNode> live;
+  LogIndex folded{0};
+  // Where a node's copy is not to be relied on: memory mode and a power cut, or
+  // a wiped disk, and not in the ISR since.
+  std::map<TopicPartition, std::set<NodeId>> lost;
+  // Whose log is read anew in the next full scan.
+  size_t next_reread = 0;
+  // What each process showed last.
+  std::map<NodeId, std::shared_ptr<const MetadataImage>> shown_by_controller;
+  std::map<NodeId, std::shared_ptr<const MetadataImage>> shown_by_broker;
+};
+
+Checker::Checker(Deps deps)
+    : parts_(std::make_unique<Parts>(std::move(deps))) {}
+Checker::~Checker() = default;
+
+// ---- What happens to nodes ----
+
+void Checker::OnBoot(NodeId id, const Process& process) {
+  NodeView& node = parts_->cluster.nodes[id];
+  const int64_t life = node.life + 1;
+  node = NodeView();
+  node.id = id;
+  node.up = true;
+  node.life = life;
+  node.has_broker = process.broker != nullptr;
+  parts_->shown_by_controller.erase(id);
+  parts_->shown_by_broker.erase(id);
+  parts_->live.erase(id);
+  parts_->live.emplace(id, LiveNode(process, &node));
+}
+
+void Checker::OnEnd(NodeId id, End how) {
+  NodeView& node = parts_->cluster.nodes[id];
+  node.id = id;
+  parts_->raft.OnEnd(node);
+  parts_->storage.OnEnd(node, how);
+  parts_->metadata.OnEnd(node, how);
+  node.up = false;
+  parts_->live.erase(id);
+  if (how == End::kPowerCut) parts_->NoteLost(node, /*wiped=*/false);
+}
+
+void Checker::OnWiped(NodeId id) {
+  NodeView& node = parts_->cluster.nodes[id];
+  node.id = id;
+  // A Raft log that went along comes back as another voter's (RA12).
+  parts_->storage.OnWiped(id);
+  parts_->metadata.OnWiped(id);
+  parts_->NoteLost(node, /*wiped=*/true);
+}
+
+void Checker::OnSyncFailed(NodeId id) {
+  const auto found = parts_->cluster.nodes.find(id);
+  if (found != parts_->cluster.nodes.end()) {
+    parts_->storage.OnSyncFailed(found->second);
+  }
+}
+
+void Checker::Parts::NoteLost(const NodeView& node, bool wiped) {
+  for (const auto& [id, topic] : cluster.committed->topics()) {
+    if (!wiped && cluster.configs->SettingsOf(*topic).durable) continue;
+    for (const auto& [index, partition] : topic->partitions) {
+      if (Contains(partition->replicas, node.id)) {
+        lost[{id, index}].insert(node.id);
+      }
+    }
+  }
+}
+
+void Checker::Parts::NoteJoined(const MetadataChanges& changes) {
+  for (const TopicPartition& tp : changes.partitions_changed) {
+    const auto found = lost.find(tp);
+    if (found == lost.end()) continue;
+    for (const NodeId node : cluster.committed->FindPartition(tp)->isr) {
+      if (cluster.Running(node) != nullptr) found->second.erase(node);
+    }
+  }
+  for (const TopicPartition& tp : changes.partitions_removed) lost.erase(tp);
+}
+
+// ---- What crosses the edges ----
+
+void Checker::OnRaftSent(NodeId from, const raft::Message& message) {
+  parts_->raft.OnSent(from, message);
+}
+
+void Checker::OnAcknowledged(const TopicPartition& tp, Offset next) {
+  parts_->replication.OnAcknowledged(tp, next);
+}
+
+// ---- Between events ----
+
+void Checker::AfterEvent(NodeId ran) {
+  const auto found = parts_->live.find(ran);
+  if (found == parts_->live.end()) return;
+  LiveNode& live = found->second;
+  const NodeView& node = parts_->cluster.nodes.at(ran);
+  const Changes changes = live.Refresh();
+  if (changes.raft) parts_->OnRaft(node, live, changes);
+  parts_->OnImages(node, changes);
+  for (const ReplicaChange& change : changes.replicas) {
+    parts_->storage.OnChange(node, change);
+    parts_->replication.OnChange(node, change);
+    parts_->isr.OnChange(node, change);
+  }
+  if (changes.logs_recovered) parts_->storage.OnRecovered(node);
+  if (changes.released) parts_->metadata.OnReleased(node);
+}
+
+void Checker::Parts::OnRaft(const NodeView& node, const LiveNode& live,
+                            const Changes& changes) {
+  raft.OnChange(node, changes.raft_before);
+  if (node.raft->commit > folded) Fold(live);
+}
+
+// The checks' own fold of the committed log, one batch after the other: what
+// every node's image is compared with, and no state in between is missed.
+void Checker::Parts::Fold(const LiveNode& live_node) {
+  const LogIndex end(static_cast<int64_t>(raft.committed().size()) + 1);
+  const auto entries = live_node.ReadEntries(folded.Next(), end);
+  if (!entries.ok()) return;  // the disk has a fault: from another node
+  for (const raft::Entry& entry : *entries) {
+    FoldEntry(entry);
+    folded = entry.index;
+  }
+}
+
+void Checker::Parts::FoldEntry(const raft::Entry& entry) {
+  if (entry.type != raft::EntryType::kRecords) return;
+  internal::v1::MetadataBatch batch;
+  absl::StatusOr<AppliedBatch> applied =
+      batch.ParseFromArray(entry.payload.data(),
+                           static_cast<int>(entry.payload.size()))
+          ? ApplyBatch(*cluster.committed, batch, entry.index, entry.term)
+          : absl::InternalError("no batch");
+  if (!deps.findings->Check(Rule::kMD1, applied.ok(), [&] {
+        return StrCat("the committed entry ", entry.index,
+                      " cannot be applied: ", applied.status().ToString());
+      })) {
+    return;
+  }
+  const auto before =
+      std::exchange(cluster.committed, std::move(applied->image));
+  metadata.OnCommitted(*before, applied->changes);
+  isr.OnCommitted(*before, applied->changes);
+  replication.OnCommitted(applied->changes);
+  NoteJoined(applied->changes);
+}
+
+void Checker::Parts::OnImages(const NodeView& node, const Changes& changes) {
+  if (changes.controller_image) {
+    auto& last = shown_by_controller[node.id];
+    metadata.OnImage(node, *node.controller_image, last.get());
+    last = node.controller_image;
+  }
+  if (changes.broker_image) {
+    auto& last = shown_by_broker[node.id];
+    metadata.OnImage(node, *node.broker_image, last.get());
+    last = node.broker_image;
+  }
+}
+
+void Checker::FullScan() {
+  parts_->replication.FullScan();
+  // One log at a time, in turn.
+  size_t count = 0;
+  for (const auto& [id, live] : parts_->live) {
+    count += parts_->cluster.nodes.at(id).replicas.size();
+  }
+  if (count == 0) return;
+  size_t turn = parts_->next_reread++ % count;
+  for (const auto& [id, live] : parts_->live) {
+    const NodeView& node = parts_->cluster.nodes.at(id);
+    for (const auto& [tp, view] : node.replicas) {
+      if (turn-- > 0) continue;
+      if (const auto batches = live.ReadLog(tp)) {
+        parts_->storage.OnReread(node, tp, view, *batches);
+      }
+      return;
+    }
+  }
+}
+
+void Checker::AtEnd() {
+  parts_->raft.AtEnd();
+  for (const auto& [id, topic] : parts_->cluster.committed->topics()) {
+    for (const auto& [index, partition] : topic->partitions) {
+      const TopicPartition tp{id, index};
+      if (is_lost(tp)) continue;
+      parts_->replication.CheckConverged(tp);
+      for (const NodeId node : partition->replicas) {
+        const auto live = parts_->live.find(node);
+        const ReplicaView* view = parts_->cluster.FindReplica(node, tp);
+        if (live == parts_->live.end() || view == nullptr) continue;
+        if (const auto batches = live->second.ReadLog(tp)) {
+          parts_->storage.OnReread(parts_->cluster.nodes.at(node), tp, *view,
+                                   *batches);
+        }
+      }
+    }
+  }
+}
+
+// ---- For runners ----
+
+Offset Checker::committed(const TopicPartition& tp) const {
+  return parts_->replication.committed(tp);
+}
+
+bool Checker::is_lost(const TopicPartition& tp) const {
+  const auto found = parts_->lost.find(tp);
+  const PartitionImage* state = parts_->cluster.committed->FindPartition(tp);
+  return found != parts_->lost.end() && state != nullptr &&
+         state->leader == kNoNode &&
+         static_cast<int>(found->second.size()) >=
+             parts_->cluster.MinIsrOf(tp);
+}
+
+}  // namespace sluice::check

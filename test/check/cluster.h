@@ -1,0 +1,53 @@
+// The cluster as the checks know it: every machine's view and the newest
+// committed metadata, folded by the checks themselves.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "controller/metadata/config_registry.h"
+#include "controller/metadata/image.h"
+#include "test/check/views.h"
+
+namespace sluice::check {
+
+using Nodes = std::map<NodeId, NodeView>;
+
+struct Cluster {
+  Nodes nodes;
+  std::shared_ptr<const MetadataImage> committed = MetadataImage::Empty();
+  std::shared_ptr<const ConfigRegistry> configs;
+  // The run damages what disks hold: a replica may be quarantined.
+  bool disks_lie = false;
+
+  const NodeView* Find(NodeId id) const {
+    const auto found = nodes.find(id);
+    return found == nodes.end() ? nullptr : &found->second;
+  }
+  // What the committed metadata knows of this very process; null: it is not
+  // registered, or another one is.
+  const BrokerImage* RegistrationOf(const NodeView& node) const {
+    if (!node.up || !node.has_broker) return nullptr;
+    const BrokerImage* broker = committed->FindBroker(node.id);
+    return broker != nullptr && broker->incarnation == node.incarnation
+               ? broker
+               : nullptr;
+  }
+  // The process that is registered under this id, when it runs.
+  const NodeView* Running(NodeId id) const {
+    const NodeView* node = Find(id);
+    return node != nullptr && RegistrationOf(*node) != nullptr ? node : nullptr;
+  }
+  const ReplicaView* FindReplica(NodeId id, const TopicPartition& tp) const {
+    const NodeView* node = Find(id);
+    if (node == nullptr || !node->up) return nullptr;
+    const auto found = node->replicas.find(tp);
+    return found == node->replicas.end() ? nullptr : &found->second;
+  }
+  int MinIsrOf(const TopicPartition& tp) const {
+    const TopicImage* topic = committed->FindTopic(tp.topic_id);
+    return topic == nullptr ? 1 : configs->MinIsrOf(*topic);
+  }
+};
+
+}  // namespace sluice::check

@@ -1,0 +1,84 @@
+// Fills a NodeView from a real Broker and ControllerProcess: what has changed
+// since the last look, and only that.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "broker/broker.h"
+#include "broker/process/controller_process.h"
+#include "broker/shard.h"
+#include "common/env/mem_file_system.h"
+#include "test/check/views.h"
+
+namespace sluice::check {
+
+// What a process is made of; either role may be missing.
+struct Process {
+  const Broker* broker = nullptr;
+  const ControllerProcess* controller = nullptr;
+  const MemFileSystem* disk = nullptr;  // where the broker's logs are
+};
+
+// Of one life of one process. Where nothing has changed a look costs a few
+// comparisons a replica.
+class LiveNode {
+ public:
+  // The parts of `process` and `view` outlive this.
+  LiveNode(const Process& process, NodeView* view);
+
+  // Brings the view up to date.
+  Changes Refresh();
+
+  // Past the view, as the page cache holds it; nullopt: not hosted.
+  std::optional<std::vector<StoredBatch>> ReadLog(
+      const TopicPartition& tp) const;
+  // The bytes of its segments, one behind the other.
+  std::optional<std::string> LogBytes(const TopicPartition& tp) const;
+  // Of the Raft log.
+  absl::StatusOr<std::vector<raft::Entry>> ReadEntries(LogIndex from,
+                                                       LogIndex end) const;
+
+ private:
+  // What tells whether a replica has changed.
+  struct Version {
+    const Partition* partition = nullptr;
+    uint64_t steps = 0;
+    uint64_t generation = 0;
+    Offset leo;
+    Offset durable_leo;
+    bool failed = false;
+    bool cutting = false;
+
+    bool operator==(const Version&) const = default;
+  };
+  struct ShardState {
+    const Shard* shard;
+    std::vector<Version> versions;  // in the order of the shard's map
+    size_t recovered = 0;
+    size_t unusable = 0;
+  };
+
+  static Version VersionOf(const Partition& partition);
+  void RefreshController(Changes& changes);
+  void RefreshBroker(Changes& changes);
+  void RefreshShard(ShardState& state, Changes& changes);
+  void Rebuild(ShardState& state, Changes& changes);
+  void RemoveGone(Changes& changes);
+  void Note(const TopicPartition& tp, const Partition& partition,
+            bool log_was_cut, Changes& changes);
+  void NoteRecovered(const TopicPartition& tp, const Shard::Recovered& found,
+                     Changes& changes);
+  void NoteUnusable(const TopicPartition& tp, Changes& changes);
+  ReplicaView& Touch(const TopicPartition& tp, Changes& changes);
+  const Partition* Find(const TopicPartition& tp) const;
+
+  const Process process_;
+  NodeView* const view_;
+  std::vector<ShardState> shards_;
+};
+
+}  // namespace sluice::check

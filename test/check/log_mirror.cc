@@ -1,0 +1,75 @@
+#include "test/check/log_mirror.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+#include "common/base/str_cat.h"
+#include "storage/batch_header.h"
+#include "storage/segment.h"
+
+namespace sluice::check {
+namespace {
+
+StoredBatch ViewOf(const BatchView& batch) {
+  const BatchHeader& header = batch.header();
+  return {header.base_offset, header.last_offset(), header.leader_epoch,
+          header.crc, batch.CrcMatches()};
+}
+
+// The batches in `bytes` that lie in [from, upto); returns where they end.
+Offset Take(std::string_view bytes, Offset from, Offset upto,
+            std::vector<StoredBatch>& out) {
+  BatchCursor cursor(bytes);
+  while (from < upto) {
+    const auto batch = cursor.Next();
+    if (!batch.ok() || !batch->has_value()) break;
+    if ((*batch)->header().next_offset() <= from) continue;
+    if ((*batch)->header().next_offset() > upto) break;
+    out.push_back(ViewOf(**batch));
+    from = out.back().last.Next();
+  }
+  return from;
+}
+
+std::string SegmentPath(const Log& log, Offset base) {
+  return StrCat(log.path(), "/", SegmentFileName(base, ".log"));
+}
+
+Offset TakeFromSegment(const Log& log, const MemFileSystem& disk, Offset from,
+                       std::vector<StoredBatch>& out) {
+  const std::vector<Offset> bases = log.segment_bases();
+  const auto after = std::upper_bound(bases.begin(), bases.end(), from);
+  if (after == bases.begin()) return from;
+  const auto bytes = disk.Peek(SegmentPath(log, *std::prev(after)));
+  if (!bytes.has_value()) return from;
+  const Offset upto = after == bases.end() ? log.leo() : *after;
+  return Take(*bytes, from, upto, out);
+}
+
+}  // namespace
+
+void ReadBatches(const Log& log, const MemFileSystem& disk, Offset from,
+                 std::vector<StoredBatch>& out) {
+  while (from < log.leo()) {
+    const auto tail = log.ReadInMemory(from, log.leo(),
+                                       std::numeric_limits<int32_t>::max());
+    const Offset next =
+        tail.has_value()
+            ? Take(tail->batches.view(), from, log.leo(), out)
+            : TakeFromSegment(log, disk, from, out);
+    if (next == from) return;
+    from = next;
+  }
+}
+
+std::string ReadLogBytes(const Log& log, const MemFileSystem& disk) {
+  std::string bytes;
+  for (const Offset base : log.segment_bases()) {
+    bytes += disk.Peek(SegmentPath(log, base)).value_or("");
+  }
+  return bytes;
+}
+
+}  // namespace sluice::check

@@ -1,0 +1,175 @@
+#include "test/check/storage_invariants.h"
+
+#include <algorithm>
+
+#include "common/base/str_cat.h"
+
+namespace sluice::check {
+namespace {
+
+std::string Where(const NodeView& node, const TopicPartition& tp,
+                  const ReplicaView& view) {
+  return StrCat("replica ", node.id, " of ", tp.ToString(), " (log [",
+                view.log_start, ", ", view.leo, "), durable ",
+                view.durable_leo, ", HW ", view.high_watermark,
+                view.lossy ? ", LOSSY" : "", ")");
+}
+
+std::string_view NameOf(End how) {
+  switch (how) {
+    case End::kStopped: return "a clean stop";
+    case End::kKilled: return "a kill";
+    case End::kPowerCut: return "a power cut";
+  }
+  return "?";
+}
+
+// Whether `now` begins with all of `old` that lies in [from, upto).
+bool Keeps(const ReplicaView& now, const ReplicaView& old, Offset upto) {
+  if (now.leo < upto) return false;
+  auto mine = now.batches.begin();
+  for (const StoredBatch& batch : old.batches) {
+    if (batch.base >= upto) break;
+    if (batch.last < now.log_start) continue;
+    while (mine != now.batches.end() && mine->last < batch.base) ++mine;
+    if (mine == now.batches.end() || !mine->SameRecords(batch)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void StorageInvariants::OnEnd(const NodeView& node, End how) {
+  if (!node.has_broker) return;
+  Disk& disk = disks_[node.id];
+  if (!node.up) {
+    // The machine follows its process: only the page cache was left to lose.
+    if (disk.how == End::kKilled) disk.how = how;
+    return;
+  }
+  disk.how = how;
+  // A log that this process did not come to open lies there as it did.
+  for (const auto& [tp, view] : node.replicas) {
+    if (!view.failed) disk.replicas[tp] = {view, !view.hosted};
+  }
+  if (!node.logs_recovered) return;
+  for (auto it = disk.replicas.begin(); it != disk.replicas.end();) {
+    it = node.replicas.contains(it->first) ? std::next(it)
+                                           : disk.replicas.erase(it);
+  }
+}
+
+void StorageInvariants::OnSyncFailed(const NodeView& node) {
+  sync_failed_[node.id] = node.life;
+}
+
+void StorageInvariants::OnChange(const NodeView& node,
+                                 const ReplicaChange& change) {
+  if (change.now == nullptr) {
+    led_.erase({node.id, change.tp});
+    return;
+  }
+  const ReplicaView& now = *change.now;
+  if (now.state == replica::State::kLeading) {
+    led_[{node.id, change.tp}].insert(now.leader_epoch);
+  }
+  if (change.before.has_value()) {
+    const auto failed = sync_failed_.find(node.id);
+    if (failed != sync_failed_.end() && failed->second == node.life) {
+      findings_.Check(Rule::kST4,
+                      now.durable_leo <= change.before->durable_leo, [&] {
+                        return StrCat(Where(node, change.tp, now),
+                                      " syncs again after a sync failed");
+                      });
+    }
+    return;
+  }
+  const auto disk = disks_.find(node.id);
+  if (disk == disks_.end() || now.failed) return;
+  const auto left = disk->second.replicas.find(change.tp);
+  if (left == disk->second.replicas.end()) return;
+  CheckFound(node, change.tp, now, left->second, disk->second.how);
+}
+
+void StorageInvariants::CheckFound(const NodeView& node,
+                                   const TopicPartition& tp,
+                                   const ReplicaView& now, const Left& left,
+                                   End how) {
+  const ReplicaView& old = left.view;
+  if (cluster_.disks_lie) return;
+  const auto text = [&] {
+    return StrCat(Where(node, tp, now), " after ", NameOf(how), " of one with ",
+                  Where(node, tp, old));
+  };
+  if (left.synced_by_recovery) {
+    // Recovery syncs all that it keeps: twice is once (ST7).
+    findings_.Check(Rule::kST7, now.leo == old.leo && Keeps(now, old, old.leo),
+                    [&] { return StrCat(text(), ", which was recovered"); });
+    return;
+  }
+  // A cut under way may be done or not; it never passes the high watermark.
+  Offset promised = how == End::kPowerCut ? old.durable_leo : old.leo;
+  if (old.cutting) promised = std::min(promised, old.high_watermark);
+  findings_.Check(how == End::kPowerCut ? Rule::kST5 : Rule::kST8,
+                  Keeps(now, old, promised), [&] {
+                    return StrCat(text(), " lacks some of what lay below ",
+                                  promised);
+                  });
+  findings_.Check(Rule::kST8, !now.lossy || !old.durable_counts, [&] {
+    return StrCat(text(), " takes itself for lossy");
+  });
+  if (!old.cutting) CheckEpochsLed(node, tp, now, old);
+}
+
+// RP10: the start of an epoch was durable before it was led.
+void StorageInvariants::CheckEpochsLed(const NodeView& node,
+                                       const TopicPartition& tp,
+                                       const ReplicaView& now,
+                                       const ReplicaView& old) {
+  const auto led = led_.find({node.id, tp});
+  if (led == led_.end()) return;
+  for (const EpochStart& start : old.epochs) {
+    if (!led->second.contains(start.epoch) || start.start > now.leo) continue;
+    findings_.Check(Rule::kRP10,
+                    std::find(now.epochs.begin(), now.epochs.end(), start) !=
+                        now.epochs.end(),
+                    [&] {
+                      return StrCat(Where(node, tp, now), " forgot that epoch ",
+                                    start.epoch, ", which it led, began at ",
+                                    start.start);
+                    });
+  }
+}
+
+// ST11: what metadata still wants here does not vanish.
+void StorageInvariants::OnRecovered(const NodeView& node) {
+  const auto disk = disks_.find(node.id);
+  if (disk == disks_.end() || cluster_.disks_lie) return;
+  for (const auto& [tp, left] : disk->second.replicas) {
+    const PartitionImage* state = cluster_.committed->FindPartition(tp);
+    if (state == nullptr || !Contains(state->replicas, node.id) ||
+        left.view.durable_leo <= left.view.log_start) {
+      continue;
+    }
+    findings_.Check(Rule::kST11, node.replicas.contains(tp), [&] {
+      return StrCat("replica ", node.id, " of ", tp.ToString(),
+                    " with records up to ", left.view.leo,
+                    " is gone after ", NameOf(disk->second.how));
+    });
+  }
+}
+
+void StorageInvariants::OnReread(const NodeView& node, const TopicPartition& tp,
+                                 const ReplicaView& view,
+                                 const std::vector<StoredBatch>& batches) {
+  const bool same = std::equal(
+      batches.begin(), batches.end(), view.batches.begin(), view.batches.end(),
+      [](const StoredBatch& a, const StoredBatch& b) {
+        return a.SameRecords(b) && a.crc_matches;
+      });
+  findings_.Check(Rule::kST1, same || cluster_.disks_lie || view.failed, [&] {
+    return StrCat(Where(node, tp, view), " does not read what was appended");
+  });
+}
+
+}  // namespace sluice::check
