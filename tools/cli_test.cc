@@ -341,6 +341,22 @@ TEST_F(CliTest, LinesGoInAndComeOutInOrder) {
   EXPECT_EQ(nlohmann::json::parse(json.out)["key"], "c");
 }
 
+TEST_F(CliTest, AnEndThatDoesNotComeIsAnErrorNotAHang) {
+  brokers_.AddTopic("t", 1);
+  RunThere({"produce", "t"}, "a\n");
+  brokers_.fate = [](NodeId, const std::string& method) {
+    return method == "Fetch" ? FakeCluster::Fate::kLoseAnswer
+                             : FakeCluster::Fate::kDeliver;
+  };
+
+  const Ran ran = RunThere({"consume", "t", "--from", "earliest",
+                            "--exit-at-end", "--timeout-ms", "100"});
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("read to offset 0 of 1"), std::string::npos)
+      << ran.err;
+}
+
 TEST_F(CliTest, ConsumingStopsWhereItWasTold) {
   brokers_.AddTopic("t", 1);
   RunThere({"produce", "t"}, "0\n1\n2\n3\n4\n5\n");

@@ -1,5 +1,6 @@
 #include <CLI/App.hpp>
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -44,7 +45,8 @@ absl::StatusOr<Start> StartOf(const std::string& from) {
     return start;
   }
   int64_t number = 0;
-  if (!absl::SimpleAtoi(from, &number)) {
+  // The one number that has no opposite is as good as no number.
+  if (!absl::SimpleAtoi(from, &number) || number == INT64_MIN) {
     return MakeError(ErrorCode::kInvalidRequest, "--from ", from,
                      from[0] == '@' ? ": this version has no index by time"
                                     : "",
@@ -132,8 +134,27 @@ absl::StatusOr<Offsets> EndOffsets(
   return ends;
 }
 
+// What is still to be read before the end, of the first partition that lags.
+absl::Status NoProgress(int64_t silent_us, const Offsets& ends,
+                        const Offsets& positions) {
+  const auto lagging =
+      std::find_if(positions.begin(), positions.end(), [&](const auto& p) {
+        return p.second < ends.at(p.first);
+      });
+  return MakeError(ErrorCode::kRequestTimedOut, "nothing of partition ",
+                   lagging->first.partition, " of \"", lagging->first.topic,
+                   "\" came for ", silent_us / 1'000'000,
+                   " s: read to offset ", lagging->second, " of ",
+                   ends.at(lagging->first),
+                   "; `sluice cluster health` says whether it has a leader");
+}
+
+// `silent_us_max`: an end that was promised and does not come.
 absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
-                  const Offsets& ends, Offsets positions) {
+                  const Offsets& ends, Offsets positions,
+                  std::optional<int64_t> silent_us_max) {
+  using Clock = std::chrono::steady_clock;
+  auto last = Clock::now();
   const auto finished = [&] {
     return std::all_of(positions.begin(), positions.end(), [&](const auto& p) {
       return p.second >= ends.at(p.first);
@@ -144,6 +165,14 @@ absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
     if (!batches.ok()) {
       printer.Flush();
       return batches.status();
+    }
+    const auto now = Clock::now();
+    if (!batches->empty()) last = now;
+    const int64_t silent_us =
+        std::chrono::duration_cast<std::chrono::microseconds>(now - last)
+            .count();
+    if (silent_us_max.has_value() && silent_us >= *silent_us_max) {
+      return NoProgress(silent_us, ends, positions);
     }
     for (const FetchedBatch& batch : *batches) {
       const auto more = printer.Print(batch, ends.at(batch.tp));
@@ -182,7 +211,9 @@ absl::Status Consume(Context* context, const Options& options) {
   }
   consumer.AssignAt(unfinished);
   Printer printer(options, *std::move(format));
-  return Loop(consumer, printer, *ends, *starts);
+  return Loop(consumer, printer, *ends, *starts,
+              options.exit_at_end ? std::optional(context->timeout_us())
+                                  : std::nullopt);
 }
 
 }  // namespace

@@ -35,10 +35,32 @@ absl::StatusOr<LineSource> LineSource::Open(const std::string& path) {
 }
 
 bool LineSource::Next(std::string& line) {
-  return static_cast<bool>(std::getline(*in_, line));
+  line.clear();
+  char piece[64 << 10];
+  while (true) {
+    in_->getline(piece, sizeof(piece));
+    const size_t count = static_cast<size_t>(in_->gcount());
+    if (in_->good()) {  // the count includes the '\n'
+      line.append(piece, count - 1);
+      ++lines_;
+      return true;
+    }
+    line.append(piece, count);
+    if (in_->bad() || (count == 0 && !in_->eof())) return false;
+    if (in_->eof()) return !line.empty();
+    in_->clear();  // the piece is full
+    if (line.size() <= kLineBytesMax) continue;
+    too_long_ = true;
+    return false;
+  }
 }
 
 absl::Status LineSource::status() const {
+  if (too_long_) {
+    return MakeError(ErrorCode::kMessageTooLarge, "line ", lines_ + 1, " of ",
+                     path_, " has more than ", kLineBytesMax,
+                     " bytes, the most a line may have; is it text?");
+  }
   if (!in_->bad()) return absl::OkStatus();
   return MakeError(ErrorCode::kStorageError, "reading ", path_, " failed");
 }
