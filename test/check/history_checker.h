@@ -1,0 +1,76 @@
+// Judges what clients of a cluster did and saw, knowing nothing of how the
+// cluster works: correctness.md 4.2. HISTORY.md says what each flaw means here
+// and what is counted without being one. O(n log n) in sends, answers and
+// records.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "test/check/history.h"
+
+namespace sluice::check {
+
+// In the order of kFlawNames.
+enum class Flaw {
+  kLost,
+  kLostTail,
+  kDup,
+  kReorder,
+  kRealtime,
+  kGap,
+  kDivergent,
+  kPhantom,
+  kTorn,
+  kFailedButRead,
+  kStale,
+  kNonMono,
+  kHwBack,
+  kUnjudged,
+};
+
+inline constexpr std::array<std::string_view, 14> kFlawNames = {
+    "LOST",      "LOST-TAIL", "DUP",     "REORDER", "REALTIME",
+    "GAP",       "DIVERGENT", "PHANTOM", "TORN",    "FAILED-BUT-READ",
+    "STALE",     "NONMONO",   "HW-BACK", "UNJUDGED",
+};
+inline constexpr size_t kFlawCount = kFlawNames.size();
+static_assert(static_cast<size_t>(Flaw::kUnjudged) + 1 == kFlawCount);
+
+struct HistoryVerdict {
+  static constexpr size_t kExamplesMax = 3;  // of each flaw
+
+  std::array<int64_t, kFlawCount> flaws{};
+  std::vector<std::string> examples;  // "LOST orders-0: ..."
+
+  // What the verdict rests on.
+  int64_t sent = 0;
+  int64_t acked = 0;       // by all in-sync replicas
+  int64_t acked_weak = 0;  // acks = 0, 1
+  int64_t failed = 0;
+  int64_t unknown = 0;  // no answer, or one that says nothing
+  int64_t answers = 0;
+  int64_t polls = 0;
+  int64_t records_polled = 0;
+  int64_t copies = 0;
+  int64_t records_copied = 0;
+
+  // Allowed, and worth knowing.
+  int64_t duplicates_explained = 0;  // by retries
+  int64_t weak_losses = 0;           // of acks = 0, 1
+  int64_t deposed_answers = 0;  // old news, by a leader of an older epoch
+  int64_t early_answers = 0;    // by a new leader that did not know it all yet
+  int64_t answers_without_epoch = 0;  // cannot be judged
+
+  int64_t count(Flaw flaw) const { return flaws[static_cast<size_t>(flaw)]; }
+  bool passed() const;
+  // A line a count, flaws first.
+  std::string ToTable() const;
+};
+
+HistoryVerdict CheckHistory(const History& history);
+
+}  // namespace sluice::check
