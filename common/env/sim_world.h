@@ -118,6 +118,7 @@ class SimHost final : public Clock {
   // The monotonic clock begins anew, somewhere.
   void Reboot(int64_t mono_us);
   void JumpWall(int64_t by_ms) { wall_offset_ms_ += by_ms; }
+  void CorrectWall() { wall_offset_ms_ = 0; }
   void SetWall(int64_t wall_ms) { wall_offset_ms_ += wall_ms - WallMillis(); }
 
   // What is due while it stands still runs at Resume, at once and in order.

@@ -130,7 +130,7 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginProcess(
   } else {
     host.JumpWall(fault.amount);
   }
-  return Mend();
+  return [&host] { host.CorrectWall(); };
 }
 
 // It ends when it has stopped, and starts again then.
@@ -361,6 +361,7 @@ void FaultInjector::Forget() {
     cluster_->SetDisks(id, 0, false);
     cluster_->at(id).fs.ClearFaults();
     cluster_->at(id).fs.SetCapacity(INT64_MAX);
+    cluster_->at(id).host.CorrectWall();
     cluster_->Resume(id);
   }
 }

@@ -38,6 +38,8 @@ class MountedKv final : public KvStore {
 
 // No power cut brings it back.
 void RemoveForGood(MemFileSystem& fs, const std::string& path) {
+  const auto exists = fs.Exists(path);
+  if (exists.ok() && !*exists) return;  // lost with the power before
   const absl::Status removed = RemoveTree(fs, path);
   INVARIANT(removed.ok(), removed.ToString());
   const absl::Status synced = fs.SyncAll("/");
