@@ -55,20 +55,20 @@ void RecordLedger::OnRead(const NamedPartition& tp, const RecordName& name,
   if (acked != partition.acked.end()) Compare(tp, offset, acked->second, name);
 }
 
-// A producer's records are stored in the order sent, but for what a retry
-// repeats.
+// A producer's acknowledged records are stored in the order sent. Others may
+// come late: what a producer gave up may still be on the wire, and what the
+// network delivers a minute later is stored until producers are idempotent.
 void RecordLedger::CheckOrder(const NamedPartition& tp,
                               const Partition& partition) {
   std::map<int, int64_t> newest;  // by producer
-  std::set<RecordName> before;
-  for (const auto& [offset, name] : partition.read) {
+  for (const auto& [offset, name] : partition.acked) {
     const auto [last, first] = newest.emplace(name.producer, -1);
-    if (name.number <= last->second && !before.contains(name)) {
-      report_(StrCat("REORDER: ", tp.ToString(), " offset ", offset.value(),
-                     " is ", name, " after number ", last->second));
+    if (name.number <= last->second) {
+      report_(StrCat("REORDER: ", tp.ToString(), " acknowledged ", name,
+                     " at offset ", offset.value(), " behind number ",
+                     last->second));
     }
-    last->second = std::max(last->second, name.number);
-    before.insert(name);
+    last->second = name.number;
   }
 }
 
