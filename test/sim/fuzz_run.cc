@@ -26,6 +26,8 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
       trace_(lines),
       cluster_(plan.cluster, plan.seed),
       atlas_(&cluster_),
+      checks_(&cluster_, /*disks_lie=*/false,
+              [this](const std::string& what) { Fail(what); }),
       injector_(&cluster_, &atlas_, plan.seed + 5,
                 [this](const std::string& what) {
                   trace_.MixBytes(what);
@@ -36,6 +38,7 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
   cluster_.world().Watch([this](NodeId ran) {
     trace_.Mix(static_cast<uint64_t>(cluster_.world().MonoMicros()));
     trace_.Mix(static_cast<uint64_t>(ran.value()));
+    checks_.AfterEvent(ran);
   });
 }
 
@@ -79,12 +82,16 @@ RunResult FuzzRun::Run() {
   if (Start()) {
     workload_ = std::make_unique<Workload>(
         &cluster_, &plan_, [this](const std::string& what) { Fail(what); });
+    workload_->SetOnAcked([this](const NamedPartition& tp, Offset offset) {
+      if (const auto id = IdOf(tp)) checks_.OnAcknowledged(*id, offset);
+    });
     workload_->Start();
     injector_.Start(plan_.faults);
     RunPhase(plan_.faults_us);
     if (!failed()) RequireProgress();
     if (!failed()) Converge();
-    if (!failed()) CheckReplicas();
+    if (!failed()) CheckMetadata();
+    if (!failed()) checks_.AtEnd();
     if (!failed()) workload_->CheckEnd(plan_.heal_us);
     CheckEndings();
   }
@@ -98,6 +105,7 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.events = cluster_.world().event_count();
   numbers.network = cluster_.network().counts();
   numbers.faults = injector_.fired();
+  numbers.evaluations = checks_.findings().evaluations();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
     numbers.read = workload_->records_read();
@@ -158,6 +166,30 @@ std::set<int> FuzzRun::DrawCore() {
   return core;
 }
 
+std::optional<TopicPartition> FuzzRun::IdOf(const NamedPartition& tp) {
+  const TopicImage* topic = atlas_.NewestImage().FindTopic(tp.topic);
+  if (topic == nullptr) return std::nullopt;
+  return TopicPartition{topic->id, tp.partition};
+}
+
+std::string FuzzRun::StateOf(const NamedPartition& tp) {
+  const auto id = IdOf(tp);
+  const PartitionImage* partition =
+      id.has_value() ? atlas_.NewestImage().FindPartition(*id) : nullptr;
+  if (partition == nullptr) return StrCat(tp, " (unknown)");
+  const auto list = [](const std::vector<NodeId>& ids) {
+    std::string text;
+    for (const NodeId id : ids) text += StrCat(text.empty() ? "" : ",", id);
+    return text;
+  };
+  return StrCat(tp, " (leader ", partition->leader, " epoch ",
+                partition->leader_epoch.value(), " replicas ",
+                list(partition->replicas), " ISR ", list(partition->isr),
+                " ELR ", list(partition->elr), " unverified ",
+                list(partition->unverified_elr), " last full ISR ",
+                list(partition->last_full_isr), ")");
+}
+
 // One of those that may lead lives in the core, and as many replicas as an
 // acknowledgement takes.
 bool FuzzRun::IsOwedProgress(const std::set<int>& core,
@@ -166,7 +198,9 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
   const TopicImage* topic = image.FindTopic(tp.topic);
   const PartitionImage* partition =
       topic == nullptr ? nullptr : topic->Find(tp.partition);
-  if (partition == nullptr) return false;
+  if (partition == nullptr || checks_.is_lost({topic->id, tp.partition})) {
+    return false;
+  }
   const auto in_core = [&core](NodeId id) { return Contains(core, id); };
   int replicas = 0;
   for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;
@@ -198,7 +232,7 @@ void FuzzRun::RequireProgress() {
   std::string stuck;
   for (const auto& [tp, count] : before) {
     if (workload_->ledger().acked_of(tp) <= count) {
-      stuck += StrCat(" ", tp);
+      stuck += StrCat(" ", StateOf(tp));
     }
   }
   std::string who;
@@ -267,7 +301,7 @@ void FuzzRun::Converge() {
   if (!failed()) Fail(StrCat("NOT CONVERGED: ", WhyNotConverged()));
 }
 
-void FuzzRun::CheckReplicas() {
+void FuzzRun::CheckMetadata() {
   uint64_t want = 0;
   for (const auto& [id, node] : cluster_.nodes()) {
     if (node->broker == nullptr) continue;

@@ -2,12 +2,15 @@
 // healed; and what must hold throughout.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
+#include "test/sim/cluster_checks.h"
 #include "test/sim/fault_injector.h"
 #include "test/sim/sim_cluster.h"
 #include "test/sim/swarm.h"
@@ -25,6 +28,7 @@ struct RunNumbers {
   int64_t read = 0;
   NetworkCounts network;
   FaultInjector::Counts faults{};
+  std::array<uint64_t, check::kRuleCount> evaluations{};  // by check::Rule
 };
 
 struct RunResult {
@@ -53,19 +57,22 @@ class FuzzRun {
   void CreateTopics();
   // Phase 2.
   std::set<int> DrawCore();
+  std::optional<TopicPartition> IdOf(const NamedPartition& tp);
+  std::string StateOf(const NamedPartition& tp);
   bool IsOwedProgress(const std::set<int>& core, const NamedPartition& tp);
   void RequireProgress();
   // Phase 3.
   void Converge();
   std::string WhyNotConverged();
   std::string WhyReplicasDiffer();
-  void CheckReplicas();
+  void CheckMetadata();
   void CheckEndings();
 
   const SwarmPlan plan_;
   Trace trace_;
   SimCluster cluster_;
   FaultAtlas atlas_;
+  ClusterChecks checks_;
   FaultInjector injector_;
   Random random_;
   std::unique_ptr<Workload> workload_;

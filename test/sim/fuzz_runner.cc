@@ -34,6 +34,9 @@ void Totals::Add(const RunResult& result) {
   sum.acked += n.acked;
   sum.read += n.read;
   for (size_t i = 0; i < n.faults.size(); ++i) sum.faults[i] += n.faults[i];
+  for (size_t i = 0; i < n.evaluations.size(); ++i) {
+    sum.evaluations[i] += n.evaluations[i];
+  }
   sum.network.sent += n.network.sent;
   sum.network.delivered += n.network.delivered;
   sum.network.lost += n.network.lost;
@@ -69,6 +72,11 @@ bool PrintCounts(const Totals& totals) {
   for (int k = 0; k < kDrawnFaultKindCount; ++k) {
     const int64_t count = totals.sum.faults[static_cast<size_t>(k)];
     PrintCount("fault", NameOf(static_cast<FaultKind>(k)), count);
+    all = all && count > 0;
+  }
+  for (size_t r = 0; r < check::kRuleCount; ++r) {
+    const auto count = static_cast<int64_t>(totals.sum.evaluations[r]);
+    PrintCount("invariant", check::kRuleNames[r], count);
     all = all && count > 0;
   }
   const NetworkCounts& network = totals.sum.network;

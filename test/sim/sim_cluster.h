@@ -121,6 +121,9 @@ class SimCluster {
     std::erase(observers_, observer);
   }
   const ConfigRegistry& configs() const { return *configs_; }
+  const std::shared_ptr<const ConfigRegistry>& shared_configs() const {
+    return configs_;
+  }
 
   void RunFor(int64_t ms) { world_.RunFor(ms * 1000); }
   template <class Predicate>

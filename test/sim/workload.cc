@@ -123,6 +123,7 @@ void Workload::SendOne(Sender& sender) {
         --unanswered_sends_;
         if (result.ok() && !sender.weak) {
           ledger_.OnAcked(tp, name, result->offset);
+          if (on_acked_) on_acked_(tp, result->offset);
         }
       });
   if (!taken.ok()) --unanswered_sends_;

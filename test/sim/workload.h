@@ -21,6 +21,8 @@ class Workload {
            RecordLedger::Report report);
   ~Workload();
 
+  using OnAcked = std::function<void(const NamedPartition&, Offset)>;
+  void SetOnAcked(OnAcked on_acked) { on_acked_ = std::move(on_acked); }
   void Start();
   // No new records and calls; what is under way goes on.
   void Stop();
@@ -52,6 +54,7 @@ class Workload {
   SimCluster* const cluster_;
   const SwarmPlan* const plan_;
   const RecordLedger::Report report_;
+  OnAcked on_acked_;
   Random random_;
   RecordLedger ledger_;
   std::unique_ptr<Executor> executor_;

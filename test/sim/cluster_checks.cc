@@ -1,0 +1,54 @@
+#include "test/sim/cluster_checks.h"
+
+#include <utility>
+
+#include "test/sim/wire.h"
+
+namespace sluice::sim {
+
+ClusterChecks::ClusterChecks(
+    SimCluster* cluster, bool disks_lie,
+    std::function<void(const std::string&)> on_violation)
+    : cluster_(cluster),
+      findings_([on_violation = std::move(on_violation)](
+                    const check::Violation& violation) {
+        on_violation(violation.ToString());
+      }),
+      checker_({&findings_, cluster->shared_configs(), disks_lie}) {
+  cluster->AddObserver(this);
+  cluster->network().AddObserver(
+      [this](const Message& message, Fate fate) { OnMessage(message, fate); });
+}
+
+void ClusterChecks::OnMessage(const Message& message, Fate fate) {
+  if (fate != Fate::kSent || message.kind > MessageKind::kRaftObserve) return;
+  checker_.OnRaftSent(message.from, Wire<raft::Message>::Decode(message.bytes));
+}
+
+void ClusterChecks::AfterEvent(NodeId ran) {
+  checker_.AfterEvent(ran);
+  if (++events_ % kEventsBetweenScans == 0) checker_.FullScan();
+}
+
+void ClusterChecks::AtEnd() {
+  checker_.FullScan();
+  checker_.AtEnd();
+}
+
+void ClusterChecks::OnBoot(SimNode& node) {
+  checker_.OnBoot(node.id,
+                  {node.broker.get(), node.controller.get(), &node.fs});
+}
+
+void ClusterChecks::OnEnd(SimNode& node, ProcessEnd how) {
+  switch (how) {
+    case ProcessEnd::kStopped:
+      return checker_.OnEnd(node.id, check::End::kStopped);
+    case ProcessEnd::kKilled:
+      return checker_.OnEnd(node.id, check::End::kKilled);
+    case ProcessEnd::kPowerCut:
+      return checker_.OnEnd(node.id, check::End::kPowerCut);
+  }
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,47 @@
+// The invariants of test/check on a simulated cluster: told of every event, of
+// processes that come and go, and of what crosses the network.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "test/check/checker.h"
+#include "test/check/findings.h"
+#include "test/sim/sim_cluster.h"
+
+namespace sluice::sim {
+
+class ClusterChecks final : public ClusterObserver {
+ public:
+  static constexpr int64_t kEventsBetweenScans = 1000;
+
+  // `on_violation`: the first one; the run should end.
+  ClusterChecks(SimCluster* cluster, bool disks_lie,
+                std::function<void(const std::string&)> on_violation);
+  ~ClusterChecks() override { cluster_->RemoveObserver(this); }
+
+  void AfterEvent(NodeId ran);
+  // Healed and quiet.
+  void AtEnd();
+  // By acks=all, at this offset.
+  void OnAcknowledged(const TopicPartition& tp, Offset offset) {
+    checker_.OnAcknowledged(tp, offset.Next());
+  }
+  bool is_lost(const TopicPartition& tp) const { return checker_.is_lost(tp); }
+  const check::Findings& findings() const { return findings_; }
+
+  void OnBoot(SimNode& node) override;
+  void OnEnd(SimNode& node, ProcessEnd how) override;
+  void OnWiped(SimNode& node) override { checker_.OnWiped(node.id); }
+
+ private:
+  void OnMessage(const Message& message, Fate fate);
+
+  SimCluster* const cluster_;
+  check::Findings findings_;
+  check::Checker checker_;
+  int64_t events_ = 0;
+};
+
+}  // namespace sluice::sim
