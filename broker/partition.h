@@ -152,6 +152,7 @@ class Partition final : public ShipSource {
   Unsynced TakeAllUnsynced();
   void BeginCut(Cut cut);
   void CutLog(const Cut& cut);
+  void NoteCut(const Cut& cut, Offset from, Offset to, LeaderEpoch last_epoch);
   void FinishCut(Offset leo);
   void AdvanceLogStart(Offset start);
 

@@ -160,13 +160,20 @@ void Partition::CutLog(const Cut& cut) {
     leo = log_->TruncateTo(cut.target);
   }
   if (!leo.ok()) return OnLogError(leo.status());
+  NoteCut(cut, from, *leo, last_epoch);
+  SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
+}
+
+// A cut of an epoch without a record takes nothing away.
+void Partition::NoteCut(const Cut& cut, Offset from, Offset to,
+                        LeaderEpoch last_epoch) {
+  if (from == to) return;
   ++shard_->counters.truncations;
   LOG(INFO) << "broker " << shard_->deps.self
             << (cut.reset ? " reset " : " truncated ") << name() << " from "
-            << from << " to " << *leo << " (HW " << core_.high_watermark()
+            << from << " to " << to << " (HW " << core_.high_watermark()
             << ", last epoch " << last_epoch << ", leader " << leader_
             << " in epoch " << leader_epoch_ << "): " << cut.why;
-  SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
 }
 
 void Partition::FinishCut(Offset leo) {
