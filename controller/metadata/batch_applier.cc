@@ -1,9 +1,11 @@
 #include "controller/metadata/batch_applier.h"
 
+#include <google/protobuf/message.h>
 #include <google/protobuf/unknown_field_set.h>
 
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/mutant.h"
@@ -31,11 +33,29 @@ absl::Status Unknown(const Parts&... parts) {
                    "node");
 }
 
-// A field that this program does not know would be dropped in silence and the
-// states would differ from there on.
-template <class Record>
-bool HasUnknownFields(const Record& record) {
-  return !record.GetReflection()->GetUnknownFields(record).empty();
+// A field that this program does not know, in the record or in a message inside
+// it, would be dropped in silence and the states would differ from there on.
+bool HasUnknownFields(const google::protobuf::Message& message) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  if (!reflection.GetUnknownFields(message).empty()) return true;
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const google::protobuf::FieldDescriptor* field : fields) {
+    if (field->cpp_type() !=
+        google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
+      continue;
+    }
+    if (!field->is_repeated()) {
+      if (HasUnknownFields(reflection.GetMessage(message, field))) return true;
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      if (HasUnknownFields(reflection.GetRepeatedMessage(message, field, i))) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 absl::StatusOr<TopicId> TopicIdOf(const std::string& bytes) {
@@ -99,33 +119,26 @@ absl::Status BatchApplier::Apply(const MetadataRecord& record) {
   }
   if (HasUnknownFields(record)) {
     return Unknown("metadata offset ", image_->offset_,
-                   " holds a record type that this program does not know");
+                   " holds a record or a field of one that this program does "
+                   "not know");
   }
-  const auto known = [this](const auto& body) -> absl::Status {
-    if (HasUnknownFields(body)) {
-      return Unknown("metadata offset ", image_->offset_, ": ",
-                     body.GetTypeName(),
-                     " has a field that this program does not know");
-    }
-    return On(body);
-  };
   switch (record.record_case()) {
     case MetadataRecord::kFeatureLevel:
-      return known(record.feature_level());
+      return On(record.feature_level());
     case MetadataRecord::kRegisterBroker:
-      return known(record.register_broker());
+      return On(record.register_broker());
     case MetadataRecord::kBrokerChange:
-      return known(record.broker_change());
+      return On(record.broker_change());
     case MetadataRecord::kTopic:
-      return known(record.topic());
+      return On(record.topic());
     case MetadataRecord::kRemoveTopic:
-      return known(record.remove_topic());
+      return On(record.remove_topic());
     case MetadataRecord::kPartition:
-      return known(record.partition());
+      return On(record.partition());
     case MetadataRecord::kPartitionChange:
-      return known(record.partition_change());
+      return On(record.partition_change());
     case MetadataRecord::kConfig:
-      return known(record.config());
+      return On(record.config());
     case MetadataRecord::kNoOp:
       return absl::OkStatus();
     case MetadataRecord::RECORD_NOT_SET:
@@ -206,6 +219,13 @@ TopicImage* BatchApplier::Edit(const TopicId& id) {
 
 absl::Status BatchApplier::On(const internal::v1::TopicRecord& record) {
   ASSIGN_OR_RETURN(const TopicId id, TopicIdOf(record.id()));
+  if (!internal::v1::TopicRecord::Kind_IsValid(record.kind())) {
+    return Unknown("topic ", record.name(), " is of kind ",
+                   static_cast<int>(record.kind()));
+  }
+  if (changes_.topics_removed.count(id)) {
+    return Misfit("topic id ", id, " is used again (MD7)");
+  }
   if (TopicImage* topic = Edit(id)) {
     if (topic->name != record.name()) {
       return Misfit("topic ", id, " is called ", topic->name, ", not ",
@@ -296,7 +316,7 @@ absl::Status BatchApplier::On(
   const PartitionImage* old =
       topic == nullptr ? nullptr : topic->Find(tp.partition);
   if (old == nullptr) return Misfit("changed partition ", tp, " is unknown");
-  if (record.partition_epoch() != old->partition_epoch.value() + 1) {
+  if (int64_t{record.partition_epoch()} - old->partition_epoch.value() != 1) {
     return Misfit("partition ", tp, ": partition epoch ",
                   record.partition_epoch(), " after ", old->partition_epoch,
                   " (RP16)");

@@ -35,12 +35,35 @@ TEST(DeltaTest, MD8WhatIsNotKnownStopsTheNode) {
   empty_record.add_records();
   MetadataBatch batch_field;
   ASSERT_TRUE(batch_field.ParseFromString("\xa0\x06\x01"));
-  for (const auto& batch :
-       {unknown_type, unknown_field, level, empty_record, batch_field}) {
+  // Inside a message of a record: a later version's address of a broker.
+  MetadataBatch nested_field;
+  auto* listener =
+      nested_field.add_records()->mutable_register_broker()->add_listeners();
+  ASSERT_TRUE(listener->ParseFromString("\xa0\x06\x01"));
+  MetadataBatch kind;
+  auto* topic = kind.add_records()->mutable_topic();
+  topic->set_id(Uuid(3, 3).ToBytes());
+  topic->set_kind(static_cast<internal::v1::TopicRecord::Kind>(9));
+  for (const auto& batch : {unknown_type, unknown_field, level, empty_record,
+                            batch_field, nested_field, kind}) {
     EXPECT_EQ(CodeOf(TryApply(cluster.image(), batch)),
               ErrorCode::kUnsupportedFormat)
         << batch.ShortDebugString();
   }
+}
+
+TEST(DeltaTest, MD7AnIdThatIsUsedAgainIsAnError) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  const auto tp = cluster.CreateOn("t", {1, 2, 3});
+  MetadataBatch batch;
+  batch.add_records()->mutable_remove_topic()->set_id(tp.topic_id.ToBytes());
+  EXPECT_TRUE(TryApply(cluster.image(), batch).ok());
+  auto* topic = batch.add_records()->mutable_topic();
+  topic->set_name("u");
+  topic->set_id(tp.topic_id.ToBytes());
+  EXPECT_EQ(CodeOf(TryApply(cluster.image(), batch)),
+            ErrorCode::kInvalidRecord);
 }
 
 TEST(DeltaTest, ARecordThatDoesNotFitIsAnError) {

@@ -8,6 +8,15 @@
 #include "common/base/mutant.h"
 
 namespace sluice::raft {
+namespace {
+
+// Nobody counts so far between two messages: a term or index that is counted
+// on from a peer's number must not overflow, and one message of a broken peer
+// must not use the terms up.
+constexpr int64_t kTermLeapMax = int64_t{1} << 32;
+constexpr LogIndex kLogIndexMax{int64_t{1} << 62};
+
+}  // namespace
 
 RaftCore::RaftCore(const RaftConfig& config, const StableState& state,
                    const LogReader& stable, Random& random)
@@ -181,6 +190,9 @@ absl::Status RaftCore::CheckMessage(const Message& m) const {
       m.log_term.value() < 0 || m.commit_index.value() < 0 ||
       m.reject_hint.value() < 0) {
     return invalid("negative number");
+  }
+  if (m.term - hard_state_.term > kTermLeapMax || m.log_index > kLogIndexMax) {
+    return invalid("a term or index that nobody can have counted to");
   }
   LogIndex index = m.log_index;
   Term term = m.log_term;

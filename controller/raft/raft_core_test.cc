@@ -514,6 +514,24 @@ TEST_F(RemoteInputTest, NonsenseIsRefusedAndChangesNothing) {
   EXPECT_EQ(group_.core(2).log().last_index(), LogIndex(3));
 }
 
+// Counting on from such a number would overflow.
+TEST_F(RemoteInputTest, NumbersThatNobodyCountedToAreRefused) {
+  const Message good = message_;
+  std::vector<Message> bad(3, good);
+  bad[0].term = Term(INT64_MAX);
+  bad[1].type = MessageType::kVoteResponse;
+  bad[1].term = Term(INT64_MAX);
+  bad[2].log_index = LogIndex(INT64_MAX);
+  bad[2].entries = {Entry{message_.term, LogIndex(INT64_MIN),
+                          EntryType::kRecords, {}}};
+  for (size_t i = 0; i < bad.size(); ++i) {
+    message_ = bad[i];
+    EXPECT_EQ(Step(), ErrorCode::kInvalidRequest) << i;
+  }
+  EXPECT_EQ(group_.core(2).term(), good.term);
+  EXPECT_EQ(group_.core(2).role(), Role::kFollower);
+}
+
 TEST_F(RemoteInputTest, AnAckBeyondTheLogIsIgnored) {
   message_.type = MessageType::kAppendResponse;
   message_.from = group_.node(2).id;
