@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # Installs what Sluice is built from and tested with: Debian 12 packages only.
 # Running it again is harmless and quick; it says what it adds and why.
+#   --fuzz   also what test/fuzz/run.sh finds most with
 set -euo pipefail
+
+fuzz=0
+for arg in "$@"; do
+  case "$arg" in
+    --fuzz) fuzz=1 ;;
+    *) echo "install-deps: unknown argument $arg; it knows --fuzz" >&2; exit 2 ;;
+  esac
+done
 
 packages=(
   # package                       why
@@ -35,6 +44,13 @@ packages=(
   "python3-grpcio                 the README's Python program"
   "python3-protobuf               the same"
 )
+
+if [ $fuzz -eq 1 ]; then
+  packages+=(
+    "clang-14                       libFuzzer: coverage leads its inputs"
+    "libclang-rt-14-dev             the same: its runtime and the sanitizers'"
+  )
+fi
 
 missing=()
 for row in "${packages[@]}"; do
