@@ -37,12 +37,15 @@ RaftFacts FactsOf(const RaftNode& node, const raft::RaftCore& core) {
 
 // Entries that cannot be read now (a fault of the disk) are looked for again
 // at the next change.
-void UpdateLog(const raft::LogView& log, bool truncated, RaftView& view) {
+// `committed`: as of before the event, which may have cut, appended and
+// committed.
+void UpdateLog(const raft::LogView& log, bool truncated, LogIndex committed,
+               RaftView& view) {
   view.log_before = view.log.size();
   // What is committed stays; of the rest anything may have been replaced.
   size_t kept = view.log.size();
   if (truncated) {
-    kept = std::min(kept, static_cast<size_t>(view.commit.value()));
+    kept = std::min(kept, static_cast<size_t>(committed.value()));
   }
   std::vector<EntryView> old(view.log.begin() + static_cast<int64_t>(kept),
                              view.log.end());
@@ -155,10 +158,11 @@ void LiveNode::RefreshController(Changes& changes) {
   }
   RaftView& view = *view_->raft;
   const bool truncated = !first && now.truncations != view.truncations;
+  const LogIndex committed = view.commit;
   static_cast<RaftFacts&>(view) = now;
   view.log_before = view.log_kept = view.log.size();
   if (truncated || view.log.size() < static_cast<size_t>(now.last.value())) {
-    UpdateLog(core->log(), truncated, view);
+    UpdateLog(core->log(), truncated, committed, view);
   }
 }
 

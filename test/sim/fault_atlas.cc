@@ -25,27 +25,32 @@ const MetadataImage& FaultAtlas::NewestImage() {
   return *newest_;
 }
 
-bool FaultAtlas::IsTainted(const MetadataImage& image,
-                           const PartitionImage& partition,
-                           NodeId node) const {
-  const auto lossy = lossy_.find(node);
-  if (lossy == lossy_.end()) return false;
-  const BrokerImage* broker = image.FindBroker(node);
+bool FaultAtlas::IsIn(const Losses& losses, const PartitionImage& partition,
+                      NodeId node) const {
+  const auto lossy = losses.find(node);
+  if (lossy == losses.end()) return false;
+  const BrokerImage* broker = newest_->FindBroker(node);
   return broker == nullptr || broker->epoch <= lossy->second ||
          !Contains(partition.isr, node);
 }
 
+bool FaultAtlas::IsTainted(const TopicImage& topic,
+                           const PartitionImage& partition, NodeId node) {
+  const bool durable = cluster_->configs().SettingsOf(topic).durable;
+  return IsIn(disk_lost_, partition, node) ||
+         (!durable && IsIn(memory_lost_, partition, node));
+}
+
 bool FaultAtlas::MaySpare(int node, bool memory_only) {
-  const MetadataImage& image = NewestImage();
   const NodeId victim(node);
-  for (const auto& [id, topic] : image.topics()) {
+  for (const auto& [id, topic] : NewestImage().topics()) {
     const TopicSettings settings = cluster_->configs().SettingsOf(*topic);
     if (memory_only && settings.durable) continue;
     for (const auto& [index, partition] : topic->partitions) {
       if (!Contains(partition->replicas, victim)) continue;
       int tainted = 1;
       for (const NodeId replica : partition->replicas) {
-        if (replica != victim && IsTainted(image, *partition, replica)) {
+        if (replica != victim && IsTainted(*topic, *partition, replica)) {
           ++tainted;
         }
       }
@@ -63,9 +68,9 @@ bool FaultAtlas::MayWipe(int node) {
   return cluster_->is_broker(node) && MaySpare(node, /*memory_only=*/false);
 }
 
-void FaultAtlas::OnLossy(int node) {
+void FaultAtlas::OnLossy(int node, Losses& losses) {
   const BrokerImage* broker = NewestImage().FindBroker(NodeId(node));
-  BrokerEpoch& epoch = lossy_[NodeId(node)];
+  BrokerEpoch& epoch = losses[NodeId(node)];
   epoch = std::max(epoch, epochs_[NodeId(node)]);
   if (broker != nullptr) epoch = std::max(epoch, broker->epoch);
 }

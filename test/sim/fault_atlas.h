@@ -30,7 +30,12 @@ class FaultAtlas final : public ClusterObserver {
   // Whether all that its broker's disk holds may go.
   bool MayWipe(int node);
   // It was done.
-  void OnLossy(int node);
+  void OnPowerLoss(int node) { OnLossy(node, memory_lost_); }
+  void OnWipe(int node) { OnLossy(node, disk_lost_); }
+  // Whether the copy of a partition on `node` may lack what is committed.
+  // The partition is of the newest image.
+  bool IsTainted(const TopicImage& topic, const PartitionImage& partition,
+                 NodeId node);
 
   // The newest committed metadata that any process has or had.
   const MetadataImage& NewestImage();
@@ -40,16 +45,20 @@ class FaultAtlas final : public ClusterObserver {
   void OnWiped(SimNode&) override {}
 
  private:
+  // By node: no later than this was its last broker epoch before its loss.
+  using Losses = std::map<NodeId, BrokerEpoch>;
+
   void Learn(const SimNode& node);
+  void OnLossy(int node, Losses& losses);
   bool MaySpare(int node, bool memory_only);
-  bool IsTainted(const MetadataImage& image, const PartitionImage& partition,
-                 NodeId node) const;
+  bool IsIn(const Losses& losses, const PartitionImage& partition,
+            NodeId node) const;
 
   SimCluster* const cluster_;
   std::shared_ptr<const MetadataImage> newest_ = MetadataImage::Empty();
   std::map<NodeId, BrokerEpoch> epochs_;  // the last that each broker knew
-  // By node: no later than this was its last broker epoch before its loss.
-  std::map<NodeId, BrokerEpoch> lossy_;
+  Losses memory_lost_;  // of what is in memory alone
+  Losses disk_lost_;
 };
 
 }  // namespace sluice::sim

@@ -157,7 +157,7 @@ std::optional<FaultInjector::Mend> FaultInjector::PowerLossAll() {
   // Two that may go one by one must not go together.
   for (const int id : cluster_->ids()) {
     if (!atlas_->MayLosePower(id)) continue;
-    atlas_->OnLossy(id);
+    atlas_->OnPowerLoss(id);
     cluster_->PowerCut(id, random_.OneIn(2));
   }
   return [this] {
@@ -171,13 +171,13 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginPowerLoss(
   if (fault.kind == FaultKind::kPowerLossAll) return PowerLossAll();
   if (fault.kind == FaultKind::kWipeLogs) {
     if (!atlas_->MayWipe(node)) return std::nullopt;
-    atlas_->OnLossy(node);
+    atlas_->OnWipe(node);
     cluster_->Kill(node);
     cluster_->WipeLogs(node);
     return BootAgain(node);
   }
   if (!atlas_->MayLosePower(node)) return std::nullopt;
-  atlas_->OnLossy(node);
+  atlas_->OnPowerLoss(node);
   cluster_->PowerCut(node, fault.kind == FaultKind::kTornPowerLoss);
   return BootAgain(node);
 }

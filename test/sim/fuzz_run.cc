@@ -204,8 +204,10 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
   const auto in_core = [&core](NodeId id) { return Contains(core, id); };
   int replicas = 0;
   for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;
-  const auto any = [&in_core](const std::vector<NodeId>& ids) {
-    return std::any_of(ids.begin(), ids.end(), in_core);
+  const auto any = [&](const std::vector<NodeId>& ids) {
+    return std::any_of(ids.begin(), ids.end(), [&](NodeId id) {
+      return in_core(id) && !atlas_.IsTainted(*topic, *partition, id);
+    });
   };
   return replicas >=
              cluster_.configs().SettingsOf(*topic).min_insync_replicas &&
