@@ -87,14 +87,23 @@ class Node:
         self.roles = roles
         self.dir = directory
         self.rack = rack
+        self.host = "127.0.0.1"
         self.port, self.internal_port, self.metrics_port = free_ports(3)
+        # Where others reach it, if not where it listens (host:port).
+        self.public_detour = self.internal_detour = None
         self.process = None
+        self.hung = False  # SIGSTOPped: no use asking it
+        self.prefix = []  # of its command: into a namespace
         self.extra = []
         self.env = None  # of its process; the test's own
 
     @property
     def address(self):
-        return "127.0.0.1:%d" % self.port
+        return self.public_detour or "%s:%d" % (self.host, self.port)
+
+    @property
+    def internal_address(self):
+        return self.internal_detour or "%s:%d" % (self.host, self.internal_port)
 
     @property
     def log_path(self):
@@ -103,6 +112,10 @@ class Node:
     @property
     def alive(self):
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def answers(self):
+        return self.alive and not self.hung
 
 
 class Cluster:
@@ -136,17 +149,19 @@ class Cluster:
         return [n for n in self.nodes.values() if "controller" in n.roles]
 
     def flags(self, node):
-        quorum = ",".join("%d@127.0.0.1:%d" % (c.id, c.internal_port) for c in self.controllers)
+        quorum = ",".join("%d@%s" % (c.id, c.internal_address) for c in self.controllers)
         flags = [
             "--node_id=%d" % node.id, "--roles=" + node.roles,
             "--cluster_name=" + self.name,
-            "--internal_listen=127.0.0.1:%d" % node.internal_port,
+            "--internal_listen=%s:%d" % (node.host, node.internal_port),
+            "--internal_advertise=" + node.internal_address,
             "--controllers=" + quorum,
             "--data_dirs=" + os.path.join(node.dir, "data"),
-            "--metrics_listen=127.0.0.1:%d" % node.metrics_port,
+            "--metrics_listen=%s:%d" % (node.host, node.metrics_port),
         ]
         if "broker" in node.roles:
-            flags.append("--listen=127.0.0.1:%d" % node.port)
+            flags += ["--listen=%s:%d" % (node.host, node.port),
+                      "--advertise=" + node.address]
         if node.rack:
             flags.append("--rack=" + node.rack)
         if self.settings:
@@ -159,7 +174,7 @@ class Cluster:
             assert not node.alive, "node %d runs" % node_id
             log = open(node.log_path, "ab")
             node.process = subprocess.Popen(
-                [SLUICED] + self.flags(node), stdout=log, stderr=log,
+                node.prefix + [SLUICED] + self.flags(node), stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True, env=node.env)
             log.close()
         return self
@@ -221,7 +236,7 @@ class Cluster:
 
     def any_broker(self):
         for node in self.brokers:
-            if node.alive:
+            if node.answers:
                 return node.address
         raise AssertionError("no broker is alive")
 
@@ -271,7 +286,7 @@ class Cluster:
     def active_controller(self):
         def known():
             for node in self.brokers:
-                if not node.alive:
+                if not node.answers:
                     continue
                 with contextlib.suppress(grpc.RpcError):
                     found = self.cluster(node.address).DescribeQuorum(
@@ -303,7 +318,7 @@ class Cluster:
 
     def partitions(self, topic):
         for node in self.brokers:
-            if not node.alive:
+            if not node.answers:
                 continue
             with contextlib.suppress(grpc.RpcError):
                 answer = self.cluster(node.address).GetMetadata(

@@ -1,0 +1,139 @@
+#include "test/chaos/recording_connector.h"
+
+#include <utility>
+
+#include "common/base/invariant.h"
+#include "test/chaos/chaos_value.h"
+
+namespace sluice::chaos {
+namespace {
+
+NamedPartition NameOf(const api::TopicRef& topic, PartitionIndex partition) {
+  return {topic.name, partition};
+}
+
+class RecordingPeer final : public BrokerPeer {
+ public:
+  RecordingPeer(std::shared_ptr<BrokerPeer> real, Recorder* recorder)
+      : real_(std::move(real)), recorder_(*recorder) {}
+
+  const api::Endpoint& endpoint() const override { return real_->endpoint(); }
+
+  void Produce(api::ProduceRequest request, int64_t timeout_us,
+               PeerReply<api::ProduceResponse> reply) override {
+    for (const api::ProducePartition& partition : request.partitions) {
+      const auto& bytes = std::get<MutableBuffer>(partition.payload);
+      const auto records = RecordsIn(bytes.view());
+      INVARIANT(records.ok(), std::string(records.status().message()));
+      recorder_.Carried(*records);
+    }
+    real_->Produce(std::move(request), timeout_us, std::move(reply));
+  }
+
+  void Fetch(const api::FetchRequest& request, int64_t timeout_us,
+             PeerReply<api::FetchResponse> reply) override {
+    real_->Fetch(
+        request, timeout_us,
+        [&recorder = recorder_, began_us = recorder_.NowUs(),
+         reply = std::move(reply)](
+            absl::StatusOr<api::FetchResponse> answer) mutable {
+          if (answer.ok()) {
+            for (const api::FetchResult& result : answer->results) {
+              if (!result.error.ok()) continue;
+              recorder.Answered(check::Answer::Kind::kFetch,
+                                NameOf(result.topic, result.partition),
+                                began_us, result.leader_epoch.value(),
+                                result.high_watermark.value());
+            }
+          }
+          reply(std::move(answer));
+        });
+  }
+
+  // The epoch is the question's: the broker refuses any other than its own.
+  void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
+                   PeerReply<api::ListOffsetsResponse> reply) override {
+    real_->ListOffsets(
+        request, timeout_us,
+        [&recorder = recorder_, began_us = recorder_.NowUs(),
+         asked = request.partitions, reply = std::move(reply)](
+            absl::StatusOr<api::ListOffsetsResponse> answer) mutable {
+          if (answer.ok() && answer->results.size() == asked.size()) {
+            for (size_t i = 0; i < asked.size(); ++i) {
+              const api::ListOffsetsResult& result = answer->results[i];
+              if (!result.error.ok() ||
+                  asked[i].position != api::OffsetPosition::kLatest) {
+                continue;
+              }
+              recorder.Answered(
+                  check::Answer::Kind::kLatest,
+                  NameOf(asked[i].topic, asked[i].partition), began_us,
+                  asked[i].leader_epoch.value_or(kNoLeaderEpoch).value(),
+                  result.offset.value());
+            }
+          }
+          reply(std::move(answer));
+        });
+  }
+
+  void DescribeCluster(const v1::DescribeClusterRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeClusterResponse> reply) override {
+    real_->DescribeCluster(request, timeout_us, std::move(reply));
+  }
+  void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
+                   PeerReply<v1::GetMetadataResponse> reply) override {
+    real_->GetMetadata(request, timeout_us, std::move(reply));
+  }
+  void DescribeQuorum(const v1::DescribeQuorumRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::DescribeQuorumResponse> reply) override {
+    real_->DescribeQuorum(request, timeout_us, std::move(reply));
+  }
+  void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::CreateTopicsResponse> reply) override {
+    real_->CreateTopics(request, timeout_us, std::move(reply));
+  }
+  void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::DeleteTopicsResponse> reply) override {
+    real_->DeleteTopics(request, timeout_us, std::move(reply));
+  }
+  void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
+                  PeerReply<v1::ListTopicsResponse> reply) override {
+    real_->ListTopics(request, timeout_us, std::move(reply));
+  }
+  void DescribeTopics(const v1::DescribeTopicsRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::DescribeTopicsResponse> reply) override {
+    real_->DescribeTopics(request, timeout_us, std::move(reply));
+  }
+
+ private:
+  const std::shared_ptr<BrokerPeer> real_;
+  Recorder& recorder_;
+};
+
+class RecordingConnector final : public BrokerConnector {
+ public:
+  RecordingConnector(std::unique_ptr<BrokerConnector> real, Recorder* recorder)
+      : real_(std::move(real)), recorder_(recorder) {}
+
+  std::shared_ptr<BrokerPeer> Connect(const api::Endpoint& endpoint,
+                                      Executor* executor) override {
+    return std::make_shared<RecordingPeer>(real_->Connect(endpoint, executor),
+                                           recorder_);
+  }
+
+ private:
+  const std::unique_ptr<BrokerConnector> real_;
+  Recorder* const recorder_;
+};
+
+}  // namespace
+
+std::unique_ptr<BrokerConnector> MakeRecordingConnector(
+    std::unique_ptr<BrokerConnector> real, Recorder* recorder) {
+  return std::make_unique<RecordingConnector>(std::move(real), recorder);
+}
+
+}  // namespace sluice::chaos
