@@ -5,7 +5,7 @@ the fault has lasted as long as it should; the rig then heals and judges.
 wherever a quorum and enough in-sync replicas are left.
 """
 from machines import CLIENTS
-from rig import BROKERS, CONTROLLERS, wait_until
+from rig import BROKERS, CONTROLLERS, DEADLINE_S, TOPIC, wait_until
 
 ALL = BROKERS + CONTROLLERS
 RESTARTS = 5
@@ -237,10 +237,14 @@ def leader_without_controllers(rig):
 
 @case(cuts=True)
 def brokers_without_active_controller(rig):
-    """It keeps its quorum and has no broker."""
+    """It keeps its quorum, hears no broker and fences them all: by the rules
+    nobody may lead then, so progress is owed only when it is over."""
     victim = rig.active_controller()
     for other in BROKERS:
         rig.machines.cut_both(victim, other)
+    wait_until(lambda: all(p.leader_id <= 0 for p in rig.cluster.partitions(TOPIC)),
+               DEADLINE_S, "no leaders")
+    rig.machines.heal()
     rig.progress()
 
 

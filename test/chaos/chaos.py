@@ -40,6 +40,13 @@ def first_line(body):
     return (inspect.getdoc(body) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def print_counts(verdict):
+    """The checker's table on few lines."""
+    counts = [line.rsplit(None, 1) for line in verdict.splitlines() if line[-1:].isdigit()]
+    text = ", ".join("%s %s" % (name.strip(), number) for name, number in counts)
+    print(textwrap.indent(textwrap.fill(text, 100), "       "), flush=True)
+
+
 def run_case(name, args):
     body, options = CASES[name]
     machines = Namespaces() if args.namespaces else Loopback()
@@ -49,18 +56,15 @@ def run_case(name, args):
     try:
         with Rig(machines, args.seed, options.get("partitions", 6), proxied,
                  args.seconds) as rig:
-            rig.start()
-            body(rig)
-            return rig.finish()
+            marks = [time.monotonic()]
+            for step in (rig.start, lambda: body(rig), rig.whole_again, rig.judge):
+                step()
+                marks.append(time.monotonic())
+            print("ok   %-36s start %.0f s, fault %.0f s, whole again %.0f s, judged %.0f s" % (
+                name, *(b - a for a, b in zip(marks, marks[1:]))))
+            print_counts(rig.verdict)
     finally:
         machines.close()
-
-
-def print_counts(verdict):
-    """The checker's table on few lines."""
-    counts = [line.rsplit(None, 1) for line in verdict.splitlines() if line[-1:].isdigit()]
-    text = ", ".join("%s %s" % (name.strip(), number) for name, number in counts)
-    print(textwrap.indent(textwrap.fill(text, 100), "       "), flush=True)
 
 
 def main():
@@ -80,7 +84,7 @@ def main():
             continue
         began = time.monotonic()
         try:
-            verdict = run_case(name, args)
+            run_case(name, args)
         except Exception:  # the next case still tells something
             traceback.print_exc()
             print("FAIL %s (%.0f s), seed %d" % (name, time.monotonic() - began, args.seed),
@@ -88,8 +92,6 @@ def main():
             failed.append(name)
             continue
         passed += 1
-        print("ok   %s (%.0f s)" % (name, time.monotonic() - began))
-        print_counts(verdict)
     if left_out:
         print("left out, for they need network namespaces: " + " ".join(left_out))
     if failed:

@@ -114,7 +114,7 @@ class Rig:
                 node.extra.append("--insecure")  # no loopback; nobody else is there
         self.proxy = Proxy(self.cluster, machines.client_host()) if proxied else None
         self.clients = None
-        self._expected_down = set()
+        self.verdict = ""
 
     def __enter__(self):
         self.cluster.__enter__()
@@ -231,11 +231,15 @@ class Rig:
                                     "%s-%d" % (topic_id, p)) for b in BROKERS}
                 for p in range(self.partitions)}
 
-    def finish(self):
-        """Heals, waits until all is whole, judges. Returns the checker's counts."""
+    def whole_again(self):
+        """Heals and waits until the cluster is as it was."""
         self.heal()
         self.whole()
         self.progress(1000)
+
+    def judge(self):
+        """Ends the clients and the nodes; what was seen and what is left must
+        fit together. The checker's counts are in `verdict`."""
         self.clients.stop()
         self.whole()
         logs = self.logs()
@@ -244,13 +248,6 @@ class Rig:
         assert codes == [0] * len(codes), "not a clean stop: %s" % codes
         differences = unequal(logs)
         assert not differences, "replicas differ: %s" % differences
-        verdict = self.judge(logs)
-        errors = self.errors_in_logs()
-        assert not errors, "%d errors in the nodes' logs:\n%s" % (
-            len(errors), "\n".join(errors[:10]))
-        return verdict
-
-    def judge(self, logs):
         replicas = os.path.join(self.cluster.dir, "replicas.history")
         subprocess.run(
             [WORKLOAD, "--dump=" + replicas, "--topic=" + TOPIC] +
@@ -259,7 +256,10 @@ class Rig:
         done = subprocess.run([CHECK, self.clients.history, replicas],
                               stdout=subprocess.PIPE, text=True)
         assert done.returncode == 0, "the history is flawed:\n" + done.stdout
-        return done.stdout
+        self.verdict = done.stdout
+        errors = self.errors_in_logs()
+        assert not errors, "%d errors in the nodes' logs:\n%s" % (
+            len(errors), "\n".join(errors[:10]))
 
     def errors_in_logs(self):
         found = []
