@@ -20,6 +20,9 @@ constexpr std::string_view kBootstrapKey = "b";
 constexpr std::string_view kDirectoryKey = "d";
 constexpr std::string_view kHardStateKey = "h";
 constexpr std::string_view kVersionKey = "v";
+// Nobody counts so far: a greater term or index was never written, and
+// counting on from one would overflow.
+constexpr int64_t kCountMax = int64_t{1} << 62;
 
 std::string EntryKey(LogIndex index) {
   std::string key = "e";
@@ -95,6 +98,14 @@ std::string Big64(int64_t value) {
   return text;
 }
 
+// Each term begins behind the one before it.
+bool RiseStrictly(const std::vector<TermStart>& starts) {
+  return std::adjacent_find(starts.begin(), starts.end(),
+                            [](const TermStart& a, const TermStart& b) {
+                              return a.term >= b.term || a.first >= b.first;
+                            }) == starts.end();
+}
+
 // nullopt: there is no such key.
 absl::StatusOr<std::optional<std::string>> GetSealed(const KvStore& kv,
                                                      std::string_view key,
@@ -166,6 +177,9 @@ absl::Status RaftLogStore::LoadHardState() {
   if (!body.has_value()) return Damaged("the hard state");
   if (body->size() < 12) return Damaged("the hard state");
   state_.hard_state.term = Term(static_cast<int64_t>(LoadBig64(body->data())));
+  if (state_.hard_state.term.value() > kCountMax) {
+    return Damaged("the hard state");
+  }
   state_.hard_state.vote.node =
       NodeId(static_cast<int32_t>(LoadBig32(body->data() + 8)));
   const auto directory = DirectoryId::FromBytes(
@@ -208,10 +222,8 @@ absl::Status RaftLogStore::LoadLog() {
       first->index == raft::kBootstrapIndex && !starts.empty() &&
       starts.front() == TermStart{first->term, first->index} &&
       starts.back().term == last.term && starts.back().first <= last.index &&
-      std::is_sorted(starts.begin(), starts.end(),
-                     [](const TermStart& a, const TermStart& b) {
-                       return a.first < b.first;
-                     }) &&
+      last.index.value() <= kCountMax &&
+      first->term.value() >= 0 && RiseStrictly(starts) &&
       last.term <= state_.hard_state.term;
   if (!consistent) return Damaged("the log's list of terms");
   written_terms_ = starts;

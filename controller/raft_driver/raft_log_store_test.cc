@@ -128,6 +128,22 @@ TEST_F(RaftLogStoreTest, AReadErrorIsReportedNotTakenForAnEmptyStore) {
             ErrorCode::kStorageError);
 }
 
+// What no version wrote, its checksum right: an error, not a core that cannot
+// start.
+TEST_F(RaftLogStoreTest, TermsThatDoNotRiseAreDamage) {
+  Write({HardState{Term(2), {}}, std::nullopt,
+         {MakeEntry(1, 2), MakeEntry(2, 3)}});
+  const std::string key("t\0\0\0\0\0\0\0\1", 9);
+  const std::string body("\0\0\0\0\0\0\0\1", 8);  // where term 0 begins
+  std::string value;
+  PutBig32(value, ExtendCrc32c(Crc32c(key), body));
+  KvBatch batch;
+  batch.Put(key, value + body);
+  ASSERT_TRUE(kv_.Write(batch, KvStore::Sync::kYes).ok());
+  EXPECT_EQ(CodeOf(RaftLogStore::Open(&kv_, kDirectory).status()),
+            ErrorCode::kStorageError);
+}
+
 TEST_F(RaftLogStoreTest, ANewerFormatIsRefused) {
   MemKvStore newer;
   auto store = RaftLogStore::Open(&newer, kDirectory);

@@ -85,6 +85,16 @@ void CheckNode(const NodeConfig& config) {
             config.shards, " shards");
 }
 
+void CheckRange(std::string_view name, int64_t value) {
+  for (const ConfigKey& key : ConfigRegistry::Keys()) {
+    if (key.name != name) continue;
+    INVARIANT(value >= key.low && value <= key.high, name, "=", value,
+              " is not in ", key.low, "..", key.high);
+    return;
+  }
+  INVARIANT(false, "no key is called ", name);
+}
+
 // A topic with settings that were checked one by one.
 void CheckSettings(const ConfigRegistry& registry,
                    const std::map<std::string, std::string>& configs) {
@@ -92,14 +102,9 @@ void CheckSettings(const ConfigRegistry& registry,
   topic.name = "t";
   topic.configs = configs;
   const TopicSettings settings = registry.SettingsOf(topic);
-  INVARIANT(settings.min_insync_replicas >= 1 &&
-                settings.min_insync_replicas <= 100 &&
-                settings.max_message_bytes >= 1024 &&
-                settings.segment_bytes >= (64 << 10) &&
-                settings.segment_bytes <= INT32_MAX,
-            "min ISR ", settings.min_insync_replicas, ", max.message.bytes ",
-            settings.max_message_bytes, ", segment.bytes ",
-            settings.segment_bytes);
+  CheckRange(kMinInsyncReplicas, settings.min_insync_replicas);
+  CheckRange(kMaxMessageBytes, settings.max_message_bytes);
+  CheckRange(kSegmentBytes, settings.segment_bytes);
   INVARIANT(registry.MinIsrOf(topic) >= 1, "min ISR ",
             registry.MinIsrOf(topic));
   (void)registry.Describe(configs, 3);

@@ -34,7 +34,6 @@
 namespace sluice::fuzz {
 namespace {
 
-constexpr const char* kDirectory = "/d";
 constexpr const char* kPath = "/d/p";
 
 enum Flag : uint8_t {
