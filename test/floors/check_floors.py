@@ -135,6 +135,24 @@ def check(path, text):
     return wrong
 
 
+def mutant_files(bazelrc):
+    """What --config=mutants builds with -DSLUICE_MUTANTS."""
+    return [re.compile(found) for found in re.findall(
+        r"^build:mutants --per_file_copt=(\S+)@-DSLUICE_MUTANTS$", bazelrc, re.M)]
+
+
+def check_mutants(path, text, built):
+    """A seeded bug that is compiled away everywhere would never be found."""
+    if path == "common/base/mutant.h" or not re.search(r"\bMUTANT\(", text):
+        return []
+    if path.endswith(".h"):
+        return ["%s: a mutant in a header; put it into a .cc" % path]
+    if not any(pattern.search(path) for pattern in built):
+        return ["%s: has a mutant, but --config=mutants in .bazelrc does not "
+                "build it with one" % path]
+    return []
+
+
 def sources(root):
     for folder in ("common", "controller", "broker", "storage", "client", "tools", "test"):
         for base, _, names in os.walk(os.path.join(root, folder)):
@@ -159,6 +177,10 @@ def self_test():
     ]
     for path, text in bad:
         assert check(path, text), "not caught: %s: %s" % (path, text)
+    built = mutant_files("build:mutants --per_file_copt=^a/b\\.cc$@-DSLUICE_MUTANTS")
+    assert check_mutants("a/c.cc", "if (MUTANT(kX)) {", built)
+    assert check_mutants("a/b.h", "if (MUTANT(kX)) {", built)
+    assert not check_mutants("a/b.cc", "if (MUTANT(kX)) {", built)
     assert not check("broker/rpc/log_service.cc", "#include <grpcpp/grpcpp.h>")
     assert not check("storage/rocks_kv_store.cc", "#include <rocksdb/db.h>")
     assert not check("broker/shard.cc", '#include "storage/log.h"')
@@ -168,10 +190,13 @@ def main():
     self_test()
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     wrong, seen = [], 0
+    with open(os.path.join(root, ".bazelrc"), encoding="utf-8") as bazelrc:
+        built = mutant_files(bazelrc.read())
     for path in sources(root):
         seen += 1
         with open(os.path.join(root, path), encoding="utf-8") as source:
-            wrong += check(path, source.read())
+            text = source.read()
+        wrong += check(path, text) + check_mutants(path, text, built)
     print("\n".join(wrong))
     print("%d files, %d walls broken" % (seen, len(wrong)))
     if seen < 20:

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string>
 
+#include "common/base/mutant.h"
 #include "test/sim/fuzz_runner.h"
 
 DEFINE_int64(seed, -1, "Run this one seed.");
@@ -20,6 +21,9 @@ DEFINE_int32(virtual_seconds, 30, "About how long a run is, in its own time.");
 DEFINE_bool(require_all, false,
             "Fail when a fault never fired or a check was never evaluated.");
 DEFINE_int32(failures_max, 10, "Stop after so many failing seeds.");
+DEFINE_string(mutant, "",
+              "In a build with --config=mutants: the seeded bug of "
+              "common/base/mutants.def to turn on.");
 
 int main(int argc, char** argv) {
   gflags::SetUsageMessage(
@@ -28,6 +32,11 @@ int main(int argc, char** argv) {
   google::InitGoogleLogging(argv[0]);
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = FLAGS_trace ? 0 : google::GLOG_FATAL;
+  if (!FLAGS_mutant.empty() && !sluice::ChooseMutant(FLAGS_mutant)) {
+    std::fprintf(stderr, "--mutant=%s: this build has no such mutant\n",
+                 FLAGS_mutant.c_str());
+    return 2;
+  }
   sluice::sim::FuzzOptions options;
   options.virtual_us = int64_t{FLAGS_virtual_seconds} * 1'000'000;
   options.jobs = FLAGS_jobs;
