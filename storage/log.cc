@@ -189,8 +189,10 @@ Unsynced Log::TakeAll() {
     unsynced.targets.files.push_back(segment.file);
     segment.sync = kTaken;
   }
-  if (directory_sync_.any() && !MUTANT(kSegmentEntryNotSynced)) {
-    unsynced.targets.directories.push_back(path_);
+  if (directory_sync_.any()) {
+    if (!MUTANT(kSegmentEntryNotSynced)) {
+      unsynced.targets.directories.push_back(path_);
+    }
     directory_sync_ = kTaken;
   }
   if (parent_sync_.any()) {

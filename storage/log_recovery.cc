@@ -210,9 +210,8 @@ absl::StatusOr<int64_t> LogRecovery::ScanStart(Segment& segment) {
     SegmentScanner probe(segment.file, entry->position, segment.size_bytes);
     const auto batch = probe.Next();
     if (batch.ok() && batch->has_value() &&
-        (MUTANT(kIndexTrusted) ||
-         ((*batch)->header().last_offset() == entry->offset &&
-          (*batch)->header().base_offset >= segment.base))) {
+        (*batch)->header().last_offset() == entry->offset &&
+        (*batch)->header().base_offset >= segment.base) {
       // The entry stays; what is behind it is noted again by the scan.
       segment.growing->TruncateTo(entry->position + 1);
       next_ = (*batch)->header().base_offset;

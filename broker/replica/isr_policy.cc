@@ -49,7 +49,8 @@ std::optional<Offset> CommittedUpTo(const IsrView& view,
   for (const NodeId broker : MaximalIsr(view, proposal)) {
     const auto found = view.followers.find(broker);
     if (found == view.followers.end()) return std::nullopt;
-    const Offset position = found->second.Position(view.durable_counts);
+    const Offset position = found->second.Position(
+        view.durable_counts && !MUTANT(kHwFromAppended));
     if (position == kNoOffset) return std::nullopt;
     lowest = std::min(lowest, position);
   }

@@ -12,7 +12,6 @@
 #include "broker/replica/caught_up_samples.h"
 #include "broker/replica/events.h"
 #include "common/base/ids.h"
-#include "common/base/mutant.h"
 
 namespace sluice::replica {
 
@@ -27,7 +26,7 @@ struct FollowerState {
 
   // What counts: -1 while unknown.
   Offset Position(bool durable_counts) const {
-    return durable_counts && !MUTANT(kHwFromAppended) ? durable : appended;
+    return durable_counts ? durable : appended;
   }
 };
 

@@ -39,7 +39,6 @@
 #include "broker/replica/isr_policy.h"
 #include "common/base/epoch_history.h"
 #include "common/base/ids.h"
-#include "common/base/mutant.h"
 
 namespace sluice::replica {
 
@@ -100,9 +99,7 @@ class ReplicaCore {
   bool leads() const { return leadership_.has_value() && !failed_; }
   // How far the own log counts: durable LEO, or LEO in memory mode. What
   // acks=1 waits for.
-  Offset position() const {
-    return durable_counts_ && !MUTANT(kHwFromAppended) ? durable_ : leo_;
-  }
+  Offset position() const { return durable_counts_ ? durable_ : leo_; }
   // Fewer committed ISR members than min.insync.replicas: nothing is committed
   // meanwhile.
   bool under_min_isr() const;

@@ -220,7 +220,7 @@ IsrView ReplicaCore::View() const {
           .standing = standing_,
           .followers = leadership_->followers,
           .durable_counts = durable_counts_,
-          .own_position = position(),
+          .own_position = MUTANT(kHwFromAppended) ? leo_ : position(),
           .leo = leo_,
           .high_watermark = high_watermark_,
           .epoch_start = leadership_->epoch_start,
@@ -231,10 +231,7 @@ IsrView ReplicaCore::View() const {
 void ReplicaCore::AdvanceHighWatermark() {
   if (!leadership_->started) return;
   const auto upto = CommittedUpTo(View(), leadership_->proposal, min_isr_);
-  if (!upto.has_value() || *upto == high_watermark_ ||
-      (*upto < high_watermark_ && !MUTANT(kHwGoesBack))) {
-    return;  // RP5
-  }
+  if (!upto.has_value() || *upto <= high_watermark_) return;  // RP5
   high_watermark_ = *upto;
   Do(HighWatermarkMoved{high_watermark_});
 }

@@ -6,6 +6,7 @@
 // mutants.def. In every build but --config=mutants MUTANT is the constant
 // false: no code, no branch, and a name that the list lacks does not compile.
 // That one build is the simulator's: at most one mutant is on, chosen by name.
+// .bazelrc lists the files that have some; a header has none.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ enum class Mutant : int {
 
 #ifdef SLUICE_MUTANTS
 
-inline constexpr bool kMutantsBuilt = true;
+constexpr bool kMutantsBuilt = true;
 
 // False: there is no such mutant. "" turns it off. The environment variable
 // SLUICE_MUTANT does the same for tests, which have no flags.
@@ -36,7 +37,10 @@ bool MutantOn(Mutant mutant);
 
 #else
 
-inline constexpr bool kMutantsBuilt = false;
+constexpr bool kMutantsBuilt = false;
+
+inline bool ChooseMutant(std::string_view name) { return name.empty(); }
+inline int64_t MutantReached() { return 0; }
 
 consteval bool MutantOn(Mutant) { return false; }
 

@@ -9,6 +9,7 @@
 #   --count K --rotate SEED
 #                 only K of them, which ones depends on SEED alone
 #   --jobs N      so many at a time (the number of cores)
+#   --open        only the holes: those that nothing has found yet, by fuzz
 #   --list        says what each does, and runs nothing
 # Exit: 0 all found, 1 one survived, 2 nothing was proven.
 set -euo pipefail
@@ -21,6 +22,7 @@ count=0
 rotate=
 only=()
 list_only=false
+holes=false
 while [ $# -gt 0 ]; do
   case "$1" in
     --seeds) seeds=$2; shift 2 ;;
@@ -28,6 +30,7 @@ while [ $# -gt 0 ]; do
     --mutant) only+=("$2"); shift 2 ;;
     --count) count=$2; shift 2 ;;
     --rotate) rotate=$2; shift 2 ;;
+    --open) holes=true; shift ;;
     --list) list_only=true; shift ;;
     -h|--help) sed -n '2,15p' "$0" | cut -c3-; exit 0 ;;
     *) echo "mutants.sh: unknown argument $1; try --help" >&2; exit 2 ;;
@@ -45,20 +48,26 @@ if [ "$(wc -l <"$work/all")" -ne "$(grep -c '^SLUICE_MUTANT(' "$list")" ]; then
   exit 2
 fi
 
+grep '|open|' "$work/all" | sed 's/|open|/|fuzz|/' >"$work/open" || true
+if $holes; then cp "$work/open" "$work/all"; fi
+
 choose() {
   if [ ${#only[@]} -gt 0 ]; then
     for name in "${only[@]}"; do
       grep "^$name|" "$work/all" || { echo "mutants.sh: no mutant $name" >&2; exit 2; }
     done
   elif [ "$count" -gt 0 ]; then
-    while IFS= read -r line; do
+    grep -v '|open|' "$work/all" | while IFS= read -r line; do
       echo "$(echo "$rotate ${line%%|*}" | sha256sum | cut -c1-16)|$line"
-    done <"$work/all" | sort | head -n "$count" | cut -d'|' -f2-
-  else
+    done | sort >"$work/shuffled"
+    head -n "$count" "$work/shuffled" | cut -d'|' -f2-
+  elif $list_only; then
     cat "$work/all"
+  else
+    grep -v '|open|' "$work/all"
   fi
 }
-choose >"$work/chosen"
+choose | { if $list_only; then cat; else sed 's/|open|/|fuzz|/'; fi; } >"$work/chosen"
 
 if $list_only; then
   while IFS='|' read -r name rule by what; do
@@ -150,4 +159,6 @@ median=$(grep '^found|.*|fuzz$' "$work/results" | cut -d'|' -f3 | sort -n |
   awk '{ at[NR] = $1 } END { print NR ? at[int((NR + 1) / 2)] : "-" }')
 echo
 echo "$found of $total mutants found, $((total - found)) survived; median $median seeds"
+[ ${#only[@]} -gt 0 ] || [ ! -s "$work/open" ] || $holes ||
+  echo "$(wc -l <"$work/open") more are open, nothing has found them yet: $(cut -d'|' -f1 "$work/open" | paste -sd' ')"
 [ "$found" -eq "$total" ]
