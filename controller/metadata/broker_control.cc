@@ -220,6 +220,11 @@ ControlResultOr<internal::v1::RegisterBrokerResponse> BrokerControl::Register(
   record->set_broker_id(request.broker_id());
   record->set_incarnation_id(request.incarnation_id());
   *record->mutable_listeners() = request.listeners();
+  // A later broker's fields: a record that this version does not know would
+  // stop every node that replays it (MD8).
+  for (auto& listener : *record->mutable_listeners()) {
+    listener.DiscardUnknownFields();
+  }
   record->set_rack(request.rack());
   for (const auto& directory : request.directories()) {
     record->add_directories(directory.id());

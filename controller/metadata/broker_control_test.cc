@@ -14,6 +14,18 @@ namespace {
 using internal::v1::RegisterBrokerRequest;
 
 // correctness.md 5.3, row RegisterBroker.
+TEST(BrokerControlTest, MD8FieldsOfALaterBrokerDoNotReachTheLog) {
+  TestCluster cluster;
+  auto request = TestCluster::Registration(1, 1);
+  auto* endpoint = request.mutable_listeners(0)->mutable_endpoint();
+  ASSERT_TRUE(endpoint->MergeFromString("\xa0\x06\x01"));
+  ASSERT_TRUE(request.mutable_listeners(1)->MergeFromString("\xa0\x06\x01"));
+  cluster.Register(request);
+  const BrokerImage* broker = cluster.image().FindBroker(NodeId(1));
+  ASSERT_NE(broker, nullptr);
+  EXPECT_EQ(broker->listeners.size(), 2u);
+}
+
 TEST(BrokerControlTest, BadRegistrationsAreRefusedByName) {
   TestCluster cluster;
   cluster.StartAll(2);
