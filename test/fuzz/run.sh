@@ -35,7 +35,7 @@ for arg in "$@"; do
     --keep) keep=1 ;;
     --seeds) exec bazel run -- //test/fuzz:write_seeds "$PWD/$corpus" ;;
     --list) echo "$all"; exit 0 ;;
-    -h|--help) sed -n '2,14p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,13p' "$0" | cut -c3-; exit 0 ;;
     *)
       if ! grep -qx -- "$arg" <<<"$all"; then
         echo "test/fuzz/run.sh: no target or option $arg; try --list" >&2
