@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Every test: test/run.sh [--long]. Ends with "N passed, N failed".
-#   build + unit tests + floor checks   bazel test //...
-#   end to end                          test/e2e/*_e2e.py on real processes
-#   one sanitizer lane                  cores and storage under ASan + UBSan
-# --long adds the sanitizer lane for everything and repeats the e2e tests.
+#   build + unit tests, scenarios, corpora, floors   bazel test //...
+#   end to end            test/e2e/*_e2e.py on real processes
+#   simulation            seeds of whole clusters, which ones the commit says
+#   mutants               6 seeded bugs in rotation that the seeds must find
+#   chaos                 one case on processes in network namespaces
+#   one sanitizer lane    cores and storage under ASan + UBSan
+# --long: 20,000 seeds, every mutant, every chaos case, 10 minutes a fuzzer,
+# everything under the sanitizers, the e2e tests three times more.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +15,7 @@ long=0
 for arg in "$@"; do
   case "$arg" in
     --long) long=1 ;;
-    -h|--help) sed -n '2,7p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,10p' "$0" | cut -c3-; exit 0 ;;
     *) echo "test/run.sh: unknown argument $arg; try --help" >&2; exit 2 ;;
   esac
 done
@@ -60,6 +64,20 @@ bazel_tests() {  # bazel_tests NAME ARGS...
   failed=$((failed + bad))
 }
 
+# run NAME COMMAND...: one pass or failure; its last lines, all when it failed.
+run() {
+  local name=$1 log="$work/step.log" status
+  shift
+  timed "$name" "$@" >"$log" 2>&1
+  status=$?
+  if [ $status -ne 0 ]; then tail -n 300 "$log"; else tail -n 20 "$log"; fi
+  count "$name" $status
+}
+
+# Other seeds and mutants with each commit: what CI has seen adds up.
+commit=$(git rev-parse HEAD 2>/dev/null || echo 0000000)
+first_seed=$((1 + 0x${commit:0:7} % 100000000))
+
 timed "build" bazel build //... >"$work/build.log" 2>&1
 status=$?
 [ $status -eq 0 ] || cat "$work/build.log"
@@ -69,22 +87,29 @@ if [ $status -eq 0 ]; then
   bazel_tests unit //...
 
   for test in test/e2e/*_e2e.py; do
-    name=$(basename "$test" .py)
-    timed "$name" /usr/bin/python3 "$test" >"$work/$name.log" 2>&1
-    status=$?
-    if [ $status -ne 0 ]; then tail -n 200 "$work/$name.log"; else tail -n 20 "$work/$name.log"; fi
-    count "$name" $status
+    run "$(basename "$test" .py)" /usr/bin/python3 "$test"
   done
 
+  seeds=300
+  mutants=(--count 6 --rotate "$commit" --seeds 1000)
+  chaos=(--case kill_leader --seed "$first_seed")
   if [ $long -eq 1 ]; then
+    seeds=20000
+    mutants=()
+    chaos=(--seed "$first_seed")
+  fi
+  last_seed=$((first_seed + seeds - 1))
+  run "simulation $first_seed..$last_seed" bazel run //test/sim:fuzz -- \
+    "--seeds=$first_seed..$last_seed" --require_all
+  run "mutants" test/sim/mutants.sh "${mutants[@]}"
+  run "chaos" test/chaos/run.sh "${chaos[@]}"
+
+  if [ $long -eq 1 ]; then
+    run "fuzzers" test/fuzz/run.sh --seconds=600
     bazel_tests asan --config=asan //...
     for round in 1 2 3; do
       for test in test/e2e/*_e2e.py; do
-        name=$(basename "$test" .py)
-        timed "$name round $round" /usr/bin/python3 "$test" >"$work/$name.log" 2>&1
-        status=$?
-        [ $status -eq 0 ] || tail -n 200 "$work/$name.log"
-        count "$name round $round" $status
+        run "$(basename "$test" .py) round $round" /usr/bin/python3 "$test"
       done
     done
   else
