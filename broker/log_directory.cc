@@ -65,6 +65,17 @@ void LogDirectory::SetIdentity(ClusterId cluster_id, NodeId node_id,
   });
 }
 
+void LogDirectory::ConfirmRun() {
+  deps_.sync_executor->Post([this] {
+    if (stopped_) return;
+    const absl::Status confirmed = store_->ConfirmRun();
+    if (confirmed.ok()) return;
+    if (CodeOf(confirmed) != ErrorCode::kStorageFull) return Fatal(confirmed);
+    LOG(WARNING) << "no room in " << path_ << " to note that this run is "
+                 << "registered; a kill will pass for a loss of power";
+  });
+}
+
 void LogDirectory::PersistMarks(const TopicPartition& tp, PartitionMarks marks,
                                 Executor* executor, Task done) {
   deps_.sync_executor->Post([this, tp, marks = std::move(marks), executor,

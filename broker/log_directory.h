@@ -66,6 +66,9 @@ class LogDirectory {
   void SetIdentity(ClusterId cluster_id, NodeId node_id, Executor* executor,
                    absl::AnyInvocable<void(absl::Status)> done);
 
+  // This process is registered (DirStore::ConfirmRun).
+  void ConfirmRun();
+
   // `done` is posted to `executor` once the marks are durable; calls of the
   // same moment share one write and one sync.
   void PersistMarks(const TopicPartition& tp, PartitionMarks marks,

@@ -42,6 +42,10 @@ void Replicas::RecoverLogs(
 void Replicas::ApplyMetadata(std::shared_ptr<const MetadataImage> image,
                              const MetadataChanges& changes,
                              BrokerEpoch /*own_epoch*/) {
+  if (!confirmed_) {
+    confirmed_ = true;
+    for (LogDirectory* directory : directories_) directory->ConfirmRun();
+  }
   const auto shared = std::make_shared<const MetadataChanges>(changes);
   for (const auto& shard : shards_) {
     shard->executor()->Post([shard = shard.get(), image, shared] {

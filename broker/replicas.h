@@ -63,6 +63,7 @@ class Replicas final : public ReplicaHost,
 
   Executor* const control_;
   const std::vector<LogDirectory*> directories_;
+  bool confirmed_ = false;  // the directories know of the registration
   std::vector<std::unique_ptr<Shard>> shards_;
 };
 

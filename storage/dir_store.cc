@@ -122,11 +122,24 @@ absl::Status DirStore::CreateJournal() {
 }
 
 absl::Status DirStore::StartRun(std::string_view boot_id) {
-  state_.boot_id = std::string(boot_id.substr(0, kBootIdBytesMax));
-  state_.clean_stop.reset();
+  boot_id_ = std::string(boot_id.substr(0, kBootIdBytesMax));
+  const bool lost_page_cache = !is_new_ && !previous_run_.clean() &&
+                               previous_run_.boot_id != boot_id_;
+  return WriteRunStarted(lost_page_cache ? "" : boot_id_);
+}
+
+absl::Status DirStore::WriteRunStarted(std::string boot_id) {
   JournalWriter writer(synced_bytes_);
-  writer.AddRunStarted(state_.boot_id);
+  writer.AddRunStarted(boot_id);
+  state_.boot_id = std::move(boot_id);
+  state_.clean_stop.reset();
   return WriteDurably(std::move(writer).Finish());
+}
+
+absl::Status DirStore::ConfirmRun() {
+  RETURN_IF_ERROR(CheckUsable());
+  if (state_.boot_id == boot_id_) return absl::OkStatus();
+  return WriteRunStarted(boot_id_);
 }
 
 absl::Status DirStore::SetIdentity(ClusterId cluster_id, NodeId node_id) {

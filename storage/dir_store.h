@@ -34,7 +34,9 @@ inline constexpr int64_t kJournalBytesMax = 1LL << 30;
 
 // How the run before this one ended.
 struct PreviousRun {
-  std::string boot_id;  // "" when there was none
+  // "" when there was none, or when the page cache was lost and no run since
+  // then was confirmed.
+  std::string boot_id;
   // Set when it ended by StopClean: the broker epoch it had then.
   std::optional<BrokerEpoch> clean_broker_epoch;
 
@@ -77,6 +79,12 @@ class DirStore {
   const DirectoryFacts& facts() const { return state_.facts; }
   const PreviousRun& previous_run() const { return previous_run_; }
   bool is_new() const { return is_new_; }
+
+  // The cluster knows of this run, hence of how the one before ended. Until then
+  // a loss of the page cache in between is not forgotten: a run that dies
+  // unnoticed does not pass its own boot off for that of the run before it.
+  // Durable on return. Blocks. kStorageFull: it stays unconfirmed.
+  absl::Status ConfirmRun();
 
   // A directory without an owner gets one; durable on return. Blocks.
   // kDataDirMismatch when it has another.
@@ -134,6 +142,7 @@ class DirStore {
   absl::Status CheckIdentity(const Expected& expected) const;
   absl::Status CreateJournal();
   absl::Status StartRun(std::string_view boot_id);
+  absl::Status WriteRunStarted(std::string boot_id);
   absl::Status ReplaceJournal();
   absl::Status CheckUsable() const;
   absl::Status Write(std::string_view frames);
@@ -155,6 +164,7 @@ class DirStore {
   JournalState state_;
   std::set<TopicPartition> dirty_;  // put or removed, not written
   PreviousRun previous_run_;
+  std::string boot_id_;  // of this run
   bool is_new_ = false;
   bool stopped_ = false;
   absl::Status failed_;  // the first final error

@@ -109,9 +109,30 @@ TEST_F(DirStoreTest, AKilledRunTellsItsBootId) {
   EXPECT_FALSE(store_->previous_run().clean());
   store_.reset();
   Open({}, std::string(1000, 'x'));
+  ASSERT_TRUE(store_->ConfirmRun().ok());
   store_.reset();
   Open();
   EXPECT_EQ(store_->previous_run().boot_id, std::string(kBootIdBytesMax, 'x'));
+}
+
+// RP18: the run that finds what a power cut left may die before anybody was
+// told. The next one of its boot must not look as if only a process had died.
+TEST_F(DirStoreTest, ALostPageCacheIsRememberedUntilARunIsConfirmed) {
+  Open({}, "boot 1");
+  fs_.CrashLosingAll();
+  Open({}, "boot 2");
+  EXPECT_EQ(store_->previous_run().boot_id, "boot 1");
+  fs_.Kill();
+  Open({}, "boot 2");
+  EXPECT_EQ(store_->previous_run().boot_id, "");
+  fs_.Kill();
+  Open({}, "boot 2");
+  EXPECT_EQ(store_->previous_run().boot_id, "");
+
+  ASSERT_TRUE(store_->ConfirmRun().ok());
+  fs_.CrashLosingAll();
+  Open({}, "boot 3");
+  EXPECT_EQ(store_->previous_run().boot_id, "boot 2");
 }
 
 TEST_F(DirStoreTest, AfterACleanStopNothingIsWritten) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "test/sim/checked_cluster.h"
 #include "test/sim/sim_cluster.h"
 #include "test/sim/sim_load.h"
 
@@ -36,7 +37,7 @@ const std::map<std::string, std::string> kMinIsr2 = {
 class ClientSimTest : public testing::Test {
  protected:
   void Boot(const SimOptions& options) {
-    cluster = std::make_unique<SimCluster>(options, 1);
+    cluster = std::make_unique<CheckedCluster>(options, 1);
     cluster->BootAll();
     ASSERT_TRUE(cluster->AwaitHealthy()) << cluster->Health();
   }
@@ -65,7 +66,7 @@ class ClientSimTest : public testing::Test {
     }
   }
 
-  std::unique_ptr<SimCluster> cluster;
+  std::unique_ptr<CheckedCluster> cluster;
 };
 
 class TopologyTest : public ClientSimTest,
@@ -265,7 +266,7 @@ TEST_F(ClientSimTest, ALeaderCutOffLosesNothingThatWasAcknowledged) {  // F20
 // and sockets is half of it.
 TEST_F(ClientSimTest, AFreshNodeAcknowledgesSoon) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
-    SimCluster fresh(Single(), seed);
+    CheckedCluster fresh(Single(), seed);
     fresh.BootAll();
     ASSERT_TRUE(fresh.RunUntil([&] { return fresh.at(1).serving; }, 1'000));
     ASSERT_TRUE(fresh.CreateTopic("t", 1, 1).ok());

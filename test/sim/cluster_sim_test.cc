@@ -9,13 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "test/sim/checked_cluster.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
 namespace {
 
 TEST(ClusterSimTest, ThreeFreshNodesBecomeAClusterAndCarryARecord) {
-  SimCluster cluster({}, 1);
+  CheckedCluster cluster({}, 1);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   EXPECT_LT(cluster.world().MonoMicros(), 3'000'000);
@@ -35,7 +36,7 @@ std::string Text(int n) { return "value-" + std::to_string(n); }
 // Promise 1: an acknowledgement in disk mode outlives a power cut of the whole
 // cluster in the very next moment.
 TEST(ClusterSimTest, EveryDiskCrashesRightAfterEachAcknowledgement) {
-  SimCluster cluster({}, 2);
+  CheckedCluster cluster({}, 2);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 1, 3).ok());
@@ -57,7 +58,7 @@ TEST(ClusterSimTest, EveryDiskCrashesRightAfterEachAcknowledgement) {
 TEST(ClusterSimTest, ARestartedBrokerAnswersNobodyFromAnEmptyImage) {
   SimOptions options;
   options.separate = true;
-  SimCluster cluster(options, 4);
+  CheckedCluster cluster(options, 4);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 1, 3).ok());
@@ -87,7 +88,7 @@ TEST(ClusterSimTest, ARestartedBrokerAnswersNobodyFromAnEmptyImage) {
 TEST(ClusterSimTest, AKilledLeaderCostsItsPartitionsUnderASecond) {
   SimOptions options;
   options.nodes = 5;  // 4 and 5 are brokers alone
-  SimCluster cluster(options, 3);
+  CheckedCluster cluster(options, 3);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 10, 3).ok());
@@ -108,7 +109,7 @@ TEST(ClusterSimTest, AKilledLeaderCostsItsPartitionsUnderASecond) {
 }
 
 TEST(ClusterSimTest, AKilledActiveControllerAndLeaderCostUnderTwoSeconds) {
-  SimCluster cluster({}, 4);
+  CheckedCluster cluster({}, 4);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 6, 3).ok());
@@ -127,7 +128,7 @@ TEST(ClusterSimTest, AKilledActiveControllerAndLeaderCostUnderTwoSeconds) {
 TEST(ClusterSimTest, AHungBrokerCostsOneSession) {
   SimOptions options;
   options.nodes = 4;
-  SimCluster cluster(options, 5);
+  CheckedCluster cluster(options, 5);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 8, 3).ok());
@@ -143,7 +144,7 @@ TEST(ClusterSimTest, AHungBrokerCostsOneSession) {
 }
 
 TEST(ClusterSimTest, CleanStopsHandOverAndLoseNothing) {
-  SimCluster cluster({}, 6);
+  CheckedCluster cluster({}, 6);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 3, 3).ok());
@@ -169,7 +170,7 @@ TEST(ClusterSimTest, CleanStopsHandOverAndLoseNothing) {
 TEST(ClusterSimTest, AWipedBrokerRefillsAndRejoins) {
   SimOptions options;
   options.nodes = 4;
-  SimCluster cluster(options, 7);
+  CheckedCluster cluster(options, 7);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
   ASSERT_TRUE(cluster.CreateTopic("t", 4, 3).ok());
@@ -185,6 +186,50 @@ TEST(ClusterSimTest, AWipedBrokerRefillsAndRejoins) {
   size_t read = 0;
   for (int p = 0; p < 4; ++p) read += cluster.ReadAll("t", p).size();
   EXPECT_EQ(read, 21u);
+}
+
+// RP18: in memory mode a replica whose machine lost its power is not electable,
+// also when the process that recovered it first never got to register.
+TEST(ClusterSimTest, APowerCutIsRememberedThroughARestartThatCameToNothing) {
+  SimOptions options;
+  options.nodes = 2;
+  options.separate = true;
+  CheckedCluster cluster(options, 8);
+  cluster.BootAll();
+  ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+  ASSERT_TRUE(cluster
+                  .CreateTopic("t", 1, 2,
+                               {{"min.insync.replicas", "2"},
+                                {"durability", "memory"}})
+                  .ok());
+  ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+  const int leader = cluster.LeaderOf("t", 0);
+  const int follower = 3 - leader;
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(cluster.ProduceHard("t", 0, Text(i)).ok());
+  }
+  cluster.PowerCut(follower);
+  for (const int id : cluster.controller_ids()) {
+    cluster.network().Cut(NodeId(follower), NodeId(id));
+  }
+  cluster.Boot(follower);
+  cluster.RunFor(1000);
+  cluster.Kill(follower);
+  cluster.network().Heal();
+  cluster.RunFor(1000);
+
+  // Registered, its verdict told; it cannot come into sync again.
+  cluster.network().Cut(NodeId(leader), NodeId(follower));
+  cluster.Boot(follower);
+  cluster.RunFor(1000);
+  cluster.Kill(leader);
+  cluster.RunFor(1000);
+
+  EXPECT_EQ(cluster.LeaderOf("t", 0), 0);
+  cluster.network().Heal();
+  cluster.Boot(leader);
+  ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+  EXPECT_EQ(cluster.ReadAll("t", 0).size(), 20u);
 }
 
 struct Faults {
@@ -266,7 +311,7 @@ TEST_P(ClusterSimFaults, NoAcknowledgedRecordIsLost) {
   SimOptions options;
   options.nodes = 4;
   options.separate = faults().separate_controllers;
-  SimCluster cluster(options, 1000 + static_cast<uint64_t>(seed()));
+  CheckedCluster cluster(options, 1000 + static_cast<uint64_t>(seed()));
   Random random(static_cast<uint64_t>(seed()) + 77);
   cluster.BootAll();
   ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
