@@ -56,7 +56,7 @@ class Findings {
     if (on_violation_) on_violation_(*first_);
   }
 
-  const OnViolation on_violation_;
+  OnViolation on_violation_;
   std::optional<Violation> first_;
   std::array<uint64_t, kRuleCount> evaluations_{};
 };

@@ -42,20 +42,20 @@ bool Keeps(const ReplicaView& now, const ReplicaView& old, Offset upto) {
 void StorageInvariants::OnEnd(const NodeView& node, End how) {
   if (!node.has_broker) return;
   Disk& disk = disks_[node.id];
-  if (!node.up) {
-    // The machine follows its process: only the page cache was left to lose.
-    if (disk.how == End::kKilled) disk.how = how;
-    return;
+  for (auto it = disk.begin(); it != disk.end();) {
+    const bool opened = node.up && node.replicas.contains(it->first);
+    if (node.up && node.logs_recovered && !opened) {
+      it = disk.erase(it);
+      continue;
+    }
+    // A log that lay there unopened: only its page cache was left to lose.
+    Left& left = it->second;
+    if (!opened && left.how == End::kKilled) left.how = how;
+    ++it;
   }
-  disk.how = how;
-  // A log that this process did not come to open lies there as it did.
+  if (!node.up) return;
   for (const auto& [tp, view] : node.replicas) {
-    if (!view.failed) disk.replicas[tp] = {view, !view.hosted};
-  }
-  if (!node.logs_recovered) return;
-  for (auto it = disk.replicas.begin(); it != disk.replicas.end();) {
-    it = node.replicas.contains(it->first) ? std::next(it)
-                                           : disk.replicas.erase(it);
+    if (!view.failed) disk[tp] = {view, how, !view.hosted};
   }
 }
 
@@ -86,16 +86,18 @@ void StorageInvariants::OnChange(const NodeView& node,
   }
   const auto disk = disks_.find(node.id);
   if (disk == disks_.end() || now.failed) return;
-  const auto left = disk->second.replicas.find(change.tp);
-  if (left == disk->second.replicas.end()) return;
-  CheckFound(node, change.tp, now, left->second, disk->second.how);
+  const auto left = disk->second.find(change.tp);
+  if (left != disk->second.end()) {
+    CheckFound(node, change.tp, now, left->second);
+  }
 }
 
 void StorageInvariants::CheckFound(const NodeView& node,
                                    const TopicPartition& tp,
-                                   const ReplicaView& now, const Left& left,
-                                   End how) {
+                                   const ReplicaView& now,
+                                   const Left& left) {
   const ReplicaView& old = left.view;
+  const End how = left.how;
   if (cluster_.disks_lie) return;
   const auto text = [&] {
     return StrCat(Where(node, tp, now), " after ", NameOf(how), " of one with ",
@@ -145,7 +147,7 @@ void StorageInvariants::CheckEpochsLed(const NodeView& node,
 void StorageInvariants::OnRecovered(const NodeView& node) {
   const auto disk = disks_.find(node.id);
   if (disk == disks_.end() || cluster_.disks_lie) return;
-  for (const auto& [tp, left] : disk->second.replicas) {
+  for (const auto& [tp, left] : disk->second) {
     const PartitionImage* state = cluster_.committed->FindPartition(tp);
     if (state == nullptr || !Contains(state->replicas, node.id) ||
         left.view.durable_leo <= left.view.log_start) {
@@ -154,7 +156,7 @@ void StorageInvariants::OnRecovered(const NodeView& node) {
     findings_.Check(Rule::kST11, node.replicas.contains(tp), [&] {
       return StrCat("replica ", node.id, " of ", tp.ToString(),
                     " with records up to ", left.view.leo,
-                    " is gone after ", NameOf(disk->second.how));
+                    " is gone after ", NameOf(left.how));
     });
   }
 }

@@ -36,15 +36,13 @@ class StorageInvariants {
   // What a process left behind.
   struct Left {
     ReplicaView view;
+    End how = End::kKilled;
     bool synced_by_recovery = false;  // found by that process, never used
   };
-  struct Disk {
-    End how = End::kKilled;
-    std::map<TopicPartition, Left> replicas;
-  };
+  using Disk = std::map<TopicPartition, Left>;
 
   void CheckFound(const NodeView& node, const TopicPartition& tp,
-                  const ReplicaView& now, const Left& left, End how);
+                  const ReplicaView& now, const Left& left);
   void CheckEpochsLed(const NodeView& node, const TopicPartition& tp,
                       const ReplicaView& now, const ReplicaView& old);
 

@@ -91,6 +91,8 @@ RunResult FuzzRun::Run() {
     if (!failed()) RequireProgress();
     if (!failed()) Converge();
     if (!failed()) CheckMetadata();
+    // The last high watermarks and answers are under way still.
+    if (!failed()) RunPhase(kSecond);
     if (!failed()) checks_.AtEnd();
     if (!failed()) workload_->CheckEnd(plan_.heal_us);
     CheckEndings();

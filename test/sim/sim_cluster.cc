@@ -239,7 +239,13 @@ void SimCluster::Kill(int id) {
 
 void SimCluster::PowerCut(int id, bool reordered) {
   SimNode& node = at(id);
-  if (node.life != nullptr) End(node, ProcessEnd::kPowerCut);
+  if (node.life != nullptr) {
+    End(node, ProcessEnd::kPowerCut);
+  } else {
+    for (ClusterObserver* observer : observers_) {
+      observer->OnEnd(node, ProcessEnd::kPowerCut);
+    }
+  }
   if (reordered) {
     node.fs.CrashReordering(random_);
   } else {

@@ -42,7 +42,8 @@ class ClusterObserver {
   virtual ~ClusterObserver() = default;
   // Opened, not started.
   virtual void OnBoot(SimNode& node) = 0;
-  // Before it is destroyed.
+  // Before it is destroyed. Also kPowerCut of a machine whose process is down:
+  // its page cache is gone.
   virtual void OnEnd(SimNode& node, ProcessEnd how) = 0;
   // The disk of a node that is down was replaced.
   virtual void OnWiped(SimNode& node) = 0;
