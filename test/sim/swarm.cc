@@ -57,14 +57,14 @@ TopicPlan DrawTopic(Random& random, const std::string& name, int brokers) {
 LoadPlan DrawLoad(Random& random) {
   LoadPlan load;
   load.producers = static_cast<int>(random.Between(1, 2));
-  load.send_every_us = random.Between(4'000, 40'000);
+  load.send_every_us = random.Between(10'000, 100'000);
   load.record_bytes = static_cast<int>(
       random.OneIn(3) ? random.Between(200, 3'000) : random.Between(8, 100));
   if (random.OneIn(3)) load.batch_bytes = 1;  // a batch a record
   load.linger_ms = random.Between(0, 10);
   load.weak_producer = random.OneIn(4);
   load.consumers = static_cast<int>(random.Between(1, 2));
-  if (random.OneIn(3)) load.fetch_bytes = 256;
+  if (random.OneIn(6)) load.fetch_bytes = 256;
   if (random.OneIn(2)) load.admin_every_us = random.Between(1, 5) * kSecond;
   return load;
 }
