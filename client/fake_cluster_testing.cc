@@ -170,7 +170,7 @@ class FakePeer final : public BrokerPeer,
       if (fate == FakeCluster::Fate::kLoseRequest) return lost("reset");
       Response response = body();
       if (fate == FakeCluster::Fate::kLoseAnswer) return lost("reset");
-      executor_->PostAfter(Latency(), [=, this] {  // self is copied along
+      executor_->PostAfter(Latency(), [=, this, self = self] {
         if (cluster_->down_.contains(id_)) return lost("connection reset");
         answer(response);
       });

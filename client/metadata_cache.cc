@@ -1,6 +1,7 @@
 #include "client/metadata_cache.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/invariant.h"
 
@@ -117,6 +118,11 @@ void MetadataCache::Refresh() {
   Schedule(0);
 }
 
+void MetadataCache::AskAnother() {
+  elsewhere_ = true;
+  Refresh();
+}
+
 std::shared_ptr<void> MetadataCache::Observe(Observer observer) {
   auto token = std::make_shared<Observer>(std::move(observer));
   observers_.push_back(token);
@@ -157,6 +163,7 @@ void MetadataCache::Send() {
   for (const auto& [name, followed] : topics_) {
     request.add_topics()->set_name(name);
   }
+  if (std::exchange(elsewhere_, false)) ++next_broker_;
   const std::vector<api::Endpoint> brokers = Brokers();
   const api::Endpoint& endpoint = brokers[next_broker_++ % brokers.size()];
   connections_.At(endpoint)->GetMetadata(

@@ -68,6 +68,9 @@ class MetadataCache {
   void Trust(const NamedPartition& tp);
   // Once, soon.
   void Refresh();
+  // The same, from another broker than the last: that one may be cut off from
+  // the cluster and not know it.
+  void AskAnother();
 
   // Called on the executor after each change or answer, until the token dies.
   using Observer = std::function<void()>;
@@ -111,6 +114,7 @@ class MetadataCache {
   std::map<NamedPartition, Suspicion> suspicions_;
   std::vector<api::Endpoint> brokers_;  // from the last answer
   size_t next_broker_ = 0;
+  bool elsewhere_ = false;  // the next question passes a broker over
   size_t failed_in_row_ = 0;
 
   TimerId timer_ = 0;

@@ -146,6 +146,7 @@ class Producer {
   void ForgetRequest(const Request& request);
   void OnMetadata();
   void LeaveDeposedLeaders();
+  void LookElsewhere();
   void WatchSlowRequests();
 
   const ClientDeps deps_;
@@ -171,6 +172,7 @@ class Producer {
   TimerId pump_timer_ = 0;
   int64_t pump_at_us_ = INT64_MAX;
   TimerId watch_timer_ = 0;
+  int64_t looked_elsewhere_us_ = INT64_MIN / 2;
   int64_t buffered_bytes_ = 0;
   std::set<std::string, std::less<>> waiting_topics_;
   ProducerCounters counters_;

@@ -311,7 +311,11 @@ void Producer::OnError(Flight& flight, const absl::Status& error,
     Retry(flight, 0);  // somebody newer is known: at once
     return;
   }
-  if (leader_is_suspect) AwaitLeader(queue, flight.leader_epoch);
+  if (leader_is_suspect) {
+    AwaitLeader(queue, flight.leader_epoch);
+  } else {
+    LookElsewhere();
+  }
   const int64_t delay_us =
       std::max(queue.backoff.NextDelayUs(random_), retry_after_us);
   Retry(flight, now_us + delay_us);
@@ -366,6 +370,16 @@ void Producer::LeaveDeposedLeaders() {
   }
 }
 
+// A leader that is cut off from the cluster does not know its successor, and
+// neither does the metadata it gives: as long as that is asked of it alone,
+// records go nowhere until their time is up.
+void Producer::LookElsewhere() {
+  const int64_t now_us = deps_.clock->MonoMicros();
+  if (now_us < looked_elsewhere_us_ + kWatchEveryUs) return;
+  looked_elsewhere_us_ = now_us;
+  metadata_->AskAnother();
+}
+
 void Producer::WatchSlowRequests() {
   if (watch_timer_ != 0) return;
   watch_timer_ = deps_.executor->PostAfter(
@@ -376,7 +390,7 @@ void Producer::WatchSlowRequests() {
         const int64_t now_us = deps_.clock->MonoMicros();
         // Ids rise with time: the first is the oldest.
         if (requests_.begin()->second->sent_us + kSlowRequestUs <= now_us) {
-          metadata_->Refresh();
+          LookElsewhere();
         }
         WatchSlowRequests();
       });

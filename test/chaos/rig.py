@@ -108,11 +108,8 @@ class Rig:
         self.partitions = partitions
         self.fault_seconds = fault_seconds
         self.cluster = Cluster(brokers=3, controllers=3, name="chaos")
-        for node in self.cluster.nodes.values():
-            machines.add(node)
-            if machines.can_cut:
-                node.extra.append("--insecure")  # no loopback; nobody else is there
-        self.proxy = Proxy(self.cluster, machines.client_host()) if proxied else None
+        self.proxied = proxied
+        self.proxy = None
         self.clients = None
         self.verdict = ""
 
@@ -128,6 +125,12 @@ class Rig:
             self.proxy.close()
 
     def start(self):
+        for node in self.cluster.nodes.values():
+            self.machines.add(node)
+            if self.machines.can_cut:
+                node.extra.append("--insecure")  # no loopback; nobody else is there
+        if self.proxied:
+            self.proxy = Proxy(self.cluster, self.machines.client_host())
         self.cluster.start().wait_healthy(DEADLINE_S)
         self.cluster.create_topic(TOPIC, partitions=self.partitions, replicas=3,
                                   min_insync_replicas=2)
@@ -139,10 +142,11 @@ class Rig:
     # ---- what the clients see
 
     def progress(self, count=PROGRESS, each=PROGRESS_EACH):
-        """Waits until so many more are acknowledged; that long is the deadline."""
+        """Waits until so many more are acknowledged, and in the full count until
+        the fault has lasted as long as asked for."""
         self.machines.check(self.cluster.nodes)
         before = self.clients.acked
-        end = time.monotonic() + self.fault_seconds
+        end = time.monotonic() + (self.fault_seconds if count >= PROGRESS else 0)
         each = min(each, count // (2 * self.partitions))
 
         def enough():

@@ -115,6 +115,9 @@ void Workload::Produce(int32_t producer_number, int32_t acks) {
               recorder_.Acknowledged(name, result->offset.value());
             } else {
               recorder_.GaveUp(name);
+              if (CodeOf(result.status()) != ErrorCode::kDeliveryTimedOut) {
+                Unexpected("a producer", result.status());
+              }
             }
           });
       if (!queued.ok()) recorder_.GaveUp(name);
@@ -122,7 +125,9 @@ void Workload::Produce(int32_t producer_number, int32_t acks) {
   } while (Pause(kPaceUs));
   const int64_t patience_us =
       options_.delivery_timeout_ms * 1000 + kFlushMarginUs;
-  if (!producer.Flush(patience_us).ok()) ++unsettled_producers_;
+  if (absl::Status s = producer.Flush(patience_us); !s.ok()) {
+    Unexpected("a producer has sends that do not end", s);
+  }
 }
 
 void Workload::Consume(int32_t consumer_number) {
@@ -147,7 +152,10 @@ void Workload::Consume(int32_t consumer_number) {
       consumer.AssignAt(starts);
     }
     const auto polled = consumer.PollBatches(kPollUs, kPollBytes);
-    if (!polled.ok()) continue;  // a broker's trouble; positions stay
+    if (!polled.ok()) {
+      Unexpected("a consumer", polled.status());
+      continue;
+    }
     for (const FetchedBatch& fetched : *polled) {
       const auto records = RecordsIn(BytesOf(fetched), fetched.from.value());
       // What cannot be read is a hole: the judge finds the gap.
@@ -172,9 +180,15 @@ absl::Status Workload::Stop() {
   stopping_ = true;
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  if (unsettled_producers_ == 0) return absl::OkStatus();
-  return MakeError(ErrorCode::kDeliveryTimedOut, unsettled_producers_.load(),
-                   " producers have sends that never ended");
+  std::lock_guard lock(mutex_);
+  return unexpected_;
+}
+
+void Workload::Unexpected(std::string_view who, const absl::Status& error) {
+  std::lock_guard lock(mutex_);
+  if (!unexpected_.ok()) return;
+  unexpected_ = MakeError(CodeOf(error), who, ": ", NameOf(CodeOf(error)), ": ",
+                          StdView(error.message()));
 }
 
 absl::Status Workload::ReadAll() {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -36,7 +38,9 @@ class Workload {
   ~Workload();
 
   void Start();
-  // No new records; waits until each send has ended, one way or the other.
+  // No new records; waits until each send has ended, one way or the other. An
+  // error that no fault explains, met by any client on the way: a consumer's
+  // position that is gone, a record that is refused.
   absl::Status Stop();
   // Of a quiet cluster: reads every partition from its start to its end.
   absl::Status ReadAll();
@@ -53,6 +57,7 @@ class Workload {
   void AskForEnds();
   absl::Status ReadTo(const std::map<NamedPartition, Offset>& starts,
                       const std::map<NamedPartition, Offset>& ends);
+  void Unexpected(std::string_view who, const absl::Status& error);
   // Sleeps; false when it is time to stop.
   bool Pause(int64_t us) const;
   std::vector<NamedPartition> Partitions() const;
@@ -61,7 +66,8 @@ class Workload {
   RealClock clock_;
   Recorder recorder_;
   std::atomic<bool> stopping_{false};
-  std::atomic<int32_t> unsettled_producers_{0};
+  std::mutex mutex_;
+  absl::Status unexpected_;  // the first; guarded by mutex_
   std::vector<std::thread> threads_;
 };
 

@@ -262,6 +262,28 @@ TEST_F(ClientSimTest, ALeaderCutOffLosesNothingThatWasAcknowledged) {  // F20
   load.Check();
 }
 
+// A broker that is cut off goes on answering questions for metadata with what
+// it knew. Whichever broker the client asks, it hears of the new leaders long
+// before its requests time out.
+TEST_F(ClientSimTest, AClientThatOnlyACutOffBrokerAnswersAsksTheOthers) {
+  for (const int victim : {1, 2, 3}) {
+    Boot(Separate());
+    Create("t", 3, 3, kMinIsr2);
+    SimLoad load(cluster.get(), "t", 3);
+    load.SendSteadily(60, 2'000);
+    ASSERT_TRUE(load.AwaitAcks(5 * kSecond));
+    for (const auto& [id, node] : cluster->nodes()) {
+      if (id != NodeId(victim)) cluster->network().Cut(id, NodeId(victim));
+    }
+    load.SendSteadily(100, 20'000);
+    EXPECT_TRUE(load.AwaitAcks(10 * kSecond))
+        << victim << " is cut off: " << load.acked() << " of " << load.sent();
+    cluster->network().Heal();
+    EXPECT_TRUE(cluster->AwaitHealthy(30'000));
+    load.Check();
+  }
+}
+
 // The figure of the first issue, in virtual time: what is left for real disks
 // and sockets is half of it.
 TEST_F(ClientSimTest, AFreshNodeAcknowledgesSoon) {
