@@ -93,6 +93,8 @@ class OneDirectory {
     const DirectoryFacts facts = (*store)->facts();
     const auto partitions = (*store)->partitions();
     CheckAgainst(**store);
+    const absl::Status confirmed = (*store)->ConfirmRun();
+    INVARIANT(confirmed.ok(), confirmed.ToString());
     store->reset();
     fs_.CrashLosingAll();
 
