@@ -17,6 +17,16 @@
 namespace sluice {
 namespace {
 
+// Before the issues that `response` has, which give way at kHealthIssuesMax.
+void PutFirst(google::protobuf::RepeatedPtrField<v1::HealthIssue> issues,
+              v1::DescribeClusterResponse& response) {
+  for (v1::HealthIssue& issue : *response.mutable_issues()) {
+    if (static_cast<size_t>(issues.size()) == kHealthIssuesMax) break;
+    *issues.Add() = std::move(issue);
+  }
+  response.mutable_issues()->Swap(&issues);
+}
+
 // Before what the image says of brokers and partitions: without a quorum
 // nothing of that can be mended. An error leaves the answer as it is; a
 // controller that answers nobody is soon no active one, and that is an issue.
@@ -27,11 +37,7 @@ void AddQuorumIssues(const absl::StatusOr<v1::DescribeQuorumResponse>& quorum,
   for (v1::HealthIssue& issue : QuorumIssues(*quorum)) {
     *issues.Add() = std::move(issue);
   }
-  for (v1::HealthIssue& issue : *response.mutable_issues()) {
-    if (static_cast<size_t>(issues.size()) == kHealthIssuesMax) break;
-    *issues.Add() = std::move(issue);
-  }
-  response.mutable_issues()->Swap(&issues);
+  PutFirst(std::move(issues), response);
 }
 
 }  // namespace
@@ -120,8 +126,7 @@ void AdminHandlers::Read(
     absl::AnyInvocable<absl::StatusOr<Response>()> answer) {
   Run<Response>(std::move(reply), [this, answer = std::move(answer)](
                                       PeerReply<Response> done) mutable {
-    const absl::Status present =
-        CheckMetadataIsPresent(*deps_.image());
+    const absl::Status present = CheckMetadataIsPresent(*deps_.image());
     done(present.ok() ? answer() : absl::StatusOr<Response>(present));
   });
 }
@@ -180,8 +185,7 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
                "of the controllers runs and is reachable"));
   }
   const int64_t silent_us = deps_.clock->MonoMicros() - deps_.last_contact_us();
-  const absl::Status present =
-      CheckMetadataIsPresent(*deps_.image());
+  const absl::Status present = CheckMetadataIsPresent(*deps_.image());
   if (!present.ok()) {
     add(v1::HealthIssue::KIND_METADATA_STALE, std::string(present.message()));
   } else if (silent_us > kStaleUs) {
@@ -192,11 +196,7 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
                ") is the newest: this answer may be old; ask another broker, "
                "check the way from this one to the controllers"));
   }
-  for (v1::HealthIssue& issue : *response.mutable_issues()) {
-    if (static_cast<size_t>(issues.size()) == kHealthIssuesMax) break;
-    *issues.Add() = std::move(issue);
-  }
-  response.mutable_issues()->Swap(&issues);
+  PutFirst(std::move(issues), response);
   return response;
 }
 
@@ -234,8 +234,7 @@ void AdminHandlers::DescribeTopics(
   Run<v1::DescribeTopicsResponse>(
       std::move(reply), [this, context, request = std::move(request)](
                             PeerReply<v1::DescribeTopicsResponse> answer) {
-        const absl::Status present =
-            CheckMetadataIsPresent(*deps_.image());
+        const absl::Status present = CheckMetadataIsPresent(*deps_.image());
         if (!present.ok()) {
           answer(present);
           return;
