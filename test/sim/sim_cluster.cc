@@ -251,8 +251,20 @@ void SimCluster::PowerCut(int id, bool reordered) {
   } else {
     node.fs.Crash(random_);
   }
-  node.host.Reboot(random_.Between(0, kUptimeUsMax));
+  Reboot(node);
   node.kv.Crash(&random_);
+}
+
+void SimCluster::PowerCutLosingAll(int id) {
+  SimNode& node = at(id);
+  if (node.life != nullptr) End(node, ProcessEnd::kPowerCut);
+  node.fs.CrashLosingAll();
+  node.kv.Crash();
+  Reboot(node);
+}
+
+void SimCluster::Reboot(SimNode& node) {
+  node.host.Reboot(random_.Between(0, kUptimeUsMax));
   ++node.boots;
 }
 

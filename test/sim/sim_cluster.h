@@ -102,6 +102,8 @@ class SimCluster {
   // `random()` has reached the disk: the first writes of each file, or with
   // `reordered` any of its sectors.
   void PowerCut(int id, bool reordered = false);
+  // Of what was not synced nothing survives: for scripts.
+  void PowerCutLosingAll(int id);
   // The process stands still, and all it hears of waits for it.
   void Pause(int id);
   void Resume(int id);
@@ -175,6 +177,7 @@ class SimCluster {
   void OpenController(SimNode& node);
   void OpenBroker(SimNode& node);
   void End(SimNode& node, ProcessEnd how);
+  void Reboot(SimNode& node);
   int AnyBroker();
   api::CallContext ContextAt(int id);
 
