@@ -255,6 +255,9 @@ void BrokerSessions::Run(const SessionActions& actions) {
       case SessionAction::Kind::kFence:
         decisions_.fence(action.broker, action.epoch, action.why);
         break;
+      case SessionAction::Kind::kResign:
+        decisions_.resign(action.why);
+        break;
     }
   }
 }

@@ -26,6 +26,8 @@ struct SessionDecisions {
   absl::AnyInvocable<void(NodeId, BrokerEpoch, const std::string& why)> fence;
   absl::AnyInvocable<void(NodeId, BrokerEpoch)> unfence;
   absl::AnyInvocable<void(NodeId, BrokerEpoch)> begin_stop;
+  // Another controller should be active.
+  absl::AnyInvocable<void(const std::string& why)> resign;
 };
 
 // Belongs to the controller's executor.

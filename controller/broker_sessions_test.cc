@@ -86,7 +86,8 @@ class BrokerSessionsTest : public testing::Test {
          decided_.push_back(StrCat("stop ", id));
          cluster_.BeginStop(id.value());
          Commit();
-       }}};
+       },
+       [this](const std::string&) { decided_.push_back("resign"); }}};
 };
 
 using Decided = std::vector<std::string>;
@@ -157,9 +158,9 @@ TEST_F(BrokerSessionsTest, WhenMostDialsAreUnansweredTheSessionsBeginAnew) {
   }
   for (Client& client : clients) Break(client);
   Run(3900);  // a session since the last word; the dials took one second
-  EXPECT_EQ(decided_, Decided{});
+  EXPECT_EQ(decided_, Decided{"resign"});
   Run(300);
-  EXPECT_EQ(decided_.size(), 3u);
+  EXPECT_EQ(decided_, (Decided{"resign", "fence 1", "fence 2", "fence 3"}));
 }
 
 TEST_F(BrokerSessionsTest, OneUnansweredDialOfThreeExtendsNothing) {

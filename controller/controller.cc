@@ -36,7 +36,8 @@ Controller::Controller(Deps deps)
            },
            [this](NodeId broker, BrokerEpoch epoch) {
              BeginStop(broker, epoch);
-           }}),
+           },
+           [this](const std::string& reason) { Resign(reason); }}),
       alive_(std::make_shared<bool>(true)) {}
 
 Controller::~Controller() { Stop(); }
@@ -343,6 +344,13 @@ void Controller::UnfenceBroker(NodeId broker, BrokerEpoch epoch) {
             << batch.records_size() - 1 << " partitions get a leader";
   // Refused: its next heartbeat asks again.
   ProposeBatch(std::move(batch), [](absl::StatusOr<LogIndex>) {});
+}
+
+void Controller::Resign(const std::string& why) {
+  const absl::Status asked = deps_.log->TransferLeadership();
+  LOG(WARNING) << "controller " << deps_.node_id << " resigns: " << why << "; "
+               << (asked.ok() ? "another voter was asked to lead"
+                              : std::string(asked.message()));
 }
 
 void Controller::BeginStop(NodeId broker, BrokerEpoch epoch) {

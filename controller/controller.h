@@ -116,6 +116,8 @@ class Controller final : public ControllerApi {
   void FenceBroker(NodeId broker, BrokerEpoch epoch, const std::string& why);
   void UnfenceBroker(NodeId broker, BrokerEpoch epoch);
   void BeginStop(NodeId broker, BrokerEpoch epoch);
+  // Where nobody else can lead, this controller stays and fences.
+  void Resign(const std::string& why);
 
   Deps deps_;
   Random random_;

@@ -279,6 +279,21 @@ TEST_F(ControllerTest, ASilentBrokerIsFencedWhenItsSessionEnds) {
   EXPECT_FALSE(Image().FindBroker(NodeId(2))->fenced);
 }
 
+TEST_F(ControllerTest, CutOffFromEveryBrokerItAsksAnotherToLeadAndFencesLater) {
+  Lead();
+  JoinAll(3);
+  Live(1000, {1, 2, 3});
+  Live(1700, {});
+  EXPECT_EQ(log_.transfers, 1);
+  EXPECT_FALSE(Image().FindBroker(NodeId(1))->fenced);
+  // Nobody took over.
+  Live(1700, {});
+  EXPECT_EQ(log_.transfers, 1);
+  for (const int id : {1, 2, 3}) {
+    EXPECT_TRUE(Image().FindBroker(NodeId(id))->fenced) << id;
+  }
+}
+
 TEST_F(ControllerTest, AControlledStopMovesLeadershipsAndThenPermits) {
   Lead();
   JoinAll(3);

@@ -38,6 +38,8 @@ class FakeMetadataLog final : public MetadataLog {
   void DeliverForeign(std::string payload);
   // Refused at once by Propose.
   std::optional<absl::Status> refusal;
+  int transfers = 0;  // asked for
+  absl::Status transfer_answer;
   // Raft's own entries take indexes too.
   void SkipIndex() { last_ = last_.Next(); }
   void SetClusterId(ClusterId id) { cluster_id_ = id; }
@@ -52,6 +54,10 @@ class FakeMetadataLog final : public MetadataLog {
   absl::StatusOr<LogIndex> Propose(
       std::string payload,
       absl::AnyInvocable<void(absl::Status)> done) override;
+  absl::Status TransferLeadership() override {
+    ++transfers;
+    return transfer_answer;
+  }
   void ReadIndex(
       absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) override;
   absl::StatusOr<std::vector<CommittedEntry>> ReadCommitted(

@@ -56,6 +56,11 @@ class MetadataLog {
   virtual absl::StatusOr<LogIndex> Propose(
       std::string payload, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
+  // Asks another voter that is in touch to lead instead. OK: it was asked, and
+  // this node leads on if it does not answer. NOT_CONTROLLER, INVALID_REQUEST
+  // (there is no other voter within reach): nothing happened.
+  virtual absl::Status TransferLeadership() = 0;
+
   // Confirms by a quorum round begun after the call that this node still leads
   // (RA14); NOT_CONTROLLER otherwise.
   virtual void ReadIndex(

@@ -73,6 +73,10 @@ absl::StatusOr<LogIndex> RaftMetadataLog::Propose(
   return id.index;
 }
 
+absl::Status RaftMetadataLog::TransferLeadership() {
+  return node_->TransferLeadership();
+}
+
 void RaftMetadataLog::ReadIndex(
     absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) {
   node_->ReadIndex(std::move(done));

@@ -36,6 +36,7 @@ class RaftMetadataLog final : public MetadataLog {
   absl::StatusOr<LogIndex> Propose(
       std::string payload,
       absl::AnyInvocable<void(absl::Status)> done) override;
+  absl::Status TransferLeadership() override;
   void ReadIndex(
       absl::AnyInvocable<void(absl::StatusOr<LogIndex>)> done) override;
   absl::StatusOr<std::vector<CommittedEntry>> ReadCommitted(

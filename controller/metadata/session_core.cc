@@ -21,6 +21,7 @@ SessionActions SessionCore::Activate(const MetadataImage& image,
                                      int64_t now_us) {
   sessions_.clear();
   last_tick_us_ = now_us;
+  last_sign_us_ = -1;
   SessionActions actions;
   for (const auto& [id, broker] : image.brokers()) {
     Session& session = sessions_[id];
@@ -67,6 +68,7 @@ void SessionCore::OnHeartbeat(NodeId broker, BrokerEpoch epoch, uint64_t stream,
   session.stream = stream;
   session.unanswered = false;
   session.extended = false;
+  last_sign_us_ = now_us;
 }
 
 SessionActions SessionCore::OnStreamClosed(NodeId broker, BrokerEpoch epoch,
@@ -86,6 +88,8 @@ SessionActions SessionCore::OnDialResult(NodeId broker, BrokerEpoch epoch,
   if (session == nullptr) return {};
   session->dialing = false;
   ScheduleDial(*session, now_us);
+  // Whoever answers, if only to refuse, is within reach.
+  if (result != Dial::kNoAnswer && last_sign_us_ >= 0) last_sign_us_ = now_us;
   if (session->stream != 0) return {};  // it came back meanwhile
   switch (result) {
     case Dial::kRefused:
@@ -117,11 +121,27 @@ void SessionCore::ExtendIfManyAreSilent(int64_t now_us) {
   }
 }
 
+bool SessionCore::IsCutOff(int64_t now_us) {
+  if (last_sign_us_ < 0 || sessions_.size() < 2) return false;
+  if (now_us - last_sign_us_ < options_.session_us / 2) return false;
+  last_sign_us_ = -1;
+  return true;
+}
+
 SessionActions SessionCore::OnTick(int64_t now_us) {
   const int64_t slept_us =
       last_tick_us_ < 0 ? 0 : now_us - last_tick_us_ - options_.tick_us;
   last_tick_us_ = now_us;
+  if (slept_us > options_.redial_us && last_sign_us_ >= 0) {
+    last_sign_us_ += slept_us;
+  }
   SessionActions actions;
+  if (IsCutOff(now_us)) {
+    actions.push_back({SessionAction::Kind::kResign, kNoNode, kNoBrokerEpoch,
+                       StrCat("not one of ", sessions_.size(),
+                              " brokers was heard for ",
+                              options_.session_us / 2000, " ms")});
+  }
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     auto& [id, session] = *it;
     if (slept_us > options_.redial_us) session.deadline_us += slept_us;

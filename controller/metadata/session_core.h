@@ -26,11 +26,12 @@ struct SessionAction {
   enum class Kind {
     kDial,   // probe its internal listener, then OnDialResult
     kFence,  // its session is over
+    kResign,  // of no broker: another controller may hear what this one cannot
   };
   Kind kind;
   NodeId broker;
   BrokerEpoch epoch;
-  std::string why;  // kFence
+  std::string why;  // kFence, kResign
 
   bool operator==(const SessionAction&) const = default;
 };
@@ -46,6 +47,10 @@ using SessionActions = std::vector<SessionAction>;
 // The sooner dials are for a process that is just dying: its stream can be
 // closed by the kernel a moment before its listener, which then still connects.
 // Time that this controller itself slept through counts against nobody.
+// An active controller that hears nothing of any of several brokers for half a
+// session, having heard of them before, is cut off from them rather than they
+// from the world: it asks to resign, once, before it would fence them all. A
+// successor that hears nothing either has heard nobody, so it fences.
 class SessionCore {
  public:
   enum class Dial { kConnected, kRefused, kNoAnswer };
@@ -86,10 +91,14 @@ class SessionCore {
   Session* Find(NodeId broker, BrokerEpoch epoch);
   void ScheduleDial(Session& session, int64_t now_us) const;
   void ExtendIfManyAreSilent(int64_t now_us);
+  bool IsCutOff(int64_t now_us);
 
   const SessionOptions options_;
   std::map<NodeId, Session> sessions_;
   int64_t last_tick_us_ = -1;
+  // When any broker last gave a sign of life; -1: none since Activate, or this
+  // has asked to resign since.
+  int64_t last_sign_us_ = -1;
 };
 
 }  // namespace sluice

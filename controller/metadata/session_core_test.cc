@@ -16,8 +16,12 @@ using Kind = SessionAction::Kind;
 std::string Text(const SessionActions& actions) {
   std::string text;
   for (const auto& action : actions) {
-    text += StrCat(text.empty() ? "" : " ",
-                   action.kind == Kind::kDial ? "dial" : "fence",
+    text += text.empty() ? "" : " ";
+    if (action.kind == Kind::kResign) {
+      text += "resign";
+      continue;
+    }
+    text += StrCat(action.kind == Kind::kDial ? "dial" : "fence",
                    action.broker);
   }
   return text;
@@ -79,6 +83,74 @@ TEST_F(SessionCoreTest, AHangCostsTheSessionWhateverTheStream) {
   // It wakes up on the same stream.
   Beat(1);
   EXPECT_EQ(State(1), SessionState::kConnected);
+}
+
+// An asymmetric cut: the quorum still hears it, no broker does. Nobody would
+// lead anything while it is active.
+TEST_F(SessionCoreTest, WhoHearsNoBrokerAnyMoreResignsOnceAndThenFences) {
+  Brokers(3);
+  Activate();
+  for (const int id : {1, 2, 3}) Answer(id, Dial::kConnected);
+  Mark();
+  EXPECT_EQ(Pass(1000, {1, 2, 3}), "");
+  Mark();
+  // Nobody took over: what is owed to the brokers' partitions comes first.
+  EXPECT_EQ(Pass(5000), "resign at 1500; fence1 fence2 fence3 at 3000");
+}
+
+TEST_F(SessionCoreTest, OneBrokerThatIsHeardIsReasonEnoughToStay) {
+  Brokers(3);
+  Activate();
+  for (const int id : {1, 2, 3}) Beat(id);
+  Mark();
+  EXPECT_EQ(Pass(3500, {2}), "fence1 fence3 at 3000");
+}
+
+TEST_F(SessionCoreTest, WhoNeverHeardABrokerDoesNotPassTheRoleOn) {
+  Brokers(3);
+  Activate();
+  for (const int id : {1, 2, 3}) Answer(id, Dial::kNoAnswer);
+  Mark();
+  const std::string passed = Pass(5000);
+  EXPECT_EQ(passed.find("resign"), std::string::npos) << passed;
+  EXPECT_NE(passed.find("fence1 fence2 fence3"), std::string::npos) << passed;
+}
+
+TEST_F(SessionCoreTest, TheOnlyBrokersSilenceIsItsOwn) {
+  Brokers(1);
+  Activate();
+  Beat(1);
+  Mark();
+  EXPECT_EQ(Pass(4000), "fence1 at 3000");
+}
+
+// Hung processes: their kernels still connect, so the network is well.
+TEST_F(SessionCoreTest, WhoseListenersConnectIsNotCutOffFrom) {
+  Brokers(2);
+  Activate();
+  Beat(1);
+  Beat(2);
+  for (const int id : {1, 2}) Answer(id, Dial::kConnected);
+  Mark();
+  std::string text;
+  for (const int id : {1, 2}) Break(id);
+  while ((now_ - start_) / kMs < 4000) {
+    text += Pass(100);
+    for (const int id : {1, 2}) Answer(id, Dial::kConnected);
+  }
+  EXPECT_EQ(text.find("resign"), std::string::npos) << text;
+  EXPECT_NE(text.find("fence1"), std::string::npos) << text;
+}
+
+TEST_F(SessionCoreTest, ItsOwnSleepIsNoSilenceOfOthers) {
+  Brokers(2);
+  Activate();
+  Beat(1);
+  Beat(2);
+  Pass(500, {1, 2});
+  now_ += 20000 * kMs;
+  Mark();
+  EXPECT_EQ(Pass(1000, {1, 2}), "");
 }
 
 TEST_F(SessionCoreTest, ARefusedDialFencesNow) {
