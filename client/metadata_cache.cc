@@ -26,7 +26,7 @@ MetadataCache::MetadataCache(const ClientDeps& deps,
       await_backoff_(kAwaitMinUs, kAwaitMaxUs) {
   INVARIANT(!options_.bootstrap.empty(), "a client needs a bootstrap address");
   // Clients of one list do not all ask its first broker.
-  next_broker_ = random_.Below(options_.bootstrap.size());
+  broker_ = random_.Below(options_.bootstrap.size());
 }
 
 MetadataCache::~MetadataCache() {
@@ -163,9 +163,11 @@ void MetadataCache::Send() {
   for (const auto& [name, followed] : topics_) {
     request.add_topics()->set_name(name);
   }
-  if (std::exchange(elsewhere_, false)) ++next_broker_;
+  // One step at a time, whoever asked for it: by two, half of an even number
+  // of brokers would never be asked.
+  if (std::exchange(elsewhere_, false)) ++broker_;
   const std::vector<api::Endpoint> brokers = Brokers();
-  const api::Endpoint& endpoint = brokers[next_broker_++ % brokers.size()];
+  const api::Endpoint& endpoint = brokers[broker_ % brokers.size()];
   connections_.At(endpoint)->GetMetadata(
       request, kRefreshTimeoutUs,
       [this, alive = std::weak_ptr<bool>(alive_)](
@@ -178,13 +180,14 @@ void MetadataCache::Send() {
 
 void MetadataCache::OnAnswer(absl::StatusOr<v1::GetMetadataResponse> answer) {
   if (answer.ok()) {
+    // Stays with a broker that answers (its connection is up), unless another
+    // may know more.
     failed_in_row_ = 0;
-    // Stays with a broker that answers: its connection is up.
-    next_broker_ += Brokers().size() - 1;
     Apply(*answer);
-    if (!suspicions_.empty()) ++next_broker_;  // another may know more
+    elsewhere_ = elsewhere_ || !suspicions_.empty();
   } else {
     ++failed_in_row_;
+    elsewhere_ = true;
     for (auto& [name, followed] : topics_) {
       if (!followed.topic.has_value()) followed.error = answer.status();
     }

@@ -113,8 +113,8 @@ class MetadataCache {
   std::map<std::string, Followed, std::less<>> topics_;
   std::map<NamedPartition, Suspicion> suspicions_;
   std::vector<api::Endpoint> brokers_;  // from the last answer
-  size_t next_broker_ = 0;
-  bool elsewhere_ = false;  // the next question passes a broker over
+  size_t broker_ = 0;       // the one asked last, among Brokers()
+  bool elsewhere_ = false;  // the next question goes to the one behind it
   size_t failed_in_row_ = 0;
 
   TimerId timer_ = 0;

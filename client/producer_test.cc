@@ -17,6 +17,8 @@ constexpr int64_t kSecond = 1'000'000;
 
 class ProducerTest : public testing::Test {
  protected:
+  explicit ProducerTest(int brokers = 3) : cluster_(&world_, brokers) {}
+
   void Start(ProducerOptions options = {}, uint64_t seed = 1) {
     deps_ = {executor_.get(), &world_, &cluster_, seed};
     client_.bootstrap = {FakeCluster::EndpointOf(NodeId(1)),
@@ -69,7 +71,7 @@ class ProducerTest : public testing::Test {
 
   SimWorld world_;
   std::unique_ptr<Executor> executor_ = world_.NewExecutor();
-  FakeCluster cluster_{&world_, 3};
+  FakeCluster cluster_;
   ClientDeps deps_;
   ClientOptions client_;
   std::unique_ptr<MetadataCache> metadata_;
@@ -209,6 +211,33 @@ TEST_F(ProducerTest, HungLeaderIsLeftWhenAnotherLeads) {
   ASSERT_TRUE(world_.RunUntil([&] { return AllAcked(2); }, 6 * kSecond));
   EXPECT_EQ(producer_->counters().batches_retried, 1);
 }
+
+// The client starts at another broker with each seed.
+class FourBrokersTest : public ProducerTest,
+                        public testing::WithParamInterface<int> {
+ protected:
+  FourBrokersTest() : ProducerTest(4) {}
+};
+
+TEST_P(FourBrokersTest, TheLivingAreAskedWhereverTheHungOnesStandBetweenThem) {
+  cluster_.AddTopic("t", 1);
+  Start({}, static_cast<uint64_t>(GetParam()));
+  ASSERT_TRUE(Send(0).ok());
+  ASSERT_TRUE(world_.RunUntil([&] { return AllAcked(1); }, kSecond));
+  cluster_.fate = [](NodeId broker, const std::string&) {
+    return broker == NodeId(1) || broker == NodeId(3)
+               ? FakeCluster::Fate::kHang
+               : FakeCluster::Fate::kDeliver;
+  };
+  cluster_.MoveLeader("t", 0, NodeId(4));
+  ASSERT_TRUE(Send(1).ok());
+  // A question hangs on each of the two before one of the others is asked.
+  EXPECT_TRUE(world_.RunUntil([&] { return AllAcked(2); },
+                              2 * MetadataCache::kRefreshTimeoutUs +
+                                  2 * kSecond));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, FourBrokersTest, testing::Range(1, 9));
 
 TEST_F(ProducerTest, LostAnswerIsSentAgainAndCounted) {
   cluster_.AddTopic("t", 1);
