@@ -171,6 +171,59 @@ TEST_F(MemCrashTest, AFlippedBitIsOnTheDiskToo) {
   EXPECT_EQ(Content("/d/f"), "c");
 }
 
+TEST_F(MemCrashTest, AFailedSyncMarksThePagesCleanForGood) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, "old").ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  ASSERT_TRUE(file->Write(0, "new").ok());
+  fs_.FailNext(MemFileSystem::Operation::kSyncData);
+  EXPECT_FALSE(file->SyncData().ok());
+  EXPECT_EQ(Content("/d/f"), "new") << "the page cache still has it";
+  EXPECT_TRUE(file->SyncData().ok()) << "nothing is dirty";
+  fs_.DropCaches();
+  EXPECT_EQ(Content("/d/f"), "old");
+}
+
+TEST_F(MemCrashTest, AFailedSyncOfAllDropsEveryFilesDirtyPages) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  ASSERT_TRUE(file->Write(0, "x").ok());
+  fs_.FailNext(MemFileSystem::Operation::kSyncAny, MemFileSystem::kForEver);
+  EXPECT_FALSE(fs_.SyncAll("/").ok());
+  EXPECT_FALSE(fs_.SyncAll("/").ok()) << "for ever";
+  fs_.ClearFaults();
+  EXPECT_TRUE(fs_.SyncAll("/").ok());
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/f"), "");
+}
+
+TEST_F(MemCrashTest, AMisdirectedWriteIsSeenOnceTheCacheIsGone) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, std::string(8192, 'a')).ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  fs_.MisdirectNextWrite();
+  ASSERT_TRUE(file->Write(4096, "b").ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  EXPECT_EQ(Content("/d/f")[4096], 'b');
+  fs_.DropCaches();
+  EXPECT_EQ(Content("/d/f")[4096], 'a');
+  EXPECT_EQ(Content("/d/f")[0], 'b');
+}
+
+TEST_F(MemCrashTest, ARandomFlipChangesOneBitOfAFileThatHasSome) {
+  Random random(1);
+  auto file = Create("/d/f");
+  EXPECT_FALSE(fs_.FlipRandomBit("/d/f", random));
+  EXPECT_FALSE(fs_.FlipRandomBit("/d/missing", random));
+  ASSERT_TRUE(file->Write(0, std::string(100, '\0')).ok());
+  ASSERT_TRUE(fs_.FlipRandomBit("/d/f", random));
+  int bits = 0;
+  for (const char c : Content("/d/f")) {
+    bits += __builtin_popcount(static_cast<unsigned char>(c));
+  }
+  EXPECT_EQ(bits, 1);
+}
+
 TEST(MemFileSystemTest, ADirectoryUnderAReusedNameKeepsWhatWasSyncedInIt) {
   MemFileSystem fs;
   ASSERT_TRUE(fs.CreateDirectory("/d").ok());

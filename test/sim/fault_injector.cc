@@ -133,21 +133,22 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginProcess(
   return [&host] { host.CorrectWall(); };
 }
 
-// It ends when it has stopped, and starts again then.
+// It ends when it has stopped, and starts again then: nothing is to be mended,
+// and how long a stop takes is its own affair.
 std::optional<FaultInjector::Mend> FaultInjector::CleanStop(int node) {
-  SimNode& at = cluster_->at(node);
-  if (at.life->hung || !stopping_.insert(node).second) return std::nullopt;
-  const std::weak_ptr<Life> life = at.life;
-  cluster_->BeginStop(node, [this, node, life] {
-    executor_->Post([this, node, life] {
-      const LifePtr stopped = life.lock();
-      stopping_.erase(node);
+  const LifePtr life = cluster_->at(node).life;
+  std::weak_ptr<Life>& asked = stopping_[node];
+  if (life->hung || asked.lock() == life) return std::nullopt;
+  asked = life;
+  cluster_->BeginStop(node, [this, node, asked] {
+    executor_->Post([this, node, asked] {
+      const LifePtr stopped = asked.lock();
       if (stopped == nullptr || cluster_->at(node).life != stopped) return;
       cluster_->FinishStop(node);
       cluster_->Boot(node);
     });
   });
-  return [this, node] { stopping_.erase(node); };
+  return Mend();
 }
 
 std::optional<FaultInjector::Mend> FaultInjector::PowerLossAll() {
@@ -352,7 +353,6 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
 void FaultInjector::Forget() {
   executor_ = cluster_->world().NewExecutor();
   mends_.clear();
-  stopping_.clear();
   cuts_.clear();
   qualities_.clear();
   SetLinks();

@@ -74,7 +74,8 @@ class FaultInjector {
   std::map<uint64_t, SimNetwork::Cuts> cuts_;
   std::map<uint64_t, Fault> qualities_;
   std::map<uint64_t, Mend> mends_;
-  std::set<int> stopping_;
+  // The life that was last asked to stop: one is asked once.
+  std::map<int, std::weak_ptr<Life>> stopping_;
 };
 
 }  // namespace sluice::sim

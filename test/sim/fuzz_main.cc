@@ -18,6 +18,8 @@ DEFINE_string(only, "",
               "--minimise: 3,7,9.");
 DEFINE_int32(jobs, 2, "Processes.");
 DEFINE_int32(virtual_seconds, 30, "About how long a run is, in its own time.");
+DEFINE_int32(brokers, 0, "1-5, in place of what a seed draws.");
+DEFINE_int32(controllers, 0, "1, 3 or 5, in place of what a seed draws.");
 DEFINE_bool(require_all, false,
             "Fail when a fault never fired or a check was never evaluated.");
 DEFINE_int32(failures_max, 10, "Stop after so many failing seeds.");
@@ -38,7 +40,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   sluice::sim::FuzzOptions options;
-  options.virtual_us = int64_t{FLAGS_virtual_seconds} * 1'000'000;
+  options.limits.virtual_us = int64_t{FLAGS_virtual_seconds} * 1'000'000;
+  options.limits.brokers = FLAGS_brokers;
+  options.limits.controllers = FLAGS_controllers;
   options.jobs = FLAGS_jobs;
   options.require_all = FLAGS_require_all;
   options.failures_max = FLAGS_failures_max;

@@ -26,6 +26,9 @@ struct RunNumbers {
   int64_t events = 0;
   int64_t acked = 0;
   int64_t read = 0;
+  // Partitions, in phase 2.
+  int64_t progress_owed = 0;
+  int64_t progress_not_owed = 0;
   NetworkCounts network;
   FaultInjector::Counts faults{};
   std::array<uint64_t, check::kRuleCount> evaluations{};  // by check::Rule
@@ -59,6 +62,7 @@ class FuzzRun {
   std::set<int> DrawCore();
   std::optional<TopicPartition> IdOf(const NamedPartition& tp);
   std::string StateOf(const NamedPartition& tp);
+  std::string WhyNotSettled(const std::set<int>& core);
   bool IsOwedProgress(const std::set<int>& core, const NamedPartition& tp);
   void RequireProgress();
   // Phase 3.
@@ -77,6 +81,8 @@ class FuzzRun {
   Random random_;
   std::unique_ptr<Workload> workload_;
   std::string failure_;
+  int64_t progress_owed_ = 0;
+  int64_t progress_not_owed_ = 0;
 };
 
 }  // namespace sluice::sim

@@ -33,6 +33,8 @@ void Totals::Add(const RunResult& result) {
   sum.events += n.events;
   sum.acked += n.acked;
   sum.read += n.read;
+  sum.progress_owed += n.progress_owed;
+  sum.progress_not_owed += n.progress_not_owed;
   for (size_t i = 0; i < n.faults.size(); ++i) sum.faults[i] += n.faults[i];
   for (size_t i = 0; i < n.evaluations.size(); ++i) {
     sum.evaluations[i] += n.evaluations[i];
@@ -49,8 +51,8 @@ void Totals::Add(const RunResult& result) {
 
 bool RunsTwice(uint64_t seed) { return seed % kRunTwiceOneIn == 0; }
 
-RunResult RunSeed(uint64_t seed, int64_t virtual_us) {
-  const SwarmPlan plan = DrawPlan(seed, virtual_us);
+RunResult RunSeed(uint64_t seed, const DrawLimits& limits) {
+  const SwarmPlan plan = DrawPlan(seed, limits);
   RunResult result = FuzzRun(plan, nullptr).Run();
   if (RunsTwice(seed) && result.failure.empty()) {
     const RunResult again = FuzzRun(plan, nullptr).Run();
@@ -91,6 +93,8 @@ bool PrintCounts(const Totals& totals) {
   PrintCount("streams", "keepalive expired", network.keepalive_expired);
   PrintCount("records", "acknowledged", totals.sum.acked);
   PrintCount("records", "read", totals.sum.read);
+  PrintCount("progress", "owed", totals.sum.progress_owed);
+  PrintCount("progress", "not owed", totals.sum.progress_not_owed);
   return all;
 }
 
@@ -130,7 +134,7 @@ int RunSeeds(const FuzzOptions& options) {
   Totals totals;
   SeedWorkers workers(options.first, options.last, options.jobs,
                       [&options](uint64_t seed) {
-                        return RunSeed(seed, options.virtual_us);
+                        return RunSeed(seed, options.limits);
                       });
   workers.Run([&](uint64_t seed, const RunResult& result) {
     totals.Add(result);
@@ -156,7 +160,7 @@ int RunSeeds(const FuzzOptions& options) {
 
 int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
                const FuzzOptions& options) {
-  SwarmPlan plan = DrawPlan(seed, options.virtual_us);
+  SwarmPlan plan = DrawPlan(seed, options.limits);
   std::printf("%s\n", plan.ToString().c_str());
   if (!only.empty()) {
     const auto kept = ParseList(only);
@@ -178,7 +182,7 @@ int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
 }
 
 int MinimiseSeed(uint64_t seed, const FuzzOptions& options) {
-  const SwarmPlan plan = DrawPlan(seed, options.virtual_us);
+  const SwarmPlan plan = DrawPlan(seed, options.limits);
   std::printf("%s\n", plan.ToString().c_str());
   const auto minimal = Minimise(plan);
   if (!minimal.has_value()) {

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <string>
 
+#include "test/sim/swarm.h"
+
 namespace sluice::sim {
 
 struct FuzzOptions {
   uint64_t first = 0;
   uint64_t last = 0;  // included
-  int64_t virtual_us = 30'000'000;
+  DrawLimits limits;
   int jobs = 2;
   int failures_max = 10;
   bool require_all = false;

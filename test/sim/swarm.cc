@@ -21,12 +21,14 @@ std::vector<int> NodesOf(const SimOptions& options) {
   return ids;
 }
 
-SimOptions DrawCluster(Random& random) {
+SimOptions DrawCluster(Random& random, const DrawLimits& limits) {
   SimOptions options;
   constexpr int kControllers[] = {1, 3, 3, 3, 3, 5};
   constexpr int kBrokers[] = {1, 2, 3, 3, 3, 3, 4, 5};
   options.controllers = kControllers[random.Below(std::size(kControllers))];
   options.nodes = kBrokers[random.Below(std::size(kBrokers))];
+  if (limits.controllers > 0) options.controllers = limits.controllers;
+  if (limits.brokers > 0) options.nodes = limits.brokers;
   // Controllers beyond the brokers are processes of their own.
   options.separate = random.OneIn(2) || options.controllers > options.nodes;
   options.shards = static_cast<int>(random.Between(1, 3));
@@ -194,18 +196,18 @@ std::map<std::string, std::string> TopicPlan::Configs() const {
   return configs;
 }
 
-SwarmPlan DrawPlan(uint64_t seed, int64_t virtual_us) {
+SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
   SwarmPlan plan;
   plan.seed = seed;
-  plan.cluster = DrawCluster(random);
+  plan.cluster = DrawCluster(random, limits);
   const int topics = static_cast<int>(random.Between(1, 2));
   for (int i = 0; i < topics; ++i) {
     plan.topics.push_back(
         DrawTopic(random, StrCat("topic", i), plan.cluster.nodes));
   }
   plan.load = DrawLoad(random);
-  plan.faults_us = virtual_us * 6 / 10;
+  plan.faults_us = limits.virtual_us * 6 / 10;
   plan.liveness_us = 20 * kSecond;
   plan.heal_us = 60 * kSecond;
   plan.faults = DrawFaults(plan, random);

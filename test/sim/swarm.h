@@ -48,7 +48,14 @@ struct SwarmPlan {
   std::string ToString() const;
 };
 
-// `virtual_us`: of the whole run, about.
-SwarmPlan DrawPlan(uint64_t seed, int64_t virtual_us);
+// What is not left to the seed.
+struct DrawLimits {
+  int64_t virtual_us = 30'000'000;  // of the whole run, about
+  // 0: drawn.
+  int brokers = 0;
+  int controllers = 0;
+};
+
+SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits = {});
 
 }  // namespace sluice::sim

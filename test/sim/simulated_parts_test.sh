@@ -1,0 +1,3 @@
+#!/bin/sh
+# usage: simulated_parts_test.sh SCRIPT SLUICED_LIBRARIES SIMULATED_LIBRARIES
+exec python3 "$@"
