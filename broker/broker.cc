@@ -491,4 +491,11 @@ void Broker::DescribeTopics(const api::CallContext& context,
                                          std::move(reply));
 }
 
+void Broker::InitProducerId(const api::CallContext& context,
+                            v1::InitProducerIdRequest request,
+                            PeerReply<v1::InitProducerIdResponse> reply) {
+  parts_->control.producer_ids().Init(context, std::move(request),
+                                      std::move(reply));
+}
+
 }  // namespace sluice

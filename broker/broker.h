@@ -143,6 +143,9 @@ class Broker final : public BrokerApi {
   void DescribeTopics(const api::CallContext& context,
                       v1::DescribeTopicsRequest request,
                       PeerReply<v1::DescribeTopicsResponse> reply) override;
+  void InitProducerId(const api::CallContext& context,
+                      v1::InitProducerIdRequest request,
+                      PeerReply<v1::InitProducerIdResponse> reply) override;
 
  private:
   struct Parts;

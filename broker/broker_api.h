@@ -8,6 +8,7 @@
 #include "common/api/log_api.h"
 #include "sluice/v1/cluster.pb.h"
 #include "sluice/v1/topic.pb.h"
+#include "sluice/v1/transaction.pb.h"
 
 namespace sluice {
 
@@ -82,6 +83,9 @@ class BrokerApi {
   virtual void DescribeTopics(const api::CallContext& context,
                               v1::DescribeTopicsRequest request,
                               PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+  virtual void InitProducerId(const api::CallContext& context,
+                              v1::InitProducerIdRequest request,
+                              PeerReply<v1::InitProducerIdResponse> reply) = 0;
 };
 
 }  // namespace sluice

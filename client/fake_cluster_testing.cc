@@ -99,6 +99,18 @@ class FakePeer final : public BrokerPeer,
         [] { return v1::DescribeQuorumResponse(); }, std::move(reply));
   }
 
+  void InitProducerId(const v1::InitProducerIdRequest&, int64_t timeout_us,
+                      PeerReply<v1::InitProducerIdResponse> reply) override {
+    Call<v1::InitProducerIdResponse>(
+        "InitProducerId", timeout_us,
+        [this] {
+          v1::InitProducerIdResponse response;
+          response.set_producer_id(cluster_->next_producer_id_++);
+          return response;
+        },
+        std::move(reply));
+  }
+
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     Call<v1::DeleteTopicsResponse>(

@@ -97,6 +97,7 @@ class FakeCluster final : public BrokerConnector {
   std::map<std::string, Topic> topics_;
   std::map<std::string, Topic> frozen_;
   std::set<NodeId> down_;
+  int64_t next_producer_id_ = 1000;
 };
 
 }  // namespace sluice

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "controller/metadata/broker_control.h"
 #include "controller/metadata/isr_control.h"
+#include "controller/metadata/producer_id_control.h"
 #include "controller/metadata/topic_control.h"
 
 namespace sluice {
@@ -258,6 +259,17 @@ void Controller::AlterPartitions(
   Carry<Response>(
       [this, request = std::move(request)](const MetadataImage& latest) {
         return IsrControl(latest, *deps_.configs).Alter(request);
+      },
+      NoFinish<Response>, std::move(reply));
+}
+
+void Controller::AllocateProducerIds(
+    internal::v1::AllocateProducerIdsRequest request,
+    PeerReply<internal::v1::AllocateProducerIdsResponse> reply) {
+  using Response = internal::v1::AllocateProducerIdsResponse;
+  Carry<Response>(
+      [this, request = std::move(request)](const MetadataImage& latest) {
+        return ProducerIdControl(latest, deps_.log->salt()).Allocate(request);
       },
       NoFinish<Response>, std::move(reply));
 }

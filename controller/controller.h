@@ -77,6 +77,9 @@ class Controller final : public ControllerApi {
   void AlterPartitions(
       internal::v1::AlterPartitionsRequest request,
       PeerReply<internal::v1::AlterPartitionsResponse> reply) override;
+  void AllocateProducerIds(
+      internal::v1::AllocateProducerIdsRequest request,
+      PeerReply<internal::v1::AllocateProducerIdsResponse> reply) override;
   void CreateTopics(v1::CreateTopicsRequest request,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
   void DeleteTopics(v1::DeleteTopicsRequest request,

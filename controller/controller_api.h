@@ -27,6 +27,9 @@ class ControllerApi {
   virtual void AlterPartitions(
       internal::v1::AlterPartitionsRequest request,
       PeerReply<internal::v1::AlterPartitionsResponse> reply) = 0;
+  virtual void AllocateProducerIds(
+      internal::v1::AllocateProducerIdsRequest request,
+      PeerReply<internal::v1::AllocateProducerIdsResponse> reply) = 0;
   virtual void CreateTopics(v1::CreateTopicsRequest request,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
   virtual void DeleteTopics(v1::DeleteTopicsRequest request,

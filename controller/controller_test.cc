@@ -442,6 +442,36 @@ TEST_F(ControllerTest, EveryCommittedChangeReachesAFollower) {
   EXPECT_EQ(image->partition_count(), 4u);
 }
 
+// IP5, over a fail-over and a log that is replayed by another node.
+TEST_F(ControllerTest, ProducerIdsGoOnWhereAnotherLeaderStopped) {
+  Lead();
+  JoinAll(1);
+  internal::v1::AllocateProducerIdsRequest request;
+  request.set_broker_id(1);
+  request.set_broker_epoch(brokers_[1].epoch.value());
+  std::vector<Reply<internal::v1::AllocateProducerIdsResponse>> replies(3);
+  // Two at the same moment: the second is decided on top of the first.
+  controller_->AllocateProducerIds(request, replies[0].Catch());
+  controller_->AllocateProducerIds(request, replies[1].Catch());
+  Run();
+  const int64_t first = replies[0]->first_producer_id();
+  EXPECT_EQ(replies[1]->first_producer_id(), first + 1000);
+  log_.Depose(Term(2), NodeId(2));
+  Run();
+  internal::v1::MetadataBatch foreign;
+  auto* record = foreign.add_records()->mutable_producer_ids();
+  record->set_broker_id(2);
+  record->set_first_producer_id(first + 2000);
+  record->set_next_producer_id(first + 3000);
+  log_.DeliverForeign(foreign.SerializeAsString());
+  log_.Lead(Term(3));
+  Run();
+  controller_->AllocateProducerIds(request, replies[2].Catch());
+  Run();
+  EXPECT_EQ(replies[2]->first_producer_id(), first + 3000);
+  EXPECT_TRUE(fatal_.empty());
+}
+
 // MD8: an entry that replay does not know stops this node.
 TEST_F(ControllerTest, AnUnknownRecordIsFatal) {
   Lead();

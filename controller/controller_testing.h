@@ -63,6 +63,7 @@ class FakeMetadataLog final : public MetadataLog {
   absl::StatusOr<std::vector<CommittedEntry>> ReadCommitted(
       LogIndex from, size_t bytes_max) override;
   ClusterId cluster_id() const override { return cluster_id_; }
+  Uuid salt() const override { return Uuid(0x5a17, 1); }
   v1::DescribeQuorumResponse Describe() const override;
 
  private:

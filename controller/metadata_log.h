@@ -73,6 +73,8 @@ class MetadataLog {
 
   // Unset until the cluster was bootstrapped.
   virtual ClusterId cluster_id() const = 0;
+  // The cluster's random salt, of its bootstrap record; unset until then.
+  virtual Uuid salt() const = 0;
   virtual v1::DescribeQuorumResponse Describe() const = 0;
 };
 

@@ -21,6 +21,7 @@ RaftNodeEvents RaftMetadataLog::Events(
   RaftNodeEvents events;
   events.on_cluster = [this](const raft::BootstrapRecord& record) {
     cluster_id_ = record.cluster_id;
+    salt_ = record.salt;
   };
   events.apply = [this](const raft::Entry& entry) { OnEntry(entry); };
   events.on_soft_state = [this](const raft::SoftState& soft) {

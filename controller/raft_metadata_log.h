@@ -42,6 +42,7 @@ class RaftMetadataLog final : public MetadataLog {
   absl::StatusOr<std::vector<CommittedEntry>> ReadCommitted(
       LogIndex from, size_t bytes_max) override;
   ClusterId cluster_id() const override { return cluster_id_; }
+  Uuid salt() const override { return salt_; }
   v1::DescribeQuorumResponse Describe() const override;
 
  private:
@@ -55,6 +56,7 @@ class RaftMetadataLog final : public MetadataLog {
   MetadataLogEvents events_;
   bool listening_ = false;
   ClusterId cluster_id_;
+  Uuid salt_;
   raft::SoftState soft_;
   // The newest term of which an entry was applied: a leader of it knows all
   // that was committed before.

@@ -50,6 +50,11 @@ class CannedPeer final : public BrokerPeer {
     canned_->last_delete = request;
     real_->DeleteTopics(request, timeout_us, std::move(reply));
   }
+  void InitProducerId(const v1::InitProducerIdRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::InitProducerIdResponse> reply) override {
+    real_->InitProducerId(request, timeout_us, std::move(reply));
+  }
   void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
                   PeerReply<v1::ListTopicsResponse> reply) override {
     real_->ListTopics(request, timeout_us, std::move(reply));

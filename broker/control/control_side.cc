@@ -59,6 +59,19 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   admin.last_contact_us = [this] { return follower_->last_contact_us(); };
   admin.describe_logs = deps_.describe_logs;
   admin_ = std::make_unique<AdminHandlers>(std::move(admin));
+  MakeProducerIds();
+}
+
+void ControlSide::MakeProducerIds() {
+  ProducerIds::Deps ids;
+  ids.executor = deps_.executor;
+  ids.clock = deps_.clock;
+  ids.directory = directory_.get();
+  ids.node_id = deps_.identity.node_id;
+  ids.own_epoch = [this] { return lifecycle_->epoch(); };
+  ids.on_stale = [this](absl::Status why) { lifecycle_->OnStale(why); };
+  ids.image = [this] { return image_; };
+  producer_ids_ = std::make_unique<ProducerIds>(std::move(ids));
 }
 
 ControlSide::~ControlSide() = default;
@@ -98,6 +111,7 @@ void ControlSide::OnStopped(absl::Status status) {
   follower_->Stop();
   directory_->Stop();
   admin_->Stop();
+  producer_ids_->Stop();
   stop_done_(std::move(status));
 }
 

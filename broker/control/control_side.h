@@ -14,12 +14,13 @@
 #include "broker/control/controller_directory.h"
 #include "broker/control/isr_reporter.h"
 #include "broker/control/metadata_follower.h"
+#include "broker/control/producer_ids.h"
 
 namespace sluice {
 
 // Lives on `executor`: constructed, started and destroyed there (or before it
-// runs and after it ended). isr_proposals(), replica_failures() and admin()'s
-// requests may come from any thread in between.
+// runs and after it ended). isr_proposals(), replica_failures() and the requests
+// of admin() and producer_ids() may come from any thread in between.
 class ControlSide {
  public:
   struct Deps {
@@ -56,6 +57,7 @@ class ControlSide {
   IsrProposals& isr_proposals() { return *isr_; }
   ReplicaFailures& replica_failures() { return *lifecycle_; }
   AdminHandlers& admin() { return *admin_; }
+  ProducerIds& producer_ids() { return *producer_ids_; }
   // On the executor.
   const BrokerLifecycle& lifecycle() const { return *lifecycle_; }
   const std::shared_ptr<const MetadataImage>& image() const {
@@ -64,6 +66,7 @@ class ControlSide {
   const ControllerDirectory& directory() const { return *directory_; }
 
  private:
+  void MakeProducerIds();
   void OnImage(std::shared_ptr<const MetadataImage> image,
                const MetadataChanges& changes);
   void OnLifecycle();
@@ -81,6 +84,7 @@ class ControlSide {
   std::unique_ptr<BrokerLifecycle> lifecycle_;
   std::unique_ptr<IsrReporter> isr_;
   std::unique_ptr<AdminHandlers> admin_;
+  std::unique_ptr<ProducerIds> producer_ids_;
 };
 
 }  // namespace sluice

@@ -82,6 +82,9 @@ class FakeController final : public ControllerPeer {
   Handler<internal::v1::AlterPartitionsRequest,
           internal::v1::AlterPartitionsResponse>
       alter_partitions;
+  Handler<internal::v1::AllocateProducerIdsRequest,
+          internal::v1::AllocateProducerIdsResponse>
+      allocate_producer_ids;
   Handler<v1::CreateTopicsRequest, v1::CreateTopicsResponse> create_topics;
   Handler<v1::DeleteTopicsRequest, v1::DeleteTopicsResponse> delete_topics;
   Handler<v1::DescribeQuorumRequest, v1::DescribeQuorumResponse>
@@ -111,6 +114,13 @@ class FakeController final : public ControllerPeer {
       const internal::v1::AlterPartitionsRequest& request, int64_t timeout_us,
       PeerReply<internal::v1::AlterPartitionsResponse> reply) override {
     Call("AlterPartitions", request, timeout_us, alter_partitions,
+         std::move(reply));
+  }
+  void AllocateProducerIds(
+      const internal::v1::AllocateProducerIdsRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::AllocateProducerIdsResponse> reply) override {
+    Call("AllocateProducerIds", request, timeout_us, allocate_producer_ids,
          std::move(reply));
   }
   void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,

@@ -101,6 +101,7 @@ class FakeBroker final : public BrokerApi {
   SLUICE_CONTROL_CALL(DeleteTopics)
   SLUICE_CONTROL_CALL(ListTopics)
   SLUICE_CONTROL_CALL(DescribeTopics)
+  SLUICE_CONTROL_CALL(InitProducerId)
 #undef SLUICE_CONTROL_CALL
 };
 

@@ -11,7 +11,8 @@ PublicEdge::PublicEdge(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
     : gate_(std::move(gate)),
       log_(broker, gate_),
       cluster_(broker, gate_),
-      topic_(broker, gate_) {}
+      topic_(broker, gate_),
+      transaction_(broker, gate_) {}
 
 absl::StatusOr<std::unique_ptr<PublicEdge>> PublicEdge::Start(
     Options options, BrokerApi* broker, const Clock* clock) {
@@ -25,12 +26,14 @@ absl::StatusOr<std::unique_ptr<PublicEdge>> PublicEdge::Start(
       options.limits.request_bytes_max + rpc::kMessageSlackBytes;
   listener.health_names = {v1::LogService::service_full_name(),
                            v1::ClusterService::service_full_name(),
-                           v1::TopicService::service_full_name()};
+                           v1::TopicService::service_full_name(),
+                           v1::TransactionService::service_full_name()};
   listener.on_tick = [gate] { gate->Sweep(); };
   ASSIGN_OR_RETURN(edge->server_,
                    rpc::RpcServer::Start(std::move(listener),
                                          {&edge->log_, &edge->cluster_,
-                                          &edge->topic_}));
+                                          &edge->topic_,
+                                          &edge->transaction_}));
   return edge;
 }
 

@@ -1,4 +1,4 @@
-// The public listener of a broker: three services, one gate, health and
+// The public listener of a broker: four services, one gate, health and
 // reflection.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include "broker/rpc/cluster_service.h"
 #include "broker/rpc/log_service.h"
 #include "broker/rpc/topic_service.h"
+#include "broker/rpc/transaction_service.h"
 #include "common/env/clock.h"
 #include "common/rpc/gate.h"
 #include "common/rpc/server.h"
@@ -60,6 +61,7 @@ class PublicEdge {
   LogService log_;
   ClusterService cluster_;
   TopicService topic_;
+  TransactionService transaction_;
   std::unique_ptr<rpc::RpcServer> server_;  // ends before its services
 
   std::mutex mutex_;

@@ -160,6 +160,9 @@ SLUICE_CONTROL_TEST(DescribeTopics, request.set_include_log(true),
                     request.include_log(),
                     response.add_topics()->mutable_metadata()->set_name("t"),
                     response.topics(0).metadata().name() == "t")
+SLUICE_CONTROL_TEST(InitProducerId, request.set_producer_id(77),
+                    request.producer_id() == 77, response.set_producer_epoch(6),
+                    response.producer_epoch() == 6)
 #undef SLUICE_CONTROL_TEST
 
 TEST_F(PublicEdgeTest, NotLeaderComesInTheBodyWithTheLeader) {

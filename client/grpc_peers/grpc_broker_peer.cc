@@ -42,6 +42,7 @@ GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
       list_offsets_(deps_.control),
       cluster_(deps_.control),
       topic_(deps_.control),
+      transaction_(deps_.control),
       calls_(deps_.executor, deps_.client_id) {}
 
 void GrpcBrokerPeer::Produce(api::ProduceRequest request, int64_t timeout_us,
@@ -88,6 +89,7 @@ SLUICE_CONTROL_CALL(CreateTopics, topic_)
 SLUICE_CONTROL_CALL(DeleteTopics, topic_)
 SLUICE_CONTROL_CALL(ListTopics, topic_)
 SLUICE_CONTROL_CALL(DescribeTopics, topic_)
+SLUICE_CONTROL_CALL(InitProducerId, transaction_)
 #undef SLUICE_CONTROL_CALL
 
 }  // namespace sluice

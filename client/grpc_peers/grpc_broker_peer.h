@@ -12,6 +12,7 @@
 #include "sluice/v1/cluster.grpc.pb.h"
 #include "sluice/v1/log.grpc.pb.h"
 #include "sluice/v1/topic.grpc.pb.h"
+#include "sluice/v1/transaction.grpc.pb.h"
 
 namespace sluice {
 
@@ -57,6 +58,9 @@ class GrpcBrokerPeer final : public BrokerPeer {
   void DescribeTopics(const v1::DescribeTopicsRequest& request,
                       int64_t timeout_us,
                       PeerReply<v1::DescribeTopicsResponse> reply) override;
+  void InitProducerId(const v1::InitProducerIdRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::InitProducerIdResponse> reply) override;
 
  private:
   template <class Response>
@@ -69,6 +73,7 @@ class GrpcBrokerPeer final : public BrokerPeer {
   RawStub<v1::ListOffsetsResponse> list_offsets_;
   v1::ClusterService::Stub cluster_;
   v1::TopicService::Stub topic_;
+  v1::TransactionService::Stub transaction_;
   rpc::ClientCalls calls_;
 };
 

@@ -70,6 +70,13 @@ void GrpcControllerPeer::AlterPartitions(
   Call("AlterPartitions", request, timeout_us, std::move(reply));
 }
 
+void GrpcControllerPeer::AllocateProducerIds(
+    const internal::v1::AllocateProducerIdsRequest& request,
+    int64_t timeout_us,
+    PeerReply<internal::v1::AllocateProducerIdsResponse> reply) {
+  Call("AllocateProducerIds", request, timeout_us, std::move(reply));
+}
+
 void GrpcControllerPeer::CreateTopics(
     const v1::CreateTopicsRequest& request, int64_t timeout_us,
     PeerReply<v1::CreateTopicsResponse> reply) {

@@ -41,6 +41,10 @@ class GrpcControllerPeer final : public ControllerPeer {
   void AlterPartitions(
       const internal::v1::AlterPartitionsRequest& request, int64_t timeout_us,
       PeerReply<internal::v1::AlterPartitionsResponse> reply) override;
+  void AllocateProducerIds(
+      const internal::v1::AllocateProducerIdsRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::AllocateProducerIdsResponse> reply) override;
   void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,

@@ -11,6 +11,7 @@
 #include "common/env/executor.h"
 #include "sluice/v1/cluster.pb.h"
 #include "sluice/v1/topic.pb.h"
+#include "sluice/v1/transaction.pb.h"
 
 namespace sluice {
 
@@ -52,6 +53,9 @@ class BrokerPeer {
   virtual void DescribeTopics(const v1::DescribeTopicsRequest& request,
                               int64_t timeout_us,
                               PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+  virtual void InitProducerId(const v1::InitProducerIdRequest& request,
+                              int64_t timeout_us,
+                              PeerReply<v1::InitProducerIdResponse> reply) = 0;
 };
 
 // Makes peers by address; asked once per address by a client's connection

@@ -63,6 +63,10 @@ class ControllerPeer {
   virtual void AlterPartitions(
       const internal::v1::AlterPartitionsRequest& request, int64_t timeout_us,
       PeerReply<internal::v1::AlterPartitionsResponse> reply) = 0;
+  virtual void AllocateProducerIds(
+      const internal::v1::AllocateProducerIdsRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::AllocateProducerIdsResponse> reply) = 0;
   virtual void CreateTopics(const v1::CreateTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;

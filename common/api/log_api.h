@@ -127,6 +127,7 @@ struct ProduceResult {
   std::string durability;
   bool below_min_isr = false;
   std::vector<int32_t> record_indexes;
+  bool duplicate = false;  // stored by an earlier attempt, at base_offset
 };
 
 struct ProduceResponse {

@@ -33,7 +33,12 @@
   X(kInvalidConfig, "INVALID_CONFIG", 40, kInvalidArgument, false)    \
   X(kNotController, "NOT_CONTROLLER", 41, kUnavailable, true)         \
   X(kInvalidRequest, "INVALID_REQUEST", 42, kInvalidArgument, false)  \
+  X(kOutOfOrderSequence, "OUT_OF_ORDER_SEQUENCE", 45, kFailedPrecondition, false) \
+  X(kDuplicateSequence, "DUPLICATE_SEQUENCE", 46, kAlreadyExists, false) \
+  X(kInvalidProducerEpoch, "INVALID_PRODUCER_EPOCH", 47, kFailedPrecondition, false) \
+  X(kInvalidProducerIdMapping, "INVALID_PRODUCER_ID_MAPPING", 49, kFailedPrecondition, false) \
   X(kStorageError, "STORAGE_ERROR", 56, kUnavailable, true)           \
+  X(kUnknownProducerId, "UNKNOWN_PRODUCER_ID", 59, kNotFound, false)  \
   X(kFencedLeaderEpoch, "FENCED_LEADER_EPOCH", 74, kFailedPrecondition, true) \
   X(kUnknownLeaderEpoch, "UNKNOWN_LEADER_EPOCH", 75, kUnavailable, true) \
   X(kUnsupportedCompressionType, "UNSUPPORTED_COMPRESSION_TYPE", 76, kInvalidArgument, false) \
@@ -60,7 +65,8 @@
   X(kRequestTooLarge, "REQUEST_TOO_LARGE", 10009, kResourceExhausted, false) \
   X(kStorageFull, "STORAGE_FULL", 10010, kResourceExhausted, true)    \
   X(kReplicaFailed, "REPLICA_FAILED", 10011, kUnavailable, false)     \
-  X(kInsecureListener, "INSECURE_LISTENER", 10012, kInvalidArgument, false)
+  X(kInsecureListener, "INSECURE_LISTENER", 10012, kInvalidArgument, false) \
+  X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true)
 
 namespace sluice {
 

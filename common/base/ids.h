@@ -75,6 +75,7 @@ inline constexpr NodeId kNoNode{-1};
 inline constexpr LeaderEpoch kNoLeaderEpoch{-1};
 inline constexpr BrokerEpoch kNoBrokerEpoch{-1};
 inline constexpr Offset kNoOffset{-1};
+inline constexpr ProducerId kNoProducerId{-1};
 
 // 128 random bits; all zero is "unset".
 class Uuid {

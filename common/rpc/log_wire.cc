@@ -101,6 +101,7 @@ void ToProto(const api::ProduceResult& from, v1::ProduceResult* to) {
   to->set_below_min_isr(from.below_min_isr);
   to->mutable_record_indexes()->Add(from.record_indexes.begin(),
                                     from.record_indexes.end());
+  to->set_duplicate(from.duplicate);
 }
 
 // All but a payload of batches.

@@ -140,6 +140,7 @@ absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
     to.below_min_isr = from.below_min_isr();
     to.record_indexes.assign(from.record_indexes().begin(),
                              from.record_indexes().end());
+    to.duplicate = from.duplicate();
   }
   return response;
 }

@@ -132,6 +132,7 @@ TEST(LogWireTest, ProduceResponsesArriveAsTheyWere) {
   ok.durability = "disk";
   ok.below_min_isr = true;
   ok.record_indexes = {0, 2, 4};
+  ok.duplicate = true;
   api::ProduceResult& moved = sent.results[1];
   moved.topic.id = kTopicId;
   moved.error = api::ItemError(ErrorCode::kNotLeader, "led by 2");
@@ -153,6 +154,7 @@ TEST(LogWireTest, ProduceResponsesArriveAsTheyWere) {
   EXPECT_EQ(first.durability, "disk");
   EXPECT_TRUE(first.below_min_isr);
   EXPECT_EQ(first.record_indexes, (std::vector<int32_t>{0, 2, 4}));
+  EXPECT_TRUE(first.duplicate);
   const api::ProduceResult& second = got->results[1];
   EXPECT_EQ(second.topic.id, kTopicId);
   EXPECT_EQ(second.error.code, ErrorCode::kNotLeader);

@@ -10,7 +10,7 @@ namespace sluice::rpc {
 
 // What a call does, and to what: an access rule will name both.
 enum class Operation { kRead, kWrite, kDescribe, kCreate, kDelete };
-enum class Resource { kTopic, kCluster };
+enum class Resource { kTopic, kCluster, kProducer };
 // kLongPoll: a unary call that waits for others; ended first when the node
 // stops.
 enum class CallKind { kUnary, kLongPoll, kStream };
@@ -35,7 +35,9 @@ enum class CallKind { kUnary, kLongPoll, kStream };
   X(kListTopics, "/sluice.v1.TopicService/ListTopics", kUnary, kDescribe,     \
     kTopic)                                                                   \
   X(kDescribeTopics, "/sluice.v1.TopicService/DescribeTopics", kUnary,        \
-    kDescribe, kTopic)
+    kDescribe, kTopic)                                                        \
+  X(kInitProducerId, "/sluice.v1.TransactionService/InitProducerId", kUnary,  \
+    kCreate, kProducer)
 
 enum class Method : size_t {
 #define X(method, path, kind, operation, resource) method,

@@ -139,6 +139,8 @@ absl::Status BatchApplier::Apply(const MetadataRecord& record) {
       return On(record.partition_change());
     case MetadataRecord::kConfig:
       return On(record.config());
+    case MetadataRecord::kProducerIds:
+      return On(record.producer_ids());
     case MetadataRecord::kNoOp:
       return absl::OkStatus();
     case MetadataRecord::RECORD_NOT_SET:
@@ -388,6 +390,20 @@ absl::Status BatchApplier::On(const ConfigRecord& record) {
       return Unknown("configuration of resource type ",
                      static_cast<int>(record.resource_type()));
   }
+}
+
+absl::Status BatchApplier::On(const internal::v1::ProducerIdsRecord& record) {
+  const ProducerId first(record.first_producer_id());
+  const ProducerId next(record.next_producer_id());
+  const bool is_first_block = image_->next_producer_id_ == kNoProducerId;
+  if (first.value() < 0 || next <= first ||
+      (!is_first_block && first != image_->next_producer_id_)) {
+    return Misfit("producer ids [", first, ", ", next, ") where ",
+                  image_->next_producer_id_, " is next (IP5)");
+  }
+  if (is_first_block) image_->first_producer_id_ = first;
+  image_->next_producer_id_ = next;
+  return absl::OkStatus();
 }
 
 absl::Status BatchApplier::OnTopicConfig(const ConfigRecord& record) {

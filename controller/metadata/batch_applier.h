@@ -29,6 +29,7 @@ class BatchApplier {
   absl::Status On(const internal::v1::PartitionRecord& record);
   absl::Status On(const internal::v1::PartitionChangeRecord& record);
   absl::Status On(const internal::v1::ConfigRecord& record);
+  absl::Status On(const internal::v1::ProducerIdsRecord& record);
   absl::Status OnTopicConfig(const internal::v1::ConfigRecord& record);
 
   // A copy of the topic that may be changed until Finish: a batch that touches

@@ -150,6 +150,8 @@ uint64_t MetaHash(const MetadataImage& image) {
   hash.Number(image.offset().value());
   hash.Number(image.term().value());
   hash.Number(image.feature_level());
+  hash.Number(image.first_producer_id().value());
+  hash.Number(image.next_producer_id().value());
   for (const auto& [id, broker] : image.brokers()) HashBroker(*broker, hash);
   for (const auto& [id, topic] : image.topics()) {
     hash.Id(id);

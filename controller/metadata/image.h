@@ -108,6 +108,10 @@ class MetadataImage {
   const Topics& topics() const { return topics_; }  // by id
   const Names& names() const { return names_; }     // by name, for paging
   const Configs& configs() const { return configs_; }
+  // Of the producer ids [first, next) given so far, to any broker; equal
+  // before the first block.
+  ProducerId first_producer_id() const { return first_producer_id_; }
+  ProducerId next_producer_id() const { return next_producer_id_; }
   int64_t partition_count() const { return partition_count_; }
   int64_t replica_count() const { return replica_count_; }
 
@@ -130,6 +134,8 @@ class MetadataImage {
   Topics topics_;
   Names names_;
   Configs configs_;
+  ProducerId first_producer_id_ = kNoProducerId;
+  ProducerId next_producer_id_ = kNoProducerId;
   int64_t partition_count_ = 0;
   int64_t replica_count_ = 0;
 };

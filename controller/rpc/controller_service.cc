@@ -126,6 +126,8 @@ void ControllerRpcService::Serve(rpc::CompletionLoop* loop) {
              &ControllerApi::ReportReplicas);
   ServeUnary(loop, &Service::RequestAlterPartitions,
              &ControllerApi::AlterPartitions);
+  ServeUnary(loop, &Service::RequestAllocateProducerIds,
+             &ControllerApi::AllocateProducerIds);
   ServeUnary(loop, &Service::RequestCreateTopics,
              &ControllerApi::CreateTopics);
   ServeUnary(loop, &Service::RequestDeleteTopics,

@@ -162,6 +162,11 @@ class FakeController final : public ControllerApi {
                        PeerReply<iv1::AlterPartitionsResponse> r) override {
     Answer(std::move(q), std::move(r));
   }
+  void AllocateProducerIds(
+      iv1::AllocateProducerIdsRequest q,
+      PeerReply<iv1::AllocateProducerIdsResponse> r) override {
+    Answer(std::move(q), std::move(r));
+  }
   void CreateTopics(v1::CreateTopicsRequest q,
                     PeerReply<v1::CreateTopicsResponse> r) override {
     Answer(std::move(q), std::move(r));
@@ -365,6 +370,7 @@ TEST_F(ControllerServiceTest, EveryMethodCarriesEveryField) {
   ExpectCarried(&ControllerPeer::RegisterBroker);
   ExpectCarried(&ControllerPeer::ReportReplicas);
   ExpectCarried(&ControllerPeer::AlterPartitions);
+  ExpectCarried(&ControllerPeer::AllocateProducerIds);
   ExpectCarried(&ControllerPeer::CreateTopics);
   ExpectCarried(&ControllerPeer::DeleteTopics);
   ExpectCarried(&ControllerPeer::DescribeQuorum);

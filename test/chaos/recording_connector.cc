@@ -98,6 +98,11 @@ class RecordingPeer final : public BrokerPeer {
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     real_->DeleteTopics(request, timeout_us, std::move(reply));
   }
+  void InitProducerId(const v1::InitProducerIdRequest& request,
+                      int64_t timeout_us,
+                      PeerReply<v1::InitProducerIdResponse> reply) override {
+    real_->InitProducerId(request, timeout_us, std::move(reply));
+  }
   void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,
                   PeerReply<v1::ListTopicsResponse> reply) override {
     real_->ListTopics(request, timeout_us, std::move(reply));

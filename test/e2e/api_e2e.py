@@ -331,7 +331,8 @@ def health_and_reflection_answer():
         assert answer == b"\x08\x01", answer  # SERVING
         reflect = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
         services = b"".join(reflect(iter([b"\x3a\x00"]), timeout=5))
-        for name in (b"sluice.v1.LogService", b"sluice.v1.ClusterService", b"sluice.v1.TopicService"):
+        for name in (b"sluice.v1.LogService", b"sluice.v1.ClusterService", b"sluice.v1.TopicService",
+                     b"sluice.v1.TransactionService"):
             assert name in services, services
         health = urllib.request.urlopen("http://127.0.0.1:%d/healthz" % node.metrics_port, timeout=5)
         assert health.status == 200

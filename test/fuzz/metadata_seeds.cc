@@ -44,6 +44,10 @@ MetadataBatch Everything() {
   MetadataBatch batch;
   batch.set_timestamp_ms(1'700'000'000'000);
   batch.add_records()->mutable_no_op();
+  auto* ids = batch.add_records()->mutable_producer_ids();
+  ids->set_broker_id(1);
+  ids->set_first_producer_id(5000);
+  ids->set_next_producer_id(6000);
   auto* topic = batch.add_records()->mutable_topic();
   topic->set_name("u");
   topic->set_id(Uuid(1, 2).ToBytes());

@@ -8,6 +8,7 @@
 #include "sluice/v1/cluster.pb.h"
 #include "sluice/v1/log.pb.h"
 #include "sluice/v1/topic.pb.h"
+#include "sluice/v1/transaction.pb.h"
 #include "test/sim/wire.h"
 
 namespace sluice::sim {
@@ -47,6 +48,7 @@ std::string BodyOf(MessageKind kind, std::string_view bytes) {
     INTERNAL(RegisterBroker)
     INTERNAL(ReportReplicas)
     INTERNAL(AlterPartitions)
+    INTERNAL(AllocateProducerIds)
     INTERNAL(Liveness)
     PUBLIC(CreateTopics, Forward)
     PUBLIC(DeleteTopics, Forward)
@@ -61,6 +63,7 @@ std::string BodyOf(MessageKind kind, std::string_view bytes) {
     PUBLIC(DeleteTopics, )
     PUBLIC(ListTopics, )
     PUBLIC(DescribeTopics, )
+    PUBLIC(InitProducerId, )
 #undef INTERNAL
 #undef PUBLIC
     case MessageKind::kFollowMetadata:

@@ -26,6 +26,7 @@ namespace sluice::sim {
   X(Hello) X(HelloReply) X(RegisterBroker) X(RegisterBrokerReply)            \
   X(ReportReplicas) X(ReportReplicasReply)                                   \
   X(AlterPartitions) X(AlterPartitionsReply)                                 \
+  X(AllocateProducerIds) X(AllocateProducerIdsReply)                         \
   X(ForwardCreateTopics) X(ForwardCreateTopicsReply)                         \
   X(ForwardDeleteTopics) X(ForwardDeleteTopicsReply)                         \
   X(ForwardDescribeQuorum) X(ForwardDescribeQuorumReply)                     \
@@ -41,6 +42,7 @@ namespace sluice::sim {
   X(DescribeQuorum) X(DescribeQuorumReply)                                   \
   X(CreateTopics) X(CreateTopicsReply) X(DeleteTopics) X(DeleteTopicsReply)  \
   X(ListTopics) X(ListTopicsReply) X(DescribeTopics) X(DescribeTopicsReply)  \
+  X(InitProducerId) X(InitProducerIdReply)                                   \
   /* of any stream; the end is said by the process or by its kernel */       \
   X(StreamOpen) X(StreamEnd)
 

@@ -82,6 +82,7 @@ class SimBrokerPeer final : public BrokerPeer {
   CONTROL(DeleteTopics)
   CONTROL(ListTopics)
   CONTROL(DescribeTopics)
+  CONTROL(InitProducerId)
 #undef CONTROL
 
  private:

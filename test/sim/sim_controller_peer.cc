@@ -69,6 +69,9 @@ class SimControllerPeer final : public ControllerPeer {
        internal::v1::ReportReplicasResponse)
   CALL(AlterPartitions, AlterPartitions, internal::v1::AlterPartitionsRequest,
        internal::v1::AlterPartitionsResponse)
+  CALL(AllocateProducerIds, AllocateProducerIds,
+       internal::v1::AllocateProducerIdsRequest,
+       internal::v1::AllocateProducerIdsResponse)
   CALL(CreateTopics, ForwardCreateTopics, v1::CreateTopicsRequest,
        v1::CreateTopicsResponse)
   CALL(DeleteTopics, ForwardDeleteTopics, v1::DeleteTopicsRequest,
