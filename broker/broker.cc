@@ -425,6 +425,12 @@ void Broker::Produce(const api::CallContext& context,
                           std::move(done));
 }
 
+std::shared_ptr<ProduceSession> Broker::ProduceStream(
+    const api::CallContext& context, const api::ProduceStreamRequest& first,
+    std::shared_ptr<ProduceSink> sink) {
+  return parts_->produce.ProduceStream(context, first, std::move(sink));
+}
+
 CancelCall Broker::Fetch(const api::CallContext& context,
                          api::FetchRequest request,
                          api::Answer<api::FetchResponse> done) {

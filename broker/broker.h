@@ -114,6 +114,9 @@ class Broker final : public BrokerApi {
   void Produce(const api::CallContext& context, api::ProduceRequest request,
                absl::AnyInvocable<void()> order_fixed,
                api::Answer<api::ProduceResponse> done) override;
+  std::shared_ptr<ProduceSession> ProduceStream(
+      const api::CallContext& context, const api::ProduceStreamRequest& first,
+      std::shared_ptr<ProduceSink> sink) override;
   CancelCall Fetch(const api::CallContext& context, api::FetchRequest request,
                    api::Answer<api::FetchResponse> done) override;
   void ListOffsets(const api::CallContext& context,

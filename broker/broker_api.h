@@ -12,28 +12,42 @@
 
 namespace sluice {
 
-// Where a Subscribe stream's pushes go. Thread-safe, never blocks; what is
-// pushed beyond the wire's pace is bounded by the client's credit.
-class SubscribeSink {
+// Where a stream's answers go. Thread-safe, never blocks; what is pushed beyond
+// the wire's pace is bounded by the session (a subscriber's credit, a
+// producer's requests in flight).
+template <class Response>
+class StreamSink {
  public:
-  virtual ~SubscribeSink() = default;
-  virtual void Push(api::SubscribeResponse response) = 0;
+  virtual ~StreamSink() = default;
+  virtual void Push(Response response) = 0;
+  // Another request may be read: once for each, from a session that paces its
+  // client (ProduceStream). The others' edge reads on by itself.
+  virtual void Consumed() {}
   // Ends the stream. Nothing may be pushed afterwards.
   virtual void Finish(absl::Status status) = 0;
 };
 
-// The broker's half of one Subscribe stream. Any thread.
-class SubscribeSession {
+// The broker's half of one stream. Any thread.
+template <class Request>
+class StreamSession {
  public:
-  virtual ~SubscribeSession() = default;
+  virtual ~StreamSession() = default;
   // In the order received.
-  virtual void OnRequest(api::SubscribeRequest request) = 0;
+  virtual void OnRequest(Request request) = 0;
   // All that was pushed is on the wire.
   virtual void OnDrained() {}
-  // The client is gone or has half-closed; the sink is not used afterwards
-  // except, after a half-close, for Finish(OK).
+  // No request follows: answers what it took, then finishes with `why` (OK:
+  // the client half-closed; SHUTTING_DOWN: this broker stops).
+  virtual void OnNoMore(absl::Status why) {}
+  // The client is gone or, for a stream that owes no answers, has half-closed;
+  // the sink is not used afterwards except, after a half-close, for Finish(OK).
   virtual void OnClosed() = 0;
 };
+
+using SubscribeSink = StreamSink<api::SubscribeResponse>;
+using SubscribeSession = StreamSession<api::SubscribeRequest>;
+using ProduceSink = StreamSink<api::ProduceStreamResponse>;
+using ProduceSession = StreamSession<api::ProduceStreamRequest>;
 
 // A waiting call that its caller gave up: releases what it holds. Calling it
 // after the answer is harmless.
@@ -52,6 +66,11 @@ class BrokerApi {
                        api::ProduceRequest request,
                        absl::AnyInvocable<void()> order_fixed,
                        api::Answer<api::ProduceResponse> done) = 0;
+  // `first` is only looked at, to place the stream near what it writes; it
+  // comes again in OnRequest.
+  virtual std::shared_ptr<ProduceSession> ProduceStream(
+      const api::CallContext& context, const api::ProduceStreamRequest& first,
+      std::shared_ptr<ProduceSink> sink) = 0;
   virtual CancelCall Fetch(const api::CallContext& context,
                            api::FetchRequest request,
                            api::Answer<api::FetchResponse> done) = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "client/fake_stream_testing.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 #include "storage/record_reader.h"
@@ -21,22 +22,20 @@ class FakePeer final : public BrokerPeer,
 
   void Produce(api::ProduceRequest request, int64_t timeout_us,
                PeerReply<api::ProduceResponse> reply) override {
-    std::vector<std::string> names;
-    for (const auto& part : request.partitions) {
-      names.push_back(part.topic.name + StrCat("-", *part.partition));
-      cluster_->max_in_flight = std::max(cluster_->max_in_flight,
-                                         ++cluster_->in_flight[names.back()]);
-    }
-    auto settled = [cluster = cluster_, names, reply = std::move(reply)](
-                       absl::StatusOr<api::ProduceResponse> answer) mutable {
-      for (const auto& name : names) --cluster->in_flight[name];
-      reply(std::move(answer));
-    };
     auto shared = std::make_shared<api::ProduceRequest>(std::move(request));
     Call<api::ProduceResponse>(
         "Produce", timeout_us,
         [this, shared] { return cluster_->Produce(id_, std::move(*shared)); },
-        std::move(settled));
+        std::move(reply));
+  }
+
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) override {
+    ++cluster_->calls["ProduceStream"];
+    auto stream = std::make_shared<FakeStream>(cluster_, id_, executor_,
+                                               std::move(events));
+    cluster_->streams_.emplace(id_, stream);
+    return std::make_shared<FakeSender>(std::move(stream));
   }
 
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
@@ -229,6 +228,22 @@ std::shared_ptr<BrokerPeer> FakeCluster::Connect(const api::Endpoint& endpoint,
                                     executor);
 }
 
+void FakeCluster::Kill(NodeId id) {
+  down_.insert(id);
+  BreakStreams(id);
+}
+
+// Later: the caller may be in the middle of a stream's event.
+void FakeCluster::BreakStreams(NodeId id) {
+  const auto [first, last] = streams_.equal_range(id);
+  for (auto it = first; it != last; ++it) {
+    if (const auto stream = it->second.lock()) {
+      stream->BreakSoon();
+    }
+  }
+  streams_.erase(first, last);
+}
+
 void FakeCluster::AddTopic(const std::string& name, int partitions) {
   Topic topic;
   topic.id = TopicId(random_.NextUuid());
@@ -279,139 +294,6 @@ std::vector<FakeCluster::Stored> FakeCluster::Read(const std::string& topic,
     }
   }
   return all;
-}
-
-FakeCluster::Partition* FakeCluster::Check(
-    NodeId at, const api::TopicRef& topic, PartitionIndex partition,
-    const std::optional<LeaderEpoch>& epoch, api::ItemError& error,
-    std::optional<api::LeaderHint>& hint) {
-  const auto found = topics_.find(topic.name);
-  if (found == topics_.end() ||
-      partition.value() >= static_cast<int>(found->second.partitions.size())) {
-    error = {ErrorCode::kUnknownTopicOrPartition, "no such topic"};
-    return nullptr;
-  }
-  Partition& state = found->second.partitions[partition.value()];
-  if (state.leader != at) {
-    error = {ErrorCode::kNotLeader, "led elsewhere"};
-    if (hints && state.leader != kNoNode) {
-      hint =
-          api::LeaderHint{state.leader, state.epoch, EndpointOf(state.leader)};
-    }
-    return nullptr;
-  }
-  if (epoch.has_value() && *epoch != state.epoch) {
-    error = {*epoch < state.epoch ? ErrorCode::kFencedLeaderEpoch
-                                  : ErrorCode::kUnknownLeaderEpoch,
-             "another epoch"};
-    return nullptr;
-  }
-  return &state;
-}
-
-api::ProduceResponse FakeCluster::Produce(NodeId at,
-                                          api::ProduceRequest request) {
-  api::ProduceResponse response;
-  produce_acks.push_back(request.acks);
-  max_partitions_per_request = std::max(
-      max_partitions_per_request, static_cast<int>(request.partitions.size()));
-  std::optional<ErrorCode> ordered;
-  if (!produce_errors.empty()) {
-    ordered = produce_errors.front();
-    produce_errors.erase(produce_errors.begin());
-  }
-  for (api::ProducePartition& part : request.partitions) {
-    if (ordered.has_value()) {
-      api::ProduceResult& result = response.results.emplace_back();
-      result.topic = part.topic;
-      result.partition = *part.partition;
-      result.error = {*ordered, "as ordered"};
-    } else {
-      response.results.push_back(ProduceOne(at, part));
-    }
-  }
-  return response;
-}
-
-api::ProduceResult FakeCluster::ProduceOne(NodeId at,
-                                           api::ProducePartition& part) {
-  api::ProduceResult result;
-  result.topic = part.topic;
-  result.partition = *part.partition;
-  Partition* state = Check(at, part.topic, *part.partition, part.leader_epoch,
-                           result.error, result.leader);
-  if (state == nullptr) return result;
-  MutableBuffer& bytes = std::get<MutableBuffer>(part.payload);
-  int batches = 0;
-  BatchCursor cursor(bytes.view());
-  for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
-       batch = cursor.Next()) {
-    INVARIANT((*batch)->CrcMatches(), "a batch was damaged");
-    ++batches;
-  }
-  max_payload_batches = std::max(max_payload_batches, batches);
-  const auto next = AssignOffsets(bytes, state->end, state->epoch);
-  INVARIANT(next.ok(), next.status().ToString());
-  result.base_offset = state->end;
-  state->end = *next;
-  state->batches.push_back(std::move(bytes).Publish());
-  return result;
-}
-
-api::FetchResult FakeCluster::FetchOne(NodeId at,
-                                       const api::FetchPartition& part) {
-  api::FetchResult result;
-  result.topic = part.topic;
-  result.partition = part.partition;
-  Partition* state = Check(at, part.topic, part.partition, part.leader_epoch,
-                           result.error, result.leader);
-  if (state == nullptr) return result;
-  result.high_watermark = state->end;
-  result.next_offset = part.offset;
-  if (part.offset < state->start || part.offset > state->end) {
-    result.error = {ErrorCode::kOffsetOutOfRange, "not in the log"};
-    return result;
-  }
-  int64_t bytes = 0;
-  for (const Buffer& stored : state->batches) {
-    BatchCursor cursor(stored.view());
-    for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
-         batch = cursor.Next()) {
-      if ((*batch)->header().next_offset() <= part.offset) continue;
-      if (bytes > 0 && bytes >= part.max_bytes) return result;
-      result.batches.push_back(Buffer::CopyOf((*batch)->bytes()));
-      result.next_offset = (*batch)->header().next_offset();
-      bytes += static_cast<int64_t>((*batch)->bytes().size());
-    }
-  }
-  return result;
-}
-
-api::FetchResponse FakeCluster::Fetch(NodeId at,
-                                      const api::FetchRequest& request) {
-  api::FetchResponse response;
-  for (const auto& part : request.partitions) {
-    response.results.push_back(FetchOne(at, part));
-  }
-  return response;
-}
-
-api::ListOffsetsResponse FakeCluster::ListOffsets(
-    NodeId at, const api::ListOffsetsRequest& request) {
-  api::ListOffsetsResponse response;
-  for (const auto& part : request.partitions) {
-    api::ListOffsetsResult& result = response.results.emplace_back();
-    result.topic = part.topic;
-    result.partition = part.partition;
-    const Partition* state =
-        Check(at, part.topic, part.partition, part.leader_epoch, result.error,
-              result.leader);
-    if (state == nullptr) continue;
-    result.offset = part.position == api::OffsetPosition::kEarliest
-                        ? state->start
-                        : state->end;
-  }
-  return response;
 }
 
 v1::GetMetadataResponse FakeCluster::GetMetadata(

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "client/client_types.h"
+#include "client/fake_producers_testing.h"
 #include "common/base/random.h"
 #include "common/env/sim_world.h"
 
@@ -27,6 +28,7 @@ class FakeCluster final : public BrokerConnector {
     NodeId leader{1};
     LeaderEpoch epoch{1};
     std::vector<Buffer> batches;
+    FakeProducers producers;
     Offset start{0};
     Offset end{0};
   };
@@ -34,7 +36,8 @@ class FakeCluster final : public BrokerConnector {
     TopicId id;
     std::vector<Partition> partitions;
   };
-  // What becomes of one request or answer.
+  // What becomes of one request or answer. A stream ends when it loses one;
+  // one that hangs is silent from there on.
   enum class Fate { kDeliver, kLoseRequest, kLoseAnswer, kHang };
 
   FakeCluster(SimWorld* world, int brokers, uint64_t seed = 1);
@@ -49,15 +52,20 @@ class FakeCluster final : public BrokerConnector {
   void AddTopic(const std::string& name, int partitions);
   Topic& topic(const std::string& name) { return topics_.at(name); }
   void MoveLeader(const std::string& topic, int partition, NodeId to);
-  // Kills a broker: connections are refused, answers on their way are lost.
-  void Kill(NodeId id) { down_.insert(id); }
+  // Kills a broker: connections are refused, streams break, answers on their
+  // way are lost.
+  void Kill(NodeId id);
   void Start(NodeId id) { down_.erase(id); }
+  // Breaks every stream to it: what it has taken is done, answers are lost.
+  void BreakStreams(NodeId id);
   // Everything it led goes to the next broker alive.
   void ElectAfterDeathOf(NodeId id);
   std::vector<Stored> Read(const std::string& topic, int partition) const;
 
   // Asked for each call before it is carried out; default: deliver.
   std::function<Fate(NodeId broker, const std::string& method)> fate;
+  // Extra time for the answers of one partition, by "topic-partition".
+  std::map<std::string, int64_t> answer_delay_us;
   // A code that the next Produce answers for each partition, until empty.
   std::vector<ErrorCode> produce_errors;
   bool hints = true;            // NOT_LEADER tells the leader
@@ -72,11 +80,13 @@ class FakeCluster final : public BrokerConnector {
 
  private:
   friend class FakePeer;
+  friend class FakeStream;
   static constexpr int64_t kLatencyMinUs = 200;
   static constexpr int64_t kLatencyMaxUs = 1'500;
 
   api::ProduceResponse Produce(NodeId at, api::ProduceRequest request);
   api::ProduceResult ProduceOne(NodeId at, api::ProducePartition& part);
+  void Append(Partition& state, MutableBuffer bytes, api::ProduceResult& result);
   api::FetchResponse Fetch(NodeId at, const api::FetchRequest& request);
   api::FetchResult FetchOne(NodeId at, const api::FetchPartition& part);
   api::ListOffsetsResponse ListOffsets(NodeId at,
@@ -98,6 +108,7 @@ class FakeCluster final : public BrokerConnector {
   std::map<std::string, Topic> frozen_;
   std::set<NodeId> down_;
   int64_t next_producer_id_ = 1000;
+  std::multimap<NodeId, std::weak_ptr<class FakeStream>> streams_;
 };
 
 }  // namespace sluice

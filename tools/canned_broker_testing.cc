@@ -14,6 +14,10 @@ class CannedPeer final : public BrokerPeer {
                PeerReply<api::ProduceResponse> reply) override {
     real_->Produce(std::move(request), timeout_us, std::move(reply));
   }
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) override {
+    return real_->OpenProduceStream(std::move(events));
+  }
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override {
     real_->Fetch(request, timeout_us, std::move(reply));

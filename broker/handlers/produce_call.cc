@@ -5,12 +5,16 @@
 namespace sluice {
 
 ProduceCall::ProduceCall(const HandlerDeps& deps, Options options,
-                         absl::AnyInvocable<void()> order_fixed,
-                         api::Answer<api::ProduceResponse> done)
+                         std::shared_ptr<ProduceListener> listener)
     : deps_(deps),
       options_(std::move(options)),
-      order_fixed_(std::move(order_fixed)),
-      done_(std::move(done)) {}
+      listener_(std::move(listener)) {}
+
+void ProduceCall::AddResult(api::ProduceResult result) {
+  refused_.push_back(results_.size());
+  ++unanswered_;
+  results_.push_back(std::move(result));
+}
 
 void ProduceCall::AddAppend(api::ProduceResult result, Append append) {
   PartitionHost* host = deps_.hosts->HostOf(append.tp);
@@ -35,20 +39,32 @@ void ProduceCall::AddAppend(api::ProduceResult result, Append append) {
 
 void ProduceCall::Launch() {
   const auto self = shared_from_this();
-  if (groups_.empty()) {
-    deps_.worker->Post([self] {
-      if (self->order_fixed_) self->order_fixed_();
-      self->Finish();
+  Executor* const first =
+      groups_.empty() ? deps_.worker : groups_.front().first->executor();
+  home_ = options_.home != nullptr ? options_.home : first;
+  auto groups = std::exchange(groups_, {});
+  // Before any outcome can come home.
+  const bool at_home = home_->IsCurrent();
+  const bool with_first = !at_home && home_ == first && !groups.empty();
+  if (at_home) {
+    Begin();
+  } else if (!with_first) {
+    home_->Post([self] { self->Begin(); });
+  }
+  bool begin = with_first;
+  for (auto& [host, pieces] : groups) {
+    host->executor()->Post([self, host = host, pieces = std::move(pieces),
+                            begin = std::exchange(begin, false)]() mutable {
+      if (begin) self->Begin();
+      for (Piece& piece : pieces) self->AppendPiece(host, std::move(piece));
     });
-    return;
   }
-  home_ = groups_.front().first->executor();
-  for (auto& [host, pieces] : std::exchange(groups_, {})) {
-    host->executor()->Post(
-        [self, host = host, pieces = std::move(pieces)]() mutable {
-          for (Piece& piece : pieces) self->AppendPiece(host, std::move(piece));
-        });
-  }
+}
+
+void ProduceCall::Begin() {
+  listener_->OnParts(results_);
+  if (unordered_ == 0) listener_->OnOrdered();
+  for (const size_t index : refused_) Answer(index);
 }
 
 void ProduceCall::AppendPiece(PartitionHost* host, Piece piece) {
@@ -73,7 +89,7 @@ void ProduceCall::AtHome(PartitionHost* host, Task step) {
 }
 
 void ProduceCall::OnOrdered() {
-  if (--unordered_ == 0 && order_fixed_) order_fixed_();
+  if (--unordered_ == 0) listener_->OnOrdered();
 }
 
 void ProduceCall::OnOutcome(size_t index, AppendOutcome outcome) {
@@ -93,14 +109,12 @@ void ProduceCall::OnOutcome(size_t index, AppendOutcome outcome) {
       error.record_index = result.record_indexes[place];
     }
   }
-  if (--unanswered_ == 0) Finish();
+  Answer(index);
 }
 
-void ProduceCall::Finish() {
-  api::ProduceResponse response;
-  response.results = std::move(results_);
-  options_.share = Budget::Share();
-  done_(absl::OkStatus(), std::move(response));
+void ProduceCall::Answer(size_t index) {
+  if (--unanswered_ == 0) options_.share = Budget::Share();
+  listener_->OnResult(index, std::move(results_[index]));
 }
 
 }  // namespace sluice

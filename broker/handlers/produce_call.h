@@ -15,8 +15,25 @@
 
 namespace sluice {
 
+// Hears what becomes of one request: on its home executor, each call once
+// unless it says otherwise.
+class ProduceListener {
+ public:
+  virtual ~ProduceListener() = default;
+  // First, when the whole request is refused; of the others only OnOrdered
+  // follows.
+  virtual void OnRefused(absl::Status why) = 0;
+  // Else first: the results that will come, with topic and partition.
+  virtual void OnParts(const std::vector<api::ProduceResult>& parts) = 0;
+  // Every batch has its place in its log or was refused: the next request of
+  // the same connection may follow.
+  virtual void OnOrdered() = 0;
+  // Of part `index`, for each.
+  virtual void OnResult(size_t index, api::ProduceResult result) = 0;
+};
+
 // Filled by one thread, then launched; from then on it belongs to the executor
-// of its first shard and is kept alive by what is under way.
+// `home` (null: that of its first shard) and is kept alive by what is under way.
 class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
  public:
   struct Options {
@@ -24,6 +41,7 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
     int64_t deadline_us = 0;
     api::AppendOrigin origin = api::AppendOrigin::kClient;
     Budget::Share share;
+    Executor* home = nullptr;
   };
   struct Append {
     TopicPartition tp;
@@ -32,17 +50,15 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
   };
 
   ProduceCall(const HandlerDeps& deps, Options options,
-              absl::AnyInvocable<void()> order_fixed,
-              api::Answer<api::ProduceResponse> done);
+              std::shared_ptr<ProduceListener> listener);
 
-  // In the order of the answer. `result` holds what is known before: the topic
-  // as it was asked for, the partition, an error, record indexes.
-  void AddResult(api::ProduceResult result) {
-    results_.push_back(std::move(result));
-  }
+  // In the order asked. `result` holds what is known before: the topic as it
+  // was asked for, the partition, an error, record indexes.
+  void AddResult(api::ProduceResult result);
   void AddAppend(api::ProduceResult result, Append append);
 
-  // Once. Answers on a thread of the broker's, later.
+  // Once. Called on the home executor the listener hears of the parts, and of
+  // those that are refused, before it returns.
   void Launch();
 
  private:
@@ -51,18 +67,20 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
     AppendRequest request;
   };
 
+  // Tells the listener of the parts and of those that are refused already.
+  void Begin();
   void AppendPiece(PartitionHost* host, Piece piece);
   // Runs `step` on the home executor; at once when `host` lives there.
   void AtHome(PartitionHost* host, Task step);
   void OnOrdered();
   void OnOutcome(size_t index, AppendOutcome outcome);
-  void Finish();
+  void Answer(size_t index);
 
   const HandlerDeps deps_;
   Options options_;
-  absl::AnyInvocable<void()> order_fixed_;
-  api::Answer<api::ProduceResponse> done_;
+  const std::shared_ptr<ProduceListener> listener_;
   std::vector<api::ProduceResult> results_;
+  std::vector<size_t> refused_;  // in results_: no append
   // By host, in the order asked.
   std::vector<std::pair<PartitionHost*, std::vector<Piece>>> groups_;
   Executor* home_ = nullptr;

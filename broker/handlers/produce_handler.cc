@@ -5,7 +5,8 @@
 #include <utility>
 #include <variant>
 
-#include "broker/handlers/produce_call.h"
+#include "broker/handlers/produce_stream.h"
+#include "broker/handlers/refused_session.h"
 #include "broker/handlers/topic_resolver.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -88,20 +89,6 @@ absl::Status CheckPartition(const api::ProducePartition& asked) {
                      "no records; send at least one");
   }
   return absl::OkStatus();
-}
-
-int64_t BytesHeldBy(const api::ProduceRequest& request) {
-  int64_t bytes = 0;
-  for (const api::ProducePartition& asked : request.partitions) {
-    bytes += static_cast<int64_t>(sizeof(asked));
-    if (const auto* records = std::get_if<Records>(&asked.payload)) {
-      bytes += WeightOf(*records);
-    } else {
-      bytes += static_cast<int64_t>(
-          std::get<MutableBuffer>(asked.payload).size());
-    }
-  }
-  return bytes;
 }
 
 size_t CountTypedRecords(const api::ProduceRequest& request) {
@@ -194,38 +181,73 @@ void Fill(const HandlerDeps& deps, KeylessRotation* rotation, Work work,
   }
 }
 
-// The same error for each partition of a request that is not looked at.
-api::ProduceResponse RefuseAll(const api::ProduceRequest& request,
-                               const api::ItemError& error) {
-  api::ProduceResponse response;
-  for (const api::ProducePartition& asked : request.partitions) {
-    response.results.push_back(Refused(asked, error).result);
+// Gathers the results of a unary call.
+class WholeAnswer final : public ProduceListener {
+ public:
+  WholeAnswer(absl::AnyInvocable<void()> order_fixed,
+              api::Answer<api::ProduceResponse> done)
+      : order_fixed_(std::move(order_fixed)), done_(std::move(done)) {}
+
+  void OnRefused(absl::Status why) override { done_(std::move(why), {}); }
+  void OnParts(const std::vector<api::ProduceResult>& parts) override {
+    response_.results.resize(parts.size());
+    missing_ = parts.size();
   }
-  return response;
-}
+  void OnOrdered() override {
+    if (order_fixed_) order_fixed_();
+  }
+  void OnResult(size_t index, api::ProduceResult result) override {
+    response_.results[index] = std::move(result);
+    if (--missing_ == 0) done_(absl::OkStatus(), std::move(response_));
+  }
+
+ private:
+  absl::AnyInvocable<void()> order_fixed_;
+  api::Answer<api::ProduceResponse> done_;
+  api::ProduceResponse response_;
+  size_t missing_ = 0;
+};
 
 }  // namespace
 
-ProduceHandler::ProduceHandler(HandlerDeps deps, int64_t bytes_in_flight_max)
+ProduceHandler::ProduceHandler(HandlerDeps deps, int64_t bytes_in_flight_max,
+                               int64_t streams_max)
     : deps_(std::move(deps)),
       in_flight_(Budget::Of(bytes_in_flight_max)),
+      streams_(Budget::Of(streams_max)),
       rotation_(std::make_shared<KeylessRotation>()) {}
+
+int64_t ProduceHandler::BytesHeldBy(const api::ProduceRequest& request) {
+  int64_t bytes = 0;
+  for (const api::ProducePartition& asked : request.partitions) {
+    bytes += static_cast<int64_t>(sizeof(asked));
+    if (const auto* records = std::get_if<Records>(&asked.payload)) {
+      bytes += WeightOf(*records);
+    } else {
+      bytes += static_cast<int64_t>(
+          std::get<MutableBuffer>(asked.payload).size());
+    }
+  }
+  return bytes;
+}
 
 void ProduceHandler::Produce(const api::CallContext& context,
                              api::ProduceRequest request,
                              absl::AnyInvocable<void()> order_fixed,
                              api::Answer<api::ProduceResponse> done) {
-  absl::Status status = CheckRequest(request);
-  api::ProduceResponse refused;
-  std::optional<Budget::Share> share;
-  if (status.ok()) share = Admit(request, refused);
-  if (!share.has_value()) {
-    deps_.worker->Post([status = std::move(status),
-                        refused = std::move(refused),
-                        order_fixed = std::move(order_fixed),
-                        done = std::move(done)]() mutable {
-      if (order_fixed) order_fixed();
-      done(std::move(status), std::move(refused));
+  Start(context, std::move(request), /*home=*/nullptr,
+        std::make_shared<WholeAnswer>(std::move(order_fixed),
+                                      std::move(done)));
+}
+
+void ProduceHandler::Start(const api::CallContext& context,
+                           api::ProduceRequest request, Executor* home,
+                           std::shared_ptr<ProduceListener> listener) const {
+  if (absl::Status status = CheckRequest(request); !status.ok()) {
+    Executor* const on = home != nullptr ? home : deps_.worker;
+    on->Post([status = std::move(status), listener = std::move(listener)] {
+      listener->OnRefused(status);
+      listener->OnOrdered();
     });
     return;
   }
@@ -233,9 +255,21 @@ void ProduceHandler::Produce(const api::CallContext& context,
   options.acks = static_cast<api::Acks>(request.acks);
   options.deadline_us = DeadlineOf(context, request.timeout_ms);
   options.origin = request.origin;
-  options.share = *std::move(share);
-  const auto call = std::make_shared<ProduceCall>(
-      deps_, std::move(options), std::move(order_fixed), std::move(done));
+  options.home = home;
+  api::ItemError refusal;
+  auto share = Admit(request, refusal.retry_after_ms);
+  if (share.ok()) options.share = *std::move(share);
+  const auto call = std::make_shared<ProduceCall>(deps_, std::move(options),
+                                                  std::move(listener));
+  if (!share.ok()) {
+    const int32_t retry_after_ms = refusal.retry_after_ms;
+    refusal = api::ItemError(share.status());
+    refusal.retry_after_ms = retry_after_ms;
+    for (const api::ProducePartition& asked : request.partitions) {
+      call->AddResult(Refused(asked, refusal).result);
+    }
+    return call->Launch();
+  }
   const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
   Work work;
   bool typed = false;
@@ -245,8 +279,7 @@ void ProduceHandler::Produce(const api::CallContext& context,
   }
   if (!typed) {
     Fill(deps_, nullptr, std::move(work), *call);
-    call->Launch();
-    return;
+    return call->Launch();
   }
   deps_.worker->Post([deps = deps_, rotation = rotation_,
                       work = std::move(work), call]() mutable {
@@ -255,27 +288,50 @@ void ProduceHandler::Produce(const api::CallContext& context,
   });
 }
 
-std::optional<Budget::Share> ProduceHandler::Admit(
-    const api::ProduceRequest& request, api::ProduceResponse& refused) const {
+std::shared_ptr<ProduceSession> ProduceHandler::ProduceStream(
+    const api::CallContext& context, const api::ProduceStreamRequest& first,
+    std::shared_ptr<ProduceSink> sink) {
+  std::optional<Budget::Share> share = streams_->TryTake(1);
+  if (share.has_value()) {
+    return std::make_shared<sluice::ProduceStream>(
+        sluice::ProduceStream::Deps{*this, context, HomeOf(first),
+                                    *std::move(share)},
+        std::move(sink));
+  }
+  deps_.worker->Post([sink = std::move(sink), taken = streams_->taken()] {
+    sink->Finish(MakeError(ErrorCode::kBusy, taken,
+                           " produce streams are open on this broker, the "
+                           "limit; try again later, or use Produce"));
+  });
+  return std::make_shared<RefusedSession<api::ProduceStreamRequest>>();
+}
+
+// A stream lives with the partition it writes first: most write to few, and an
+// answer needs no other thread then.
+Executor* ProduceHandler::HomeOf(const api::ProduceStreamRequest& first) const {
+  if (first.request.partitions.empty()) return deps_.worker;
+  const api::ProducePartition& asked = first.request.partitions.front();
+  const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
+  const auto topic = ResolveTopic(*image, asked.topic);
+  if (!topic.ok() || !asked.partition.has_value()) return deps_.worker;
+  return deps_.hosts->HostOf({(*topic)->id, *asked.partition})->executor();
+}
+
+absl::StatusOr<Budget::Share> ProduceHandler::Admit(
+    const api::ProduceRequest& request, int32_t& retry_after_ms) const {
   const size_t typed = CountTypedRecords(request);
   if (typed > kTypedRecordsMax) {
-    refused = RefuseAll(
-        request, api::ItemError(MakeError(
-                     ErrorCode::kRequestTooLarge, typed,
+    return MakeError(ErrorCode::kRequestTooLarge, typed,
                      " typed records in one request; at most ",
-                     kTypedRecordsMax, ": send fewer, or whole batches")));
-    return std::nullopt;
+                     kTypedRecordsMax, ": send fewer, or whole batches");
   }
   auto share = in_flight_->TryTake(BytesHeldBy(request));
-  if (!share.has_value()) {
-    api::ItemError busy(MakeError(
-        ErrorCode::kBusy, in_flight_->taken(),
-        " bytes of produce requests are under way on this broker, the limit "
-        "is ", in_flight_->max(), "; try again in ", kBusyRetryAfterMs, " ms"));
-    busy.retry_after_ms = kBusyRetryAfterMs;
-    refused = RefuseAll(request, busy);
-  }
-  return share;
+  if (share.has_value()) return *std::move(share);
+  retry_after_ms = kBusyRetryAfterMs;
+  return MakeError(
+      ErrorCode::kBusy, in_flight_->taken(),
+      " bytes of produce requests are under way on this broker, the limit "
+      "is ", in_flight_->max(), "; try again in ", kBusyRetryAfterMs, " ms");
 }
 
 int64_t ProduceHandler::DeadlineOf(const api::CallContext& context,

@@ -3,21 +3,11 @@
 #include <optional>
 #include <utility>
 
+#include "broker/handlers/refused_session.h"
 #include "broker/handlers/subscribe_stream.h"
 #include "common/base/error.h"
 
 namespace sluice {
-namespace {
-
-// A stream that was refused: takes whatever still comes.
-class RefusedSession final : public SubscribeSession {
- public:
-  void OnRequest(api::SubscribeRequest) override {}
-  void OnClosed() override {}
-};
-
-}  // namespace
-
 SubscribeHandler::SubscribeHandler(HandlerDeps deps, int64_t streams_max)
     : deps_(std::move(deps)), streams_(Budget::Of(streams_max)) {}
 
@@ -33,7 +23,7 @@ std::shared_ptr<SubscribeSession> SubscribeHandler::Subscribe(
                            " subscriptions are open on this broker, the "
                            "limit; try again later or on another broker"));
   });
-  return std::make_shared<RefusedSession>();
+  return std::make_shared<RefusedSession<api::SubscribeRequest>>();
 }
 
 }  // namespace sluice

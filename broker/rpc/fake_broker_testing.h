@@ -64,12 +64,20 @@ class FakeBroker final : public BrokerApi {
   std::function<std::shared_ptr<SubscribeSession>(
       const api::CallContext&, std::shared_ptr<SubscribeSink>)>
       on_subscribe;
+  std::function<std::shared_ptr<ProduceSession>(
+      const api::CallContext&, std::shared_ptr<ProduceSink>)>
+      on_produce_stream;
 
   void Produce(const api::CallContext& context, api::ProduceRequest request,
                absl::AnyInvocable<void()> order_fixed,
                ProduceDone done) override {
     order_fixed();
     on_produce(context, std::move(request), std::move(done));
+  }
+  std::shared_ptr<ProduceSession> ProduceStream(
+      const api::CallContext& context, const api::ProduceStreamRequest&,
+      std::shared_ptr<ProduceSink> sink) override {
+    return on_produce_stream(context, std::move(sink));
   }
   CancelCall Fetch(const api::CallContext& context, api::FetchRequest request,
                    FetchDone done) override {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/rpc/produce_stream_call.h"
 #include "broker/rpc/public_call.h"
 #include "broker/rpc/subscribe_call.h"
 #include "common/rpc/log_wire.h"
@@ -27,6 +28,11 @@ grpc::ServerUnaryReactor* LogService::Produce(
               pending.Answer(rpc::EncodeProduceResponse(response));
             });
       });
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
+LogService::ProduceStream(grpc::CallbackServerContext* context) {
+  return ProduceStreamCall::Serve(broker_, gate_, *context);
 }
 
 grpc::ServerUnaryReactor* LogService::Fetch(

@@ -15,13 +15,14 @@ namespace sluice {
 
 // Takes and gives bytes: the gate sees a request's size before anything is
 // parsed, and record batches leave as the slices they are kept in. A client
-// that goes away cancels its Fetch and ends its Subscribe.
+// that goes away cancels its Fetch and ends its streams.
 class LogService final
     : public v1::LogService::WithRawCallbackMethod_Produce<
-          v1::LogService::WithRawCallbackMethod_Fetch<
-              v1::LogService::WithRawCallbackMethod_Subscribe<
-                  v1::LogService::WithRawCallbackMethod_ListOffsets<
-                      v1::LogService::Service>>>> {
+          v1::LogService::WithRawCallbackMethod_ProduceStream<
+              v1::LogService::WithRawCallbackMethod_Fetch<
+                  v1::LogService::WithRawCallbackMethod_Subscribe<
+                      v1::LogService::WithRawCallbackMethod_ListOffsets<
+                          v1::LogService::Service>>>>> {
  public:
   // `broker` outlives the service.
   LogService(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
@@ -30,6 +31,8 @@ class LogService final
   grpc::ServerUnaryReactor* Produce(grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ProduceStream(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Fetch(grpc::CallbackServerContext* context,
                                   const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* response) override;

@@ -1,59 +1,42 @@
-// One LogService.Subscribe stream at the edge.
+// LogService.Subscribe at the edge.
 #pragma once
 
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/byte_buffer.h>
-
 #include <memory>
-#include <mutex>
+#include <string>
+#include <utility>
 
-#include "broker/broker_api.h"
-#include "common/rpc/endable.h"
-#include "common/rpc/gate.h"
-#include "common/rpc/server_stream.h"
+#include "broker/rpc/session_call.h"
+#include "common/rpc/log_wire.h"
 
 namespace sluice {
 
-// Messages go to the broker's session in the order read; pushes are queued and
-// written one at a time, bounded by the client's credit (at most 64 MiB, by
-// SubscribeStream) and, behind that, by kQueueBytesMax.
-class SubscribeCall final
-    : public rpc::ServerStream<grpc::ByteBuffer, grpc::ByteBuffer>,
-      public rpc::Endable {
-  struct Private {};
+struct SubscribeProtocol {
+  using Message = v1::SubscribeRequest;
+  using Request = api::SubscribeRequest;
+  using Response = api::SubscribeResponse;
+  static constexpr rpc::Method kMethod = rpc::Method::kSubscribe;
+  // Pushes are bounded by the client's credit, at most 64 MiB (SubscribeStream).
+  static constexpr rpc::StreamLimits kLimits = {
+      .queue_bytes_max = int64_t{128} << 20};
+  static constexpr bool kSessionConsumes = false;
+  static constexpr bool kOwesAnswers = false;
 
- public:
-  static constexpr int64_t kQueueBytesMax = int64_t{128} << 20;
-
-  // What the service's method returns. The stream is ended at once when the
-  // gate refuses it.
-  static SubscribeCall* Serve(BrokerApi* broker,
-                              const std::shared_ptr<rpc::Gate>& gate,
-                              const grpc::CallbackServerContext& context);
-
-  SubscribeCall(Private, BrokerApi* broker, std::shared_ptr<rpc::Gate> gate);
-
-  void EndCall(const absl::Status& why) override { End(why); }
-
- private:
-  class Sink;
-
-  void OnMessage(grpc::ByteBuffer bytes) override;
-  void OnHalfClosed() override;
-  void OnDrained() override;
-  void OnClosed(const absl::Status& why) override;
-
-  absl::Status Take(grpc::ByteBuffer bytes);
-  void CloseSession();
-
-  BrokerApi* const broker_;
-  const std::shared_ptr<rpc::Gate> gate_;
-  std::unique_ptr<rpc::Gate::Pass> pass_;  // null: refused
-  // Opened by the first message, which says who the client is. Written in the
-  // events of reading and in OnClosed, which follows them; events of writing
-  // read it beside them.
-  std::mutex session_mutex_;
-  std::shared_ptr<SubscribeSession> session_;
+  static const std::string& ClientIdOf(const Message& message) {
+    return message.client_id();
+  }
+  static absl::StatusOr<Request> Decode(Message message) {
+    return rpc::SubscribeRequestFromProto(message);
+  }
+  static grpc::ByteBuffer Encode(Response response) {
+    return rpc::EncodeSubscribeResponse(std::move(response));
+  }
+  static std::shared_ptr<SubscribeSession> Open(
+      BrokerApi& broker, const api::CallContext& context, const Request&,
+      std::shared_ptr<SubscribeSink> sink) {
+    return broker.Subscribe(context, std::move(sink));
+  }
 };
+
+using SubscribeCall = SessionCall<SubscribeProtocol>;
 
 }  // namespace sluice

@@ -1,6 +1,4 @@
 // Subscribe streams from a client to a scripted broker.
-#include "broker/rpc/subscribe_call.h"
-
 #include <gtest/gtest.h>
 
 #include "broker/rpc/fake_broker_testing.h"

@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include "client/grpc_peers/frame_call.h"
+#include "common/base/error.h"
 #include "common/rpc/log_wire.h"
+#include "common/rpc/slice_writer.h"
 
 namespace sluice {
 namespace {
@@ -33,6 +36,25 @@ absl::StatusOr<api::ListOffsetsResponse> DecodeListOffsets(
   return rpc::ListOffsetsResponseFromProto(message);
 }
 
+struct ProduceStreamCodec {
+  using In = api::ProduceStreamResponse;
+  using Out = api::ProduceStreamRequest;
+  static constexpr char kMethod[] = "/sluice.v1.LogService/ProduceStream";
+  std::string client_id;
+
+  absl::StatusOr<In> Decode(grpc::ByteBuffer* bytes) const {
+    v1::ProduceStreamResponse message;
+    if (!rpc::ParseMessage(bytes, &message)) {
+      return MakeError(ErrorCode::kInvalidRequest,
+                       "the broker's answer is no ", message.GetTypeName());
+    }
+    return rpc::ProduceStreamResponseFromProto(std::move(message));
+  }
+  grpc::ByteBuffer Encode(Out request) const {
+    return rpc::EncodeProduceStreamRequest(std::move(request), client_id);
+  }
+};
+
 }  // namespace
 
 GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
@@ -50,6 +72,12 @@ void GrpcBrokerPeer::Produce(api::ProduceRequest request, int64_t timeout_us,
   StartEncoded(calls_, produce_, "/sluice.v1.LogService/Produce",
                rpc::EncodeProduceRequest(std::move(request), deps_.client_id),
                timeout_us, &rpc::ProduceResponseFromProto, std::move(reply));
+}
+
+std::shared_ptr<ProduceSender> GrpcBrokerPeer::OpenProduceStream(
+    ProduceStreamEvents events) {
+  return OpenFrameCall(deps_.data, deps_.executor, std::move(events),
+                       ProduceStreamCodec{deps_.client_id});
 }
 
 void GrpcBrokerPeer::Fetch(const api::FetchRequest& request,

@@ -16,10 +16,11 @@
 
 namespace sluice {
 
-// Produce and Fetch have a channel of their own, everything else another: an
-// answer of 8 MiB delays no metadata. Calls may be made on any thread. When it
-// is destroyed the calls under way are answered with kUnavailable, and nothing
-// is posted to the executor afterwards.
+// Produce, ProduceStream and Fetch have a channel of their own, everything else
+// another: an answer of 8 MiB delays no metadata. Calls may be made on any
+// thread. When it is destroyed the calls under way are answered with
+// kUnavailable, and nothing is posted to the executor afterwards; a stream lives
+// on until its owner lets go of it.
 class GrpcBrokerPeer final : public BrokerPeer {
  public:
   struct Deps {
@@ -36,6 +37,8 @@ class GrpcBrokerPeer final : public BrokerPeer {
 
   void Produce(api::ProduceRequest request, int64_t timeout_us,
                PeerReply<api::ProduceResponse> reply) override;
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) override;
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override;
   void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,

@@ -7,6 +7,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "client/peers/controller_peer.h"
+#include "client/peers/frame_stream.h"
 #include "common/api/log_api.h"
 #include "common/env/executor.h"
 #include "sluice/v1/cluster.pb.h"
@@ -14,6 +15,9 @@
 #include "sluice/v1/transaction.pb.h"
 
 namespace sluice {
+
+using ProduceSender = FrameSender<api::ProduceStreamRequest>;
+using ProduceStreamEvents = StreamEvents<api::ProduceStreamResponse>;
 
 // Replies run on the executor the peer was made with, each exactly once. A
 // transport error (kUnavailable, kDeadlineExceeded) leaves the outcome of a
@@ -26,6 +30,10 @@ class BrokerPeer {
 
   virtual void Produce(api::ProduceRequest request, int64_t timeout_us,
                        PeerReply<api::ProduceResponse> reply) = 0;
+  // Never fails at once: a broker that cannot be reached shows as on_closed.
+  // What was sent and not answered by then has an unknown outcome.
+  virtual std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) = 0;
   virtual void Fetch(const api::FetchRequest& request, int64_t timeout_us,
                      PeerReply<api::FetchResponse> reply) = 0;
   virtual void ListOffsets(const api::ListOffsetsRequest& request,

@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
-#include "absl/status/status.h"
+#include "client/peers/frame_stream.h"
 #include "common/api/log_api.h"
 #include "common/base/buffer.h"
 #include "common/base/ids.h"
@@ -93,29 +92,8 @@ struct LeaderFrame {
   std::vector<ReplicaRemoved> removed;
 };
 
-// One end of an open stream. Send never blocks and may be called from any
-// thread; frames sent after the stream broke vanish. The number of bytes
-// accepted but not yet on the wire is bounded by the caller through credits.
-// Destroying it, or Close(), ends the stream; no callback runs afterwards
-// once Close() was called on the callbacks' executor.
-template <class Out>
-class FrameSender {
- public:
-  virtual ~FrameSender() = default;
-  virtual void Send(Out frame) = 0;
-  virtual void Close() = 0;
-};
-
 using FollowerStream = FrameSender<FollowerFrame>;  // held by the follower
 using LeaderStream = FrameSender<LeaderFrame>;      // held by the leader
-
-// Run on the executor that was given when the stream was opened.
-template <class In>
-struct StreamEvents {
-  absl::AnyInvocable<void(In frame)> on_frame;
-  // Once; nothing follows.
-  absl::AnyInvocable<void(absl::Status why)> on_closed;
-};
 
 // The follower's way out.
 class ReplicationConnector {

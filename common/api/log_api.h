@@ -135,6 +135,23 @@ struct ProduceResponse {
   int32_t throttle_ms = 0;
 };
 
+// ---- ProduceStream ----
+
+struct ProduceStreamRequest {
+  int64_t correlation_id = 0;  // the client's; only echoed
+  ProduceRequest request;
+};
+
+// Results of one request: some now, others in later answers. Those of one
+// partition come in the order of the requests.
+struct ProduceStreamResponse {
+  int64_t correlation_id = 0;
+  std::vector<ProduceResult> results;
+  bool complete = false;  // no other answer follows for this request
+  ItemError error;        // the whole request was refused: nothing is appended
+  int32_t throttle_ms = 0;
+};
+
 // ---- Fetch ----
 
 enum class Isolation { kReadUncommitted, kReadCommitted };

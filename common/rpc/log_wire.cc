@@ -167,6 +167,16 @@ absl::StatusOr<api::ProduceRequest> ProduceRequestFromProto(
   return request;
 }
 
+absl::StatusOr<api::ProduceStreamRequest> ProduceStreamRequestFromProto(
+    v1::ProduceStreamRequest message) {
+  api::ProduceStreamRequest request;
+  request.correlation_id = message.correlation_id();
+  ASSIGN_OR_RETURN(
+      request.request,
+      ProduceRequestFromProto(std::move(*message.mutable_request())));
+  return request;
+}
+
 absl::StatusOr<api::FetchRequest> FetchRequestFromProto(
     const v1::FetchRequest& message) {
   api::FetchRequest request;
@@ -237,6 +247,21 @@ grpc::ByteBuffer EncodeProduceResponse(const api::ProduceResponse& response) {
   v1::ProduceResponse message;
   for (const auto& result : response.results) {
     ToProto(result, message.add_results());
+  }
+  message.set_throttle_ms(response.throttle_ms);
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeProduceStreamResponse(
+    const api::ProduceStreamResponse& response) {
+  v1::ProduceStreamResponse message;
+  message.set_correlation_id(response.correlation_id);
+  for (const auto& result : response.results) {
+    ToProto(result, message.add_results());
+  }
+  message.set_complete(response.complete);
+  if (!response.error.ok()) {
+    ItemErrorToProto(response.error, message.mutable_error());
   }
   message.set_throttle_ms(response.throttle_ms);
   return ToByteBuffer(message);

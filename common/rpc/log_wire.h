@@ -23,6 +23,8 @@ namespace sluice::rpc {
 
 absl::StatusOr<api::ProduceRequest> ProduceRequestFromProto(
     v1::ProduceRequest message);
+absl::StatusOr<api::ProduceStreamRequest> ProduceStreamRequestFromProto(
+    v1::ProduceStreamRequest message);
 absl::StatusOr<api::FetchRequest> FetchRequestFromProto(
     const v1::FetchRequest& message);
 absl::StatusOr<api::ListOffsetsRequest> ListOffsetsRequestFromProto(
@@ -31,6 +33,8 @@ absl::StatusOr<api::SubscribeRequest> SubscribeRequestFromProto(
     const v1::SubscribeRequest& message);
 
 grpc::ByteBuffer EncodeProduceResponse(const api::ProduceResponse& response);
+grpc::ByteBuffer EncodeProduceStreamResponse(
+    const api::ProduceStreamResponse& response);
 // A result with records is sent in the RECORDS form, else in BATCHES.
 grpc::ByteBuffer EncodeFetchResponse(api::FetchResponse response);
 grpc::ByteBuffer EncodeListOffsetsResponse(
@@ -42,6 +46,8 @@ grpc::ByteBuffer EncodeSubscribeResponse(api::SubscribeResponse response);
 // Publishes the request's payload buffers.
 grpc::ByteBuffer EncodeProduceRequest(api::ProduceRequest request,
                                       const std::string& client_id);
+grpc::ByteBuffer EncodeProduceStreamRequest(api::ProduceStreamRequest request,
+                                            const std::string& client_id);
 grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
                                     const std::string& client_id);
 grpc::ByteBuffer EncodeListOffsetsRequest(
@@ -50,6 +56,8 @@ grpc::ByteBuffer EncodeListOffsetsRequest(
 // INVALID_REQUEST names what a broker's answer must not be.
 absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
     v1::ProduceResponse message);
+absl::StatusOr<api::ProduceStreamResponse> ProduceStreamResponseFromProto(
+    v1::ProduceStreamResponse message);
 absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
     v1::FetchResponse message);
 absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(

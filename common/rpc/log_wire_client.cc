@@ -33,6 +33,31 @@ void SmallPartOf(api::ProducePartition& from, v1::ProducePartition* to) {
   }
 }
 
+absl::StatusOr<std::vector<api::ProduceResult>> ProduceResultsFromProto(
+    google::protobuf::RepeatedPtrField<v1::ProduceResult>& from_all) {
+  std::vector<api::ProduceResult> results;
+  results.reserve(from_all.size());
+  for (v1::ProduceResult& from : from_all) {
+    api::ProduceResult& to = results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.base_offset = Offset(from.base_offset());
+    to.log_append_time_ms = from.log_append_time_ms();
+    to.log_start_offset = Offset(from.log_start_offset());
+    for (v1::RecordError& error : *from.mutable_record_errors()) {
+      to.record_errors.push_back(
+          {error.record_index(), std::move(*error.mutable_message())});
+    }
+    to.record_count = from.record_count();
+    to.durability = std::move(*from.mutable_durability());
+    to.below_min_isr = from.below_min_isr();
+    to.duplicate = from.duplicate();
+    to.record_indexes.assign(from.record_indexes().begin(),
+                             from.record_indexes().end());
+  }
+  return results;
+}
+
 v1::ListOffsetsPartition::Position PositionToProto(
     api::OffsetPosition position) {
   switch (position) {
@@ -81,6 +106,20 @@ grpc::ByteBuffer EncodeProduceRequest(api::ProduceRequest request,
   return std::move(writer).Finish();
 }
 
+grpc::ByteBuffer EncodeProduceStreamRequest(api::ProduceStreamRequest request,
+                                            const std::string& client_id) {
+  v1::ProduceStreamRequest small;
+  small.set_correlation_id(request.correlation_id);
+  const grpc::ByteBuffer body =
+      EncodeProduceRequest(std::move(request.request), client_id);
+  SliceWriter writer;
+  writer.Append(small);
+  writer.AppendFieldHead(v1::ProduceStreamRequest::kRequestFieldNumber,
+                         body.Length());
+  writer.Append(body);
+  return std::move(writer).Finish();
+}
+
 grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
                                     const std::string& client_id) {
   v1::FetchRequest message;
@@ -123,25 +162,20 @@ absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
     v1::ProduceResponse message) {
   api::ProduceResponse response;
   response.throttle_ms = message.throttle_ms();
-  response.results.reserve(message.results_size());
-  for (v1::ProduceResult& from : *message.mutable_results()) {
-    api::ProduceResult& to = response.results.emplace_back();
-    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
-                                        to.leader));
-    to.base_offset = Offset(from.base_offset());
-    to.log_append_time_ms = from.log_append_time_ms();
-    to.log_start_offset = Offset(from.log_start_offset());
-    for (v1::RecordError& error : *from.mutable_record_errors()) {
-      to.record_errors.push_back(
-          {error.record_index(), std::move(*error.mutable_message())});
-    }
-    to.record_count = from.record_count();
-    to.durability = std::move(*from.mutable_durability());
-    to.below_min_isr = from.below_min_isr();
-    to.record_indexes.assign(from.record_indexes().begin(),
-                             from.record_indexes().end());
-    to.duplicate = from.duplicate();
-  }
+  ASSIGN_OR_RETURN(response.results,
+                   ProduceResultsFromProto(*message.mutable_results()));
+  return response;
+}
+
+absl::StatusOr<api::ProduceStreamResponse> ProduceStreamResponseFromProto(
+    v1::ProduceStreamResponse message) {
+  api::ProduceStreamResponse response;
+  response.correlation_id = message.correlation_id();
+  response.complete = message.complete();
+  if (message.has_error()) response.error = ItemErrorFromProto(message.error());
+  response.throttle_ms = message.throttle_ms();
+  ASSIGN_OR_RETURN(response.results,
+                   ProduceResultsFromProto(*message.mutable_results()));
   return response;
 }
 

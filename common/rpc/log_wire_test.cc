@@ -165,6 +165,50 @@ TEST(LogWireTest, ProduceResponsesArriveAsTheyWere) {
 
 // ---- Fetch ----
 
+TEST(LogWireTest, ProduceStreamArrivesAsItWasBothWays) {
+  api::ProduceStreamRequest request;
+  request.correlation_id = -7;
+  request.request.acks = 1;
+  request.request.timeout_ms = 1'000;
+  for (const size_t size : {size_t{3}, size_t{100'000}}) {
+    api::ProducePartition& part = request.request.partitions.emplace_back();
+    part.topic.name = "t";
+    part.partition = PartitionIndex(static_cast<int>(size));
+    part.payload = MutableBuffer::Adopt(std::string(size, 'b'));
+  }
+  const auto got = ProduceStreamRequestFromProto(
+      Parse<v1::ProduceStreamRequest>(
+          EncodeProduceStreamRequest(std::move(request), "me")));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->correlation_id, -7);
+  EXPECT_EQ(got->request.acks, 1);
+  EXPECT_EQ(got->request.timeout_ms, 1'000);
+  ASSERT_EQ(got->request.partitions.size(), 2u);
+  for (const auto& part : got->request.partitions) {
+    EXPECT_EQ(std::get<MutableBuffer>(part.payload).view(),
+              std::string(part.partition->value(), 'b'));
+  }
+
+  api::ProduceStreamResponse response;
+  response.correlation_id = 12;
+  response.results.emplace_back().topic.name = "t";
+  response.results[0].base_offset = Offset(5);
+  response.throttle_ms = 3;
+  response.complete = true;
+  auto back = ProduceStreamResponseFromProto(Parse<v1::ProduceStreamResponse>(
+      EncodeProduceStreamResponse(response)));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->correlation_id, 12);
+  EXPECT_EQ(back->results.at(0).base_offset, Offset(5));
+  EXPECT_EQ(back->throttle_ms, 3);
+  EXPECT_TRUE(back->complete);
+  EXPECT_TRUE(back->error.ok());
+  response.error = api::ItemError(ErrorCode::kBusy, "full");
+  back = ProduceStreamResponseFromProto(Parse<v1::ProduceStreamResponse>(
+      EncodeProduceStreamResponse(response)));
+  EXPECT_EQ(back->error.code, ErrorCode::kBusy);
+}
+
 TEST(LogWireTest, FetchRequestsArriveAsTheyWere) {
   api::FetchRequest sent;
   sent.min_bytes = 10;

@@ -18,6 +18,8 @@ enum class CallKind { kUnary, kLongPoll, kStream };
 // method, its path, kind, operation, resource
 #define SLUICE_PUBLIC_METHODS(X)                                              \
   X(kProduce, "/sluice.v1.LogService/Produce", kUnary, kWrite, kTopic)        \
+  X(kProduceStream, "/sluice.v1.LogService/ProduceStream", kStream, kWrite,   \
+    kTopic)                                                                   \
   X(kFetch, "/sluice.v1.LogService/Fetch", kLongPoll, kRead, kTopic)          \
   X(kSubscribe, "/sluice.v1.LogService/Subscribe", kStream, kRead, kTopic)    \
   X(kListOffsets, "/sluice.v1.LogService/ListOffsets", kUnary, kDescribe,     \

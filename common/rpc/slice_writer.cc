@@ -57,6 +57,20 @@ void SliceWriter::Append(const Buffer& bytes) {
                        &Release, owner);
 }
 
+void SliceWriter::Append(const grpc::ByteBuffer& message) {
+  std::vector<grpc::Slice> slices;
+  const grpc::Status dumped = message.Dump(&slices);
+  INVARIANT(dumped.ok(), "an encoded message has no bytes");
+  for (grpc::Slice& slice : slices) {
+    if (slice.size() <= kCopyBytesMax) {
+      head_.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+      continue;
+    }
+    CloseHead();
+    slices_.push_back(std::move(slice));
+  }
+}
+
 void SliceWriter::CloseHead() {
   if (head_.empty()) return;
   slices_.emplace_back(head_);

@@ -29,6 +29,8 @@ class SliceWriter {
   void AppendFieldHead(int field_number, size_t size);
   // Shares the bytes until they are on the wire.
   void Append(const Buffer& bytes);
+  // Shares the slices of a message that is written already.
+  void Append(const grpc::ByteBuffer& message);
 
   grpc::ByteBuffer Finish() &&;
 

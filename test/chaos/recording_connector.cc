@@ -12,6 +12,27 @@ NamedPartition NameOf(const api::TopicRef& topic, PartitionIndex partition) {
   return {topic.name, partition};
 }
 
+class RecordingSender final : public ProduceSender {
+ public:
+  RecordingSender(std::shared_ptr<ProduceSender> real, Recorder* recorder)
+      : real_(std::move(real)), recorder_(*recorder) {}
+
+  void Send(api::ProduceStreamRequest frame) override {
+    for (const api::ProducePartition& partition : frame.request.partitions) {
+      const auto& bytes = std::get<MutableBuffer>(partition.payload);
+      const auto records = RecordsIn(bytes.view());
+      INVARIANT(records.ok(), std::string(records.status().message()));
+      recorder_.Carried(*records);
+    }
+    real_->Send(std::move(frame));
+  }
+  void Close() override { real_->Close(); }
+
+ private:
+  const std::shared_ptr<ProduceSender> real_;
+  Recorder& recorder_;
+};
+
 class RecordingPeer final : public BrokerPeer {
  public:
   RecordingPeer(std::shared_ptr<BrokerPeer> real, Recorder* recorder)
@@ -21,13 +42,13 @@ class RecordingPeer final : public BrokerPeer {
 
   void Produce(api::ProduceRequest request, int64_t timeout_us,
                PeerReply<api::ProduceResponse> reply) override {
-    for (const api::ProducePartition& partition : request.partitions) {
-      const auto& bytes = std::get<MutableBuffer>(partition.payload);
-      const auto records = RecordsIn(bytes.view());
-      INVARIANT(records.ok(), std::string(records.status().message()));
-      recorder_.Carried(*records);
-    }
     real_->Produce(std::move(request), timeout_us, std::move(reply));
+  }
+
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) override {
+    return std::make_shared<RecordingSender>(
+        real_->OpenProduceStream(std::move(events)), &recorder_);
   }
 
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,

@@ -54,6 +54,7 @@ std::string BodyOf(MessageKind kind, std::string_view bytes) {
     PUBLIC(DeleteTopics, Forward)
     PUBLIC(DescribeQuorum, Forward)
     PUBLIC(Produce, )
+    PUBLIC(ProduceStream, )
     PUBLIC(Fetch, )
     PUBLIC(ListOffsets, )
     PUBLIC(DescribeCluster, )

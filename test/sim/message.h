@@ -35,6 +35,7 @@ namespace sluice::sim {
   /* replication: follower to leader, leader to follower */                  \
   X(FollowerFrame) X(LeaderFrame)                                            \
   /* a client's calls to a broker */                                         \
+  X(ProduceStream) X(ProduceStreamReply)                                     \
   X(Produce) X(ProduceReply) X(Fetch) X(FetchReply)                          \
   X(ListOffsets) X(ListOffsetsReply)                                         \
   X(DescribeCluster) X(DescribeClusterReply)                                 \

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "test/sim/sim_call.h"
+#include "test/sim/sim_produce_stream.h"
 
 namespace sluice::sim {
 namespace {
@@ -32,6 +33,11 @@ class SimBrokerPeer final : public BrokerPeer {
                          Answer(std::move(answer)));
           return nullptr;
         });
+  }
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      ProduceStreamEvents events) override {
+    return OpenSimProduceStream(network_, own_, executor_, to_,
+                                std::move(events));
   }
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override {

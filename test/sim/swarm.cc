@@ -120,8 +120,9 @@ constexpr MessageKind kDroppable[] = {
     MessageKind::kLeaderFrame,         MessageKind::kRaftVoteReply,
     MessageKind::kRaftPreVote,         MessageKind::kRaftAppend,
     MessageKind::kRaftAppendReply,     MessageKind::kRaftHeartbeat,
-    MessageKind::kProduceReply,        MessageKind::kFetchReply,
-    MessageKind::kGetMetadataReply,    MessageKind::kStreamEnd,
+    MessageKind::kProduceStream,       MessageKind::kProduceStreamReply,
+    MessageKind::kFetchReply,          MessageKind::kGetMetadataReply,
+    MessageKind::kStreamEnd,
 };
 
 int64_t DrawAmount(FaultKind kind, Random& random) {

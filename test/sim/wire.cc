@@ -92,6 +92,26 @@ api::ProduceResponse Wire<api::ProduceResponse>::Decode(
       Wire<v1::ProduceResponse>::Decode(bytes)));
 }
 
+std::string Wire<api::ProduceStreamRequest>::Encode(
+    api::ProduceStreamRequest request) {
+  return BytesOf(rpc::EncodeProduceStreamRequest(std::move(request), "sim"));
+}
+api::ProduceStreamRequest Wire<api::ProduceStreamRequest>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::ProduceStreamRequestFromProto(
+      Wire<v1::ProduceStreamRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::ProduceStreamResponse>::Encode(
+    api::ProduceStreamResponse response) {
+  return BytesOf(rpc::EncodeProduceStreamResponse(response));
+}
+api::ProduceStreamResponse Wire<api::ProduceStreamResponse>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::ProduceStreamResponseFromProto(
+      Wire<v1::ProduceStreamResponse>::Decode(bytes)));
+}
+
 std::string Wire<api::FetchRequest>::Encode(api::FetchRequest request) {
   return BytesOf(rpc::EncodeFetchRequest(request, "sim"));
 }

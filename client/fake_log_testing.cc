@@ -1,0 +1,162 @@
+// The data calls of the fake cluster.
+#include <algorithm>
+
+#include "client/fake_cluster_testing.h"
+#include "common/base/error.h"
+#include "common/base/invariant.h"
+
+namespace sluice {
+
+FakeCluster::Partition* FakeCluster::Check(
+    NodeId at, const api::TopicRef& topic, PartitionIndex partition,
+    const std::optional<LeaderEpoch>& epoch, api::ItemError& error,
+    std::optional<api::LeaderHint>& hint) {
+  const auto found = topics_.find(topic.name);
+  if (found == topics_.end() ||
+      partition.value() >= static_cast<int>(found->second.partitions.size())) {
+    error = {ErrorCode::kUnknownTopicOrPartition, "no such topic"};
+    return nullptr;
+  }
+  Partition& state = found->second.partitions[partition.value()];
+  if (state.leader != at) {
+    error = {ErrorCode::kNotLeader, "led elsewhere"};
+    if (hints && state.leader != kNoNode) {
+      hint =
+          api::LeaderHint{state.leader, state.epoch, EndpointOf(state.leader)};
+    }
+    return nullptr;
+  }
+  if (epoch.has_value() && *epoch != state.epoch) {
+    error = {*epoch < state.epoch ? ErrorCode::kFencedLeaderEpoch
+                                  : ErrorCode::kUnknownLeaderEpoch,
+             "another epoch"};
+    return nullptr;
+  }
+  return &state;
+}
+
+api::ProduceResponse FakeCluster::Produce(NodeId at,
+                                          api::ProduceRequest request) {
+  api::ProduceResponse response;
+  produce_acks.push_back(request.acks);
+  max_partitions_per_request = std::max(
+      max_partitions_per_request, static_cast<int>(request.partitions.size()));
+  std::optional<ErrorCode> ordered;
+  if (!produce_errors.empty()) {
+    ordered = produce_errors.front();
+    produce_errors.erase(produce_errors.begin());
+  }
+  for (api::ProducePartition& part : request.partitions) {
+    if (ordered.has_value()) {
+      api::ProduceResult& result = response.results.emplace_back();
+      result.topic = part.topic;
+      result.partition = *part.partition;
+      result.error = {*ordered, "as ordered"};
+    } else {
+      response.results.push_back(ProduceOne(at, part));
+    }
+  }
+  return response;
+}
+
+api::ProduceResult FakeCluster::ProduceOne(NodeId at,
+                                           api::ProducePartition& part) {
+  api::ProduceResult result;
+  result.topic = part.topic;
+  result.partition = *part.partition;
+  Partition* state = Check(at, part.topic, *part.partition, part.leader_epoch,
+                           result.error, result.leader);
+  if (state == nullptr) return result;
+  Append(*state, std::move(std::get<MutableBuffer>(part.payload)), result);
+  return result;
+}
+
+void FakeCluster::Append(Partition& state, MutableBuffer bytes,
+                         api::ProduceResult& result) {
+  int batches = 0;
+  std::optional<BatchHeader> first;
+  BatchCursor cursor(bytes.view());
+  for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+       batch = cursor.Next()) {
+    INVARIANT((*batch)->CrcMatches(), "a batch was damaged");
+    if (!first.has_value()) first = (*batch)->header();
+    ++batches;
+  }
+  max_payload_batches = std::max(max_payload_batches, batches);
+  INVARIANT(first->producer_id == ProducerId(-1) || batches == 1,
+            "more than one numbered batch in a payload");
+  const FakeProducers::Verdict verdict = state.producers.Judge(*first);
+  if (verdict.error != ErrorCode::kNone) {
+    result.error = {verdict.error, "by its sequence"};
+    return;
+  }
+  if (verdict.duplicate.has_value()) {
+    result.base_offset = *verdict.duplicate;
+    result.duplicate = true;
+    return;
+  }
+  const auto next = AssignOffsets(bytes, state.end, state.epoch);
+  INVARIANT(next.ok(), next.status().ToString());
+  result.base_offset = state.end;
+  state.producers.OnStored(*first, state.end);
+  state.end = *next;
+  state.batches.push_back(std::move(bytes).Publish());
+}
+
+api::FetchResult FakeCluster::FetchOne(NodeId at,
+                                       const api::FetchPartition& part) {
+  api::FetchResult result;
+  result.topic = part.topic;
+  result.partition = part.partition;
+  Partition* state = Check(at, part.topic, part.partition, part.leader_epoch,
+                           result.error, result.leader);
+  if (state == nullptr) return result;
+  result.high_watermark = state->end;
+  result.next_offset = part.offset;
+  if (part.offset < state->start || part.offset > state->end) {
+    result.error = {ErrorCode::kOffsetOutOfRange, "not in the log"};
+    return result;
+  }
+  int64_t bytes = 0;
+  for (const Buffer& stored : state->batches) {
+    BatchCursor cursor(stored.view());
+    for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+         batch = cursor.Next()) {
+      if ((*batch)->header().next_offset() <= part.offset) continue;
+      if (bytes > 0 && bytes >= part.max_bytes) return result;
+      result.batches.push_back(Buffer::CopyOf((*batch)->bytes()));
+      result.next_offset = (*batch)->header().next_offset();
+      bytes += static_cast<int64_t>((*batch)->bytes().size());
+    }
+  }
+  return result;
+}
+
+api::FetchResponse FakeCluster::Fetch(NodeId at,
+                                      const api::FetchRequest& request) {
+  api::FetchResponse response;
+  for (const auto& part : request.partitions) {
+    response.results.push_back(FetchOne(at, part));
+  }
+  return response;
+}
+
+api::ListOffsetsResponse FakeCluster::ListOffsets(
+    NodeId at, const api::ListOffsetsRequest& request) {
+  api::ListOffsetsResponse response;
+  for (const auto& part : request.partitions) {
+    api::ListOffsetsResult& result = response.results.emplace_back();
+    result.topic = part.topic;
+    result.partition = part.partition;
+    const Partition* state =
+        Check(at, part.topic, part.partition, part.leader_epoch, result.error,
+              result.leader);
+    if (state == nullptr) continue;
+    result.offset = part.position == api::OffsetPosition::kEarliest
+                        ? state->start
+                        : state->end;
+  }
+  return response;
+}
+
+}  // namespace sluice

@@ -1,0 +1,89 @@
+#include "test/sim/sim_produce_stream.h"
+
+#include <utility>
+
+#include "test/sim/sim_call.h"
+#include "test/sim/sim_pipe.h"
+
+namespace sluice::sim {
+namespace {
+
+using Pipe = SimPipe<api::ProduceStreamRequest, api::ProduceStreamResponse>;
+
+class Opener final : public ProduceSender {
+ public:
+  explicit Opener(std::shared_ptr<Pipe> pipe) : half_(std::move(pipe)) {}
+  ~Opener() override { Close(); }
+  void Send(api::ProduceStreamRequest frame) override {
+    half_.Send(std::move(frame));
+  }
+  void Close() override { half_.Close(absl::CancelledError("let go of")); }
+
+ private:
+  OpenerHalf<api::ProduceStreamRequest, api::ProduceStreamResponse> half_;
+};
+
+// The edge's end of it. It reads on whatever comes: a client of ours stays
+// below the session's limits.
+class Sink final : public ProduceSink {
+ public:
+  explicit Sink(std::shared_ptr<Pipe> pipe) : half_(std::move(pipe)) {}
+  void Push(api::ProduceStreamResponse response) override {
+    half_.Send(std::move(response));
+  }
+  void Finish(absl::Status status) override { half_.Close(status); }
+
+ private:
+  AcceptorHalf<api::ProduceStreamRequest, api::ProduceStreamResponse> half_;
+};
+
+// What runs at the broker: a session from the first message on.
+void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
+  auto session = std::make_shared<std::shared_ptr<ProduceSession>>();
+  const std::weak_ptr<Pipe> held = pipe;
+  pipe->b_events.on_message = [held, server,
+                               session](api::ProduceStreamRequest request) {
+    if (*session == nullptr) {
+      api::CallContext context;
+      context.client_id = "sim";
+      context.listener = kPublicListener;
+      *session = server->broker->ProduceStream(
+          context, request, std::make_shared<Sink>(held.lock()));
+    }
+    (*session)->OnRequest(std::move(request));
+  };
+  pipe->b_events.on_drained = [session] {
+    if (*session != nullptr) (*session)->OnDrained();
+  };
+  pipe->b_events.on_closed = [session](const absl::Status&) {
+    if (*session != nullptr) (*session)->OnClosed();
+  };
+}
+
+}  // namespace
+
+std::shared_ptr<ProduceSender> OpenSimProduceStream(
+    SimNetwork* network, LifePtr own, Executor* executor, NodeId to,
+    ProduceStreamEvents events) {
+  auto pipe = std::make_shared<Pipe>();
+  pipe->network = network;
+  pipe->a_kind = MessageKind::kProduceStream;
+  pipe->b_kind = MessageKind::kProduceStreamReply;
+  pipe->a_events = {std::move(events.on_frame), std::move(events.on_closed),
+                    nullptr};
+  const LifePtr server = network->Find(to);
+  if (server == nullptr || server->broker == nullptr) {
+    ConnectPipe(pipe, own, executor, own, executor);
+    pipe->b_open = false;
+    network->CloseEnd(pipe->stream, Side::kAcceptor);
+    executor->PostAfter(network->Latency(),
+                        [pipe, to] { pipe->EndA(Unreachable(to)); });
+    return std::make_shared<Opener>(pipe);
+  }
+  ConnectPipe(pipe, std::move(own), executor, server, server->edge_executor);
+  pipe->stream->keepalive_us = SimNetwork::kDataKeepaliveUs;
+  Accept(pipe, server);
+  return std::make_shared<Opener>(pipe);
+}
+
+}  // namespace sluice::sim
