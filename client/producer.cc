@@ -17,10 +17,24 @@ BatchingOptions BatchingOf(const ProducerOptions& options) {
   batching.linger_us = options.linger_ms * 1000;
   batching.delivery_timeout_us = options.delivery_timeout_ms * 1000;
   batching.codec = options.codec;
+  batching.idempotent = options.idempotent();
+  batching.in_flight_max =
+      batching.idempotent
+          ? std::clamp(options.requests_in_flight_max, 1, kInFlightMax)
+          : 1;
   return batching;
 }
 
 }  // namespace
+
+absl::Status ProducerOptions::Check() const {
+  if (!enable_idempotence.value_or(false) || acks == -1) {
+    return absl::OkStatus();
+  }
+  return MakeError(ErrorCode::kInvalidConfig,
+                   "enable_idempotence needs acks = all, not ", acks,
+                   "; use acks = all, or leave enable_idempotence unset");
+}
 
 Producer::Producer(const ClientDeps& deps, const ClientOptions& client,
                    const ProducerOptions& options, MetadataCache* metadata,
@@ -28,10 +42,13 @@ Producer::Producer(const ClientDeps& deps, const ClientOptions& client,
     : deps_(deps),
       client_(client),
       options_(options),
+      options_status_(options.Check()),
       batching_(BatchingOf(options)),
       metadata_(metadata),
       on_released_(std::move(on_released)),
-      random_(deps.seed ^ 0x70726f64) {
+      random_(deps.seed ^ 0x70726f64),
+      identity_backoff_(client.retry_backoff_min_ms * 1000,
+                        client.retry_backoff_max_ms * 1000) {
   observation_ = metadata_->Observe([this] { OnMetadata(); });
 }
 
@@ -40,20 +57,20 @@ Producer::~Producer() {
   observation_.reset();
   if (pump_timer_ != 0) deps_.executor->Cancel(pump_timer_);
   if (watch_timer_ != 0) deps_.executor->Cancel(watch_timer_);
+  if (identity_timer_ != 0) deps_.executor->Cancel(identity_timer_);
+  links_.clear();
   const auto unknown = MakeError(
       ErrorCode::kOutcomeUnknown,
       "the producer was closed before the broker answered; the record may or "
       "may not be stored");
   const auto closing = MakeError(ErrorCode::kShuttingDown,
                                  "the producer was closed; not stored");
-  for (auto& [id, request] : requests_) {
-    for (Flight& flight : request->flights) {
-      for (auto& batch : flight.batches) Settle(*batch, unknown);
-    }
-  }
   for (auto& [name, topic] : topics_) {
     for (auto& queue : topic.queues) {
       if (queue == nullptr) continue;
+      for (const FlightPtr& flight : queue->flights) {
+        for (auto& batch : flight->batches) Settle(*batch, unknown);
+      }
       for (auto& batch : queue->batches) {
         Settle(*batch, batch->attempts > 0 ? unknown : closing);
       }
@@ -63,6 +80,7 @@ Producer::~Producer() {
 }
 
 absl::Status Producer::Send(ProducerRecord record, SendCallback callback) {
+  if (!options_status_.ok()) return options_status_;
   const int64_t charge = ChargeOf(record);
   if (buffered_bytes_ > 0 &&
       buffered_bytes_ + charge > options_.buffer_memory) {
@@ -73,6 +91,8 @@ absl::Status Producer::Send(ProducerRecord record, SendCallback callback) {
   }
   ++counters_.records_sent;
   buffered_bytes_ += charge;
+  // At the first record: meanwhile the metadata comes too.
+  if (batching_.idempotent && !identity_.has_value()) AskIdentity();
   auto found = topics_.find(record.topic);
   if (found == topics_.end()) {
     found = topics_.emplace(record.topic, TopicState{}).first;
@@ -252,14 +272,12 @@ void Producer::Flush(absl::AnyInvocable<void()> done) {
       record.flushes.push_back(token);
     }
     for (auto& queue : topic.queues) {
-      if (queue == nullptr || queue->batches.empty()) continue;
+      if (queue == nullptr) continue;
+      for (const FlightPtr& flight : queue->flights) {
+        for (auto& batch : flight->batches) batch->flushes.push_back(token);
+      }
       for (auto& batch : queue->batches) batch->flushes.push_back(token);
       Reschedule(*queue);
-    }
-  }
-  for (auto& [id, request] : requests_) {
-    for (Flight& flight : request->flights) {
-      for (auto& batch : flight.batches) batch->flushes.push_back(token);
     }
   }
 }

@@ -140,6 +140,7 @@ TEST_F(ProducerTest, LingerGathersAndOneRequestCarriesAllPartitionsOfALeader) {
 TEST_F(ProducerTest, FullBatchesThatPiledUpTravelTogether) {
   cluster_.AddTopic("t", 1);
   ProducerOptions options;
+  options.enable_idempotence = false;
   options.batch_bytes = 1000;
   Start(options);
   for (int i = 0; i < 5000; ++i) ASSERT_TRUE(Send(i).ok());
@@ -241,7 +242,9 @@ INSTANTIATE_TEST_SUITE_P(Seeds, FourBrokersTest, testing::Range(1, 9));
 
 TEST_F(ProducerTest, LostAnswerIsSentAgainAndCounted) {
   cluster_.AddTopic("t", 1);
-  Start();
+  ProducerOptions options;
+  options.enable_idempotence = false;
+  Start(options);
   int lost = 0;
   cluster_.fate = [&](NodeId, const std::string& method) {
     return method == "Produce" && lost++ == 0 ? FakeCluster::Fate::kLoseAnswer
@@ -333,6 +336,7 @@ TEST_F(ProducerTest, DeliveryTimeoutHoldsWhileTheLeaderHangs) {
 TEST_F(ProducerTest, FatalErrorFailsTheBatchAndNotItsNeighbours) {
   cluster_.AddTopic("t", 1);
   ProducerOptions options;
+  options.enable_idempotence = false;
   options.batch_bytes = 100;  // a few records each
   Start(options);
   // The first payload of several batches is refused, then its first batch.
@@ -393,7 +397,8 @@ TEST_F(ProducerTest, AcksTravelAsAsked) {
 }
 
 // Loss, moves, deaths, errors at random; whatever happens, order and
-// completeness hold and nothing is sent twice at a time.
+// completeness hold and nothing is sent twice at a time. Idempotent producers:
+// idempotence_test.cc.
 TEST_F(ProducerTest, OrderAndCompletenessSurviveRandomFaults) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
@@ -403,6 +408,7 @@ TEST_F(ProducerTest, OrderAndCompletenessSurviveRandomFaults) {
     cluster_.fate = nullptr;
     cluster_.AddTopic("t", 5);
     ProducerOptions options;
+    options.enable_idempotence = false;
     options.batch_bytes = 200;
     options.codec = seed % 2 == 0 ? Codec::kLz4 : Codec::kNone;
     Start(options, seed);

@@ -1,9 +1,13 @@
 #include "client/record_accumulator.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
+#include "common/base/crc32c.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -57,6 +61,10 @@ int64_t ChargeOf(const ProducerRecord& record) {
 
 absl::Status PendingBatch::Seal() {
   if (sealed()) return absl::OkStatus();
+  if (number.has_value()) {
+    builder->SetProducer(number->identity.id, number->identity.epoch,
+                         number->base_sequence);
+  }
   auto finished = builder->Finish();
   builder.reset();
   if (!finished.ok()) return finished.status();
@@ -89,9 +97,24 @@ absl::StatusOr<Appended> AppendRecord(PartitionQueue& queue,
   return appended;
 }
 
+bool PartitionQueue::IsFirst(const PendingBatch& batch) const {
+  return (flights.empty() ||
+          flights.front()->batches.front()->order >= batch.order) &&
+         (!HasSent() || batches.front()->order >= batch.order);
+}
+
 int64_t NextActionUs(const PartitionQueue& queue,
                      const BatchingOptions& options, bool flushing) {
-  if (queue.in_flight || queue.batches.empty()) return INT64_MAX;
+  if (queue.batches.empty()) return INT64_MAX;
+  const auto in_flight = static_cast<int32_t>(queue.flights.size());
+  if (queue.recovering ||
+      (in_flight >= options.in_flight_max && !MUTANT(kInFlightUnbounded))) {
+    return INT64_MAX;
+  }
+  // A new epoch begins when nothing of the old one is unsettled.
+  if (queue.numbering.broken() && !queue.HasSent() && in_flight > 0) {
+    return INT64_MAX;
+  }
   const PendingBatch& first = *queue.batches.front();
   // A second batch means that the first is full.
   const bool ready = first.sealed() || queue.batches.size() > 1 || flushing ||
@@ -101,12 +124,41 @@ int64_t NextActionUs(const PartitionQueue& queue,
   return std::min(send_us, first.deadline_us);
 }
 
+namespace {
+
+// A seeded bug: what is sent again gets a number of its own.
+void Renumber(PartitionQueue& queue, PendingBatch& batch) {
+  if (batch.attempts == 0 || queue.numbering.broken()) return;
+  batch.number = queue.numbering.Take(batch.record_count());
+  std::string bytes(batch.bytes.view());
+  BatchHeader header = *BatchHeader::Parse(bytes);
+  header.base_sequence = batch.number->base_sequence;
+  header.Store(bytes.data());
+  header.crc = Crc32c(std::string_view(bytes).substr(kBatchCrcFrom));
+  header.Store(bytes.data());
+  batch.bytes = Buffer::Take(std::move(bytes));
+}
+
+void Prepare(PartitionQueue& queue, PendingBatch& batch, bool idempotent) {
+  if (batch.order == 0) {
+    batch.order = queue.next_order++;
+    if (idempotent) batch.number = queue.numbering.Take(batch.record_count());
+  } else if (MUTANT(kResentRenumbered)) {
+    Renumber(queue, batch);
+  }
+  const absl::Status sealed = batch.Seal();
+  INVARIANT(sealed.ok(), "own records did not encode: ", sealed.ToString());
+}
+
+}  // namespace
+
 std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
     PartitionQueue& queue, const BatchingOptions& options, int64_t now_us,
     int64_t early_us, bool flushing, int64_t bytes_max) {
   std::vector<std::unique_ptr<PendingBatch>> taken;
+  const size_t batches_max = options.idempotent ? 1 : kBatchesMax;
   int64_t bytes = 0;
-  while (!queue.batches.empty() && taken.size() < kBatchesMax) {
+  while (!queue.batches.empty() && taken.size() < batches_max) {
     PendingBatch& batch = *queue.batches.front();
     const bool last = queue.batches.size() == 1;
     if (!taken.empty()) {
@@ -119,13 +171,39 @@ std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
         break;  // still filling
       }
     }
-    const absl::Status sealed = batch.Seal();
-    INVARIANT(sealed.ok(), "own records did not encode: ", sealed.ToString());
+    Prepare(queue, batch, options.idempotent);
     bytes += batch.bytes.size();
     taken.push_back(std::move(queue.batches.front()));
     queue.batches.pop_front();
   }
   return taken;
+}
+
+std::vector<std::unique_ptr<PendingBatch>> Land(Flight& flight) {
+  std::deque<FlightPtr>& flights = flight.queue->flights;
+  auto batches = std::exchange(flight.batches, {});
+  // May hold the last reference to the flight.
+  const auto found =
+      std::find_if(flights.begin(), flights.end(),
+                   [&](const FlightPtr& other) { return other.get() == &flight; });
+  INVARIANT(found != flights.end(), "a flight landed twice");
+  PartitionQueue& queue = *flight.queue;
+  flights.erase(found);
+  if (flights.empty()) queue.recovering = false;
+  return batches;
+}
+
+void PutBack(Flight& flight) {
+  PartitionQueue& queue = *flight.queue;
+  auto batches = Land(flight);
+  queue.recovering = !queue.flights.empty();
+  const uint64_t order = batches.front()->order;
+  const auto place = std::find_if(
+      queue.batches.begin(), queue.batches.end(), [&](const auto& other) {
+        return other->order == 0 || other->order > order;
+      });
+  queue.batches.insert(place, std::make_move_iterator(batches.begin()),
+                       std::make_move_iterator(batches.end()));
 }
 
 }  // namespace sluice

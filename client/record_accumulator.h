@@ -13,6 +13,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "client/backoff.h"
+#include "client/batch_numbering.h"
 #include "client/client_types.h"
 #include "common/base/buffer.h"
 #include "storage/batch_builder.h"
@@ -51,17 +52,37 @@ struct PendingBatch {
   int64_t deadline_us = 0;  // of its first record
   int64_t charged_bytes = 0;
   int attempts = 0;
+  // From its first send on; of an idempotent producer.
+  std::optional<BatchNumber> number;
+  // Place among the partition's batches, by first send.
+  uint64_t order = 0;
+  // An attempt ended without the broker's word that nothing was stored.
+  bool maybe_stored = false;
   bool alone = false;  // sent as a payload of its own
 
   bool sealed() const { return !builder.has_value(); }
   int32_t record_count() const {
     return static_cast<int32_t>(callbacks.size());
   }
-  // Compresses. An error fails the whole batch.
+  // Compresses, with `number` if there is one. An error fails the whole batch.
   absl::Status Seal();
 };
 
-// The batches of one partition, oldest first. Only the last may be open.
+struct PartitionQueue;
+
+// The batches of one partition in one request, on its way.
+struct Flight {
+  PartitionQueue* queue = nullptr;
+  LeaderEpoch leader_epoch;
+  // Oldest first; one, if it is numbered. Empty: settled, or to be sent again.
+  std::vector<std::unique_ptr<PendingBatch>> batches;
+
+  bool over() const { return batches.empty(); }
+};
+using FlightPtr = std::shared_ptr<Flight>;
+
+// The batches of one partition that are not on their way, oldest first: those
+// to be sent again, then those never sent, of which the last may be open.
 struct PartitionQueue {
   PartitionQueue(uint64_t number, NamedPartition name, const Backoff& start)
       : id(number), tp(std::move(name)), backoff(start) {}
@@ -70,13 +91,24 @@ struct PartitionQueue {
                       // in every run
   const NamedPartition tp;
   std::deque<std::unique_ptr<PendingBatch>> batches;
-  bool in_flight = false;     // at most one request carries this partition
+  std::deque<FlightPtr> flights;  // on their way, oldest first
+  PartitionNumbering numbering;
+  uint64_t next_order = 1;
+  // Something is to be sent again: first all flights come back, so that it
+  // goes before what follows it.
+  bool recovering = false;
   int64_t not_before_us = 0;  // backoff
   // Waits for a leader newer than this one, or only for the pause to end.
   std::optional<LeaderEpoch> failed_epoch;
   std::string last_error;  // of the last attempt; "" after a success
   Backoff backoff;
   int64_t agenda_us = -1;  // where the producer's agenda holds it
+
+  bool HasSent() const {  // a batch that is to be sent again
+    return !batches.empty() && batches.front()->attempts > 0;
+  }
+  // No earlier batch of the partition is unsettled.
+  bool IsFirst(const PendingBatch& batch) const;
 };
 
 struct QueueOrder {
@@ -93,6 +125,9 @@ struct QueueOrder {
 int64_t ChargeOf(const ProducerRecord& record);
 
 struct BatchingOptions {
+  // Batches are numbered and travel one in a payload, several payloads at once.
+  bool idempotent = false;
+  int32_t in_flight_max = 1;  // payloads of one partition
   int64_t batch_bytes = 16 << 10;
   int64_t linger_us = 5'000;
   int64_t delivery_timeout_us = 120'000'000;
@@ -116,16 +151,24 @@ absl::StatusOr<Appended> AppendRecord(PartitionQueue& queue,
                                       int64_t now_us, int64_t now_ms,
                                       std::vector<FlushToken> flushes = {});
 
-// When something is to be done about the queue: send (a sealed batch, a
-// lingering one, `flushing`), or give up its first batch. INT64_MAX: nothing.
+// When something is to be done about the queue: send (a batch to be sent again,
+// a full or a lingering one, `flushing`), or give up its first batch. INT64_MAX:
+// nothing, until a flight comes back or a record is added.
 int64_t NextActionUs(const PartitionQueue& queue,
                      const BatchingOptions& options, bool flushing);
 
 // Takes what one request may carry of the queue, at most bytes_max (but at
 // least one batch): full batches, and the open one when it is the first, due
-// by `now_us` + `early_us`, or flushing.
+// by `now_us` + `early_us`, or flushing; of an idempotent producer the first
+// one alone, numbered.
 std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
     PartitionQueue& queue, const BatchingOptions& options, int64_t now_us,
     int64_t early_us, bool flushing, int64_t bytes_max);
+
+// Puts what a flight carried back in its place, to be sent again, and takes the
+// flight off its queue.
+void PutBack(Flight& flight);
+// Takes a flight off its queue; its batches are the caller's.
+std::vector<std::unique_ptr<PendingBatch>> Land(Flight& flight);
 
 }  // namespace sluice
