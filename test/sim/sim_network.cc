@@ -26,7 +26,10 @@ SimNetwork::SimNetwork(SimWorld* world, uint64_t seed)
 SimNetwork::~SimNetwork() {
   // What waits holds the streams' users, who hold the streams.
   for (auto& [lane, stream] : std::exchange(streams_, {})) {
-    for (SimStream::End& end : stream->ends) end.Close();
+    for (SimStream::End& end : stream->ends) {
+      end.waiting.clear();
+      end.on_end = nullptr;
+    }
   }
 }
 
@@ -57,11 +60,12 @@ void SimNetwork::Down(const LifePtr& life, Death death) {
   for (const auto& [lane, stream] : std::map(streams_)) {
     for (const Side side : {Side::kOpener, Side::kAcceptor}) {
       if (stream->end(side).life != life) continue;
-      stream->end(side).Close();
+      stream->end(side).ended = true;
+      stream->end(side).waiting.clear();
       if (death == Death::kSilent) continue;
       Send(stream, Other(side), MessageKind::kStreamEnd, "",
            [this, stream, side](const Parcel&) {
-             EndOne(stream, Other(side),
+             EndOne(stream->end(Other(side)),
                     Gone("connection closed: the process is gone"));
            });
     }
@@ -397,13 +401,10 @@ void SimNetwork::Deliver(const StreamPtr& stream, Side to,
   });
 }
 
-void SimNetwork::EndOne(const StreamPtr& stream, Side side,
-                        const absl::Status& why) {
-  SimStream::End& end = stream->end(side);
-  if (end.ended) return;
-  const auto on_end = end.Close();
-  ForgetIfOver(stream);
-  if (on_end) on_end(why);
+void SimNetwork::EndOne(SimStream::End& end, const absl::Status& why) {
+  if (std::exchange(end.ended, true)) return;
+  end.waiting.clear();
+  if (end.on_end) std::exchange(end.on_end, nullptr)(why);
 }
 
 void SimNetwork::Break(const StreamPtr& stream, const absl::Status& why) {
@@ -411,35 +412,29 @@ void SimNetwork::Break(const StreamPtr& stream, const absl::Status& why) {
   streams_.erase(stream->lane);
   for (SimStream::End& end : stream->ends) {
     end.waiting.clear();
-    // Held by the task, not by the stream: should the process die before, both
-    // go with its executor.
-    auto on_end = std::exchange(end.on_end, nullptr);
     if (end.ended || !end.life->alive) continue;
-    end.executor->PostAfter(
-        Latency(), [stream, &end, why, on_end = std::move(on_end)] {
-          if (end.ended || !end.life->alive) return;
-          end.Close();
-          if (on_end) on_end(why);
-        });
+    end.executor->PostAfter(Latency(), [this, stream, &end, why] {
+      if (end.life->alive) EndOne(end, why);
+    });
   }
 }
 
 void SimNetwork::CloseEnd(const StreamPtr& stream, Side side) {
-  stream->end(side).Close();
+  SimStream::End& end = stream->end(side);
+  end.ended = true;
+  end.on_end = nullptr;
+  end.waiting.clear();
   ForgetIfOver(stream);
 }
 
 void SimNetwork::ForgetIfOver(const StreamPtr& stream) {
-  SimStream::End& opener = stream->ends[0];
-  SimStream::End& acceptor = stream->ends[1];
+  const SimStream::End& opener = stream->ends[0];
+  const SimStream::End& acceptor = stream->ends[1];
   const bool over =
       opener.ended &&
       (acceptor.ended || (stream->form == SimStream::Form::kUnary &&
                           acceptor.in_flight == 0 && acceptor.waiting.empty()));
-  if (!over) return;
-  streams_.erase(stream->lane);
-  // Nobody else would let its user go, who holds the stream.
-  acceptor.on_end = nullptr;
+  if (over) streams_.erase(stream->lane);
 }
 
 // ---- Obstacles ----

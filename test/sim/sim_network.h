@@ -169,7 +169,7 @@ class SimNetwork {
   void Drain(const StreamPtr& stream, Side to);
   void Deliver(const StreamPtr& stream, Side to, const ParcelPtr& parcel);
   void Break(const StreamPtr& stream, const absl::Status& why);
-  void EndOne(const StreamPtr& stream, Side side, const absl::Status& why);
+  void EndOne(SimStream::End& end, const absl::Status& why);
   void ForgetIfOver(const StreamPtr& stream);
   // Whether a packet from `a` cannot reach `b` now.
   bool IsBlocked(const SimStream& stream, NodeId a, NodeId b) const;

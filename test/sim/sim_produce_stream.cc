@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "controller/metadata/image.h"
 #include "test/sim/sim_call.h"
 #include "test/sim/sim_pipe.h"
 

@@ -4,12 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "broker/broker_api.h"
@@ -64,26 +63,18 @@ struct SimStream {
     kStream,  // ends for both when something is lost
     kLossy,   // Raft's: single messages may be lost or come twice
   };
-  using OnEnd = std::function<void(const absl::Status&)>;
   struct End {
     LifePtr life;
     Executor* executor = nullptr;
     // At most once, on the executor: the connection or the other process ended.
-    OnEnd on_end;
+    std::function<void(const absl::Status&)> on_end;
 
     // Of what goes to this end:
     int64_t last_arrival_us = 0;
     int in_flight = 0;
-    std::list<ParcelPtr> waiting;   // behind an obstacle or a held message
+    std::deque<ParcelPtr> waiting;  // behind an obstacle or a held message
     bool lost = false;              // nothing arrives any more
     bool ended = false;             // nobody listens any more
-
-    // What it holds lets go of it.
-    OnEnd Close() {
-      ended = true;
-      waiting.clear();
-      return std::exchange(on_end, nullptr);
-    }
   };
 
   uint64_t lane = 0;
