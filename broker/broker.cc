@@ -95,10 +95,12 @@ void AddShard(const Shard::Facts& now, const ShardCounters& counters,
   facts.leaders += now.leaders;
   facts.failed_replicas += now.failed;
   facts.log_bytes += now.log_bytes;
+  facts.producers += now.producers;
   facts.hw_lag_records_max =
       std::max(facts.hw_lag_records_max, now.hw_lag_records_max);
   facts.appended_bytes += counters.appended_bytes;
   facts.appended_batches += counters.appended_batches;
+  facts.duplicates_answered += counters.duplicates_answered;
   facts.read_bytes += counters.read_bytes;
   facts.replicated_bytes += counters.replicated_bytes;
   facts.isr_changes += counters.isr_changes;

@@ -26,11 +26,14 @@ struct BrokerFacts {
   int64_t leaders = 0;
   int64_t failed_replicas = 0;
   int64_t log_bytes = 0;
+  // Idempotent producers that the partitions know, each counted once for each.
+  int64_t producers = 0;
   // The longest distance of a high watermark from its log's end, of the
   // partitions led here.
   int64_t hw_lag_records_max = 0;
   int64_t appended_bytes = 0;  // counter
   int64_t appended_batches = 0;  // counter
+  int64_t duplicates_answered = 0;  // counter
   int64_t read_bytes = 0;  // counter
   int64_t replicated_bytes = 0;  // counter
   int64_t isr_changes = 0;  // counter

@@ -31,6 +31,7 @@ Partition::Partition(Deps deps, const TopicSettings& settings)
                                deps.high_watermark, log_->epochs()}),
       settings_(settings),
       waiters_(shard_->deps.executor),
+      expired_(deps.producer_expiration_us),
       lossy_(deps.lossy) {
   log_->SetSegmentBytes(settings.segment_bytes);
 }
@@ -96,6 +97,7 @@ void Partition::OnIsrDecision(const IsrDecision& decision) {
 void Partition::Tick(int64_t now_us) {
   committed_.Expire(now_us);
   stored_.Expire(now_us);
+  if (!failed_ && !closed_ && !cutting_) ForgetSilentProducers(now_us);
   Step(replica::Tick{now_us});
 }
 
@@ -124,8 +126,8 @@ void Partition::FinishClose(const Unsynced& synced) {
   INVARIANT(log_->durable_leo() == log_->leo(), name(), ": closed at ",
             log_->leo(), ", durable to ", log_->durable_leo());
   // A cache: the next start rebuilds what could not be saved.
-  const absl::Status saved = log_->SaveIndex();
-  LOG_IF(WARNING, !saved.ok()) << "index of " << name() << ": "
+  const absl::Status saved = log_->SaveCaches();
+  LOG_IF(WARNING, !saved.ok()) << "caches of " << name() << ": "
                                << saved.ToString();
   cutting_ = false;  // what was not cut by now stays
 }

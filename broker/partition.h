@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/offset_ages.h"
 #include "broker/partition_host.h"
 #include "broker/purgatory.h"
 #include "broker/replica/replica_core.h"
@@ -36,11 +37,17 @@ class Partition final : public ShipSource {
     Offset high_watermark;  // recovered
     bool lossy = false;     // likewise
     int64_t lag_time_max_us = 0;
+    int64_t producer_expiration_us = 0;
   };
 
   // In memory mode nobody waits for a sync; one every so often bounds what a
   // recovery has to scan.
   static constexpr int64_t kMemorySyncEveryBytes = 256 << 20;
+
+  // A full table of producers gives up one that has been silent for so long:
+  // longer than a client goes on trying (its delivery timeout, 2 minutes by
+  // default), so that no retry of it can come as a new batch.
+  static constexpr int64_t kProducerSilentUs = 600'000'000;
 
   Partition(Deps deps, const TopicSettings& settings);
   ~Partition() override;
@@ -53,7 +60,7 @@ class Partition final : public ShipSource {
   // Of a replica that takes part in nothing any more: who is to be named.
   void NoteLeader(const PartitionImage& partition);
   void OnIsrDecision(const IsrDecision& decision);
-  // Every 100 ms or so: lag, deadlines.
+  // Every 100 ms or so: lag, deadlines, producers that went away.
   void Tick(int64_t now_us);
   // Marks that changed since the last call; nullopt: none did, or a cut is
   // under way.
@@ -182,6 +189,14 @@ class Partition final : public ShipSource {
   void AppendValidated(Produce produce, Validation validation);
   void AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
                             Offset next);
+  // ---- partition_producers.cc ----
+  absl::StatusOr<std::optional<StoredRun>> JudgeSequences(
+      const AppendRequest& request) const;
+  void AnswerStored(Produce produce, const StoredRun& run,
+                    int32_t record_count);
+  void ForgetSilentProducers(int64_t now_us);
+
+  // ---- partition_requests.cc, on ----
   api::ItemError UnknownOutcome(Purgatory::End end, bool all,
                                 Offset base) const;
   void ReadDiskUpTo(
@@ -208,6 +223,8 @@ class Partition final : public ShipSource {
   Purgatory committed_;  // acks = all: for the high watermark
   Purgatory stored_;     // acks = 1: for the leader's position
   Waiters waiters_;
+  OffsetAges silent_{kProducerSilentUs};
+  OffsetAges expired_;
 
   PartitionMarks marks_written_;
   bool lossy_ = false;  // since the recovery, until it is in sync again

@@ -160,6 +160,8 @@ void Partition::CutLog(const Cut& cut) {
     leo = log_->TruncateTo(cut.target);
   }
   if (!leo.ok()) return OnLogError(leo.status());
+  silent_.Cut(*leo);
+  expired_.Cut(*leo);
   NoteCut(cut, from, *leo, last_epoch);
   SyncThen(TakeAllUnsynced(), [this, leo = *leo] { FinishCut(leo); });
 }

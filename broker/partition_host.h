@@ -35,6 +35,9 @@ struct AppendOutcome {
   std::vector<api::RecordError> record_errors;
   std::string durability;  // "disk" or "memory": what the answer promises
   bool below_min_isr = false;
+  // Stored by an earlier attempt of the same producer, at base_offset; nothing
+  // was appended.
+  bool duplicate = false;
 };
 
 struct ReadRequest {

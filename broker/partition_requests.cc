@@ -137,6 +137,13 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
     return Refuse(std::move(produce), validation.facts.status(),
                   std::move(validation.faults));
   }
+  const auto stored = JudgeSequences(produce.request);
+  if (!stored.ok()) return Refuse(std::move(produce), stored.status());
+  if (stored->has_value()) {
+    return AnswerStored(
+        std::move(produce), **stored,
+        static_cast<int32_t>(validation.facts->record_count));
+  }
   auto info = log_->AppendAsLeader(std::move(produce.request.batches),
                                    leader_epoch_);
   if (!info.ok()) {

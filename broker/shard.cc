@@ -215,6 +215,8 @@ Shard::Facts Shard::CollectFacts() const {
   for (const auto& [tp, partition] : partitions_) {
     ++facts.replicas;
     facts.log_bytes += partition->log().size_bytes();
+    facts.producers +=
+        static_cast<int64_t>(partition->log().producers().size());
     if (partition->failed()) ++facts.failed;
     if (!partition->leads()) continue;
     ++facts.leaders;

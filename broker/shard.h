@@ -68,6 +68,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
     int64_t hw_lag_records_max = 0;
     int64_t failed = 0;
     int64_t log_bytes = 0;
+    int64_t producers = 0;  // known, over all partitions
   };
   Facts CollectFacts() const;
 

@@ -24,6 +24,7 @@ namespace sluice {
 struct ShardCounters {
   int64_t appended_bytes = 0;    // as leader
   int64_t appended_batches = 0;  // appends as leader
+  int64_t duplicates_answered = 0;  // produces whose batches were stored before
   int64_t replicated_bytes = 0;  // as follower
   int64_t read_bytes = 0;        // by consumers
   int64_t isr_changes = 0;       // of partitions led here

@@ -211,6 +211,8 @@ Partition* Shard::Create(const TopicPartition& tp, const TopicImage& topic,
   deps.high_watermark = replica.high_watermark;
   deps.lossy = replica.lossy;
   deps.lag_time_max_us = configs_->NodeNumber(kReplicaLagTimeMaxMs) * 1000;
+  deps.producer_expiration_us =
+      configs_->NodeNumber(kProducerIdExpirationMs) * 1000;
   auto created = std::make_unique<Partition>(std::move(deps),
                                              configs_->SettingsOf(topic));
   return partitions_.emplace(tp, std::move(created)).first->second.get();

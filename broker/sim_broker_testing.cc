@@ -94,6 +94,7 @@ ShardCounters SimBroker::Counters() const {
     const ShardCounters& c = shard->counters();
     sum.appended_bytes += c.appended_bytes;
     sum.appended_batches += c.appended_batches;
+    sum.duplicates_answered += c.duplicates_answered;
     sum.replicated_bytes += c.replicated_bytes;
     sum.read_bytes += c.read_bytes;
     sum.isr_changes += c.isr_changes;

@@ -18,12 +18,19 @@ struct TestBatch {
   Codec codec = Codec::kNone;
   std::string value = "value";
   int64_t timestamp_ms = 1000;
+  // Of an idempotent producer; -1: none.
+  int64_t producer_id = -1;
+  int16_t producer_epoch = -1;
+  int32_t base_sequence = -1;
 };
 
 inline MutableBuffer MakeBatch(const TestBatch& what = {}) {
   BatchOptions options;
   options.codec = what.codec;
   options.bytes_max = 64 << 20;
+  options.producer_id = ProducerId(what.producer_id);
+  options.producer_epoch = what.producer_epoch;
+  options.base_sequence = what.base_sequence;
   BatchBuilder builder(options);
   for (int i = 0; i < what.records; ++i) {
     RecordView record;

@@ -155,6 +155,20 @@ absl::Status CheckProducedBatch(const BatchView& batch,
   return RecordChecks(limits, first_index, faults).Run(batch);
 }
 
+// One payload is one producer's: its sequences are judged together.
+absl::Status CheckSameProducer(const BatchHeader& header,
+                               const ProducedFacts& facts) {
+  if (header.producer_id == facts.producer_id &&
+      (header.producer_id.value() < 0 ||
+       header.producer_epoch == facts.producer_epoch)) {
+    return absl::OkStatus();
+  }
+  return Invalid(StrCat("the payload has batches of producer ",
+                        facts.producer_id, " epoch ", facts.producer_epoch,
+                        " and of producer ", header.producer_id, " epoch ",
+                        header.producer_epoch, "; send them apart"));
+}
+
 // Like BatchView::Parse, but a client's batch may say any base offset and a
 // wrong last offset delta is the client's INVALID_RECORD.
 absl::StatusOr<BatchView> ParseProduced(std::string_view rest) {
@@ -202,6 +216,7 @@ absl::StatusOr<ProducedFacts> ValidateProduced(
       facts.producer_epoch = header.producer_epoch;
       facts.base_sequence = header.base_sequence;
     }
+    RETURN_IF_ERROR(CheckSameProducer(header, facts));
     ++facts.batch_count;
     facts.record_count += header.record_count;
     facts.max_timestamp_ms =

@@ -48,7 +48,7 @@ bool HasCompressedBatch(std::string_view payload);
 // Everything a leader checks of a client's payload of one or several batches
 // before it appends them: length, magic, CRC => CORRUPT_MESSAGE; counts,
 // deltas, sizes, varints, headers, control, transactional and unused bits,
-// producer fields, an empty payload => INVALID_RECORD; a codec that is not
+// producer fields, two producers, an empty payload => INVALID_RECORD; a codec that is not
 // there => UNSUPPORTED_COMPRESSION_TYPE; too large, also when decompressed =>
 // MESSAGE_TOO_LARGE; too far in the future => INVALID_TIMESTAMP. Record faults
 // are added to `faults` when given. The payload is as before in any case.

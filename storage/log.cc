@@ -16,7 +16,8 @@ Log::Log(Deps deps, std::string path, const LogConfig& config)
       path_(std::move(path)),
       config_(config),
       cache_(std::make_shared<TailCache>(config.tail_cache_bytes,
-                                         deps_.tail_budget)) {
+                                         deps_.tail_budget)),
+      producers_(config.producers_max) {
   SetSegmentBytes(config.segment_bytes);
 }
 
@@ -58,6 +59,8 @@ absl::Status Log::AddSegment(Offset base) {
       full.sealed = *std::move(sealed);
       full.growing.reset();
     }
+    // A cache, too.
+    SaveProducers().IgnoreError();
   }
   segments_.push_back(std::move(segment));
   return absl::OkStatus();
@@ -114,15 +117,15 @@ absl::StatusOr<AppendInfo> Log::AppendAsLeader(MutableBuffer batches,
   INVARIANT(epoch >= epochs_.last_epoch(), path_, ": append in epoch ",
             epoch, " after epoch ", epochs_.last_epoch());
   RETURN_IF_ERROR(AssignOffsets(batches, leo_, epoch).status());
-  return Append(std::move(batches).Publish());
+  return Append(std::move(batches).Publish(), Origin::kOwn);
 }
 
 absl::StatusOr<AppendInfo> Log::AppendAsFollower(Buffer batches) {
   RETURN_IF_ERROR(CheckUsable());
-  return Append(std::move(batches));
+  return Append(std::move(batches), Origin::kLeader);
 }
 
-absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
+absl::StatusOr<AppendInfo> Log::Append(Buffer batches, Origin origin) {
   AppendInfo info;
   info.base = leo_;
   info.next = leo_;
@@ -160,6 +163,9 @@ absl::StatusOr<AppendInfo> Log::Append(Buffer batches) {
   }
   cache_->Add(info.base, info.next, batches);
   leo_ = info.next;
+  if (origin == Origin::kOwn || !MUTANT(kFollowersKeepNoProducers)) {
+    NoteProducers(batches.view());
+  }
   info.batches = std::move(batches);
   return info;
 }
@@ -230,9 +236,10 @@ absl::Status Log::SyncNow() {
   return absl::OkStatus();
 }
 
-absl::Status Log::SaveIndex() {
+absl::Status Log::SaveCaches() {
   if (segments_.empty()) return absl::OkStatus();
-  return segments_.back().growing->Save(*deps_.fs, /*all=*/true);
+  RETURN_IF_ERROR(segments_.back().growing->Save(*deps_.fs, /*all=*/true));
+  return SaveProducers();
 }
 
 int64_t Log::size_bytes() const {

@@ -6,12 +6,14 @@
 //
 // Invariants: segments are contiguous; log start <= LEO; durable LEO <= LEO;
 // the epoch history matches the batches, plus epochs that have none yet
-// (RP10); at most one write is in progress.
+// (RP10); so does the table of producers (IP4); at most one write is in
+// progress.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@
 #include "common/base/epoch_history.h"
 #include "common/base/ids.h"
 #include "common/env/file_system.h"
+#include "storage/producer_table.h"
 #include "storage/read_plan.h"
 #include "storage/segment.h"
 #include "storage/sync_set.h"
@@ -32,6 +35,10 @@ struct LogConfig {
   int64_t segment_bytes = 1 << 30;
   int32_t index_interval_bytes = 4096;
   int64_t tail_cache_bytes = 4 << 20;
+  // A snapshot of the producers at least this often: what a recovery or a cut
+  // has to read to know them again.
+  int64_t producer_snapshot_bytes = 32 << 20;
+  size_t producers_max = kProducersPerPartitionMax;
 };
 
 // File positions and index entries are 31-bit numbers.
@@ -68,6 +75,9 @@ struct RecoveryReport {
   bool epochs_changed = false;
   bool marks_ahead = false;  // the LEO is below a mark
   int32_t indexes_rebuilt = 0;
+  // Snapshots of producers that could not be used, and what was read instead.
+  int32_t producer_snapshots_ignored = 0;
+  int64_t producer_bytes_scanned = 0;
 };
 
 struct AppendInfo {
@@ -94,8 +104,8 @@ class Log {
   };
 
   // Opens or creates the directory `path` and recovers it: validates from the
-  // recovery point on, cuts a torn tail, rebuilds indexes and epochs. All
-  // that is kept is durable on return. Running it again, after a crash
+  // recovery point on, cuts a torn tail, rebuilds indexes, epochs and the
+  // table of producers. All that is kept is durable on return. Running it again, after a crash
   // anywhere inside, gives the same log (ST7).
   // A torn tail is what writes leave that a power cut interrupted, in whatever
   // order they reached the disk: the file ends early, or sectors were never
@@ -184,8 +194,16 @@ class Log {
   // Syncs all that is not known to be durable, here. For closing and tests. A
   // failure is final: the log is failed() (ST4). Blocks.
   absl::Status SyncNow();
-  // Saves the growing index, so that the next Open need not rebuild it.
-  absl::Status SaveIndex();
+  // Saves the growing index and the producers, so that the next Open need not
+  // rebuild them.
+  absl::Status SaveCaches();
+
+  // ---- Producers ----
+
+  // Of the batches up to the LEO.
+  const ProducerTable& producers() const { return producers_; }
+  // Forgets producers that appended nothing from `offset` on.
+  void ExpireProducers(Offset offset) { producers_.ExpireBelow(offset); }
 
   // From the next append on: rolls at this size.
   void SetSegmentBytes(int64_t bytes);
@@ -208,7 +226,8 @@ class Log {
 
   // ---- log.cc ----
   absl::Status CheckUsable() const;
-  absl::StatusOr<AppendInfo> Append(Buffer batches);
+  enum class Origin { kOwn, kLeader };  // who gave the batches their place
+  absl::StatusOr<AppendInfo> Append(Buffer batches, Origin origin);
   absl::Status MakeRoomFor(int64_t bytes, Offset last, bool* rolled);
   absl::Status AddSegment(Offset base);
   absl::Status Write(Segment& segment, std::string_view bytes);
@@ -220,6 +239,19 @@ class Log {
   size_t SegmentIndexOf(Offset offset) const;
   // Scans the file and replaces a sealed segment's index.
   absl::Status RebuildIndex(Segment& segment);
+
+  // ---- log_producers.cc ----
+  void NoteProducers(std::string_view batches);
+  absl::Status SaveProducers();
+  void PruneSnapshots();
+  absl::Status RemoveSnapshot(Offset offset);
+  absl::Status RemoveSnapshotsAbove(Offset offset);
+  absl::Status RemoveUselessSnapshots();
+  bool RestoreProducers(Offset offset);
+  absl::Status ScanProducers(Offset from);
+  absl::Status RebuildProducers(std::vector<Offset>& unusable);
+  absl::Status RemoveSnapshots(const std::vector<Offset>& unusable);
+  absl::Status CutProducers();
 
   // ---- log_truncate.cc ----
   struct Cut {
@@ -240,6 +272,9 @@ class Log {
   std::vector<Segment> segments_;  // by base; may be empty
   std::shared_ptr<TailCache> cache_;
   EpochHistory epochs_;
+  ProducerTable producers_;
+  std::set<Offset> snapshots_;  // that have a file, by their offset
+  int64_t bytes_since_snapshot_ = 0;
   RecoveryReport report_;
   Offset log_start_;
   Offset leo_;

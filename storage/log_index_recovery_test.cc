@@ -50,7 +50,7 @@ TEST_F(IndexRecoveryTest, IndexesThatAreMissingOrWrongAreRebuilt) {
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 60; ++i) Append(1, 1, 100);
   SyncAndMark();
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   const std::string all = ReadAll();
   const auto bases = log_->segment_bases();
   ASSERT_GE(bases.size(), 3u);
@@ -80,7 +80,7 @@ TEST_F(IndexRecoveryTest, IndexesThatAreMissingOrWrongAreRebuilt) {
       SetContent(file, wrong(Content(file)));
     }
     ExpectLog(60, all);
-    ASSERT_TRUE(log_->SaveIndex().ok());
+    ASSERT_TRUE(log_->SaveCaches().ok());
     log_.reset();
     for (const Offset base : bases) {
       ExpectIndexHolds(base.value());
@@ -95,7 +95,7 @@ TEST_F(IndexRecoveryTest, IndexesThatAreMissingOrWrongAreRebuilt) {
 
 TEST_F(IndexRecoveryTest, AnIndexLeftBehindByAnotherLifeIsNotBelieved) {
   for (int i = 0; i < 30; ++i) Append(1, 1, 100);
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   const std::string stale = Content(IndexFile(0));
   marks_.log_start = Offset(0);
   ASSERT_TRUE(log_->ResetTo(Offset(0)).ok());

@@ -31,9 +31,13 @@ class LogLife : public LogTestBase {
     config_.segment_bytes = random_->Between(1, 3000);
     config_.index_interval_bytes = static_cast<int32_t>(random_->Between(1, 600));
     config_.tail_cache_bytes = random_->Between(0, 1500);
+    config_.producer_snapshot_bytes = random_->Between(1, 2000);
     ASSERT_TRUE(Open().ok());
     const int64_t steps = random_->Between(5, 60);
-    for (int64_t i = 0; i < steps && !HasFailure(); ++i) Step();
+    for (int64_t i = 0; i < steps && !HasFailure(); ++i) {
+      Step();
+      CheckProducers();
+    }
     if (!HasFailure()) EndAndRecover();
   }
   std::map<std::string, int64_t> counts;
@@ -77,10 +81,14 @@ class LogLife : public LogTestBase {
     std::string payload;
     Offset at = log_->leo();
     for (int i = 0; i < rows; ++i) {
-      const Buffer batch = MakeStoredBatch(
-          at, epoch,
-          {static_cast<int>(random_->Between(1, 3)), Codec::kNone,
-           NextValue(static_cast<size_t>(random_->Between(1, 500)))});
+      TestBatch what{static_cast<int>(random_->Between(1, 3)), Codec::kNone,
+                     NextValue(static_cast<size_t>(random_->Between(1, 500)))};
+      if (random_->OneIn(2)) {
+        what.producer_id = random_->Between(0, 3);
+        what.producer_epoch = static_cast<int16_t>(random_->OneIn(9));
+        what.base_sequence = static_cast<int32_t>(random_->Between(0, 9));
+      }
+      const Buffer batch = MakeStoredBatch(at, epoch, what);
       const Offset next = BatchView::Parse(batch.view())->header().next_offset();
       row.push_back({at, next, epoch, std::string(batch.view())});
       payload.append(batch.view());
@@ -216,6 +224,11 @@ class LogLife : public LogTestBase {
     EXPECT_EQ(*read, batch.bytes);
   }
 
+  void CheckProducers() {
+    if (fs_.stopped() || log_ == nullptr || log_->failed()) return;
+    ExpectProducersOf(log_->producers(), ReadAll(), log_->leo());
+  }
+
   // ---- The end, and what must be there after it ----
 
   void EndAndRecover() {
@@ -235,6 +248,10 @@ class LogLife : public LogTestBase {
     const absl::Status opened = Open();
     ASSERT_TRUE(opened.ok()) << opened;
     CheckRecovered(durable, marks);
+    CheckProducers();
+    if (log_->recovery_report().producer_bytes_scanned > 0) {
+      ++counts["producers read again"];
+    }
     if (log_->recovery_report().epochs_changed ||
         log_->recovery_report().marks_ahead || random_->OneIn(2)) {
       StoreMarks();
@@ -243,6 +260,7 @@ class LogLife : public LogTestBase {
 
   void End() {
     under_way_.clear();
+    if (random_->OneIn(4) && !fs_.stopped()) log_->SaveCaches().IgnoreError();
     switch (random_->Below(4)) {
       case 0:
         return fs_.Kill();
@@ -352,7 +370,7 @@ TEST(LogPropertyTest, WhatWasDurableIsThereAndTheRestIsAPrefix) {
   for (const char* what :
        {"ended inside an operation", "ended inside a recovery", "failed write",
         "late sync", "cut", "reset", "read in memory", "lost a tail",
-        "unsynced cut undone"}) {
+        "unsynced cut undone", "producers read again"}) {
     EXPECT_GT(counts[what], 100) << what;
   }
 }

@@ -30,6 +30,7 @@ absl::Status LogRecovery::Run() {
   const size_t first = FirstToScan();
   RETURN_IF_ERROR(CheckUnscanned(first));
   RETURN_IF_ERROR(ScanFrom(first));
+  RETURN_IF_ERROR(ReadProducers());
   if (bad_.has_value()) {
     RETURN_IF_ERROR(JudgeBadPlace());
     RETURN_IF_ERROR(CutBadPlace());
@@ -45,6 +46,7 @@ absl::Status LogRecovery::Run() {
   }
   log_.leo_ = next_;
   FinishEpochs();
+  RETURN_IF_ERROR(DropSnapshots());
   RETURN_IF_ERROR(MakeDurable(first));
   Report();
   return absl::OkStatus();
@@ -54,7 +56,11 @@ absl::Status LogRecovery::FindSegments() {
   ASSIGN_OR_RETURN(const auto entries, log_.deps_.fs->List(log_.path_));
   for (const DirectoryEntry& entry : entries) {
     const auto base = ParseSegmentFileName(entry.name, ".log");
-    if (entry.is_directory || !base.has_value()) continue;
+    if (entry.is_directory) continue;
+    if (const auto at = ParseSegmentFileName(entry.name, ".snapshot")) {
+      log_.snapshots_.insert(*at);
+    }
+    if (!base.has_value()) continue;
     log_.segments_.push_back(log_.NewSegment(*base));  // names sort by base
   }
   return absl::OkStatus();
@@ -253,6 +259,15 @@ absl::Status LogRecovery::ScanSegment(size_t index, int64_t position) {
   }
 }
 
+// Before anything is cut: it may find damage below the recovery point.
+absl::Status LogRecovery::ReadProducers() {
+  if (next_ < log_.log_start_) return absl::OkStatus();  // all of it goes
+  if (MUTANT(kProducersNotRecovered)) return absl::OkStatus();
+  log_.leo_ = next_;
+  log_.epochs_ = epochs_;
+  return log_.RebuildProducers(unusable_snapshots_);
+}
+
 std::optional<LogRecovery::BadPlace> LogRecovery::Fault(
     const BatchView& batch) const {
   using Kind = BadPlace::Kind;
@@ -364,6 +379,17 @@ void LogRecovery::FinishEpochs() {
   }
   epochs_.TrimTo(log_.log_start_);
   log_.epochs_ = epochs_;
+}
+
+// A snapshot beyond the end is of records that are gone: not one may be left
+// when others take their offsets.
+absl::Status LogRecovery::DropSnapshots() {
+  const size_t found = log_.snapshots_.size();
+  RETURN_IF_ERROR(log_.RemoveSnapshotsAbove(log_.leo_));
+  RETURN_IF_ERROR(log_.RemoveUselessSnapshots());
+  RETURN_IF_ERROR(log_.RemoveSnapshots(unusable_snapshots_));
+  changed_ = changed_ || log_.snapshots_.size() != found;
+  return absl::OkStatus();
 }
 
 absl::Status LogRecovery::MakeDurable(size_t first_scanned) {

@@ -51,6 +51,7 @@ class LogRecovery {
   absl::Status ScanFrom(size_t first);
   absl::StatusOr<int64_t> ScanStart(Segment& segment);
   absl::Status ScanSegment(size_t index, int64_t position);
+  absl::Status ReadProducers();
   std::optional<BadPlace> Fault(const BatchView& batch) const;
   void NoteEpoch(LeaderEpoch epoch, Offset base);
   // OK for a torn tail, which is then cut; anything else is corruption.
@@ -61,6 +62,7 @@ class LogRecovery {
   // The end.
   void SealAllButLast();
   void FinishEpochs();
+  absl::Status DropSnapshots();
   absl::Status MakeDurable(size_t first_scanned);
   void Report();
 
@@ -68,6 +70,7 @@ class LogRecovery {
   const RecoveryMarks& marks_;
   Offset next_;  // the end of what is good so far
   EpochHistory epochs_;
+  std::vector<Offset> unusable_snapshots_;
   std::optional<BadPlace> bad_;
   bool existed_ = false;  // the directory
   bool changed_ = false;

@@ -61,7 +61,7 @@ TEST_F(LogRecoveryTest, WhatAKilledProcessLeftIsDurableOnceOpened) {
 TEST_F(LogRecoveryTest, OnlyWhatLiesAboveTheRecoveryPointIsScanned) {
   Durable(100);
   const auto size = static_cast<int64_t>(Append().batches.size());
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   const std::string all = ReadAll();
   fs_.Kill();
   ExpectLog(101, all);
@@ -71,7 +71,7 @@ TEST_F(LogRecoveryTest, OnlyWhatLiesAboveTheRecoveryPointIsScanned) {
 
 TEST_F(LogRecoveryTest, ACleanStopIsReopenedWithoutASync) {
   Durable(20);
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   marks_.clean_shutdown = true;
   log_.reset();
   const int64_t syncs = fs_.sync_count();
@@ -334,7 +334,7 @@ TEST_F(LogRecoveryTest, AFileThatIsMissingSwappedOrDoubledIsDamage) {
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 4; ++i) Append();
   SyncAndMark();
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   log_.reset();
   std::vector<std::string> contents;
   for (int i = 0; i < 4; ++i) contents.push_back(Content(LogFile(i)));

@@ -145,7 +145,7 @@ TEST_F(LogTest, IndexEntriesAreTheLastOffsetAndThePositionOfABatch) {
   const auto size = static_cast<int64_t>(Append(2, 1, 100).batches.size());
   for (int i = 0; i < 9; ++i) Append(2, 1, 100);
   ASSERT_GT(size, config_.index_interval_bytes);
-  ASSERT_TRUE(log_->SaveIndex().ok());
+  ASSERT_TRUE(log_->SaveCaches().ok());
   const std::string index = Content(IndexFile(0));
   ASSERT_EQ(index.size(), 9u * 8);  // none for the first batch
   for (int64_t i = 0; i < 9; ++i) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,6 +15,39 @@
 #include "storage/log.h"
 
 namespace sluice {
+
+// IP4: what is known of producers is what `batches`, all of a log from `first`
+// on, tell. Of what lay below, more may be known.
+inline void ExpectProducersOf(const ProducerTable& known,
+                              std::string_view batches, Offset first) {
+  ProducerTable told;
+  BatchCursor cursor(batches);
+  for (;;) {
+    const auto batch = cursor.Next();
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    if (!batch->has_value()) break;
+    first = std::min(first, (*batch)->header().base_offset);
+    told.Apply((*batch)->header());
+  }
+  for (const auto& [id, state] : told.producers()) {
+    const ProducerState* same = known.Find(id);
+    ASSERT_NE(same, nullptr) << "producer " << id;
+    EXPECT_EQ(same->epoch, state.epoch);
+    ASSERT_GE(same->size(), state.size());
+    const size_t older = same->size() - state.size();
+    for (size_t i = 0; i < state.size(); ++i) {
+      EXPECT_EQ(same->at(older + i), state.at(i)) << "producer " << id;
+    }
+    if (older > 0) {
+      EXPECT_LT(same->at(older - 1).last_offset(), first);
+    }
+  }
+  for (const auto& [id, state] : known.producers()) {
+    if (told.Find(id) == nullptr) {
+      EXPECT_LT(state.newest().last_offset(), first) << "producer " << id;
+    }
+  }
+}
 
 class LogTestBase : public ::testing::Test {
  protected:
@@ -91,6 +125,10 @@ class LogTestBase : public ::testing::Test {
   }
   static std::string IndexFile(int64_t base) {
     return std::string(kPath) + "/" + SegmentFileName(Offset(base), ".index");
+  }
+  static std::string ProducersFile(int64_t offset) {
+    return std::string(kPath) + "/" +
+           SegmentFileName(Offset(offset), ".snapshot");
   }
   std::string Content(const std::string& path) {
     auto content = ReadFile(fs_, path, 1 << 30);

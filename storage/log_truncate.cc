@@ -108,17 +108,27 @@ absl::StatusOr<Offset> Log::TruncateTo(Offset target) {
   cache_->EvictFrom(leo_);
   epochs_.TruncateTo(leo_);
   cut_unsynced_ = true;
+  if (const absl::Status known = CutProducers(); !known.ok()) {
+    failed_ = true;
+    return known;
+  }
   return leo_;
 }
 
 absl::Status Log::DropEverything(Offset start) {
   ++generation_;
   cache_->Clear();
-  while (!segments_.empty()) {
-    if (const absl::Status removed = RemoveLastSegment(); !removed.ok()) {
-      failed_ = true;
-      return removed;
-    }
+  producers_.Clear();
+  bytes_since_snapshot_ = 0;
+  // First: no snapshot may stay beside another log.
+  absl::Status removed = RemoveSnapshotsAbove(kNoOffset);
+  if (removed.ok() && directory_sync_.any() && segments_.empty()) {
+    removed = deps_.fs->SyncDirectory(path_);
+  }
+  while (removed.ok() && !segments_.empty()) removed = RemoveLastSegment();
+  if (!removed.ok()) {
+    failed_ = true;
+    return removed;
   }
   directory_sync_ = {};
   cut_unsynced_ = false;
@@ -154,7 +164,7 @@ absl::Status Log::DropBelowLogStart() {
     segments_.erase(segments_.begin());
     directory_sync_.unasked = true;
   }
-  return absl::OkStatus();
+  return RemoveUselessSnapshots();
 }
 
 absl::Status Log::Delete() {

@@ -8,6 +8,7 @@
 #include "common/base/status_macros.h"
 #include "common/env/posix_file_system.h"
 #include <nlohmann/json.hpp>
+#include "storage/producer_snapshot.h"
 #include "storage/record_reader.h"
 #include "tools/commands.h"
 #include "tools/output.h"
@@ -46,6 +47,10 @@ void PrintBatch(const Options& options, const std::string& file,
   json["codec"] = CodecName(header.codec_number());
   json["maxTimestampMs"] = header.max_timestamp_ms;
   json["producerId"] = header.producer_id.value();
+  if (header.producer_id.value() >= 0) {
+    json["producerEpoch"] = header.producer_epoch;
+    json["baseSequence"] = header.base_sequence;
+  }
   json["crc"] = batch.CrcMatches() ? "ok" : "BAD";
   if (options.output == "json") {
     std::cout << json.dump() << '\n';
@@ -136,9 +141,60 @@ absl::Status DumpIndex(const Options& options, const std::string& path,
   return absl::OkStatus();
 }
 
+void PrintProducer(const Options& options, const std::string& path,
+                   ProducerId id, const ProducerState& state) {
+  nlohmann::ordered_json json = {{"file", path},
+                                 {"producerId", id.value()},
+                                 {"epoch", state.epoch}};
+  auto& batches = json["batches"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < state.size(); ++i) {
+    const ProducerBatch& batch = state.at(i);
+    batches.push_back({{"baseSequence", batch.base_sequence},
+                       {"lastSequence", batch.last_sequence()},
+                       {"baseOffset", batch.base_offset.value()},
+                       {"maxTimestampMs", batch.timestamp_ms}});
+  }
+  if (options.output == "json") {
+    std::cout << json.dump() << '\n';
+    return;
+  }
+  std::cout << "producerId: " << id << " epoch: " << state.epoch;
+  for (size_t i = 0; i < state.size(); ++i) {
+    const ProducerBatch& batch = state.at(i);
+    std::cout << (i == 0 ? " sequences@offset: " : ", ")
+              << batch.base_sequence << '-' << batch.last_sequence() << '@'
+              << batch.base_offset;
+  }
+  std::cout << '\n';
+}
+
+absl::Status DumpSnapshot(const Options& options, const std::string& path,
+                          FileSystem& fs) {
+  ASSIGN_OR_RETURN(const std::string bytes,
+                   ReadFile(fs, path, kProducerSnapshotBytesMax));
+  const auto snapshot = DecodeProducerSnapshot(bytes);
+  if (!snapshot.ok()) {
+    return MakeError(ErrorCode::kCorruptMessage, path, ": ",
+                     StdView(snapshot.status().message()),
+                     "; the broker reads the segment instead");
+  }
+  for (const auto& [last, id] : snapshot->producers.by_last_offset()) {
+    PrintProducer(options, path, id, *snapshot->producers.Find(id));
+  }
+  return absl::OkStatus();
+}
+
 bool EndsWith(const std::string& text, const std::string& end) {
   return text.size() >= end.size() &&
          text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+absl::Status DumpFile(const Options& options, const std::string& path,
+                      FileSystem& fs) {
+  if (EndsWith(path, ".snapshot")) return DumpSnapshot(options, path, fs);
+  ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kRead));
+  return EndsWith(path, ".index") ? DumpIndex(options, path, *file)
+                                  : DumpSegment(options, path, *file);
 }
 
 absl::Status Dump(const Options& options) {
@@ -161,14 +217,10 @@ absl::Status Dump(const Options& options) {
     files.push_back(options.path);
   }
   for (const std::string& path : files) {
-    const auto file = fs.Open(path, OpenMode::kRead);
-    if (!file.ok()) return file.status();
     if (files.size() > 1 && options.output == "table") {
       std::cout << path << ":\n";
     }
-    RETURN_IF_ERROR(EndsWith(path, ".index")
-                        ? DumpIndex(options, path, **file)
-                        : DumpSegment(options, path, **file));
+    RETURN_IF_ERROR(DumpFile(options, path, fs));
   }
   return absl::OkStatus();
 }
@@ -178,9 +230,11 @@ absl::Status Dump(const Options& options) {
 void AddLogDump(CLI::App* log, Context* context) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      log->add_subcommand("dump", "batches and records of segments, offline");
+      log->add_subcommand("dump",
+                          "batches, records, producers of a log, offline");
   command->add_option("PATH", options->path,
-                      "a .log or .index file, or a partition's directory")
+                      "a .log, .index or .snapshot file, or a partition's "
+                      "directory: its segments")
       ->required();
   command->add_flag("--records", options->records, "records too");
   command
@@ -193,7 +247,8 @@ void AddLogDump(CLI::App* log, Context* context) {
       "topic describe`\nshows the topic's id.\n\n"
       "Examples:\n"
       "  sluice log dump data/broker/7ef974fe6e21e0fa953e3b91dba5b849-0\n"
-      "  sluice log dump DIR/00000000000000000000.log --records -o json");
+      "  sluice log dump DIR/00000000000000000000.log --records -o json\n"
+      "  sluice log dump DIR/00000000000000004217.snapshot");
   context->OnChosen(command, [options] { return Dump(*options); });
 }
 

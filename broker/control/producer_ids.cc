@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -118,6 +119,10 @@ std::optional<ProducerId> ProducerIds::Take() {
     Block& block = blocks_.front();
     id = block.next;
     block.next = block.next.Next();
+    if (MUTANT(kProducerIdGivenTwice) && block.next == block.end) {
+      block.next = *id;
+      return id;
+    }
     if (block.next == block.end) blocks_.pop_front();
   }
   int64_t left = 0;

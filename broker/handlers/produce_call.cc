@@ -101,6 +101,7 @@ void ProduceCall::OnOutcome(size_t index, AppendOutcome outcome) {
   result.leader = std::move(outcome.leader);
   result.durability = std::move(outcome.durability);
   result.below_min_isr = outcome.below_min_isr;
+  result.duplicate = outcome.duplicate;
   result.record_errors = std::move(outcome.record_errors);
   // A record is named by its place in the request.
   for (api::RecordError& error : result.record_errors) {

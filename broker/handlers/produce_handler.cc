@@ -1,6 +1,7 @@
 #include "broker/handlers/produce_handler.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 #include <variant>
@@ -25,6 +26,7 @@ struct TypedWork {
   int64_t batch_bytes_max = 0;
   std::optional<PartitionIndex> partition;  // unset: to be picked
   std::optional<LeaderEpoch> leader_epoch;
+  std::optional<SequenceStart> start;
   Records records;
 };
 struct ReadyWork {
@@ -71,13 +73,40 @@ absl::Status CheckRequest(const api::ProduceRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status CheckPartition(const api::ProducePartition& asked) {
-  if (asked.producer_id.has_value() || asked.producer_epoch.has_value() ||
-      asked.base_sequence.has_value()) {
+bool NamesProducer(const api::ProducePartition& asked) {
+  return asked.producer_id.has_value() || asked.producer_epoch.has_value() ||
+         asked.base_sequence.has_value();
+}
+
+absl::Status CheckProducer(const api::ProducePartition& asked) {
+  if (!NamesProducer(asked)) return absl::OkStatus();
+  if (std::holds_alternative<MutableBuffer>(asked.payload)) {
     return MakeError(ErrorCode::kInvalidRequest,
-                     "producer_id, producer_epoch and base_sequence: this "
-                     "version has no idempotent producers; leave them unset");
+                     "producer_id, producer_epoch and base_sequence are for "
+                     "typed records; batches carry their own");
   }
+  if (!asked.partition.has_value()) {
+    return MakeError(ErrorCode::kInvalidRequest,
+                     "base_sequence: records that the broker spreads over "
+                     "partitions cannot be numbered by one sequence; name the "
+                     "partition");
+  }
+  if (asked.producer_id.value_or(kNoProducerId).value() < 0 ||
+      asked.producer_epoch.value_or(-1) < 0 ||
+      *asked.producer_epoch > std::numeric_limits<int16_t>::max() ||
+      asked.base_sequence.value_or(-1) < 0) {
+    return MakeError(ErrorCode::kInvalidRecord, "producer ",
+                     asked.producer_id.value_or(kNoProducerId), " epoch ",
+                     asked.producer_epoch.value_or(-1), " sequence ",
+                     asked.base_sequence.value_or(-1),
+                     ": an idempotent producer sets all three, from 0 on (an "
+                     "epoch is at most 32767)");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPartition(const api::ProducePartition& asked) {
+  RETURN_IF_ERROR(CheckProducer(asked));
   const auto* records = std::get_if<Records>(&asked.payload);
   if (records == nullptr && !asked.partition.has_value()) {
     return MakeError(ErrorCode::kInvalidRequest,
@@ -119,6 +148,11 @@ std::variant<ReadyWork, TypedWork> WorkOf(const HandlerDeps& deps,
     work.batch_bytes_max = deps.configs->SettingsOf(**topic).max_message_bytes;
     work.partition = asked.partition;
     work.leader_epoch = asked.leader_epoch;
+    if (asked.producer_id.has_value()) {
+      work.start = {*asked.producer_id,
+                    static_cast<int16_t>(*asked.producer_epoch),
+                    *asked.base_sequence};
+    }
     work.records = std::move(*records);
     return work;
   }
@@ -152,7 +186,7 @@ void AddTyped(const HandlerDeps& deps, KeylessRotation& rotation,
     result.topic = work.ref;
     result.partition = part.partition;
     auto batches = EncodeRecords(work.records, part.indexes,
-                                 work.batch_bytes_max, now_ms);
+                                 work.batch_bytes_max, now_ms, work.start);
     result.record_indexes = std::move(part.indexes);
     if (!batches.ok()) {
       result.error = api::ItemError(batches.status());

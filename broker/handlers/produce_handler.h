@@ -18,8 +18,9 @@ namespace sluice {
 // Whole-request errors, before anything is appended: INVALID_REQUIRED_ACKS,
 // INVALID_REQUEST (a negative timeout, too many or no partitions, one named
 // twice, a transactional id). Everything else is in the results: the errors of
-// topic_resolver.h; INVALID_REQUEST for producer fields and batches without a
-// partition; BUSY with retry_after_ms when the bytes in flight are at their
+// topic_resolver.h; INVALID_REQUEST for batches without a partition, producer
+// fields beside batches, or with records that the broker is to spread;
+// INVALID_RECORD for half of an identity; BUSY with retry_after_ms when the bytes in flight are at their
 // limit; REQUEST_TOO_LARGE for too many typed records; and what the partition
 // answers (broker/partition_host.h). Cheap to copy; copies share the budgets.
 class ProduceHandler {

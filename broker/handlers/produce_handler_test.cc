@@ -211,7 +211,7 @@ TEST_F(ProduceHandlerTest, RefusesWhatDoesNotExistYetByName) {
   asked.producer_id = ProducerId(7);
   auto result = ProduceOne(std::move(asked)).results[0];
   EXPECT_EQ(result.error.code, ErrorCode::kInvalidRequest);
-  EXPECT_THAT(result.error.message, HasSubstr("producer_id"));
+  EXPECT_THAT(result.error.message, HasSubstr("carry their own"));
 
   asked = Batches(Named("a"), 0);
   asked.partition.reset();

@@ -8,6 +8,7 @@
 #include "common/base/murmur2.h"
 #include "common/base/status_macros.h"
 #include "storage/batch_builder.h"
+#include "storage/producer_table.h"
 
 namespace sluice {
 namespace {
@@ -70,14 +71,20 @@ int64_t WeightOf(const std::vector<api::Record>& records) {
 absl::StatusOr<MutableBuffer> EncodeRecords(
     const std::vector<api::Record>& records,
     const std::vector<int32_t>& indexes, int64_t batch_bytes_max,
-    int64_t now_ms) {
+    int64_t now_ms, const std::optional<SequenceStart>& start) {
   BatchOptions options;
   options.bytes_max = batch_bytes_max;
   BatchBuilder builder(options);
   std::vector<RecordHeaderView> headers;
   std::vector<MutableBuffer> batches;
   size_t bytes = 0;
+  int64_t numbered = 0;
   const auto finish = [&]() -> absl::Status {
+    if (start.has_value()) {
+      builder.SetProducer(start->producer_id, start->epoch,
+                          SequencePlus(start->sequence, numbered));
+      numbered += builder.record_count();
+    }
     ASSIGN_OR_RETURN(MutableBuffer batch, builder.Finish());
     bytes += batch.size();
     batches.push_back(std::move(batch));

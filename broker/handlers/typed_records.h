@@ -43,13 +43,21 @@ std::vector<PickedRecords> PickPartitions(
 // Bytes that the records take up while their request is under way.
 int64_t WeightOf(const std::vector<api::Record>& records);
 
+// An idempotent producer's identity and the sequence of its first record.
+struct SequenceStart {
+  ProducerId producer_id;
+  int16_t epoch = 0;
+  int32_t sequence = 0;
+};
+
 // Batches of at most `batch_bytes_max` each, but for a record that is larger
 // alone (the partition's leader judges it). A timestamp of 0 becomes `now_ms`.
+// With `start` the records are numbered from it on, in their order.
 // INVALID_RECORD: no records. MESSAGE_TOO_LARGE: a record larger than any may
 // be.
 absl::StatusOr<MutableBuffer> EncodeRecords(
     const std::vector<api::Record>& records,
     const std::vector<int32_t>& indexes, int64_t batch_bytes_max,
-    int64_t now_ms);
+    int64_t now_ms, const std::optional<SequenceStart>& start = std::nullopt);
 
 }  // namespace sluice

@@ -33,6 +33,9 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
         facts.failed_replicas);
   gauge("sluice_log_size_bytes", "Of all logs on this broker.",
         facts.log_bytes);
+  gauge("sluice_broker_producers",
+        "Idempotent producers known, each once for each partition here.",
+        facts.producers);
   gauge("sluice_replication_hw_lag_records",
         "The most records above the high watermark of a partition led here.",
         facts.hw_lag_records_max);
@@ -40,6 +43,9 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
           facts.appended_bytes);
   counter("sluice_broker_in_batches_total", "Appended by producers.",
           facts.appended_batches);
+  counter("sluice_broker_duplicates_total",
+          "Produces answered with where their batches were stored before.",
+          facts.duplicates_answered);
   counter("sluice_broker_out_bytes_total", "Read by consumers.",
           facts.read_bytes);
   counter("sluice_replication_in_bytes_total",

@@ -114,6 +114,16 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        {},
        "10000",
        "A follower that has not caught up for so long leaves the ISR."},
+      {kProducerIdExpirationMs,
+       Type::kNumber,
+       Scope::kNode,
+       // No retry of a client may come after its producer is forgotten.
+       600000,
+       2592000000,
+       {},
+       "86400000",
+       "A partition forgets an idempotent producer that has written nothing "
+       "to it for so long."},
       {kNumPartitions,
        Type::kNumber,
        Scope::kNode,

@@ -21,6 +21,8 @@ inline constexpr char kDurability[] = "durability";
 inline constexpr char kMaxMessageBytes[] = "max.message.bytes";
 inline constexpr char kSegmentBytes[] = "segment.bytes";
 inline constexpr char kReplicaLagTimeMaxMs[] = "replica.lag.time.max.ms";
+inline constexpr char kProducerIdExpirationMs[] =
+    "producer.id.expiration.ms";
 inline constexpr char kNumPartitions[] = "num.partitions";
 inline constexpr char kDefaultReplicationFactor[] =
     "default.replication.factor";

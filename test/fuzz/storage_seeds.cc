@@ -10,6 +10,7 @@
 #include "storage/batch_testing.h"
 #include "storage/dir_store.h"
 #include "storage/log.h"
+#include "storage/producer_snapshot.h"
 #include "test/fuzz/seeds.h"
 
 namespace sluice::fuzz {
@@ -92,12 +93,14 @@ Files LogFiles(size_t value_bytes) {
                               LeaderEpoch(i < 4 ? 1 : 3))
              .status());
   }
-  Must((*log)->SaveIndex());
+  Must((*log)->SaveCaches());
   Must((*log)->SyncNow());
   Files files;
   const auto entries = fs.List("/d/p");
   Must(entries.status());
   for (const DirectoryEntry& entry : *entries) {
+    // Those are producer_snapshot_fuzz's.
+    if (entry.name.ends_with(".snapshot")) continue;
     files[entry.name] = *fs.Peek(StrCat("/d/p/", entry.name));
   }
   return files;
@@ -201,6 +204,37 @@ void AddJournalSeeds(std::vector<Seed>& seeds) {
   add("flipped", 0, flipped);
 }
 
+// ---- Producers ----
+
+std::string SnapshotOf(int producers, int batches, Offset offset) {
+  ProducerTable table;
+  BatchHeader header;
+  for (int i = 0; i < producers * batches; ++i) {
+    header.base_offset = Offset(2 * i);
+    header.last_offset_delta = 1;
+    header.max_timestamp_ms = 1'700'000'000'000 + i;
+    header.producer_id = ProducerId(3 + i % producers);
+    header.producer_epoch = 0;
+    header.base_sequence = 2 * (i / producers);
+    table.Apply(header);
+  }
+  return EncodeProducerSnapshot(table, offset, LeaderEpoch(1));
+}
+
+void AddSnapshotSeeds(std::vector<Seed>& seeds) {
+  const auto add = [&](const char* name, int flags, std::string_view bytes) {
+    seeds.push_back({"producer_snapshot_fuzz", name,
+                     SeedWriter().U8(flags).Raw(bytes).Finish()});
+  };
+  add("empty", 0, SnapshotOf(1, 0, Offset(2)));
+  add("of_the_log", 0, SnapshotOf(1, 1, Offset(2)));
+  const std::string three = SnapshotOf(3, 7, Offset(42));
+  add("three", 0, three);
+  add("repaired", 1, three);
+  add("too_early", 1, SnapshotOf(3, 7, Offset(41)));
+  add("short", 1, std::string_view(three).substr(0, three.size() - 5));
+}
+
 }  // namespace
 
 std::vector<Seed> StorageSeeds() {
@@ -208,6 +242,7 @@ std::vector<Seed> StorageSeeds() {
   AddRecordSeeds(seeds);
   AddRecoverySeeds(seeds);
   AddJournalSeeds(seeds);
+  AddSnapshotSeeds(seeds);
   return seeds;
 }
 
