@@ -28,14 +28,19 @@ class Opener final : public ProduceSender {
 // below the session's limits.
 class Sink final : public ProduceSink {
  public:
-  explicit Sink(std::shared_ptr<Pipe> pipe) : half_(std::move(pipe)) {}
+  // Weakly: the pipe holds the session, which holds this.
+  explicit Sink(std::weak_ptr<Pipe> pipe) : pipe_(std::move(pipe)) {}
   void Push(api::ProduceStreamResponse response) override {
-    half_.Send(std::move(response));
+    if (auto pipe = pipe_.lock()) Half(std::move(pipe)).Send(std::move(response));
   }
-  void Finish(absl::Status status) override { half_.Close(status); }
+  void Finish(absl::Status status) override {
+    if (auto pipe = pipe_.lock()) Half(std::move(pipe)).Close(status);
+  }
 
  private:
-  AcceptorHalf<api::ProduceStreamRequest, api::ProduceStreamResponse> half_;
+  using Half =
+      AcceptorHalf<api::ProduceStreamRequest, api::ProduceStreamResponse>;
+  const std::weak_ptr<Pipe> pipe_;
 };
 
 // What runs at the broker: a session from the first message on.
@@ -49,7 +54,7 @@ void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
       context.client_id = "sim";
       context.listener = kPublicListener;
       *session = server->broker->ProduceStream(
-          context, request, std::make_shared<Sink>(held.lock()));
+          context, request, std::make_shared<Sink>(held));
     }
     (*session)->OnRequest(std::move(request));
   };
