@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -131,7 +132,8 @@ void ProduceStream::ReadOn() {
 }
 
 void ProduceStream::TakeNext() {
-  if (taking_ || waiting_.empty()) return;
+  if (taking_ && !MUTANT(kNextTakenUnordered)) return;
+  if (waiting_.empty()) return;
   if (no_more_.has_value() && !no_more_->ok()) return;
   Waiting next = std::move(waiting_.front());
   waiting_.pop_front();

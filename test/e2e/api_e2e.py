@@ -173,6 +173,48 @@ def bad_input_is_named_and_changes_nothing():
 _TABLE = []
 
 
+def produce_stream_pipelines():
+    """Generated stubs alone: ten requests before the first answer; each partition's
+    answers in order, a stuck partition delays only itself."""
+    with Cluster(brokers=3, controllers=1) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("p", partitions=2, replicas=3, min_insync_replicas=2)
+        leader = cluster.leader("p")
+        node = cluster.nodes[leader]
+
+        def request(number, value, topic="p", acks=-1):
+            part = log_pb2.ProducePartition(topic=common_pb2.TopicRef(name=topic), partition=0)
+            part.records.records.add(value=value)
+            return log_pb2.ProduceStreamRequest(
+                correlation_id=number,
+                request=log_pb2.ProduceRequest(acks=acks, partitions=[part]))
+
+        requests = [request(n, b"%d" % n) for n in range(10)]
+        requests.append(request(10, b"x", acks=7))
+        requests.append(request(11, b"x", topic="nowhere"))
+        # The stub ends its half when the iterator does: all of it is answered, then OK.
+        answers = list(cluster.log(node.address).ProduceStream(iter(requests), timeout=30))
+        good = [a for a in answers if a.correlation_id < 10]
+        assert [a.correlation_id for a in good] == list(range(10)), answers
+        assert [a.results[0].base_offset for a in good] == list(range(10)), answers
+        assert all(a.complete and a.results[0].durability == "disk" for a in good), answers
+        refused = {a.correlation_id: a for a in answers if a.correlation_id >= 10}
+        assert refused[10].error.code == E.ERROR_CODE_INVALID_REQUIRED_ACKS, refused
+        assert not refused[10].results and refused[10].complete
+        unknown = refused[11].results[0].error.code
+        assert unknown == E.ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION, refused
+        assert [v for _, _, v in cluster.read_all("p", 0)] == [b"%d" % n for n in range(10)]
+
+        try:
+            bad = log_pb2.ProduceStreamRequest()
+            part = bad.request.partitions.add(partition=0, batches=b"x")
+            part.topic.id = b"short"
+            list(cluster.log(node.address).ProduceStream(iter([bad]), timeout=30))
+            raise AssertionError("a broken topic id was taken")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
+
+
 def crc32c(data):
     if not _TABLE:
         for i in range(256):
@@ -342,6 +384,6 @@ def health_and_reflection_answer():
 
 
 if __name__ == "__main__":
-    run([acks_and_min_isr, disk_mode_syncs_and_memory_mode_does_not,
+    run([acks_and_min_isr, produce_stream_pipelines, disk_mode_syncs_and_memory_mode_does_not,
          bad_input_is_named_and_changes_nothing, data_directories_are_guarded,
          topics_come_and_go, the_readme_program_runs, health_and_reflection_answer])

@@ -145,6 +145,20 @@ void OnProduce(const v1::ProduceRequest& message) {
                       rpc::EncodeProduceRequest(*std::move(again), "me")));
 }
 
+void OnProduceStream(const v1::ProduceStreamRequest& message) {
+  auto request = rpc::ProduceStreamRequestFromProto(message);
+  if (Refused(request)) return;
+  INVARIANT(request->correlation_id == message.correlation_id(),
+            "a request lost its number");
+  const auto once = Received<v1::ProduceStreamRequest>(
+      rpc::EncodeProduceStreamRequest(*std::move(request), "me"));
+  auto again = rpc::ProduceStreamRequestFromProto(once);
+  (void)Promised(again);
+  CheckSame(once, Received<v1::ProduceStreamRequest>(
+                      rpc::EncodeProduceStreamRequest(*std::move(again),
+                                                      "me")));
+}
+
 void OnFetch(const v1::FetchRequest& message) {
   const auto request = rpc::FetchRequestFromProto(message);
   if (Refused(request)) return;
@@ -183,6 +197,16 @@ void OnProduceAnswer(const v1::ProduceResponse& message) {
                       Promised(rpc::ProduceResponseFromProto(once)))));
 }
 
+void OnProduceStreamAnswer(const v1::ProduceStreamResponse& message) {
+  const auto response = rpc::ProduceStreamResponseFromProto(message);
+  if (Refused(response)) return;
+  const auto once = Received<v1::ProduceStreamResponse>(
+      rpc::EncodeProduceStreamResponse(*response));
+  CheckSame(once, Received<v1::ProduceStreamResponse>(
+                      rpc::EncodeProduceStreamResponse(Promised(
+                          rpc::ProduceStreamResponseFromProto(once)))));
+}
+
 void OnFetchAnswer(const v1::FetchResponse& message) {
   const auto response = rpc::FetchResponseFromProto(message);
   if (Refused(response)) return;
@@ -219,6 +243,9 @@ void Check(uint8_t kind, std::string_view bytes) {
     case 4: return With<v1::ProduceResponse>(bytes, &OnProduceAnswer);
     case 5: return With<v1::FetchResponse>(bytes, &OnFetchAnswer);
     case 6: return With<v1::ListOffsetsResponse>(bytes, &OnListOffsetsAnswer);
+    case 8: return With<v1::ProduceStreamRequest>(bytes, &OnProduceStream);
+    case 9:
+      return With<v1::ProduceStreamResponse>(bytes, &OnProduceStreamAnswer);
     default: return CheckDecoding(std::string(bytes));
   }
 }
@@ -228,7 +255,7 @@ void Check(uint8_t kind, std::string_view bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   sluice::fuzz::FuzzInput input(data, size);
-  const uint8_t kind = input.Below(8);
+  const uint8_t kind = input.Below(10);
   sluice::fuzz::Check(kind, input.Rest());
   return 0;
 }
