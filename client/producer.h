@@ -22,7 +22,7 @@ namespace sluice {
 struct ProducerOptions {
   int32_t acks = -1;               // -1 all, 0 none, 1 the leader
   // Each record is stored once, in order, whatever is sent again. Needs acks =
-  // all, and brokers that know sequences. Unset: off.
+  // all. Unset: on with it, off without.
   std::optional<bool> enable_idempotence;
   int64_t batch_bytes = 16 << 10;  // at most kProducerBatchBytesMax
   int64_t linger_ms = 5;
@@ -39,7 +39,7 @@ struct ProducerOptions {
 
   // INVALID_CONFIG: enable_idempotence without acks = all.
   absl::Status Check() const;
-  bool idempotent() const { return enable_idempotence.value_or(false); }
+  bool idempotent() const { return enable_idempotence.value_or(acks == -1); }
 };
 // How many batches of a producer a partition remembers: more in flight could
 // not be told from duplicates.

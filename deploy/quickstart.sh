@@ -9,15 +9,16 @@
 #
 # Installs what is missing (deploy/install-deps.sh), builds, starts three nodes
 # in a temporary directory, produces every line with its number as the key and
-# acks=all, kills the leader of partition 0 with SIGKILL at half of the
+# an idempotent producer, kills the leader of partition 0 with SIGKILL at half of the
 # acknowledgements while requests are in flight, reads everything back and
 # compares by line number (definitions: tools/run_verifier.h). Then it starts
 # the killed node again and waits until it is back in every ISR.
 #
 # Results on stdout, one `name: value` a line: sent, acknowledged, read, lost,
-# duplicated, reordered, phantom, ack_gap_ms, produce_mb_s, consume_mb_s.
-# Everything else on stderr. Exit code 0 only if acknowledged = sent, lost,
-# reordered and phantom are 0 and every ISR is full; 2 for a wrong command line.
+# duplicated, reordered, phantom, retried, deduplicated (batches), ack_gap_ms,
+# produce_mb_s, consume_mb_s. Everything else on stderr. Exit code 0 only if
+# acknowledged = sent, lost, duplicated, reordered and phantom are 0 and every ISR
+# is full; 2 for a wrong command line.
 # Nothing outside the temporary directory is touched, but for what installing
 # and building leave where they always do.
 set -euo pipefail
@@ -151,7 +152,7 @@ if [ -n "$left" ]; then
 fi
 
 if [ "$status" -eq 0 ]; then
-  say "nothing acknowledged was lost"
+  say "nothing acknowledged was lost, nothing is there twice"
 else
   say "FAILED, exit code $status; the logs:"
   tail -n 20 "$cluster"/*/sluiced.log >&2 || true

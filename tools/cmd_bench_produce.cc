@@ -28,6 +28,7 @@ struct Options {
   std::string acks = "all";
   int64_t batch_size = 16 << 10;
   int64_t linger_ms = 5;
+  bool no_idempotence = false;
   std::string compression = "none";
   int64_t max_in_flight = 0;
   int64_t buffer_memory = 32 << 20;
@@ -144,6 +145,7 @@ absl::Status BenchProduce(Context* context, const Options& options) {
   ASSIGN_OR_RETURN(producing.codec, CodecFromName(options.compression));
   producing.batch_bytes = options.batch_size;
   producing.linger_ms = options.linger_ms;
+  if (options.no_idempotence) producing.enable_idempotence = false;
   producing.buffer_memory = options.buffer_memory;
   ASSIGN_OR_RETURN(const auto dev,
                    OptionalDevCluster(options.dev_directory));
@@ -180,7 +182,7 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
                    "records/s; -1: as many as go")
       ->check(CLI::Range(int64_t{-1}, int64_t{100'000'000}))
       ->capture_default_str();
-  command->add_option("--acks", options->acks, "all, 1, 0")
+  command->add_option("--acks", options->acks, "all, 1, 0; without all not idempotent")
       ->check(CLI::IsMember({"all", "-1", "1", "0"}))
       ->capture_default_str();
   command->add_option("--batch-size", options->batch_size, "bytes of a batch")
@@ -193,6 +195,8 @@ void AddBenchProduce(CLI::App* bench, Context* context) {
                        "--max-in-flight 1 unless given")
           ->check(CLI::Range(0, 60'000))
           ->capture_default_str();
+  command->add_flag("--no-idempotence", options->no_idempotence,
+                    "one request in flight a partition");
   command->add_option("--compression", options->compression, "none, lz4, zstd")
       ->check(CLI::IsMember({"none", "lz4", "zstd"}))
       ->capture_default_str();

@@ -29,6 +29,7 @@ struct Options {
   std::string compression = "none";
   int64_t batch_size = 16 << 10;
   int64_t linger_ms = 5;
+  bool no_idempotence = false;
   bool tombstone = false;
   bool dry_run = false;
 };
@@ -132,6 +133,7 @@ absl::Status Produce(Context* context, Options options) {
   producing.codec = *codec;
   producing.batch_bytes = options.batch_size;
   producing.linger_ms = options.linger_ms;
+  if (options.no_idempotence) producing.enable_idempotence = false;
   auto in = LineSource::Open(options.file);
   if (!in.ok()) return in.status();
   auto client = context->Client();
@@ -193,7 +195,7 @@ void AddProduce(CLI::App* root, Context* context) {
   command->add_option("-p,--partition", options->partition,
                       "this one; else by key, else spread")
       ->check(CLI::Range(0, INT32_MAX));
-  command->add_option("--acks", options->acks, "all, 1, 0")
+  command->add_option("--acks", options->acks, "all, 1, 0; without all not idempotent")
       ->check(CLI::IsMember({"all", "-1", "1", "0"}))
       ->capture_default_str();
   command->add_option("--compression", options->compression,
@@ -207,6 +209,8 @@ void AddProduce(CLI::App* root, Context* context) {
                       "how long a batch waits to fill")
       ->check(CLI::Range(0, 60'000))
       ->capture_default_str();
+  command->add_flag("--no-idempotence", options->no_idempotence,
+                    "a batch sent again may be stored twice");
   command->add_flag("-Z,--tombstone", options->tombstone,
                     "an empty value is null");
   command->add_flag("--dry-run", options->dry_run, "read and count only");

@@ -9,7 +9,8 @@
 //               the value is not that line's text, or it lies in a partition
 //               that the key does not map to. Counts as nothing else.
 //   first copy  of its line.
-//   duplicated  a further copy of a line (a retry stored it again).
+//   duplicated  a further copy of a line: a retry stored it again, which an
+//               idempotent producer's never does.
 //
 // and a line or first copy is
 //
@@ -43,10 +44,11 @@ struct RunReport {
   // The first few of what should not be, in words.
   std::vector<std::string> examples;
 
-  // Nothing acknowledged is missing or out of order, nothing is made up, and
-  // every line was acknowledged. Duplicates are allowed.
+  // Every line was acknowledged, is stored once and in order, and nothing is
+  // made up.
   bool Passed() const {
-    return acknowledged == sent && lost == 0 && reordered == 0 && phantom == 0;
+    return acknowledged == sent && lost == 0 && duplicated == 0 &&
+           reordered == 0 && phantom == 0;
   }
 };
 

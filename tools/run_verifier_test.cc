@@ -149,7 +149,7 @@ TEST_F(RunVerifierTest, ARetriedRunIsDuplicatedNotReordered) {
 
   const RunReport report = ReadAll();
 
-  EXPECT_TRUE(report.Passed());
+  EXPECT_FALSE(report.Passed());
   EXPECT_EQ(report.duplicated, 4);
   EXPECT_EQ(report.read, kLines + 4);
   EXPECT_EQ(report.reordered, 0);

@@ -122,7 +122,7 @@ class VerifiedRun {
 
 absl::Status VerifiedRun::Produce() {
   ProducerOptions producing;
-  producing.acks = -1;
+  producing.enable_idempotence = true;
   const int64_t start_us = NowUs();
   absl::Status sent;
   absl::Status killed;
@@ -138,6 +138,9 @@ absl::Status VerifiedRun::Produce() {
     }
     sending_ended_ = true;
     killer.join();
+    const ProducerCounters counters = producer.counters();
+    result_.batches_retried = counters.batches_retried;
+    result_.batches_deduplicated = counters.batches_deduplicated;
   }  // settles what is left: no callback runs behind this
   result_.produce_us = std::max<int64_t>(1, last_ack_us_ - start_us);
   if (failed_ > 0) {

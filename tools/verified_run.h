@@ -25,12 +25,14 @@ struct VerifiedRunResult {
   // The longest time a partition went without an acknowledgement from the
   // kill on, the gap that the kill lies in included.
   int64_t ack_gap_us = 0;
+  int64_t batches_retried = 0;
+  int64_t batches_deduplicated = 0;  // of those: stored by an earlier attempt
   int64_t bytes = 0;  // keys and values
   int64_t produce_us = 0;
   int64_t consume_us = 0;
 };
 
-// One producer, acks=all. When half of the lines are acknowledged and requests
+// One idempotent producer. When half of the lines are acknowledged and requests
 // are in flight, the leader of partition 0 gets SIGKILL; it stays down. Talks
 // on stderr. Errors: a file without two lines, a node that cannot be killed, a
 // log that cannot be read to its end. A line that was not acknowledged within

@@ -22,7 +22,7 @@ class Recorder {
   // Before the value is given to a producer. Each name once.
   void Sending(const check::Value& value, int32_t partition, int32_t acks);
   // A request carries these values: the first is the send itself, each further
-  // one may store it again.
+  // one may store it again, but for acks = all (idempotent).
   void Carried(const std::vector<check::StoredRecord>& records);
   void Acknowledged(const check::ValueName& name, int64_t offset);
   // kFailed if no request ever carried it, else kUnknown: what was told after

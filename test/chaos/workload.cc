@@ -31,6 +31,14 @@ std::string BytesOf(const FetchedBatch& fetched) {
   return bytes;
 }
 
+// A record whose time is up, and what was on its way behind it.
+bool MayFail(ErrorCode code) {
+  return code == ErrorCode::kDeliveryTimedOut ||
+         code == ErrorCode::kOutOfOrderSequence ||
+         code == ErrorCode::kUnknownProducerId ||
+         code == ErrorCode::kOutcomeUnknown;
+}
+
 }  // namespace
 
 struct Workload::Client {
@@ -115,7 +123,7 @@ void Workload::Produce(int32_t producer_number, int32_t acks) {
               recorder_.Acknowledged(name, result->offset.value());
             } else {
               recorder_.GaveUp(name);
-              if (CodeOf(result.status()) != ErrorCode::kDeliveryTimedOut) {
+              if (!MayFail(CodeOf(result.status()))) {
                 Unexpected("a producer", result.status());
               }
             }

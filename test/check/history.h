@@ -61,8 +61,8 @@ struct Send {
   Value value;
   int32_t partition = 0;
   int32_t acks = -1;  // -1 all, 1 the leader, 0 nobody
-  // Requests that carried it. Each may have stored it: a producer without
-  // idempotence promises no more.
+  // Requests that carried it and may have stored it each: a producer without
+  // idempotence promises no more. With it: 1.
   int32_t attempts = 1;
   SendOutcome outcome = SendOutcome::kOpen;
   int64_t invoked_us = 0;

@@ -57,7 +57,7 @@ void RecordLedger::OnRead(const NamedPartition& tp, const RecordName& name,
 
 // A producer's acknowledged records are stored in the order sent. Others may
 // come late: what a producer gave up may still be on the wire, and what the
-// network delivers a minute later is stored until producers are idempotent.
+// network delivers a minute later is stored, unless it is idempotent.
 void RecordLedger::CheckOrder(const NamedPartition& tp,
                               const Partition& partition) {
   std::map<int, int64_t> newest;  // by producer
@@ -69,6 +69,24 @@ void RecordLedger::CheckOrder(const NamedPartition& tp,
                      last->second));
     }
     last->second = name.number;
+  }
+}
+
+void RecordLedger::CheckOnce(const NamedPartition& tp,
+                             const Partition& partition) {
+  std::map<int, std::pair<int64_t, Offset>> newest;  // by producer
+  for (const auto& [offset, name] : partition.read) {
+    if (!idempotent_.contains(name.producer)) continue;
+    const auto [last, first] =
+        newest.try_emplace(name.producer, name.number, offset);
+    if (first) continue;
+    if (name.number <= last->second.first) {
+      report_(StrCat(name.number == last->second.first ? "DUP: " : "REORDER: ",
+                     tp.ToString(), " holds ", name, " at offset ",
+                     offset.value(), " behind number ", last->second.first,
+                     " at offset ", last->second.second.value()));
+    }
+    last->second = {name.number, offset};
   }
 }
 
@@ -93,6 +111,7 @@ void RecordLedger::CheckEnd(const NamedPartition& tp, Offset end) {
     break;
   }
   CheckOrder(tp, partition);
+  CheckOnce(tp, partition);
 }
 
 int64_t RecordLedger::acked_of(const NamedPartition& tp) const {

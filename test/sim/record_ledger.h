@@ -23,12 +23,16 @@ struct RecordName {
 };
 
 // Violations are reported as they are found, by the names of correctness.md
-// 4.2: LOST, DUP is allowed to retries, REORDER, GAP, DIVERGENT, PHANTOM.
+// 4.2: LOST, DUP, REORDER, GAP, DIVERGENT, PHANTOM. A retry may store a record
+// twice, but not an idempotent producer's.
 class RecordLedger {
  public:
   using Report = std::function<void(const std::string&)>;
   explicit RecordLedger(Report report) : report_(std::move(report)) {}
 
+  // Whatever it sends is stored once and in its order, acknowledged or not
+  // (IP1).
+  void OnIdempotent(int producer) { idempotent_.insert(producer); }
   void OnSent(const NamedPartition& tp, const RecordName& name);
   // acks=all: it must be there for ever.
   void OnAcked(const NamedPartition& tp, const RecordName& name, Offset offset);
@@ -52,8 +56,10 @@ class RecordLedger {
   void Compare(const NamedPartition& tp, Offset offset, const RecordName& one,
                const RecordName& two);
   void CheckOrder(const NamedPartition& tp, const Partition& partition);
+  void CheckOnce(const NamedPartition& tp, const Partition& partition);
 
   const Report report_;
+  std::set<int> idempotent_;
   std::map<NamedPartition, Partition> partitions_;
   int64_t acked_ = 0;
   int64_t sent_ = 0;

@@ -29,13 +29,14 @@ class SimLoad {
 
   int sent() const { return sent_; }
   int acked() const { return acked_; }
+  ProducerCounters counters() { return client_.producer().counters(); }
   const std::vector<std::pair<int, absl::Status>>& failed() const {
     return failed_;
   }
 
   // Reads every partition from the start: nothing that was acknowledged is
-  // missing, offsets have no gap, the numbers of a partition rise but for what
-  // a retry repeats, and nothing was never sent.
+  // missing, offsets have no gap, the numbers of a partition rise (but for what
+  // a retry repeats, without idempotence), and nothing was never sent.
   void Check();
 
  private:
@@ -51,6 +52,7 @@ class SimLoad {
   SimCluster* const cluster_;
   const std::string topic_;
   const int partitions_;
+  const bool once_;
   SimClient client_;
   int sent_ = 0;
   int acked_ = 0;

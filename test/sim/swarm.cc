@@ -212,6 +212,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   plan.liveness_us = 20 * kSecond;
   plan.heal_us = 60 * kSecond;
   plan.faults = DrawFaults(plan, random);
+  plan.load.idempotent = !random.OneIn(5);
   return plan;
 }
 
@@ -227,6 +228,7 @@ std::string SwarmPlan::ToString() const {
                    topic.replicas, ", min ISR ", topic.min_isr,
                    topic.durable ? ", disk" : ", memory");
   }
+  if (!load.idempotent) text += "; at least once";
   return text + StrCat("; ", faults.size(), " faults");
 }
 

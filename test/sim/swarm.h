@@ -30,6 +30,7 @@ struct LoadPlan {
   int64_t batch_bytes = 16 << 10;
   int64_t linger_ms = 5;
   bool weak_producer = false;  // one more, with acks=1
+  bool idempotent = true;      // all but that one
   int consumers = 1;
   int32_t fetch_bytes = 1 << 20;
   int64_t admin_every_us = 0;  // topics come and go; 0: they do not

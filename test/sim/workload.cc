@@ -16,6 +16,7 @@ constexpr int32_t kPollBytes = 1 << 20;
 ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
   ProducerOptions options;
   options.acks = weak ? 1 : -1;
+  options.enable_idempotence = load.idempotent && !weak;
   options.batch_bytes = load.batch_bytes;
   options.linger_ms = load.linger_ms;
   // Every record is settled before a run ends.
@@ -63,6 +64,9 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
   for (int i = 0; i < load.producers + (load.weak_producer ? 1 : 0); ++i) {
     senders_.push_back(std::make_unique<Sender>(cluster, load, i,
                                                 i >= load.producers));
+  }
+  for (int i = 0; load.idempotent && i < load.producers; ++i) {
+    ledger_.OnIdempotent(i);
   }
   for (int i = 0; i < load.consumers; ++i) {
     readers_.push_back(std::make_unique<Reader>(cluster, load));
