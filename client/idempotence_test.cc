@@ -319,7 +319,9 @@ TEST_F(IdempotenceTest, ATimeoutOfWhatWasNeverSentLeavesTheNumbersAlone) {
   EXPECT_EQ(producer_->counters().epochs_begun, 0);
 }
 
-TEST_F(IdempotenceTest, AForgottenProducerFailsByNameAndGoesOn) {
+// Its topic was made again, say (F72). Nothing of the batch is open: it was sent
+// once and refused.
+TEST_F(IdempotenceTest, AForgottenProducerBeginsAnew) {
   cluster_.AddTopic("t", 1);
   Start(OneRecordABatch());
   Send(0);
@@ -327,7 +329,9 @@ TEST_F(IdempotenceTest, AForgottenProducerFailsByNameAndGoesOn) {
   cluster_.topic("t").partitions[0].producers.Forget();
   Send(1);
   ASSERT_TRUE(AwaitSettled(2));
-  EXPECT_EQ(CodeAt(1), ErrorCode::kUnknownProducerId);
+  EXPECT_TRUE(outcomes_.at(1).ok());
+  EXPECT_EQ(producer_->counters().epochs_begun, 1);
+  EXPECT_EQ(Stored().size(), 2u);
   Send(2);
   ASSERT_TRUE(AwaitSettled(3));
   EXPECT_TRUE(outcomes_.at(2).ok());

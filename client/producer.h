@@ -182,6 +182,10 @@ class Producer {
   // `suspect`: the leader may be dead or deposed.
   void OnError(Flight& flight, const absl::Status& error, bool suspect,
                int64_t retry_after_us);
+  // The partition has forgotten the producer (its topic was made again), and
+  // every attempt of its only unsettled batch was answered with a refusal:
+  // under a new number it is stored once.
+  static bool MayNumberAnew(const Flight& flight, const absl::Status& error);
   void OnDefiniteError(Flight& flight, const absl::Status& error);
   void SendAgain(Flight& flight, int64_t not_before_us);
   void FailAll(Request& request, const absl::Status& error);

@@ -173,8 +173,21 @@ void Producer::OnError(Flight& flight, const absl::Status& error, bool suspect,
                              deps_.clock->MonoMicros() + delay_us));
 }
 
+bool Producer::MayNumberAnew(const Flight& flight, const absl::Status& error) {
+  const PartitionQueue& queue = *flight.queue;
+  const PendingBatch& batch = *flight.batches.front();
+  return CodeOf(error) == ErrorCode::kUnknownProducerId &&
+         batch.number.has_value() && batch.number->base_sequence != 0 &&
+         !batch.maybe_stored &&
+         queue.flights.size() == 1 && !queue.HasSent();
+}
+
 void Producer::OnDefiniteError(Flight& flight, const absl::Status& error) {
   PartitionQueue& queue = *flight.queue;
+  if (MayNumberAnew(flight, error)) {
+    PutBackAsNew(flight);
+    return Reschedule(queue);
+  }
   if (flight.batches.size() > 1) {
     // One of them is at fault; the others must not fail with it.
     for (const auto& batch : flight.batches) batch->alone = true;

@@ -126,12 +126,12 @@ int64_t NextActionUs(const PartitionQueue& queue,
 
 namespace {
 
-// A seeded bug: what is sent again gets a number of its own.
-void Renumber(PartitionQueue& queue, PendingBatch& batch) {
-  if (batch.attempts == 0 || queue.numbering.broken()) return;
-  batch.number = queue.numbering.Take(batch.record_count());
+// Writes the batch's number into its sealed bytes.
+void StampNumber(PendingBatch& batch) {
   std::string bytes(batch.bytes.view());
   BatchHeader header = *BatchHeader::Parse(bytes);
+  header.producer_id = batch.number->identity.id;
+  header.producer_epoch = batch.number->identity.epoch;
   header.base_sequence = batch.number->base_sequence;
   header.Store(bytes.data());
   header.crc = Crc32c(std::string_view(bytes).substr(kBatchCrcFrom));
@@ -143,8 +143,11 @@ void Prepare(PartitionQueue& queue, PendingBatch& batch, bool idempotent) {
   if (batch.order == 0) {
     batch.order = queue.next_order++;
     if (idempotent) batch.number = queue.numbering.Take(batch.record_count());
-  } else if (MUTANT(kResentRenumbered)) {
-    Renumber(queue, batch);
+    if (batch.number.has_value() && batch.sealed()) StampNumber(batch);
+  } else if (MUTANT(kResentRenumbered) && batch.attempts > 0 &&
+             !queue.numbering.broken()) {
+    batch.number = queue.numbering.Take(batch.record_count());
+    StampNumber(batch);
   }
   const absl::Status sealed = batch.Seal();
   INVARIANT(sealed.ok(), "own records did not encode: ", sealed.ToString());
@@ -204,6 +207,16 @@ void PutBack(Flight& flight) {
       });
   queue.batches.insert(place, std::make_move_iterator(batches.begin()),
                        std::make_move_iterator(batches.end()));
+}
+
+void PutBackAsNew(Flight& flight) {
+  PartitionQueue& queue = *flight.queue;
+  PutBack(flight);
+  PendingBatch& batch = *queue.batches.front();
+  batch.order = 0;
+  batch.attempts = 0;
+  batch.number.reset();
+  queue.numbering.Break();
 }
 
 }  // namespace sluice

@@ -168,6 +168,9 @@ std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
 // Puts what a flight carried back in its place, to be sent again, and takes the
 // flight off its queue.
 void PutBack(Flight& flight);
+// Likewise what was sent, refused and stored nowhere: it is numbered as if it
+// had never been sent, in a new epoch.
+void PutBackAsNew(Flight& flight);
 // Takes a flight off its queue; its batches are the caller's.
 std::vector<std::unique_ptr<PendingBatch>> Land(Flight& flight);
 

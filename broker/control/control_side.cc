@@ -97,6 +97,7 @@ void ControlSide::OnLifecycle() {
   const bool serving = lifecycle_->serving();
   if (serving == serving_) return;
   serving_ = serving;
+  if (serving) producer_ids_->Prefetch();
   if (deps_.on_serving) deps_.on_serving(serving);
 }
 

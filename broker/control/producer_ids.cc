@@ -125,10 +125,14 @@ std::optional<ProducerId> ProducerIds::Take() {
     }
     if (block.next == block.end) blocks_.pop_front();
   }
+  Prefetch();
+  return id;
+}
+
+void ProducerIds::Prefetch() {
   int64_t left = 0;
   for (const Block& block : blocks_) left += block.end - block.next;
   if (left < kRefillBelow) Refill();
-  return id;
 }
 
 void ProducerIds::Wait(int64_t deadline_us,

@@ -61,6 +61,9 @@ class ProducerIds {
   // SHUTTING_DOWN: nothing was given, ask again or another broker.
   void Init(const api::CallContext& context, v1::InitProducerIdRequest request,
             PeerReply<v1::InitProducerIdResponse> reply);
+  // Asks for a block when few ids are left, so for the first one: whoever starts a producer while no controller is
+  // there finds ids (F77). On the control executor, once registered.
+  void Prefetch();
   // Answers what waits with SHUTTING_DOWN.
   void Stop();
 

@@ -110,6 +110,20 @@ TEST_F(ProducerIdsTest, EachCallGetsAnIdOfItsOwnWithEpochZero) {
   EXPECT_EQ(Calls(), 1);
 }
 
+TEST_F(ProducerIdsTest, F77ABlockFetchedBeforeServesWithoutControllers) {
+  ids_->Prefetch();
+  Run(50);
+  EXPECT_EQ(Calls(), 1);
+  ids_->Prefetch();  // there are enough
+  Run(50);
+  EXPECT_EQ(Calls(), 1);
+  for (int id = 1; id <= 3; ++id) fake_.at(id).up = false;
+  Ask();
+  Run(1);
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0]->producer_id(), kFirst);
+}
+
 TEST_F(ProducerIdsTest, IP5NoIdTwiceOverManyBlocks) {
   block_size_ = 130;
   for (int i = 0; i < 1500; ++i) Ask();
