@@ -24,7 +24,7 @@ struct ProducerOptions {
   // Each record is stored once, in order, whatever is sent again. Needs acks =
   // all. Unset: on with it, off without.
   std::optional<bool> enable_idempotence;
-  int64_t batch_bytes = 16 << 10;  // at most kProducerBatchBytesMax
+  int64_t batch_bytes = 256 << 10;  // at most kProducerBatchBytesMax
   int64_t linger_ms = 5;
   Codec codec = Codec::kNone;  // none, lz4, zstd
   int64_t buffer_memory = 32 << 20;

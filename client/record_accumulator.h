@@ -128,7 +128,7 @@ struct BatchingOptions {
   // Batches are numbered and travel one in a payload, several payloads at once.
   bool idempotent = false;
   int32_t in_flight_max = 1;  // payloads of one partition
-  int64_t batch_bytes = 16 << 10;
+  int64_t batch_bytes = 256 << 10;
   int64_t linger_us = 5'000;
   int64_t delivery_timeout_us = 120'000'000;
   Codec codec = Codec::kNone;

@@ -26,7 +26,7 @@ struct Options {
   int64_t record_size = 1000;
   int64_t throughput = -1;
   std::string acks = "all";
-  int64_t batch_size = 16 << 10;
+  int64_t batch_size = 256 << 10;
   int64_t linger_ms = 5;
   bool no_idempotence = false;
   std::string compression = "none";

@@ -27,7 +27,7 @@ struct Options {
   int32_t partition = -1;
   std::string acks = "all";
   std::string compression = "none";
-  int64_t batch_size = 16 << 10;
+  int64_t batch_size = 256 << 10;
   int64_t linger_ms = 5;
   bool no_idempotence = false;
   bool tombstone = false;
