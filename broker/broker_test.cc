@@ -87,6 +87,13 @@ class BrokerTest : public testing::Test {
         -> absl::StatusOr<internal::v1::ReportReplicasResponse> {
       return internal::v1::ReportReplicasResponse();
     };
+    fake_.at(1).allocate_producer_ids = [](const auto&)
+        -> absl::StatusOr<internal::v1::AllocateProducerIdsResponse> {
+      internal::v1::AllocateProducerIdsResponse response;
+      response.set_first_producer_id(1000);
+      response.set_count(1000);
+      return response;
+    };
     fake_.SetActive(1);
     broker_->Start();
     Run(300);

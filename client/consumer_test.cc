@@ -21,8 +21,10 @@ class ConsumerTest : public testing::Test {
     client_.bootstrap = {FakeCluster::EndpointOf(NodeId(1)),
                          FakeCluster::EndpointOf(NodeId(2))};
     metadata_ = std::make_unique<MetadataCache>(deps_, client_);
-    producer_ = std::make_unique<Producer>(deps_, client_, ProducerOptions(),
-                                           metadata_.get());
+    ProducerOptions small;
+    small.batch_bytes = 16 << 10;  // what a fetch goes beyond its limit by
+    producer_ =
+        std::make_unique<Producer>(deps_, client_, small, metadata_.get());
     consumer_ =
         std::make_unique<Consumer>(deps_, client_, options, metadata_.get());
   }
