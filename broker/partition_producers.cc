@@ -26,11 +26,9 @@ void Partition::AnswerStored(Produce produce, const StoredRun& run,
   outcome.record_count = record_count;
   outcome.log_start_offset = log_->log_start();
   outcome.durability = settings_.durable ? "disk" : "memory";
-  if (produce.request.acks == api::Acks::kNone ||
-      MUTANT(kDuplicateAnsweredAtOnce)) {
-    if (produce.request.acks == api::Acks::kNone) {
-      outcome.base_offset = kNoOffset;
-    }
+  const bool unacknowledged = produce.request.acks == api::Acks::kNone;
+  if (unacknowledged) outcome.base_offset = kNoOffset;
+  if (unacknowledged || MUTANT(kDuplicateAnsweredAtOnce)) {
     produce.ordered();
     return produce.done(std::move(outcome));
   }

@@ -16,8 +16,8 @@ struct ProducerIdentity {
   bool operator==(const ProducerIdentity&) const = default;
 };
 
-// A batch keeps its number for life: sent again under another it could be
-// stored twice (correctness.md IP1).
+// A batch keeps its number as long as an attempt may have stored it: sent again
+// under another it could be stored twice (correctness.md IP1).
 struct BatchNumber {
   ProducerIdentity identity;
   int32_t base_sequence = 0;

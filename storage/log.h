@@ -104,9 +104,9 @@ class Log {
   };
 
   // Opens or creates the directory `path` and recovers it: validates from the
-  // recovery point on, cuts a torn tail, rebuilds indexes, epochs and the
-  // table of producers. All that is kept is durable on return. Running it again, after a crash
-  // anywhere inside, gives the same log (ST7).
+  // recovery point on, cuts a torn tail, rebuilds indexes, epochs and the table
+  // of producers. All that is kept is durable on return. Running it again, after
+  // a crash anywhere inside, gives the same log (ST7).
   // A torn tail is what writes leave that a power cut interrupted, in whatever
   // order they reached the disk: the file ends early, or sectors were never
   // written.

@@ -41,7 +41,6 @@ void Log::NoteProducers(std::string_view batches) {
   bytes_since_snapshot_ += static_cast<int64_t>(batches.size());
   if (bytes_since_snapshot_ < config_.producer_snapshot_bytes) return;
   // A cache: tried again as much later when there is no room for it.
-  bytes_since_snapshot_ = 0;
   SaveProducers().IgnoreError();
 }
 
