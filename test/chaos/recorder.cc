@@ -32,6 +32,7 @@ void Recorder::Sending(const check::Value& value, int32_t partition,
   const auto added = history_.AddSend(send);
   INVARIANT(added.ok(), std::string(added.status().message()));
   carried_.push_back(false);
+  acked_epoch_.push_back(check::kEpochUnknown);
 }
 
 void Recorder::Carried(const std::vector<check::StoredRecord>& records) {
@@ -50,11 +51,21 @@ void Recorder::Carried(const std::vector<check::StoredRecord>& records) {
   }
 }
 
+void Recorder::Answered(const std::vector<check::ValueName>& names,
+                        int32_t leader_epoch) {
+  std::lock_guard lock(mutex_);
+  for (const check::ValueName& name : names) {
+    acked_epoch_[static_cast<size_t>(history_.IndexOf(name))] = leader_epoch;
+  }
+}
+
 void Recorder::Acknowledged(const check::ValueName& name, int64_t offset) {
   std::lock_guard lock(mutex_);
   const auto send = static_cast<size_t>(history_.IndexOf(name));
-  const absl::Status ended =
-      history_.EndSend(send, SendOutcome::kOk, NowUs(), offset);
+  INVARIANT(acked_epoch_[send] != check::kEpochUnknown,
+            "acknowledged, and no answer said so");
+  const absl::Status ended = history_.EndSend(
+      send, SendOutcome::kOk, NowUs(), offset, acked_epoch_[send]);
   INVARIANT(ended.ok(), std::string(ended.message()));
   const Send& sent = history_.sends()[send];
   if (sent.acks == -1) ++acked_[static_cast<size_t>(sent.partition)];
@@ -69,9 +80,9 @@ void Recorder::GaveUp(const check::ValueName& name) {
   INVARIANT(ended.ok(), std::string(ended.message()));
 }
 
-void Recorder::Answered(check::Answer::Kind kind, const NamedPartition& tp,
-                        int64_t began_us, int32_t leader_epoch,
-                        int64_t high_watermark) {
+void Recorder::Shown(check::Answer::Kind kind, const NamedPartition& tp,
+                     int64_t began_us, int32_t leader_epoch,
+                     int64_t high_watermark) {
   if (tp.topic != topic_ || tp.partition.value() < 0 ||
       tp.partition.value() >= std::ssize(acked_)) {
     return;

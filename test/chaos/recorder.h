@@ -24,13 +24,17 @@ class Recorder {
   // A request carries these values: the first is the send itself, each further
   // one may store it again, but for acks = all (idempotent).
   void Carried(const std::vector<check::StoredRecord>& records);
+  // The leader of that epoch said that they are stored, as it was asked to.
+  void Answered(const std::vector<check::ValueName>& names,
+                int32_t leader_epoch);
+  // Told to the application; an answer was there before.
   void Acknowledged(const check::ValueName& name, int64_t offset);
   // kFailed if no request ever carried it, else kUnknown: what was told after
   // an attempt is not trusted to speak of the attempts before.
   void GaveUp(const check::ValueName& name);
 
-  void Answered(check::Answer::Kind kind, const NamedPartition& tp,
-                int64_t began_us, int32_t leader_epoch, int64_t high_watermark);
+  void Shown(check::Answer::Kind kind, const NamedPartition& tp,
+             int64_t began_us, int32_t leader_epoch, int64_t high_watermark);
   int64_t OpenSession(int32_t consumer, int32_t partition, int64_t start);
   void Polled(int64_t session, int64_t from, int64_t next,
               const std::vector<check::StoredRecord>& records);
@@ -49,7 +53,8 @@ class Recorder {
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   check::History history_;
-  std::vector<bool> carried_;  // by send
+  std::vector<bool> carried_;         // by send
+  std::vector<int32_t> acked_epoch_;  // by send, of the last such answer
   std::vector<int64_t> acked_;
 };
 

@@ -1,6 +1,8 @@
 #include "test/chaos/recording_connector.h"
 
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "common/base/invariant.h"
 #include "test/chaos/chaos_value.h"
@@ -12,25 +14,72 @@ NamedPartition NameOf(const api::TopicRef& topic, PartitionIndex partition) {
   return {topic.name, partition};
 }
 
-class RecordingSender final : public ProduceSender {
+// The requests of one stream that are not answered whole: what each carried.
+// Bounded by what a broker takes unanswered.
+class OpenRequests {
  public:
-  RecordingSender(std::shared_ptr<ProduceSender> real, Recorder* recorder)
-      : real_(std::move(real)), recorder_(*recorder) {}
+  explicit OpenRequests(Recorder* recorder) : recorder_(*recorder) {}
 
-  void Send(api::ProduceStreamRequest frame) override {
-    for (const api::ProducePartition& partition : frame.request.partitions) {
-      const auto& bytes = std::get<MutableBuffer>(partition.payload);
+  void Sent(const api::ProduceStreamRequest& frame) {
+    std::vector<Piece>& pieces = pieces_of_[frame.correlation_id];
+    for (const api::ProducePartition& asked : frame.request.partitions) {
+      const auto& bytes = std::get<MutableBuffer>(asked.payload);
       const auto records = RecordsIn(bytes.view());
       INVARIANT(records.ok(), std::string(records.status().message()));
       recorder_.Carried(*records);
+      INVARIANT(asked.partition.has_value() && asked.leader_epoch.has_value(),
+                "the client names partition and leader epoch");
+      Piece& piece = pieces.emplace_back();
+      piece.tp = NameOf(asked.topic, *asked.partition);
+      piece.leader_epoch = *asked.leader_epoch;
+      for (const check::StoredRecord& record : *records) {
+        piece.names.push_back(record.value.name);
+      }
     }
+  }
+
+  // A broker answers for no epoch but the one in the question.
+  void Answered(const api::ProduceStreamResponse& frame) {
+    const auto found = pieces_of_.find(frame.correlation_id);
+    if (found == pieces_of_.end()) return;
+    for (const api::ProduceResult& result : frame.results) {
+      if (!result.error.ok()) continue;
+      const NamedPartition tp = NameOf(result.topic, result.partition);
+      for (const Piece& piece : found->second) {
+        if (piece.tp != tp) continue;
+        recorder_.Answered(piece.names, piece.leader_epoch.value());
+      }
+    }
+    if (frame.complete) pieces_of_.erase(found);
+  }
+
+ private:
+  struct Piece {
+    NamedPartition tp;
+    LeaderEpoch leader_epoch;
+    std::vector<check::ValueName> names;
+  };
+
+  Recorder& recorder_;
+  std::map<int64_t, std::vector<Piece>> pieces_of_;  // by correlation id
+};
+
+// Sends and answers run on the client's executor, both.
+class RecordingSender final : public ProduceSender {
+ public:
+  RecordingSender(std::shared_ptr<OpenRequests> open,
+                  std::shared_ptr<ProduceSender> real)
+      : open_(std::move(open)), real_(std::move(real)) {}
+
+  void Send(api::ProduceStreamRequest frame) override {
+    open_->Sent(frame);
     real_->Send(std::move(frame));
   }
   void Close() override { real_->Close(); }
 
  private:
+  const std::shared_ptr<OpenRequests> open_;
   const std::shared_ptr<ProduceSender> real_;
-  Recorder& recorder_;
 };
 
 class RecordingPeer final : public BrokerPeer {
@@ -47,8 +96,14 @@ class RecordingPeer final : public BrokerPeer {
 
   std::shared_ptr<ProduceSender> OpenProduceStream(
       ProduceStreamEvents events) override {
-    return std::make_shared<RecordingSender>(
-        real_->OpenProduceStream(std::move(events)), &recorder_);
+    auto open = std::make_shared<OpenRequests>(&recorder_);
+    events.on_frame = [open, on_frame = std::move(events.on_frame)](
+                          api::ProduceStreamResponse frame) mutable {
+      open->Answered(frame);
+      on_frame(std::move(frame));
+    };
+    auto real = real_->OpenProduceStream(std::move(events));
+    return std::make_shared<RecordingSender>(std::move(open), std::move(real));
   }
 
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
@@ -61,10 +116,10 @@ class RecordingPeer final : public BrokerPeer {
           if (answer.ok()) {
             for (const api::FetchResult& result : answer->results) {
               if (!result.error.ok()) continue;
-              recorder.Answered(check::Answer::Kind::kFetch,
-                                NameOf(result.topic, result.partition),
-                                began_us, result.leader_epoch.value(),
-                                result.high_watermark.value());
+              recorder.Shown(check::Answer::Kind::kFetch,
+                             NameOf(result.topic, result.partition), began_us,
+                             result.leader_epoch.value(),
+                             result.high_watermark.value());
             }
           }
           reply(std::move(answer));
@@ -86,7 +141,7 @@ class RecordingPeer final : public BrokerPeer {
                   asked[i].position != api::OffsetPosition::kLatest) {
                 continue;
               }
-              recorder.Answered(
+              recorder.Shown(
                   check::Answer::Kind::kLatest,
                   NameOf(asked[i].topic, asked[i].partition), began_us,
                   asked[i].leader_epoch.value_or(kNoLeaderEpoch).value(),

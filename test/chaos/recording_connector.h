@@ -9,8 +9,9 @@
 
 namespace sluice::chaos {
 
-// Of Produce the values carried; of Fetch and ListOffsets(latest) leader epoch
-// and high watermark of each answered partition. Everything passes unchanged.
+// Of ProduceStream the values carried and the epoch that acknowledged them; of
+// Fetch and ListOffsets(latest) leader epoch and high watermark of each
+// answered partition. Everything passes unchanged.
 // `recorder` outlives the peers.
 std::unique_ptr<BrokerConnector> MakeRecordingConnector(
     std::unique_ptr<BrokerConnector> real, Recorder* recorder);

@@ -57,7 +57,8 @@ absl::Status History::AddAttempts(size_t send, int32_t count) {
 }
 
 absl::Status History::EndSend(size_t index, SendOutcome outcome,
-                              int64_t ended_us, int64_t offset) {
+                              int64_t ended_us, int64_t offset,
+                              int32_t acked_epoch) {
   if (index >= sends_.size() || outcome == SendOutcome::kOpen) {
     return MakeError(ErrorCode::kInvalidRequest, "no end of send ", index);
   }
@@ -72,7 +73,10 @@ absl::Status History::EndSend(size_t index, SendOutcome outcome,
   }
   send.outcome = outcome;
   send.ended_us = ended_us;
-  send.offset = outcome == SendOutcome::kOk ? offset : kOffsetUnknown;
+  if (outcome == SendOutcome::kOk) {
+    send.offset = offset;
+    send.acked_epoch = acked_epoch;
+  }
   return absl::OkStatus();
 }
 

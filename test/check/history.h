@@ -68,6 +68,9 @@ struct Send {
   int64_t invoked_us = 0;
   int64_t ended_us = -1;
   int64_t offset = kOffsetUnknown;  // as acknowledged; none with acks = 0
+  // Of the leader that acknowledged it: of a batch that was sent again not
+  // the one that appended it.
+  int32_t acked_epoch = kEpochUnknown;
 };
 
 // A record where somebody found it.
@@ -135,9 +138,10 @@ class History {
   absl::StatusOr<size_t> AddSend(const Send& send);
   // Another request carries it; kAnyAttempts: nobody counted them.
   absl::Status AddAttempts(size_t send, int32_t count);
-  // Once a send. `offset` with kOk alone.
+  // Once a send. `offset` and `acked_epoch` with kOk alone.
   absl::Status EndSend(size_t send, SendOutcome outcome, int64_t ended_us,
-                       int64_t offset = kOffsetUnknown);
+                       int64_t offset = kOffsetUnknown,
+                       int32_t acked_epoch = kEpochUnknown);
   absl::Status AddAnswer(const Answer& answer);
   absl::StatusOr<int64_t> AddSession(const Session& session);
   absl::Status AddPoll(int64_t session, int64_t from, int64_t next,

@@ -13,6 +13,8 @@ void CountWork(const History& history, HistoryVerdict* verdict) {
     switch (send.outcome) {
       case SendOutcome::kOk:
         ++(send.acks == -1 ? verdict->acked : verdict->acked_weak);
+        verdict->acks_without_epoch +=
+            send.acks == -1 && send.acked_epoch == kEpochUnknown;
         break;
       case SendOutcome::kFailed: ++verdict->failed; break;
       case SendOutcome::kOpen:
@@ -59,6 +61,7 @@ std::string HistoryVerdict::ToTable() const {
   row("weak losses", weak_losses);
   row("answers of deposed", deposed_answers);
   row("answers too early", early_answers);
+  row("acks without epoch", acks_without_epoch);
   row("answers without epoch", answers_without_epoch);
   return table;
 }
@@ -67,8 +70,8 @@ HistoryVerdict CheckHistory(const History& history) {
   HistoryVerdict verdict;
   CountWork(history, &verdict);
   HistoryFindings findings(history, &verdict);
-  const std::vector<int32_t> epoch_of_send = CheckContents(findings);
-  CheckTimes(epoch_of_send, findings);
+  CheckContents(findings);
+  CheckTimes(findings);
   return verdict;
 }
 

@@ -63,7 +63,9 @@ struct HistoryVerdict {
   int64_t weak_losses = 0;           // of acks = 0, 1
   int64_t deposed_answers = 0;  // old news, by a leader of an older epoch
   int64_t early_answers = 0;    // by a new leader that did not know it all yet
-  int64_t answers_without_epoch = 0;  // cannot be judged
+  // Cannot be judged.
+  int64_t acks_without_epoch = 0;
+  int64_t answers_without_epoch = 0;
 
   int64_t count(Flaw flaw) const { return flaws[static_cast<size_t>(flaw)]; }
   bool passed() const;

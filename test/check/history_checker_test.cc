@@ -33,23 +33,26 @@ class Story {
     EXPECT_TRUE(history.AddAttempts(Index(1, number), 1).ok());
     return *this;
   }
-  Story& OkOf(int32_t producer, int64_t number, int64_t at_us, int64_t offset) {
+  Story& OkOf(int32_t producer, int64_t number, int64_t at_us, int64_t offset,
+              int32_t epoch = 1) {
     EXPECT_TRUE(history
                     .EndSend(Index(producer, number), SendOutcome::kOk, at_us,
-                             offset)
+                             offset, epoch)
                     .ok());
     return *this;
   }
-  Story& Ok(int64_t number, int64_t at_us, int64_t offset) {
-    return OkOf(1, number, at_us, offset);
+  Story& Ok(int64_t number, int64_t at_us, int64_t offset, int32_t epoch = 1) {
+    return OkOf(1, number, at_us, offset, epoch);
   }
   Story& End(int64_t number, SendOutcome outcome, int64_t at_us) {
     EXPECT_TRUE(history.EndSend(Index(1, number), outcome, at_us).ok());
     return *this;
   }
   // Sent and acknowledged at the offset of its number.
-  Story& Stored(int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; ++i) Sent(i, 10 * i).Ok(i, 10 * i + 5, i);
+  Story& Stored(int64_t from, int64_t to, int32_t epoch = 1) {
+    for (int64_t i = from; i < to; ++i) {
+      Sent(i, 10 * i).Ok(i, 10 * i + 5, i, epoch);
+    }
     return *this;
   }
   Story& Answered(Answer::Kind kind, int64_t began_us, int64_t ended_us,
@@ -254,7 +257,7 @@ TEST(HistoryCheckerTest, FailedButRead) {
 TEST(HistoryCheckerTest, Stale) {
   const auto told = [](Answer::Kind kind, int64_t began_us, int32_t epoch,
                        int64_t high_watermark) {
-    return Story().Stored(0, 2)
+    return Story().Stored(0, 2, 3)
         .Final(2, {R(0, 0, 3), R(1, 1, 3)})
         .Answered(kind, began_us, began_us + 1, epoch, high_watermark);
   };
@@ -272,10 +275,57 @@ TEST(HistoryCheckerTest, Stale) {
 
 TEST(HistoryCheckerTest, ANewLeaderThatCommittedItsOwnKnowsAll) {
   const Story story =
-      Story().Stored(0, 3)
+      Story().Stored(0, 2, 3).Stored(2, 3, 4)
           .Final(3, {R(0, 0, 3), R(1, 1, 3), R(2, 2, 4)})
           .Answered(kFetch, 26, 27, 4, 1);
   ExpectOnly(story, Flaw::kStale);
+}
+
+// Epoch 3 appended it and was paused before it could answer; epoch 4 knew it
+// again when it was sent again.
+TEST(HistoryCheckerTest, WhoAcknowledgedItMustKnowItWhoeverAppendedIt) {
+  const auto told = [](Answer::Kind kind, int32_t epoch) {
+    return Story().Stored(0, 1, 3).Sent(1, 10).Ok(1, 15, 1, 4)
+        .Final(2, {R(0, 0, 3), R(1, 1, 3)})
+        .Answered(kind, 16, 17, epoch, 1);
+  };
+  EXPECT_EQ(ExpectNone(told(kFetch, 3)).deposed_answers, 1);
+  EXPECT_EQ(ExpectNone(told(kLatest, 3)).deposed_answers, 1);
+  ExpectOnly(told(kFetch, 4), Flaw::kStale);
+  ExpectOnly(told(kLatest, 4), Flaw::kStale);
+  ExpectOnly(told(kLatest, 5), Flaw::kStale);
+  EXPECT_EQ(ExpectNone(told(kFetch, 5)).early_answers, 1);
+}
+
+// The same pause, and the old leader forgets what it had acknowledged itself.
+TEST(HistoryCheckerTest, ADeposedLeaderMustKnowWhatItAcknowledgedItself) {
+  const auto told = [](int64_t high_watermark) {
+    return Story().Stored(0, 1, 3).Sent(1, 10).Ok(1, 15, 1, 4)
+        .Final(2, {R(0, 0, 3), R(1, 1, 3)})
+        .Answered(kFetch, 16, 17, 3, high_watermark);
+  };
+  ExpectOnly(told(0), Flaw::kStale);
+  ExpectNone(told(1));
+}
+
+// It acknowledged one again that lies far below: of those above it that its
+// predecessor acknowledged a fetch need not know yet.
+TEST(HistoryCheckerTest, AnOldRecordAcknowledgedAgainProvesNoMore) {
+  const auto told = [](Answer::Kind kind, int64_t high_watermark) {
+    return Story().Sent(0, 0).Sent(1, 1).Ok(1, 10, 1, 3).Ok(0, 15, 0, 4)
+        .Final(2, {R(0, 0, 3), R(1, 1, 3)})
+        .Answered(kind, 16, 17, 4, high_watermark);
+  };
+  EXPECT_EQ(ExpectNone(told(kFetch, 1)).early_answers, 1);
+  ExpectOnly(told(kFetch, 0), Flaw::kStale);
+  ExpectOnly(told(kLatest, 1), Flaw::kStale);
+}
+
+TEST(HistoryCheckerTest, NobodyIsHeldToWhatNobodyIsKnownToHaveAcknowledged) {
+  const HistoryVerdict verdict = ExpectNone(
+      Story().Sent(0, 0).Ok(0, 5, 0, kEpochUnknown).Final(1, {R(0, 0, 3)})
+          .Answered(kLatest, 6, 7, 3, 0));
+  EXPECT_EQ(verdict.acks_without_epoch, 1);
 }
 
 TEST(HistoryCheckerTest, NonMono) {

@@ -18,7 +18,6 @@ struct Sighting {
 struct Place {
   int64_t send = 0;
   int64_t offset = 0;
-  int32_t epoch = kEpochUnknown;
 };
 
 std::string NameOf(const History& history, const Sighting& sighting) {
@@ -44,12 +43,10 @@ std::string TextOf(const StoredRecord& record) {
 // All that concerns the records of one partition.
 class PartitionContents {
  public:
-  PartitionContents(int32_t partition, HistoryFindings* findings,
-                    std::vector<int32_t>* epoch_of_send)
+  PartitionContents(int32_t partition, HistoryFindings* findings)
       : partition_(partition),
         findings_(*findings),
-        history_(findings->history()),
-        epoch_of_send_(*epoch_of_send) {}
+        history_(findings->history()) {}
 
   void AddSighting(const Sighting& sighting) { seen_.push_back(sighting); }
   void AddCopy(const Copy* copy) { copies_.push_back(copy); }
@@ -81,7 +78,6 @@ class PartitionContents {
   const int32_t partition_;
   HistoryFindings& findings_;
   const History& history_;
-  std::vector<int32_t>& epoch_of_send_;
 
   std::vector<Sighting> seen_;
   std::vector<const Copy*> copies_;
@@ -141,10 +137,7 @@ void PartitionContents::JudgeValue(const Sighting& sighting) {
   if (send.outcome == SendOutcome::kFailed) {
     report(Flaw::kFailedButRead, "whose sender was told that it is not stored");
   }
-  places_.push_back({index, record.offset, record.epoch});
-  if (send.outcome == SendOutcome::kOk && send.offset == record.offset) {
-    epoch_of_send_[static_cast<size_t>(index)] = record.epoch;
-  }
+  places_.push_back({index, record.offset});
 }
 
 void PartitionContents::CheckCopiesOfValues() {
@@ -323,13 +316,11 @@ void CheckPolls(HistoryFindings& findings) {
 
 }  // namespace
 
-std::vector<int32_t> CheckContents(HistoryFindings& findings) {
+void CheckContents(HistoryFindings& findings) {
   const History& history = findings.history();
-  std::vector<int32_t> epoch_of_send(history.sends().size(), kEpochUnknown);
   std::vector<PartitionContents> partitions;
   for (size_t p = 0; p < history.partitions().size(); ++p) {
-    partitions.emplace_back(static_cast<int32_t>(p), &findings,
-                            &epoch_of_send);
+    partitions.emplace_back(static_cast<int32_t>(p), &findings);
   }
   const auto add = [&](int32_t partition, const RecordRun& run,
                        Sighting sighting) {
@@ -354,7 +345,6 @@ std::vector<int32_t> CheckContents(HistoryFindings& findings) {
   }
   CheckPolls(findings);
   for (PartitionContents& partition : partitions) partition.Check();
-  return epoch_of_send;
 }
 
 }  // namespace sluice::check

@@ -55,13 +55,10 @@ class Staircase {
   std::map<int64_t, int64_t> steps_;
 };
 
-// What lies where: every flaw but those of CheckTimes. Gives for each send the
-// leader epoch in which the record lying where it was acknowledged was
-// appended; kEpochUnknown when nobody saw it there.
-std::vector<int32_t> CheckContents(HistoryFindings& findings);
+// What lies where: every flaw but those of CheckTimes.
+void CheckContents(HistoryFindings& findings);
 
 // What was known when: STALE, REALTIME, HW-BACK.
-void CheckTimes(const std::vector<int32_t>& epoch_of_send,
-                HistoryFindings& findings);
+void CheckTimes(HistoryFindings& findings);
 
 }  // namespace sluice::check

@@ -41,8 +41,10 @@ struct Told {
       const auto index = history.AddSend(send);
       EXPECT_TRUE(index.ok()) << index.status();
       if (end.outcome == SendOutcome::kOpen) continue;
-      EXPECT_TRUE(
-          history.EndSend(*index, end.outcome, end.ended_us, end.offset).ok());
+      EXPECT_TRUE(history
+                      .EndSend(*index, end.outcome, end.ended_us, end.offset,
+                               end.acked_epoch)
+                      .ok());
     }
     for (const Answer& answer : answers) {
       EXPECT_TRUE(history.AddAnswer(answer).ok());
@@ -64,7 +66,8 @@ struct Told {
 };
 
 // A log that is always right: appends are committed at once or never, leaders
-// change, retries leave copies, deposed leaders answer with what they knew.
+// change, retries leave copies or are known again by a later leader, deposed
+// leaders answer with what they knew.
 class ModelRun {
  public:
   ModelRun(uint64_t seed, int64_t steps) : random_(seed) {
@@ -73,6 +76,7 @@ class ModelRun {
       positions_.push_back(0);
     }
     for (int64_t i = 0; i < steps; ++i) Step();
+    AnswerStored();
     for (int32_t replica = 1; replica <= kReplicas; ++replica) {
       told_.copies.push_back({replica, End(), log_});
     }
@@ -97,18 +101,49 @@ class ModelRun {
     if (kind < 50) return Produce();
     if (kind < 75) return Poll();
     if (kind < 98) return Ask();
-    deposed_.emplace_back(epoch_, End());
+    Depose();
+  }
+
+  // Now and then with the answers to its last appends on the way: whether they
+  // are committed only its successor learns.
+  void Depose() {
+    const int64_t known = End();
+    const int64_t left = Pick(3);
+    for (int64_t i = 0; i < left; ++i) {
+      Send send = NewSend();
+      Append(send.value);
+      send.offset = End() - 1;
+      unanswered_.push_back(send);
+    }
+    deposed_.emplace_back(epoch_, known);
     ++epoch_;
+  }
+
+  // Sent again; the leader of today finds them where they were.
+  void AnswerStored() {
+    for (Send& send : unanswered_) {
+      send.outcome = SendOutcome::kOk;
+      send.acked_epoch = epoch_;
+      send.ended_us = ++now_us_;
+      told_.sends.push_back(send);
+    }
+    unanswered_.clear();
+  }
+
+  Send NewSend() {
+    Send send;
+    send.value.name = {static_cast<int32_t>(Pick(kProducers)), next_number_++};
+    send.value.hash = random_.Next64();
+    send.invoked_us = now_us_;
+    return send;
   }
 
   void Append(const Value& value) { log_.push_back({End(), epoch_, value}); }
 
   void Produce() {
-    Send send;
-    send.value.name = {static_cast<int32_t>(Pick(kProducers)), next_number_++};
-    send.value.hash = random_.Next64();
+    AnswerStored();
+    Send send = NewSend();
     send.acks = Pick(10) == 0 ? 1 : -1;
-    send.invoked_us = now_us_;
     send.ended_us = now_us_ + 1 + Pick(3);
     const int64_t fate = Pick(20);
     if (fate == 0) {
@@ -118,6 +153,7 @@ class ModelRun {
       if (Pick(2) == 0) Append(send.value);
     } else {
       send.outcome = SendOutcome::kOk;
+      send.acked_epoch = epoch_;
       if (fate == 2) {  // the answer to the first copy was lost
         send.attempts = 2;
         Append(send.value);
@@ -163,6 +199,7 @@ class ModelRun {
   int32_t epoch_ = 1;
   int64_t next_number_ = 0;
   std::vector<StoredRecord> log_;
+  std::vector<Send> unanswered_;  // stored all the same
   std::vector<std::pair<int32_t, int64_t>> deposed_;
   std::vector<int64_t> positions_;
   Told told_;
@@ -287,6 +324,17 @@ const std::vector<std::pair<const char*, Spoiler>>& Spoilers() {
              last.began_us = ++last.ended_us;
              --last.high_watermark;
              told.answers.push_back(last);
+             return true;
+           }},
+          {"who acknowledged it shows it to no reader",
+           [](Told& told, Random& random) {
+             Send* send = PickOf<Send>(told.sends, random, AckedByAll);
+             if (send == nullptr) return false;
+             Answer answer;
+             answer.began_us = answer.ended_us = send->ended_us + 1;
+             answer.leader_epoch = send->acked_epoch;
+             answer.high_watermark = send->offset;
+             told.answers.push_back(answer);
              return true;
            }},
           {"an answer after the last acknowledgement does not know it",

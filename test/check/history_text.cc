@@ -166,12 +166,14 @@ class Reader {
     size_t send = 0;
     int64_t ended_us = 0;
     int64_t offset = kOffsetUnknown;
+    int32_t epoch = kEpochUnknown;
     RETURN_IF_ERROR(TakeSend(words, send));
     RETURN_IF_ERROR(ParseNumbers(words, ended_us));
     if (outcome == SendOutcome::kOk) {
       RETURN_IF_ERROR(ParseNumbers(words, offset));
+      if (!words.done()) RETURN_IF_ERROR(ParseNumbers(words, epoch));
     }
-    return history_.EndSend(send, outcome, ended_us, offset);
+    return history_.EndSend(send, outcome, ended_us, offset, epoch);
   }
 
   absl::Status Asked(Words& words, Answer::Kind kind) {
@@ -294,7 +296,8 @@ class Writer {
     switch (send.outcome) {
       case SendOutcome::kOpen: return;
       case SendOutcome::kOk:
-        line("ok") << send.ended_us << ' ' << send.offset << '\n';
+        line("ok") << send.ended_us << ' ' << send.offset << ' '
+                   << send.acked_epoch << '\n';
         return;
       case SendOutcome::kFailed: line("fail") << send.ended_us << '\n'; return;
       case SendOutcome::kUnknown:

@@ -16,7 +16,7 @@ constexpr char kWhole[] =
     "partition 1 orders-1\n"
     "send 0 1 0 ff -1 5\n"
     "again 1 0 2\n"
-    "ok 1 0 10 0\n"
+    "ok 1 0 10 0 3\n"
     "send 1 1 1 a 1 11\n"
     "again 1 1 *\n"
     "fail 1 1 12\n"
@@ -51,6 +51,17 @@ TEST(HistoryTextTest, WhatWasReadIsWrittenAgain) {
   EXPECT_EQ(history.sends()[0].attempts, 3);
   EXPECT_EQ(history.sends()[1].attempts, Send::kAnyAttempts);
   EXPECT_EQ(history.sends()[3].outcome, SendOutcome::kOpen);
+}
+
+TEST(HistoryTextTest, AnAcknowledgementMaySayWhoGaveIt) {
+  const std::string head =
+      "sluice-history 1\npartition 0 t-0\nsend 0 1 0 ff -1 5\n";
+  History named;
+  ASSERT_TRUE(Read(head + "ok 1 0 10 0 7\n", &named).ok());
+  EXPECT_EQ(named.sends()[0].acked_epoch, 7);
+  History unnamed;
+  ASSERT_TRUE(Read(head + "ok 1 0 10 0\n", &unnamed).ok());
+  EXPECT_EQ(unnamed.sends()[0].acked_epoch, kEpochUnknown);
 }
 
 TEST(HistoryTextTest, FilesAreOneHistoryWhateverTheirNumbers) {
@@ -92,7 +103,7 @@ TEST(HistoryTextTest, WhatIsWrongIsNamedByLine) {
       "send 1 1 1 ff -1 5", "send 0 1 1 ff 2 5",  "send 0 1 1 xy -1 5",
       "send 0 1 0 ff -1 5", "send 0 1 1 ff -1",   "send 0 1 1 ff -1 5 6",
       "again 1 1 1",        "again 1 0 0",        "ok 1 0 10",
-      "ok 1 9 10 0",        "ok 1 0 4 0",         "fetch 0 5 4 1 1",
+      "ok 1 9 10 0",        "ok 1 0 4 0",         "ok 1 0 10 0 x",     "ok 1 0 10 0 3 4",         "fetch 0 5 4 1 1",
       "fetch 3 4 5 1 1",    "session 1 0 1 0",    "poll 0 0 1",
       "have 0:1:1:0:ff",    "copy 0 -3 0 1",      "copy 0 last 0 1",
       "send 0 1 99999999999999999999 ff -1 5",    "partition 1  t-1",

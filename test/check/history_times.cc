@@ -37,38 +37,40 @@ void CheckRealTime(int32_t partition, const Events& events,
   }
 }
 
-// A leader knows what its epoch acknowledged. Of what older epochs did it
-// knows when its own first records are committed, and says no "latest" before;
-// a fetch may show the older high watermark until then. A deposed leader knows
-// nothing of what newer ones did.
+// A leader knows what its epoch acknowledged, whoever appended it: its high
+// watermark had passed it. What older epochs acknowledged it knows when its own
+// first records are committed, and says no "latest" before; a fetch may show
+// the older high watermark until then. What newer ones did a deposed leader
+// does not know, however often its own records are acknowledged by them.
 void CheckStale(int32_t partition, const Events& events,
-                const std::vector<int32_t>& epoch_of_send,
                 HistoryFindings& findings) {
   const std::vector<Send>& sends = findings.history().sends();
   HistoryVerdict& verdict = findings.verdict();
-  Staircase acked_by_epoch;  // epoch -> the highest offset it or older ones had
-  int64_t highest = -1;      // of any epoch
+  std::map<int32_t, int64_t> acked_by;  // epoch -> the highest offset
+  Staircase acked_up_to;  // the same, of it or older ones
+  int64_t highest = -1;   // of any epoch
   size_t next = 0;
   for (const size_t index : events.begun) {
     const Answer& answer = findings.history().answers()[index];
     for (; next < events.acked.size() &&
            sends[events.acked[next]].ended_us < answer.began_us;
          ++next) {
-      const size_t send = events.acked[next];
-      // Unknown when nobody saw it there, and then it is LOST.
-      if (epoch_of_send[send] < 0) continue;
-      acked_by_epoch.Put(epoch_of_send[send], sends[send].offset);
-      highest = std::max(highest, sends[send].offset);
+      const Send& send = sends[events.acked[next]];
+      if (send.acked_epoch < 0) continue;
+      acked_up_to.Put(send.acked_epoch, send.offset);
+      const auto own = acked_by.try_emplace(send.acked_epoch, -1).first;
+      own->second = std::max(own->second, send.offset);
+      highest = std::max(highest, send.offset);
     }
     if (answer.leader_epoch < 0) {
       ++verdict.answers_without_epoch;
       continue;
     }
-    const int64_t of_older =
-        acked_by_epoch.AtOrBelow(answer.leader_epoch - 1, -1);
-    const int64_t up_to_own = acked_by_epoch.AtOrBelow(answer.leader_epoch, -1);
+    const auto own = acked_by.find(answer.leader_epoch);
+    const int64_t of_own = own == acked_by.end() ? -1 : own->second;
+    const int64_t up_to_own = acked_up_to.AtOrBelow(answer.leader_epoch, -1);
     const bool is_latest = answer.kind == Answer::Kind::kLatest;
-    const int64_t must_know = is_latest || up_to_own > of_older ? up_to_own : -1;
+    const int64_t must_know = is_latest ? up_to_own : of_own;
     if (answer.high_watermark <= must_know) {
       findings.Report(Flaw::kStale, partition, "the leader of epoch ",
                       answer.leader_epoch, is_latest ? " answered" : " read",
@@ -125,8 +127,7 @@ void SortBy(std::vector<size_t>& indexes, Key&& key) {
 
 }  // namespace
 
-void CheckTimes(const std::vector<int32_t>& epoch_of_send,
-                HistoryFindings& findings) {
+void CheckTimes(HistoryFindings& findings) {
   const History& history = findings.history();
   const std::vector<Send>& sends = history.sends();
   const std::vector<Answer>& answers = history.answers();
@@ -151,7 +152,7 @@ void CheckTimes(const std::vector<int32_t>& epoch_of_send,
     SortBy(events.ended, [&](size_t i) { return answers[i].ended_us; });
     const auto partition = static_cast<int32_t>(p);
     CheckRealTime(partition, events, findings);
-    CheckStale(partition, events, epoch_of_send, findings);
+    CheckStale(partition, events, findings);
     CheckHighWatermarks(partition, events, findings);
   }
 }
