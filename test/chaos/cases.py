@@ -5,10 +5,12 @@ the fault has lasted as long as it should; the rig then heals and judges.
 wherever a quorum and enough in-sync replicas are left.
 """
 from machines import CLIENTS
-from rig import BROKERS, CONTROLLERS, DEADLINE_S, TOPIC, wait_until
+from rig import BROKERS, CONTROLLERS, DEADLINE_S, PROGRESS, wait_until
 
 ALL = BROKERS + CONTROLLERS
 RESTARTS = 5
+LEADER_KILLS = 50
+RESETS = 20
 DELAY_MS = 40
 SLOW_BYTES_PER_S = 4000
 
@@ -52,8 +54,7 @@ def restart_loop(rig, victim):
     for _ in range(RESTARTS):
         rig.kill(victim)
         rig.cluster.start(victim)
-        rig.progress(1000)
-    rig.progress()
+        rig.progress(PROGRESS // RESTARTS)
 
 
 @case()
@@ -69,8 +70,17 @@ def restart_loop_controller(rig):
         victim = rig.active_controller()
         rig.kill(victim)
         rig.cluster.start(victim)
-        rig.progress(1000)
-    rig.progress()
+        rig.progress(PROGRESS // RESTARTS)
+
+
+@case()
+def fifty_leader_kills(rig):
+    """Whoever leads, again and again; the next when all is whole again."""
+    for _ in range(LEADER_KILLS):
+        rig.kill(rig.leader())
+        rig.progress(PROGRESS // LEADER_KILLS)
+        rig.start_again()
+        rig.whole()
 
 
 @case()
@@ -78,10 +88,9 @@ def rolling_kill(rig):
     """Each node in turn; the next when all is whole again."""
     for victim in ALL:
         rig.kill(victim)
-        rig.progress(1000)
+        rig.progress(PROGRESS // len(ALL) + 1)
         rig.start_again()
         rig.whole()
-    rig.progress()
 
 
 @case()
@@ -320,10 +329,10 @@ def held_active_controller(rig):
 
 @case(proxied=True)
 def resets_everywhere(rig):
-    for _ in range(20):
+    for _ in range(RESETS):
         rig.proxy.reset()
-        rig.progress(200, each=0)
-    rig.progress()
+        rig.progress(PROGRESS // RESETS, each=0)
+    rig.progress(1000)
 
 
 @case(proxied=True)
