@@ -195,6 +195,40 @@ TEST(IsrScenarios, F10ARemovedMemberCountsUntilTheRemovalIsCommitted) {
   s.Converge({{t, {"m1"}}});
 }
 
+// F11. An addition is applied, its reply is lost and the controller fails over
+// -> the leader asks the next controller with the old partition epoch -> that
+// says INVALID_UPDATE_VERSION; the ISR changed exactly once and the leader goes
+// on by the metadata (RP15, RP16).
+TEST(IsrScenarios, F11AQuestionAskedTwiceChangesTheIsrOnce) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t", {});
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Produce(t, "m1");
+  LeaveIsr(s, t, A, B, C, "m2");
+  const Unheard unheard = AddBehindTheLeadersBack(s, t, A, B, C);
+  const PartitionEpoch applied = s.Committed(t).partition_epoch;
+  const int old = s.ActiveController();
+  s.Kill(old);
+  s.DropHeld(unheard.reply);
+  const auto second = s.Watch(
+      {MessageKind::kAlterPartitionsReply, kAnyone, A, HasResult});
+  s.Until("another controller is active", [&] {
+    const int active = s.ActiveController();
+    return active != 0 && active != old;
+  });
+  s.UntilCaught(second);
+  s.Expect(FirstResult(second->bytes.front()).error().code() ==
+               static_cast<int>(ErrorCode::kInvalidUpdateVersion),
+           "asked again, it is refused by the partition epoch");
+  s.Expect(s.Committed(t).partition_epoch == applied,
+           "the ISR changed exactly once");
+  s.Expect(s.Core(A, t).maximal_isr().contains(NodeId(C)), "C counts still");
+  s.Deliver(unheard.metadata);
+  s.Until("A knows the ISR", [&] { return s.Core(A, t).isr().size() == 3; });
+  s.Produce(t, "m3");
+  s.Converge({{t, {"m1", "m2", "m3"}}});
+}
+
 // F12: removed and added again before the leader looks. C was in sync; it dies,
 // its disk is replaced and it registers, and the leader learns all of that at
 // once -> what it knew of C must not admit it (RP14: only what is said in the

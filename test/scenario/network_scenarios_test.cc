@@ -342,8 +342,8 @@ INSTANTIATE_TEST_SUITE_P(
         MessageKind::kForwardCreateTopics, MessageKind::kForwardDeleteTopics,
         MessageKind::kForwardDescribeQuorum,
         MessageKind::kFetch, MessageKind::kListOffsets,
-        MessageKind::kDescribeCluster, MessageKind::kDescribeQuorum,
-        MessageKind::kCreateTopics,
+        MessageKind::kDescribeCluster, MessageKind::kGetMetadata,
+        MessageKind::kDescribeQuorum, MessageKind::kCreateTopics,
         MessageKind::kDeleteTopics, MessageKind::kListTopics,
         MessageKind::kDescribeTopics),
     NameOfKind);

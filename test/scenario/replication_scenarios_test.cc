@@ -242,6 +242,44 @@ TEST(ReplicationScenarios, F6AStaleLeadersAnswerCutsNothing) {
   s.Converge({{t, {"m1", "b2"}}});
 }
 
+// F13, KIP-966: the last replica standing. Memory mode; partitions take the ISR
+// from 3 to 1 -> the last leader loses its page cache -> a member of the ELR is
+// elected, which has all that was acknowledged: the high watermark stood still
+// below min ISR (RP4, RP20).
+TEST(ReplicationScenarios, F13TheLastReplicaStandingMayLoseItsPageCache) {
+  ScenarioOptions options;
+  options.settings = {{"replica.lag.time.max.ms", "1000"}};
+  Scenario s(options);
+  const Tp t = s.CreateTopic("t", {.in_memory = true});
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Produce(t, "m1");
+  s.Cut(A, B);
+  const AnswerPtr m2 = s.Send(A, t, "m2");
+  s.UntilIsr(t, {A, C});
+  s.UntilAcked(m2);
+  s.Cut(A, C);
+  const AnswerPtr m3 = s.Send(A, t, "m3", /*acks=*/1);
+  s.UntilIsr(t, {A});
+  s.Until("A knows", [&] { return s.Core(A, t).isr().size() == 1; });
+  s.Expect(s.ElrOf(t) == std::set<int>{C}, "C may be elected, B may not");
+  s.UntilRefused(s.Send(A, t, "m4"), ErrorCode::kNotEnoughReplicas);
+  s.Expect(s.Core(A, t).high_watermark() == Offset(2) &&
+               s.Core(A, t).leo() == Offset(3),
+           "m3 is stored and not committed");
+  s.Expect(s.Core(A, t).durable_leo() < Offset(2), "m2 is in A's page cache");
+  s.PowerCut(A);
+  s.UntilLeader(t, C);
+  s.ExpectLog(C, t, {"m1", "m2"});
+  // Alone it commits nothing either, and so shows only what it knows to be
+  // committed; B copies m2 and makes two of them.
+  s.UntilIsr(t, {B, C});
+  s.UntilHighWatermark(C, t, 2);
+  s.ExpectValue(t, 1, "m2");
+  s.Heal();
+  s.Boot(A);
+  s.Converge({{t, {"m1", "m2"}}});
+}
+
 // F15, KAFKA-19522. Memory mode, two replicas, min ISR 1: B is out of the ISR;
 // A, the last leader, lost its page cache, says so, and is gone again: ISR and
 // ELR are empty -> an election is due -> nobody leads, neither dead A nor B that

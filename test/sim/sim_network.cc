@@ -214,7 +214,6 @@ void SimNetwork::DropHeld(uint64_t sequence) {
   if (found == held_.end()) return;
   const Held held = found->second;
   held_.erase(found);
-  held.parcel->held = false;
   auto& waiting = held.stream->end(held.to).waiting;
   std::erase(waiting, held.parcel);
   Lose(held.stream, held.to, held.parcel, Verdict::Action::kDrop);
@@ -367,6 +366,9 @@ void SimNetwork::Arrive(const StreamPtr& stream, Side to,
                         const ParcelPtr& parcel) {
   SimStream::End& end = stream->end(to);
   --end.in_flight;
+  if (parcel->held && !held_.contains(parcel->message.sequence)) {
+    return ForgetIfOver(stream);  // dropped before it came
+  }
   if (stream->broken || end.ended || end.lost) {
     if (!parcel->held) Observe(parcel->message, Fate::kLost);
     return ForgetIfOver(stream);

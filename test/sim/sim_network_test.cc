@@ -99,6 +99,16 @@ TEST_F(SimNetworkTest, AHeldCallArrivesThoughItsCallerIsGone) {
   EXPECT_THAT(got, ElementsAre("late"));
 }
 
+TEST_F(SimNetworkTest, AHeldMessageThatIsDroppedBeforeItArrivesNeverDoes) {
+  FilterOnce(Verdict::Hold());
+  Send(Connect(SimStream::Form::kUnary), "lost", MessageKind::kAlterPartitions);
+  ASSERT_EQ(network.held().size(), 1u);
+  network.DropHeld(network.held()[0].sequence);
+  world.RunFor(60'000'000);
+  EXPECT_THAT(got, IsEmpty());
+  EXPECT_THAT(network.held(), IsEmpty());
+}
+
 TEST_F(SimNetworkTest, ADroppedMessageSilencesItsStreamUntilTheKeepalive) {
   FilterOnce(Verdict::Drop());
   const StreamPtr stream = Connect();
