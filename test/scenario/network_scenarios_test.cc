@@ -143,7 +143,7 @@ TEST(NetworkScenarios, F20ALeaderThatReachesFollowersOnlyIsReplaced) {
   const Tp t = s.CreateTopic("t", {});
   const auto [A, B, C] = s.ReplicasOf<3>(t);
   s.Produce(t, "m1");
-  for (const int controller : {101, 102, 103}) s.Cut(A, controller);
+  s.CutOff(A);
   s.UntilLeader(t, B);
   const AnswerPtr late = s.Send(A, t, "late");
   sim::SimLoad load(&s.sim(), "t", 1);

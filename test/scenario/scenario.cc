@@ -154,6 +154,14 @@ void Scenario::Isolate(int node) {
   }
 }
 
+void Scenario::CutOff(int broker) {
+  for (const int id : sim().controller_ids()) Cut(broker, id);
+}
+
+void Scenario::Rejoin(int broker) {
+  for (const int id : sim().controller_ids()) Mend(broker, id);
+}
+
 void Scenario::Mend(int a, int b) {
   Note(StrCat("mend ", a, "-", b));
   sim().network().Mend(NodeId(a), NodeId(b));

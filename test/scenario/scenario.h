@@ -134,6 +134,9 @@ class Scenario {
   void Cut(int a, int b);
   void CutOneWay(int from, int to);
   void Isolate(int node);  // from every other process
+  // A broker from the controllers alone, and back.
+  void CutOff(int broker);
+  void Rejoin(int broker);
   void Mend(int a, int b);
   void Heal();
   void HalfOpen(int a, int b);

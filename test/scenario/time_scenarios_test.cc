@@ -52,6 +52,15 @@ TEST(TimeScenarios, F61WallClockJumpsChangeNothing) {
     s.RunFor(100);
   }
   goes_on();
+  // Nor does it make anybody immortal: a broker falls silent, the clocks go
+  // back, its session ends as ever.
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Isolate(C);
+  for (const int node : s.sim().ids()) {
+    s.sim().at(node).host.JumpWall(-kHourMs);
+  }
+  s.Until("C is fenced", [&] { return s.IsFenced(C); });
+  s.UntilIsr(t, {A, B});
   s.Converge({{t, values}});
 }
 
