@@ -146,6 +146,38 @@ def pause_two_controllers(rig):
     rig.progress()
 
 
+# ---- disks that hang
+
+@case(partitions=1)
+def hung_sync_follower(rig):
+    """It leaves the ISR, and the others go on."""
+    rig.hang_syncs(rig.follower())
+    rig.progress()
+
+
+@case()
+def hung_sync_leader(rig):
+    """What others lead goes on without it; what it leads waits for its disk."""
+    rig.hang_syncs(rig.leader())
+    rig.progress(each=0)
+
+
+@case()
+def hung_sync_active_controller(rig):
+    """And a leader dies: its quorum commits the election without it, or
+    somebody else becomes active."""
+    rig.hang_syncs(rig.active_controller())
+    rig.kill(rig.leader())
+    rig.progress()
+
+
+@case()
+def hung_sync_standby_controller(rig):
+    rig.hang_syncs(rig.standby_controller())
+    rig.kill(rig.leader())
+    rig.progress()
+
+
 # ---- cut links
 
 @case(cuts=True)

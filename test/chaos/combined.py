@@ -33,6 +33,10 @@ def restart(rig, victim):
     rig.cluster.start(victim)
 
 
+def hang_syncs(rig, victim):
+    rig.hang_syncs(victim)
+
+
 def isolate(rig, victim):
     for other in ALL:
         if other != victim:
@@ -68,7 +72,7 @@ def delay(rig, victim):
     return {"name": victim, "mode": "delay", "ms": rig.random.choice([5, 50, 300])}
 
 
-PROCESS = [kill, pause, bounce, restart]
+PROCESS = [kill, pause, bounce, restart, hang_syncs]
 LINK = [isolate, deafen, mute, cut_one_link]
 PROXY = [half_open, hold, delay]
 
@@ -82,8 +86,9 @@ def harm(rig, victim, rules, told):
     if rule is not None:
         rules.append(rule)
         rig.proxy.rules(*rules)
-    # Clients cannot use a broker that nobody reaches, until it leads no more.
-    return fault not in (half_open, hold)
+    # Clients cannot use a broker that nobody reaches, until it leads no more;
+    # one whose disk hangs goes on leading.
+    return fault not in (half_open, hold, hang_syncs)
 
 
 def one_round(rig, strict):

@@ -1,4 +1,5 @@
 """One run: a cluster, its recording clients, and the verdict."""
+import contextlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from cluster import (  # noqa: E402
     Cluster, bazel_bin, cluster_pb2, common_pb2, free_ports, wait_until)
 
 WORKLOAD = os.path.join(bazel_bin(), "test", "chaos", "workload")
+SYNC_FAULT = os.path.join(bazel_bin(), "test", "chaos", "libsync_fault.so")
 CHECK = os.path.join(bazel_bin(), "test", "check", "check_history")
 TOPIC = "orders"
 BROKERS = (1, 2, 3)
@@ -23,6 +25,11 @@ PROGRESS = 10_000  # records acknowledged by all while a survivable fault lasts
 PROGRESS_EACH = 200  # of them in every partition
 DEADLINE_S = 120  # of anything that must happen: far beyond any timeout inside
 RECORDS_PER_S = 1500  # of each producer; two of the three ask for acks = all
+
+
+def sync_fault(node):
+    """While this file is there the node's syncs do not end (sync_fault.cc)."""
+    return os.path.join(node.dir, "syncs-hang")
 
 
 class Proxy:
@@ -125,8 +132,11 @@ class Rig:
             self.proxy.close()
 
     def start(self):
+        assert os.path.exists(SYNC_FAULT), SYNC_FAULT
         for node in self.cluster.nodes.values():
             self.machines.add(node)
+            node.env = dict(os.environ, LD_PRELOAD=SYNC_FAULT,
+                            SLUICE_SYNC_FAULT=sync_fault(node))
             if self.machines.can_cut:
                 node.extra.append("--insecure")  # no loopback; nobody else is there
         if self.proxied:
@@ -206,6 +216,18 @@ class Rig:
                 node.process.send_signal(signal.SIGCONT)
                 node.hung = False
 
+    def hang_syncs(self, node_id):
+        """Its disk does not finish a sync from now on."""
+        with open("/proc/%d/maps" % self.cluster.nodes[node_id].process.pid) as maps:
+            assert SYNC_FAULT in maps.read(), "node %d has no fault to wait for" % node_id
+        with open(sync_fault(self.cluster.nodes[node_id]), "wb"):
+            pass
+
+    def finish_syncs(self):
+        for node in self.cluster.nodes.values():
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(sync_fault(node))
+
     def start_again(self):
         down = [n.id for n in self.cluster.nodes.values() if n.process is None]
         if down:
@@ -219,6 +241,7 @@ class Rig:
         self.machines.heal()
         if self.proxy is not None:
             self.proxy.rules()
+        self.finish_syncs()
         self.resume()
         self.start_again()
 

@@ -14,7 +14,7 @@ esac
 
 if [ -z "${SLUICE_BIN:-}" ]; then
   bazel build //broker:sluiced //tools:sluice //test/chaos:workload \
-    //test/check:check_history
+    //test/chaos:libsync_fault.so //test/check:check_history
 fi
 
 # A PID namespace too: when the rig ends, however it ends, the kernel ends all
