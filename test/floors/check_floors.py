@@ -14,12 +14,15 @@ import sys
 FLOORS = [
     ("common/base/", 0),
     ("common/api/", 0),
+    ("common/consumer/", 0),
     ("proto/", 0),
     ("sluice/", 0),  # generated from proto/
     ("google/rpc/", 0),  # generated
     ("controller/raft/", 1),
     ("controller/metadata/", 1),
     ("broker/replica/", 1),
+    ("broker/group/", 1),
+    ("broker/offsets/", 1),
     ("common/env/", 1),
     ("common/obs/", 1),
     ("common/obs/metric_collector", 2),
@@ -47,7 +50,8 @@ FLOORS = [
 MAINS = {"broker/sluiced_main.cc"}
 
 # Cores never look sideways at each other.
-CORES = ("controller/raft/", "controller/metadata/", "broker/replica/")
+CORES = ("controller/raft/", "controller/metadata/", "broker/replica/",
+         "broker/group/", "broker/offsets/")
 
 # System header -> the only places that may include it.
 FENCED = [
@@ -168,6 +172,7 @@ def self_test():
         ("controller/raft/x.cc", "#include <thread>"),
         ("broker/replica/x.h", '#include "storage/log.h"'),
         ("broker/replica/x.h", '#include "controller/raft/types.h"'),
+        ("broker/group/x.h", '#include "broker/offsets/lag_state.h"'),
         ("storage/log.cc", "#include <rocksdb/db.h>"),
         ("storage/log.cc", '#include "broker/shard.h"'),
         ("broker/shard.cc", "#include <grpcpp/grpcpp.h>"),
