@@ -163,7 +163,7 @@ void CheckTest::At(int id, const std::function<void(ReplicaView&)>& event) {
   NodeView& here = node(id);
   const bool fresh = !here.replicas.contains(kTp);
   ReplicaView& view = here.replicas[kTp];
-  ReplicaChange change{kTp, std::nullopt, &view};
+  ReplicaChange change{kTp, std::nullopt, &view, nullptr};
   if (!fresh) change.before = view;
   const std::vector<StoredBatch> old = view.batches;
   event(view);
@@ -176,6 +176,9 @@ void CheckTest::At(int id, const std::function<void(ReplicaView&)>& event) {
   storage_.OnChange(here, change);
   replication_.OnChange(here, change);
   isr_.OnChange(here, change);
+  const auto table = tables_.find(id);
+  if (table != tables_.end()) change.producers = &table->second;
+  producers_.OnChange(here, change);
 }
 
 void CheckTest::Lead(int id, int epoch) {

@@ -18,6 +18,7 @@
 #include "test/check/findings.h"
 #include "test/check/isr_invariants.h"
 #include "test/check/metadata_invariants.h"
+#include "test/check/producer_invariants.h"
 #include "test/check/raft_invariants.h"
 #include "test/check/replication_invariants.h"
 #include "test/check/storage_invariants.h"
@@ -115,6 +116,9 @@ class CheckTest : public testing::Test {
   IsrInvariants isr_{&findings_, &cluster_, &replication_};
   StorageInvariants storage_{&findings_, &cluster_};
   MetadataInvariants metadata_{&findings_, &cluster_};
+  ProducerInvariants producers_{&findings_, &cluster_, &replication_};
+  // What each replica's log knows of producers, for tests of that.
+  std::map<int, ProducerTable> tables_;
   LogIndex offset_{0};
 };
 

@@ -21,7 +21,8 @@ struct Checker::Parts {
         replication(deps.findings, &cluster),
         isr(deps.findings, &cluster, &replication),
         storage(deps.findings, &cluster),
-        metadata(deps.findings, &cluster) {
+        metadata(deps.findings, &cluster),
+        producers(deps.findings, &cluster, &replication) {
     cluster.configs = deps.configs;
     cluster.disks_lie = deps.disks_lie;
   }
@@ -41,6 +42,7 @@ struct Checker::Parts {
   IsrInvariants isr;
   StorageInvariants storage;
   MetadataInvariants metadata;
+  ProducerInvariants producers;
 
   std::map<NodeId, LiveNode> live;
   LogIndex folded{0};
@@ -133,6 +135,10 @@ void Checker::OnAcknowledged(const TopicPartition& tp, Offset next) {
   parts_->replication.OnAcknowledged(tp, next);
 }
 
+void Checker::OnProducerAnswered(const ProducerAnswer& answer) {
+  parts_->producers.OnAnswered(answer);
+}
+
 // ---- Between events ----
 
 void Checker::AfterEvent(NodeId ran) {
@@ -147,6 +153,7 @@ void Checker::AfterEvent(NodeId ran) {
     parts_->storage.OnChange(node, change);
     parts_->replication.OnChange(node, change);
     parts_->isr.OnChange(node, change);
+    parts_->producers.OnChange(node, change);
   }
   if (changes.logs_recovered) parts_->storage.OnRecovered(node);
   if (changes.released) parts_->metadata.OnReleased(node);
@@ -237,9 +244,12 @@ void Checker::AtEnd() {
         const auto live = parts_->live.find(node);
         const ReplicaView* view = parts_->cluster.FindReplica(node, tp);
         if (live == parts_->live.end() || view == nullptr) continue;
+        const NodeView& machine = parts_->cluster.nodes.at(node);
         if (const auto batches = live->second.ReadLog(tp)) {
-          parts_->storage.OnReread(parts_->cluster.nodes.at(node), tp, *view,
-                                   *batches);
+          parts_->storage.OnReread(machine, tp, *view, *batches);
+        }
+        if (const auto* known = live->second.FindProducers(tp)) {
+          parts_->producers.CheckTable(machine, tp, *view, *known);
         }
       }
     }

@@ -22,6 +22,7 @@
 #include "controller/raft/types.h"
 #include "test/check/findings.h"
 #include "test/check/live_views.h"
+#include "test/check/producer_invariants.h"
 #include "test/check/views.h"
 
 namespace sluice::check {
@@ -57,6 +58,8 @@ class Checker {
   // A client was told by acks=all that all below `next` of the partition, its
   // own records, is committed (RP21).
   void OnAcknowledged(const TopicPartition& tp, Offset next);
+  // A broker has answered an idempotent producer; told behind that event.
+  void OnProducerAnswered(const ProducerAnswer& answer);
 
   // ---- Between events ----
 

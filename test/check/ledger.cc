@@ -47,6 +47,14 @@ std::optional<std::string> Ledger::Commit(LeaderEpoch epoch,
   return std::nullopt;
 }
 
+const StoredBatch* Ledger::Find(Offset offset) const {
+  const auto found = std::lower_bound(
+      entries_.begin(), entries_.end(), offset,
+      [](const Entry& entry, Offset at) { return entry.batch.last < at; });
+  return found == entries_.end() || found->batch.base > offset ? nullptr
+                                                               : &found->batch;
+}
+
 std::optional<std::string> Ledger::Missing(const std::vector<StoredBatch>& log,
                                            Offset log_start, Offset from,
                                            Offset upto) const {

@@ -24,6 +24,8 @@ class Ledger {
   std::optional<std::string> Commit(LeaderEpoch epoch,
                                     const std::vector<StoredBatch>& log,
                                     Offset from, Offset upto);
+  // The committed batch that holds `offset`; null: none is.
+  const StoredBatch* Find(Offset offset) const;
   // Whether `log`, which starts at `log_start`, holds what is committed in
   // [from, upto); nullopt: it does; else what it lacks.
   std::optional<std::string> Missing(const std::vector<StoredBatch>& log,

@@ -280,6 +280,7 @@ void LiveNode::Note(const TopicPartition& tp, const Partition& partition,
   FillCore(partition.core(), view);
   FillLog(partition.log(), view);
   UpdateBatches(partition.log(), *process_.disk, log_was_cut, view);
+  changes.replicas.back().producers = &partition.log().producers();
 }
 
 void LiveNode::NoteRecovered(const TopicPartition& tp,
@@ -290,6 +291,7 @@ void LiveNode::NoteRecovered(const TopicPartition& tp,
   FillLog(*found.log, view);
   view.position = view.leo;
   UpdateBatches(*found.log, *process_.disk, /*cut=*/true, view);
+  changes.replicas.back().producers = &found.log->producers();
 }
 
 void LiveNode::NoteUnusable(const TopicPartition& tp, Changes& changes) {
@@ -312,6 +314,11 @@ std::optional<std::vector<StoredBatch>> LiveNode::ReadLog(
   ReadBatches(partition->log(), *process_.disk, partition->log().log_start(),
               batches);
   return batches;
+}
+
+const ProducerTable* LiveNode::FindProducers(const TopicPartition& tp) const {
+  const Partition* partition = Find(tp);
+  return partition == nullptr ? nullptr : &partition->log().producers();
 }
 
 std::optional<std::string> LiveNode::LogBytes(const TopicPartition& tp) const {

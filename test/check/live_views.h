@@ -38,6 +38,8 @@ class LiveNode {
       const TopicPartition& tp) const;
   // The bytes of its segments, one behind the other.
   std::optional<std::string> LogBytes(const TopicPartition& tp) const;
+  // What its log knows of idempotent producers; null: not hosted.
+  const ProducerTable* FindProducers(const TopicPartition& tp) const;
   // Of the Raft log.
   absl::StatusOr<std::vector<raft::Entry>> ReadEntries(LogIndex from,
                                                        LogIndex end) const;

@@ -14,8 +14,15 @@ namespace {
 
 StoredBatch ViewOf(const BatchView& batch) {
   const BatchHeader& header = batch.header();
-  return {header.base_offset, header.last_offset(), header.leader_epoch,
-          header.crc, batch.CrcMatches()};
+  StoredBatch stored{header.base_offset, header.last_offset(),
+                     header.leader_epoch, header.crc, batch.CrcMatches()};
+  // Markers of transactions carry no sequence.
+  if (header.producer_id != kNoProducerId && header.base_sequence >= 0) {
+    stored.producer = header.producer_id;
+    stored.producer_epoch = header.producer_epoch;
+    stored.base_sequence = header.base_sequence;
+  }
+  return stored;
 }
 
 // The batches in `bytes` that lie in [from, upto); returns where they end.

@@ -404,6 +404,12 @@ Offset ReplicationInvariants::committed(const TopicPartition& tp) const {
   return found == records_.end() ? Offset(0) : found->second.ledger.end();
 }
 
+const StoredBatch* ReplicationInvariants::FindCommitted(
+    const TopicPartition& tp, Offset offset) const {
+  const auto found = records_.find(tp);
+  return found == records_.end() ? nullptr : found->second.ledger.Find(offset);
+}
+
 ReplicationInvariants::Reach ReplicationInvariants::ReachOf(
     const TopicPartition& tp, NodeId node, BrokerEpoch broker_epoch,
     LeaderEpoch leader_epoch) const {

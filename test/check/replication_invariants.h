@@ -32,6 +32,9 @@ class ReplicationInvariants {
   void CheckConverged(const TopicPartition& tp) const;
 
   Offset committed(const TopicPartition& tp) const;
+  // The batch that leaders called committed at `offset`; null: none did.
+  const StoredBatch* FindCommitted(const TopicPartition& tp,
+                                   Offset offset) const;
   // In the leader epoch, from this incarnation: how far it ever got. kNoOffset:
   // it never asked or fetched in it.
   struct Reach {

@@ -17,6 +17,7 @@
 #include "common/base/ids.h"
 #include "controller/metadata/image.h"
 #include "controller/raft/types.h"
+#include "storage/producer_table.h"
 
 namespace sluice::check {
 
@@ -28,6 +29,10 @@ struct StoredBatch {
   LeaderEpoch epoch;
   uint32_t crc = 0;
   bool crc_matches = true;
+  // Of an idempotent producer; kNoProducerId: of none. Below the CRC.
+  ProducerId producer = kNoProducerId;
+  int16_t producer_epoch = -1;
+  int32_t base_sequence = -1;
 
   bool SameRecords(const StoredBatch& other) const {
     return base == other.base && last == other.last && epoch == other.epoch &&
@@ -146,6 +151,8 @@ struct ReplicaChange {
   TopicPartition tp;
   std::optional<ReplicaFacts> before;
   const ReplicaView* now = nullptr;
+  // What its log knows of idempotent producers, while the event is looked at.
+  const ProducerTable* producers = nullptr;
 };
 
 struct Changes {

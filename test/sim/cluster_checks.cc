@@ -21,12 +21,17 @@ ClusterChecks::ClusterChecks(
 }
 
 void ClusterChecks::OnMessage(const Message& message, Fate fate) {
-  if (fate != Fate::kSent || message.kind > MessageKind::kRaftObserve) return;
+  if (fate != Fate::kSent) return;
+  produce_answers_.OnSent(message);
+  if (message.kind > MessageKind::kRaftObserve) return;
   checker_.OnRaftSent(message.from, Wire<raft::Message>::Decode(message.bytes));
 }
 
 void ClusterChecks::AfterEvent(NodeId ran) {
   checker_.AfterEvent(ran);
+  for (const check::ProducerAnswer& answer : produce_answers_.Take()) {
+    checker_.OnProducerAnswered(answer);
+  }
   if (++events_ % kEventsBetweenScans == 0) checker_.FullScan();
 }
 

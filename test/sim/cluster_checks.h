@@ -8,6 +8,7 @@
 
 #include "test/check/checker.h"
 #include "test/check/findings.h"
+#include "test/sim/produce_answers.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -41,6 +42,8 @@ class ClusterChecks final : public ClusterObserver {
   SimCluster* const cluster_;
   check::Findings findings_;
   check::Checker checker_;
+  // Told to the checks behind the event, when its other effects were seen.
+  ProduceAnswers produce_answers_;
   int64_t events_ = 0;
 };
 

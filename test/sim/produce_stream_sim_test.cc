@@ -63,6 +63,9 @@ TEST_F(ProduceStreamSimTest, AResetWithAnAnswerOnItsWayStoresNothingTwice) {
   }
   EXPECT_GT(load->counters().batches_retried, 0);
   EXPECT_GT(load->counters().batches_deduplicated, 0);
+  // Each answer was compared with the log, a batch a record.
+  EXPECT_GE(cluster->checks().findings().evaluations(check::Rule::kIP2),
+            static_cast<uint64_t>(load->acked()));
 }
 
 TEST_F(ProduceStreamSimTest, AResetWithARequestOnItsWayLosesNothing) {
