@@ -30,47 +30,59 @@ class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
         reply_(std::move(reply)) {}
 
   // `serve(server, bytes, answer)` runs on the callee's executor
-  // `there(server)`, which is null when the callee does not serve such calls.
+  // `where(server)`, which is null when the callee does not serve such calls.
   // It returns what to do when the caller gives up; may be null.
-  template <class There, class Serve>
+  template <class Where, class Serve>
   void Start(NodeId to, MessageKind kind, std::string request,
-             int64_t timeout_us, There there, Serve serve) {
+             int64_t timeout_us, Where where, Serve serve) {
     const auto self = this->shared_from_this();
     timer_ = executor_->PostAfter(timeout_us, [self, to] {
       self->timer_ = 0;
       self->GiveUp(absl::DeadlineExceededError(StrCat("no answer from ", to)));
     });
     const LifePtr server = network_->Find(to);
-    Executor* const at = server == nullptr ? nullptr : there(*server);
+    Executor* const at = server == nullptr ? nullptr : where(*server);
     if (at == nullptr) {
       executor_->PostAfter(network_->Latency(),
                            [self, to] { self->End(Unreachable(to)); });
       return;
     }
+    const auto callee = std::make_shared<There>();
+    there_ = callee;
     stream_ = network_->Connect(
         SimStream::Form::kUnary,
         {own_, executor_, [self](const absl::Status& why) { self->End(why); }},
-        {server, at, [self](const absl::Status&) { self->CancelThere(); }});
+        {server, at,
+         [callee](const absl::Status&) { callee->Cancel(); }});
     if (kind == MessageKind::kProduce || kind == MessageKind::kFetch) {
       stream_->keepalive_us = SimNetwork::kDataKeepaliveUs;
     }
     network_->Send(stream_, Side::kAcceptor, kind, std::move(request),
-                   [self, server, serve = std::move(serve)](
+                   [self, callee, server, serve = std::move(serve)](
                        const Parcel& parcel) mutable {
                      auto cancel =
                          serve(*server, parcel.bytes, self->AnswerTo(parcel));
-                     if (!parcel.stray) self->cancel_ = std::move(cancel);
+                     if (!parcel.stray) callee->cancel = std::move(cancel);
                    });
   }
 
  private:
+  // Held by the callee's end of the stream, and so no longer than its process:
+  // what it cancels holds the answer, which holds the call.
+  struct There {
+    CancelCall cancel;
+    void Cancel() {
+      if (cancel != nullptr) std::exchange(cancel, nullptr)();
+    }
+  };
+
   // On the callee's side.
   PeerReply<Response> AnswerTo(const Parcel& request) {
     if (request.stray) return [](absl::StatusOr<Response>) {};
     return [self = this->shared_from_this(),
             kind = ReplyOf(request.message.kind)](
                absl::StatusOr<Response> answer) {
-      self->cancel_ = nullptr;
+      if (const auto callee = self->there_.lock()) callee->cancel = nullptr;
       const absl::Status status = answer.status();
       self->network_->Send(
           self->stream_, Side::kOpener, kind,
@@ -84,15 +96,11 @@ class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
           status);
     };
   }
-  void CancelThere() {
-    if (cancel_ != nullptr) std::exchange(cancel_, nullptr)();
-  }
 
   void GiveUp(absl::Status why) {
-    const auto self = this->shared_from_this();
-    if (stream_ != nullptr) {
+    if (const auto callee = there_.lock()) {
       network_->Send(stream_, Side::kAcceptor, MessageKind::kStreamEnd, "",
-                     [self](const Parcel&) { self->CancelThere(); });
+                     [callee](const Parcel&) { callee->Cancel(); });
     }
     End(std::move(why));
   }
@@ -109,7 +117,7 @@ class SimCall : public std::enable_shared_from_this<SimCall<Response>> {
   Executor* const executor_;
   PeerReply<Response> reply_;
   StreamPtr stream_;
-  CancelCall cancel_;  // the callee's
+  std::weak_ptr<There> there_;
   TimerId timer_ = 0;
   bool over_ = false;
 };

@@ -113,11 +113,10 @@ class SimControllerPeer final : public ControllerPeer {
     pipe->network = network_;
     pipe->a_kind = a_kind;
     pipe->b_kind = b_kind;
-    pipe->a_events = std::move(events);
     const auto opener = std::make_shared<OpenerStream<A, B>>(pipe);
     const LifePtr server = network_->Find(to_);
     if (server == nullptr || server->controller == nullptr) {
-      ConnectPipe(pipe, own_, executor_, own_, executor_);
+      ConnectPipe(pipe, std::move(events), own_, executor_, own_, executor_);
       pipe->b_open = false;
       network_->CloseEnd(pipe->stream, Side::kAcceptor);
       executor_->PostAfter(network_->Latency(), [pipe, to = to_] {
@@ -125,12 +124,13 @@ class SimControllerPeer final : public ControllerPeer {
       });
       return opener;
     }
-    ConnectPipe(pipe, own_, executor_, server, server->controller_executor);
+    ConnectPipe(pipe, std::move(events), own_, executor_, server,
+                server->controller_executor);
     network_->Send(pipe->stream, Side::kAcceptor, open_kind, std::move(bytes),
                    [pipe, server, accept](const Parcel& parcel) {
-                     pipe->b_events =
+                     pipe->SetAcceptorEvents(
                          accept(server->controller, parcel.bytes,
-                                std::make_shared<AcceptorStream<A, B>>(pipe));
+                                std::make_shared<AcceptorStream<A, B>>(pipe)));
                    });
     return opener;
   }

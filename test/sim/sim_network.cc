@@ -26,10 +26,7 @@ SimNetwork::SimNetwork(SimWorld* world, uint64_t seed)
 SimNetwork::~SimNetwork() {
   // What waits holds the streams' users, who hold the streams.
   for (auto& [lane, stream] : std::exchange(streams_, {})) {
-    for (SimStream::End& end : stream->ends) {
-      end.waiting.clear();
-      end.on_end = nullptr;
-    }
+    for (SimStream::End& end : stream->ends) end.Close();
   }
 }
 
@@ -57,15 +54,17 @@ void SimNetwork::Up(LifePtr life) {
 }
 
 void SimNetwork::Down(const LifePtr& life, Death death) {
+  // Destroyed when it is dead: what dies with it closes no stream.
+  std::vector<SimStream::OnEnd> dropped;
   for (const auto& [lane, stream] : std::map(streams_)) {
     for (const Side side : {Side::kOpener, Side::kAcceptor}) {
       if (stream->end(side).life != life) continue;
-      stream->end(side).ended = true;
-      stream->end(side).waiting.clear();
+      dropped.push_back(stream->end(side).Close());
+      if (stream->end(Other(side)).ended) ForgetIfOver(stream);
       if (death == Death::kSilent) continue;
       Send(stream, Other(side), MessageKind::kStreamEnd, "",
            [this, stream, side](const Parcel&) {
-             EndOne(stream->end(Other(side)),
+             EndOne(stream, Other(side),
                     Gone("connection closed: the process is gone"));
            });
     }
@@ -134,6 +133,7 @@ void SimNetwork::SetCuts(const Cuts& cuts) {
 std::vector<StreamPtr> SimNetwork::Between(NodeId a, NodeId b) const {
   std::vector<StreamPtr> found;
   for (const auto& [lane, stream] : streams_) {
+    if (stream->broken) continue;
     const NodeId from = stream->ends[0].life->id;
     const NodeId to = stream->ends[1].life->id;
     if ((from == a && to == b) || (from == b && to == a)) {
@@ -403,40 +403,43 @@ void SimNetwork::Deliver(const StreamPtr& stream, Side to,
   });
 }
 
-void SimNetwork::EndOne(SimStream::End& end, const absl::Status& why) {
-  if (std::exchange(end.ended, true)) return;
-  end.waiting.clear();
-  if (end.on_end) std::exchange(end.on_end, nullptr)(why);
+void SimNetwork::EndOne(const StreamPtr& stream, Side side,
+                        const absl::Status& why) {
+  if (stream->end(side).ended) return;
+  const auto on_end = stream->end(side).Close();
+  ForgetIfOver(stream);
+  if (on_end) on_end(why);
 }
 
 void SimNetwork::Break(const StreamPtr& stream, const absl::Status& why) {
   if (std::exchange(stream->broken, true)) return;
-  streams_.erase(stream->lane);
-  for (SimStream::End& end : stream->ends) {
-    end.waiting.clear();
+  for (const Side side : {Side::kOpener, Side::kAcceptor}) {
+    SimStream::End& end = stream->end(side);
     if (end.ended || !end.life->alive) continue;
-    end.executor->PostAfter(Latency(), [this, stream, &end, why] {
-      if (end.life->alive) EndOne(end, why);
+    const auto dropped = std::exchange(end.waiting, {});
+    end.executor->PostAfter(Latency(), [this, stream, side, why] {
+      if (stream->end(side).life->alive) EndOne(stream, side, why);
     });
   }
-}
-
-void SimNetwork::CloseEnd(const StreamPtr& stream, Side side) {
-  SimStream::End& end = stream->end(side);
-  end.ended = true;
-  end.on_end = nullptr;
-  end.waiting.clear();
   ForgetIfOver(stream);
 }
 
+void SimNetwork::CloseEnd(const StreamPtr& stream, Side side) {
+  const auto dropped = stream->end(side).Close();
+  ForgetIfOver(stream);
+}
+
+// Of a call that was answered or given up its callee hears no more.
 void SimNetwork::ForgetIfOver(const StreamPtr& stream) {
   const SimStream::End& opener = stream->ends[0];
-  const SimStream::End& acceptor = stream->ends[1];
-  const bool over =
-      opener.ended &&
-      (acceptor.ended || (stream->form == SimStream::Form::kUnary &&
-                          acceptor.in_flight == 0 && acceptor.waiting.empty()));
-  if (over) streams_.erase(stream->lane);
+  SimStream::End& acceptor = stream->ends[1];
+  if (!opener.ended) return;
+  const bool is_idle = stream->form == SimStream::Form::kUnary &&
+                       opener.life->alive && !acceptor.lost &&
+                       acceptor.in_flight == 0 && acceptor.waiting.empty();
+  if (!acceptor.ended && !is_idle) return;
+  streams_.erase(stream->lane);
+  const auto dropped = acceptor.Close();
 }
 
 // ---- Obstacles ----
@@ -472,6 +475,7 @@ void SimNetwork::CheckKeepalives() {
   const int64_t now_us = world_->MonoMicros();
   bool any = !cuts_.empty() || !dark_.empty();
   for (const auto& [lane, stream] : std::map(streams_)) {
+    if (stream->broken) continue;
     if (!IsSilent(*stream)) {
       stream->silent_since_us = -1;
       continue;

@@ -133,7 +133,7 @@ class SimNetwork {
   struct EndDeps {
     LifePtr life;
     Executor* executor = nullptr;
-    std::function<void(const absl::Status&)> on_end;
+    SimStream::OnEnd on_end;
   };
   StreamPtr Connect(SimStream::Form form, EndDeps opener, EndDeps acceptor);
   // `deliver` runs on the receiving end's executor. From a process that is no
@@ -169,7 +169,7 @@ class SimNetwork {
   void Drain(const StreamPtr& stream, Side to);
   void Deliver(const StreamPtr& stream, Side to, const ParcelPtr& parcel);
   void Break(const StreamPtr& stream, const absl::Status& why);
-  void EndOne(SimStream::End& end, const absl::Status& why);
+  void EndOne(const StreamPtr& stream, Side side, const absl::Status& why);
   void ForgetIfOver(const StreamPtr& stream);
   // Whether a packet from `a` cannot reach `b` now.
   bool IsBlocked(const SimStream& stream, NodeId a, NodeId b) const;
@@ -187,7 +187,7 @@ class SimNetwork {
   std::map<std::pair<NodeId, NodeId>, int64_t> cuts_;  // since when
   LinkQuality quality_;
   std::map<std::pair<NodeId, NodeId>, LinkQuality> qualities_;
-  std::map<uint64_t, StreamPtr> streams_;
+  std::map<uint64_t, StreamPtr> streams_;  // until both ends are over
   std::map<FilterId, MessageFilter> filters_;
   std::map<uint64_t, Held> held_;  // by sequence
   std::vector<MessageObserver> observers_;

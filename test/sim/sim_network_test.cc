@@ -109,6 +109,52 @@ TEST_F(SimNetworkTest, AHeldMessageThatIsDroppedBeforeItArrivesNeverDoes) {
   EXPECT_THAT(network.held(), IsEmpty());
 }
 
+// A call's user holds its stream, so the stream must let go of its user: what
+// did not was a leak of megabytes a seed.
+TEST_F(SimNetworkTest, AStreamThatIsOverHoldsNobody) {
+  enum class Way { kClosed, kBroken, kBrokenThenDown, kCallerDown, kCalleeDown };
+  for (const Way way : {Way::kClosed, Way::kBroken, Way::kBrokenThenDown,
+                        Way::kCallerDown, Way::kCalleeDown}) {
+    auto user = std::make_shared<StreamPtr>();
+    const std::weak_ptr<StreamPtr> alive = user;
+    *user = network.Connect(
+        SimStream::Form::kUnary,
+        {a, executor.get(), [user](const absl::Status&) {}},
+        {b, executor.get(), [user](const absl::Status&) {}});
+    network.Send(*user, Side::kAcceptor, MessageKind::kFetch, "request",
+                 [user](const Parcel&) {});
+    world.RunFor(1'000);
+    if (way == Way::kClosed) network.CloseEnd(*user, Side::kOpener);
+    if (way == Way::kBroken) network.Reset(kA, kB);
+    if (way == Way::kBrokenThenDown) {
+      network.Reset(kA, kB);
+      network.Down(a);
+      network.Down(b);
+    }
+    if (way == Way::kCallerDown) network.Down(a);
+    if (way == Way::kCalleeDown) network.Down(b);
+    user.reset();
+    world.RunFor(1'000);
+    EXPECT_TRUE(alive.expired()) << static_cast<int>(way);
+    network.Up(a = NewLife(kA));
+    network.Up(b = NewLife(kB));
+  }
+}
+
+// The farewell of its process and the reset by its successor arrive in either
+// order.
+TEST_F(SimNetworkTest, AnEndIsHeardOfOnceThoughTheProcessIsBackAtOnce) {
+  for (int64_t back_after_us = 0; back_after_us < 1'000; back_after_us += 50) {
+    ends.clear();
+    Connect();
+    network.Down(b);
+    world.RunFor(back_after_us);
+    network.Up(b = NewLife(kB));
+    world.RunFor(2'000);
+    EXPECT_THAT(ends, ElementsAre("a")) << back_after_us;
+  }
+}
+
 TEST_F(SimNetworkTest, ADroppedMessageSilencesItsStreamUntilTheKeepalive) {
   FilterOnce(Verdict::Drop());
   const StreamPtr stream = Connect();

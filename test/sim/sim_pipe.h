@@ -10,28 +10,67 @@
 
 namespace sluice::sim {
 
-// A: what the opener sends; B: what the acceptor does.
+// A: what the opener sends; B: what the acceptor does. What an end hears, it
+// hears while the network holds its events: they hold its user, who holds this.
 template <class A, class B>
 struct SimPipe {
   SimNetwork* network = nullptr;
   StreamPtr stream;
   MessageKind a_kind = MessageKind::kStreamEnd;
   MessageKind b_kind = MessageKind::kStreamEnd;
-  PeerStreamEvents<B> a_events;  // what the opener hears
-  PeerStreamEvents<A> b_events;
+  std::weak_ptr<PeerStreamEvents<B>> a_events;  // what the opener hears
+  std::weak_ptr<PeerStreamEvents<A>> b_events;
   bool drains = true;  // whether its ends may ask for on_drained
   bool a_open = true;
   bool b_open = true;
 
+  void SetAcceptorEvents(PeerStreamEvents<A> events) {
+    if (const auto held = b_events.lock()) *held = std::move(events);
+  }
+  void HearA(B message) {
+    const auto events = a_events.lock();
+    if (a_open && events != nullptr && events->on_message) {
+      events->on_message(std::move(message));
+    }
+  }
+  void HearB(A message) {
+    const auto events = b_events.lock();
+    if (b_open && events != nullptr && events->on_message) {
+      events->on_message(std::move(message));
+    }
+  }
+  void DrainedA() {
+    const auto events = a_events.lock();
+    if (a_open && events != nullptr && events->on_drained) {
+      events->on_drained();
+    }
+  }
+  void DrainedB() {
+    const auto events = b_events.lock();
+    if (b_open && events != nullptr && events->on_drained) {
+      events->on_drained();
+    }
+  }
+  // Its user may be closing from within what they hold.
+  void DropA() {
+    const auto events = a_events.lock();
+    if (events != nullptr) stream->ends[0].executor->Post([events] {});
+  }
+  void DropB() {
+    const auto events = b_events.lock();
+    if (events != nullptr) stream->ends[1].executor->Post([events] {});
+  }
   void EndA(const absl::Status& why) {
     if (!std::exchange(a_open, false)) return;
+    const auto events = a_events.lock();
     network->CloseEnd(stream, Side::kOpener);
-    if (a_events.on_closed) a_events.on_closed(why);
+    if (events != nullptr && events->on_closed) events->on_closed(why);
   }
   void EndB(const absl::Status& why) {
     if (!std::exchange(b_open, false)) return;
+    const auto events = b_events.lock();
     network->CloseEnd(stream, Side::kAcceptor);
-    if (b_events.on_closed) b_events.on_closed(why);
+    if (events != nullptr && events->on_closed) events->on_closed(why);
   }
 };
 
@@ -48,16 +87,11 @@ class OpenerHalf {
         pipe_->stream, Side::kAcceptor, pipe_->a_kind,
         Wire<A>::Encode(std::move(message)),
         [pipe = pipe_](const Parcel& parcel) {
-          if (pipe->b_open && pipe->b_events.on_message) {
-            pipe->b_events.on_message(Wire<A>::Decode(parcel.bytes));
-          }
+          pipe->HearB(Wire<A>::Decode(parcel.bytes));
         });
     if (!pipe_->drains) return;
-    pipe_->stream->ends[0].executor->PostAfter(kDrainUs, [pipe = pipe_] {
-      if (pipe->a_open && pipe->a_events.on_drained) {
-        pipe->a_events.on_drained();
-      }
-    });
+    pipe_->stream->ends[0].executor->PostAfter(
+        kDrainUs, [pipe = pipe_] { pipe->DrainedA(); });
   }
   void Close(const absl::Status& why) {
     if (!std::exchange(pipe_->a_open, false)) return;
@@ -66,6 +100,7 @@ class OpenerHalf {
                          [pipe = pipe_, why](const Parcel&) {
                            pipe->EndB(why);
                          });
+    pipe_->DropA();
     pipe_->network->CloseEnd(pipe_->stream, Side::kOpener);
   }
 
@@ -87,18 +122,12 @@ class AcceptorHalf {
         pipe_->stream, Side::kOpener, pipe_->b_kind,
         Wire<B>::Encode(std::move(message)),
         [pipe = pipe_](const Parcel& parcel) {
-          if (pipe->a_open && pipe->a_events.on_message) {
-            pipe->a_events.on_message(Wire<B>::Decode(parcel.bytes));
-          }
+          pipe->HearA(Wire<B>::Decode(parcel.bytes));
         });
     if (!pipe_->drains) return;
+    // Asked for when it is due: Accept() has returned by then.
     pipe_->stream->ends[1].executor->PostAfter(
-        OpenerHalf<A, B>::kDrainUs, [pipe = pipe_] {
-          // Asked for when it is due: Accept() has returned by then.
-          if (pipe->b_open && pipe->b_events.on_drained) {
-            pipe->b_events.on_drained();
-          }
-        });
+        OpenerHalf<A, B>::kDrainUs, [pipe = pipe_] { pipe->DrainedB(); });
   }
   void Close(const absl::Status& why) {
     if (!std::exchange(pipe_->b_open, false)) return;
@@ -106,6 +135,7 @@ class AcceptorHalf {
                          "", [pipe = pipe_, why](const Parcel&) {
                            pipe->EndA(why);
                          });
+    pipe_->DropB();
     pipe_->network->CloseEnd(pipe_->stream, Side::kAcceptor);
   }
 
@@ -113,22 +143,24 @@ class AcceptorHalf {
   const Pipe pipe_;
 };
 
-// Connects the pipe's stream; what either end hears of a broken one.
+// Connects the pipe's stream; what its opener hears of it. What its acceptor
+// does is said when it has accepted.
 template <class A, class B>
-void ConnectPipe(const std::shared_ptr<SimPipe<A, B>>& pipe, LifePtr opener,
+void ConnectPipe(const std::shared_ptr<SimPipe<A, B>>& pipe,
+                 PeerStreamEvents<B> opener_events, LifePtr opener,
                  Executor* opener_executor, LifePtr acceptor,
                  Executor* acceptor_executor) {
-  const std::weak_ptr<SimPipe<A, B>> held = pipe;
+  const auto a_events =
+      std::make_shared<PeerStreamEvents<B>>(std::move(opener_events));
+  const auto b_events = std::make_shared<PeerStreamEvents<A>>();
+  pipe->a_events = a_events;
+  pipe->b_events = b_events;
   pipe->stream = pipe->network->Connect(
       SimStream::Form::kStream,
       {std::move(opener), opener_executor,
-       [held](const absl::Status& why) {
-         if (const auto pipe = held.lock()) pipe->EndA(why);
-       }},
+       [pipe, a_events](const absl::Status& why) { pipe->EndA(why); }},
       {std::move(acceptor), acceptor_executor,
-       [held](const absl::Status& why) {
-         if (const auto pipe = held.lock()) pipe->EndB(why);
-       }});
+       [pipe, b_events](const absl::Status& why) { pipe->EndB(why); }});
 }
 
 }  // namespace sluice::sim

@@ -47,8 +47,9 @@ class Sink final : public ProduceSink {
 void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
   auto session = std::make_shared<std::shared_ptr<ProduceSession>>();
   const std::weak_ptr<Pipe> held = pipe;
-  pipe->b_events.on_message = [held, server,
-                               session](api::ProduceStreamRequest request) {
+  PeerStreamEvents<api::ProduceStreamRequest> events;
+  events.on_message = [held, server,
+                       session](api::ProduceStreamRequest request) {
     if (*session == nullptr) {
       api::CallContext context;
       context.client_id = "sim";
@@ -58,12 +59,13 @@ void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
     }
     (*session)->OnRequest(std::move(request));
   };
-  pipe->b_events.on_drained = [session] {
+  events.on_drained = [session] {
     if (*session != nullptr) (*session)->OnDrained();
   };
-  pipe->b_events.on_closed = [session](const absl::Status&) {
+  events.on_closed = [session](const absl::Status&) {
     if (*session != nullptr) (*session)->OnClosed();
   };
+  pipe->SetAcceptorEvents(std::move(events));
 }
 
 }  // namespace
@@ -75,18 +77,19 @@ std::shared_ptr<ProduceSender> OpenSimProduceStream(
   pipe->network = network;
   pipe->a_kind = MessageKind::kProduceStream;
   pipe->b_kind = MessageKind::kProduceStreamReply;
-  pipe->a_events = {std::move(events.on_frame), std::move(events.on_closed),
-                    nullptr};
+  PeerStreamEvents<api::ProduceStreamResponse> heard = {
+      std::move(events.on_frame), std::move(events.on_closed), nullptr};
   const LifePtr server = network->Find(to);
   if (server == nullptr || server->broker == nullptr) {
-    ConnectPipe(pipe, own, executor, own, executor);
+    ConnectPipe(pipe, std::move(heard), own, executor, own, executor);
     pipe->b_open = false;
     network->CloseEnd(pipe->stream, Side::kAcceptor);
     executor->PostAfter(network->Latency(),
                         [pipe, to] { pipe->EndA(Unreachable(to)); });
     return std::make_shared<Opener>(pipe);
   }
-  ConnectPipe(pipe, std::move(own), executor, server, server->edge_executor);
+  ConnectPipe(pipe, std::move(heard), std::move(own), executor, server,
+              server->edge_executor);
   pipe->stream->keepalive_us = SimNetwork::kDataKeepaliveUs;
   Accept(pipe, server);
   return std::make_shared<Opener>(pipe);

@@ -82,9 +82,10 @@ class SimRaftTransport final : public RaftTransport {
   static void Refuse(SimNetwork* network, const StreamPtr& stream,
                      const absl::Status& why) {
     network->Send(stream, Side::kOpener, MessageKind::kStreamEnd, "",
-                  [stream, why](const Parcel&) {
-                    auto& on_end = stream->end(Side::kOpener).on_end;
-                    if (on_end) std::exchange(on_end, nullptr)(why);
+                  [network, stream, why](const Parcel&) {
+                    const auto on_end = stream->end(Side::kOpener).on_end;
+                    network->CloseEnd(stream, Side::kOpener);
+                    if (on_end) on_end(why);
                   });
     network->CloseEnd(stream, Side::kAcceptor);
   }

@@ -51,10 +51,10 @@ class SimConnector final : public ReplicationConnector {
     pipe->a_kind = MessageKind::kFollowerFrame;
     pipe->b_kind = MessageKind::kLeaderFrame;
     pipe->drains = false;
-    pipe->a_events = AsPeerEvents(std::move(events));
     const LifePtr server = network_->Find(leader);
     if (server == nullptr || server->replication == nullptr) {
-      ConnectPipe(pipe, own_, executor, own_, executor);
+      ConnectPipe(pipe, AsPeerEvents(std::move(events)), own_, executor, own_,
+                  executor);
       pipe->b_open = false;
       network_->CloseEnd(pipe->stream, Side::kAcceptor);
       executor->PostAfter(network_->Latency(), [pipe] {
@@ -62,13 +62,13 @@ class SimConnector final : public ReplicationConnector {
       });
       return std::make_shared<FollowerEnd>(pipe);
     }
-    ConnectPipe(pipe, own_, executor, server,
+    ConnectPipe(pipe, AsPeerEvents(std::move(events)), own_, executor, server,
                 server->replication->executor());
     network_->Send(pipe->stream, Side::kAcceptor, MessageKind::kStreamOpen, "",
                    [pipe, server](const Parcel&) {
-                     pipe->b_events =
+                     pipe->SetAcceptorEvents(
                          AsPeerEvents(server->replication->Accept(
-                             std::make_shared<LeaderEnd>(pipe)));
+                             std::make_shared<LeaderEnd>(pipe))));
                    });
     return std::make_shared<FollowerEnd>(pipe);
   }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "broker/broker_api.h"
@@ -63,11 +64,14 @@ struct SimStream {
     kStream,  // ends for both when something is lost
     kLossy,   // Raft's: single messages may be lost or come twice
   };
+  using OnEnd = std::function<void(const absl::Status&)>;
+  // What uses an end holds the stream, and the end's `on_end` what uses it: an
+  // end that is over lets go of it.
   struct End {
     LifePtr life;
     Executor* executor = nullptr;
     // At most once, on the executor: the connection or the other process ended.
-    std::function<void(const absl::Status&)> on_end;
+    OnEnd on_end;
 
     // Of what goes to this end:
     int64_t last_arrival_us = 0;
@@ -75,6 +79,14 @@ struct SimStream {
     std::deque<ParcelPtr> waiting;  // behind an obstacle or a held message
     bool lost = false;              // nothing arrives any more
     bool ended = false;             // nobody listens any more
+
+    // Nobody listens; gives what it held. What waited may hold as much, and
+    // come back here when it goes.
+    OnEnd Close() {
+      ended = true;
+      const auto dropped = std::exchange(waiting, {});
+      return std::exchange(on_end, nullptr);
+    }
   };
 
   uint64_t lane = 0;
