@@ -47,10 +47,28 @@ void MetadataInvariants::OnEnd(const NodeView& node, End how) {
 }
 
 void MetadataInvariants::OnWiped(NodeId node) {
+  ++wipes_;
+  const auto note = [this](const IncarnationId& ended) {
+    int64_t& first = fates_[ended].first_wipe;
+    if (first == 0) first = wipes_;
+  };
   const auto found = last_incarnation_.find(node);
-  if (found != last_incarnation_.end()) fates_[found->second].wiped = true;
+  if (found != last_incarnation_.end()) note(found->second);
   const BrokerImage* registered = cluster_.committed->FindBroker(node);
-  if (registered != nullptr) fates_[registered->incarnation].wiped = true;
+  if (registered != nullptr) note(registered->incarnation);
+}
+
+// A registration may be committed when its process is dead and its disk wiped:
+// that it could not tell. The next one must.
+bool MetadataInvariants::WasWiped(const IncarnationId& before,
+                                  const IncarnationId& now) const {
+  const auto wipe_of = [this](const IncarnationId& incarnation) {
+    const auto found = fates_.find(incarnation);
+    return found == fates_.end() ? 0 : found->second.first_wipe;
+  };
+  const int64_t after_now = wipe_of(now);
+  return wipe_of(before) != 0 &&
+         (after_now == 0 || wipe_of(before) < after_now);
 }
 
 // ---- The fold ----
@@ -112,16 +130,16 @@ void MetadataInvariants::CheckRestart(const BrokerImage& before,
   const auto found = fates_.find(before.incarnation);
   if (found == fates_.end() || !found->second.known) return;
   const Fate& fate = found->second;
+  const bool wiped = WasWiped(before.incarnation, now.incarnation);
   findings_.Check(
       Rule::kRP18,
-      !now.was_clean || (fate.how == End::kStopped && !fate.wiped), [&] {
+      !now.was_clean || (fate.how == End::kStopped && !wiped), [&] {
         return StrCat(Text(now), " passes for cleanly stopped: ",
                       Text(before), " was not");
       });
   for (const auto& [id, topic] : cluster_.committed->topics()) {
     const bool durable = cluster_.configs->SettingsOf(*topic).durable;
-    const bool lost =
-        fate.wiped || (!durable && fate.how == End::kPowerCut);
+    const bool lost = wiped || (!durable && fate.how == End::kPowerCut);
     for (const auto& [index, partition] : topic->partitions) {
       if (!Contains(partition->replicas, now.id)) continue;
       const bool doubted = Contains(partition->unverified_elr, now.id);

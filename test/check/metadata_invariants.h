@@ -2,6 +2,7 @@
 // registrations, fencing, names, controlled stops.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
@@ -36,7 +37,7 @@ class MetadataInvariants {
     NodeId node;
     bool known = false;
     End how = End::kKilled;
-    bool wiped = false;
+    int64_t first_wipe = 0;  // of all disks, behind its end; 0: none
   };
   // Where a stopping broker was first seen to lead nothing, and who was active.
   struct HandOver {
@@ -51,6 +52,8 @@ class MetadataInvariants {
   void CheckInactive(const BrokerImage& now);
   void CheckNames(const MetadataChanges& changes);
   void NoteHandOvers();
+  // Between the end of `before` and the start of `now`.
+  bool WasWiped(const IncarnationId& before, const IncarnationId& now) const;
   static std::string Text(const BrokerImage& broker);
 
   Findings& findings_;
@@ -59,6 +62,7 @@ class MetadataInvariants {
       {LogIndex(0), MetaHash(*MetadataImage::Empty())}};
   std::map<IncarnationId, Fate> fates_;
   std::map<NodeId, IncarnationId> last_incarnation_;
+  int64_t wipes_ = 0;
   std::set<TopicId> topic_ids_;
   std::map<std::pair<NodeId, BrokerEpoch>, HandOver> hand_overs_;
 };

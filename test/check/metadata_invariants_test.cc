@@ -189,6 +189,22 @@ TEST_F(MetadataInvariantsTest, RP18AWipedDiskIsNotEvenDoubted) {
   ExpectFound(Rule::kRP18);
 }
 
+// Asked for by a process that was dead, and its disk wiped, when it was
+// committed: only its successor can tell.
+TEST_F(MetadataInvariantsTest, RP18AWipeBehindTheRegistrationIsTheNextOnes) {
+  Change({.isr = Ids{1}, .elr = Ids{2, 3}});
+  End(3, check::End::kKilled);
+  Boot(3, 2);
+  End(3, check::End::kKilled);
+  Wipe(3);
+  RegisterAnew(2, false, {.elr = Ids{2}, .unverified_elr = Ids{3}});
+  ExpectNone();
+  Boot(3, 3);
+  End(3, check::End::kKilled);
+  RegisterAnew(3, false, {.elr = Ids{2}, .unverified_elr = Ids{3}});
+  ExpectFound(Rule::kRP18);
+}
+
 TEST_F(MetadataInvariantsTest, RP18APowerCutAfterACleanStopTakesNothing) {
   Change({.isr = Ids{1}, .elr = Ids{2, 3}});
   End(3, check::End::kStopped);
