@@ -1,5 +1,7 @@
 #include "test/sim/sim_client.h"
 
+#include <map>
+#include <string>
 #include <utility>
 
 #include "test/sim/sim_call.h"
@@ -8,12 +10,60 @@
 namespace sluice::sim {
 namespace {
 
+// The requests of one stream that are not answered whole: in which epoch each
+// partition was asked. A broker answers for no other.
+class OpenProduces {
+ public:
+  explicit OpenProduces(ClientObserver* observer) : observer_(*observer) {}
+
+  void OnSent(const api::ProduceStreamRequest& frame) {
+    Epochs& epochs = open_[frame.correlation_id];
+    for (const api::ProducePartition& asked : frame.request.partitions) {
+      epochs[{asked.topic.name, *asked.partition}] =
+          asked.leader_epoch.value_or(kNoLeaderEpoch);
+    }
+  }
+  void OnAnswer(const api::ProduceStreamResponse& frame) {
+    const auto found = open_.find(frame.correlation_id);
+    if (found == open_.end()) return;
+    for (const api::ProduceResult& result : frame.results) {
+      const auto epoch =
+          found->second.find({result.topic.name, result.partition});
+      if (!result.error.ok() || epoch == found->second.end()) continue;
+      observer_.OnProduced(result, epoch->second);
+    }
+    if (frame.complete) open_.erase(found);
+  }
+
+ private:
+  using Epochs = std::map<std::pair<std::string, PartitionIndex>, LeaderEpoch>;
+  ClientObserver& observer_;
+  std::map<int64_t, Epochs> open_;  // by correlation id
+};
+
+class ObservedProduceSender final : public ProduceSender {
+ public:
+  ObservedProduceSender(std::shared_ptr<OpenProduces> open,
+                        std::shared_ptr<ProduceSender> sender)
+      : open_(std::move(open)), sender_(std::move(sender)) {}
+  void Send(api::ProduceStreamRequest frame) override {
+    open_->OnSent(frame);
+    sender_->Send(std::move(frame));
+  }
+  void Close() override { sender_->Close(); }
+
+ private:
+  const std::shared_ptr<OpenProduces> open_;
+  const std::shared_ptr<ProduceSender> sender_;
+};
+
 class SimBrokerPeer final : public BrokerPeer {
  public:
-  SimBrokerPeer(SimNetwork* network, LifePtr own, Executor* executor,
-                api::Endpoint endpoint)
+  SimBrokerPeer(SimNetwork* network, LifePtr own, ClientObserver* observer,
+                Executor* executor, api::Endpoint endpoint)
       : network_(network),
         own_(std::move(own)),
+        observer_(observer),
         executor_(executor),
         endpoint_(std::move(endpoint)),
         to_(NodeId(std::stoi(endpoint_.host.substr(6)))) {}
@@ -36,15 +86,30 @@ class SimBrokerPeer final : public BrokerPeer {
   }
   std::shared_ptr<ProduceSender> OpenProduceStream(
       ProduceStreamEvents events) override {
-    return OpenSimProduceStream(network_, own_, executor_, to_,
-                                std::move(events));
+    if (observer_ == nullptr) {
+      return OpenSimProduceStream(network_, own_, executor_, to_,
+                                  std::move(events));
+    }
+    auto open = std::make_shared<OpenProduces>(observer_);
+    events.on_frame = [open, on_frame = std::move(events.on_frame)](
+                          api::ProduceStreamResponse frame) mutable {
+      open->OnAnswer(frame);
+      on_frame(std::move(frame));
+    };
+    auto sender = OpenSimProduceStream(network_, own_, executor_, to_,
+                                       std::move(events));
+    return std::make_shared<ObservedProduceSender>(std::move(open),
+                                                   std::move(sender));
   }
   void Fetch(const api::FetchRequest& request, int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override {
     using Request = api::FetchRequest;
     Call<api::FetchResponse>(
         MessageKind::kFetch, Wire<Request>::Encode(request), timeout_us,
-        std::move(reply),
+        Observed<api::FetchResponse>(
+            std::move(reply),
+            [](ClientObserver& observer, const api::FetchResponse& answer,
+               int64_t began_us) { observer.OnFetched(answer, began_us); }),
         [](BrokerApi& broker, const api::CallContext& context,
            std::string_view bytes, PeerReply<api::FetchResponse> answer) {
           return broker.Fetch(context, Wire<Request>::Decode(bytes),
@@ -56,7 +121,13 @@ class SimBrokerPeer final : public BrokerPeer {
     using Request = api::ListOffsetsRequest;
     Call<api::ListOffsetsResponse>(
         MessageKind::kListOffsets, Wire<Request>::Encode(request), timeout_us,
-        std::move(reply),
+        Observed<api::ListOffsetsResponse>(
+            std::move(reply),
+            [request](ClientObserver& observer,
+                      const api::ListOffsetsResponse& answer,
+                      int64_t began_us) {
+              observer.OnListed(request, answer, began_us);
+            }),
         [](BrokerApi& broker, const api::CallContext& context,
            std::string_view bytes,
            PeerReply<api::ListOffsetsResponse> answer) -> CancelCall {
@@ -103,6 +174,17 @@ class SimBrokerPeer final : public BrokerPeer {
       }
     };
   }
+  template <class Response, class Tell>
+  PeerReply<Response> Observed(PeerReply<Response> reply, Tell tell) {
+    if (observer_ == nullptr) return reply;
+    return [observer = observer_, tell = std::move(tell),
+            began_us = network_->world()->MonoMicros(),
+            reply = std::move(reply)](
+               absl::StatusOr<Response> answer) mutable {
+      if (answer.ok()) tell(*observer, *answer, began_us);
+      reply(std::move(answer));
+    };
+  }
   template <class Response, class Serve>
   void Call(MessageKind kind, std::string request, int64_t timeout_us,
             PeerReply<Response> reply, Serve serve) {
@@ -125,6 +207,7 @@ class SimBrokerPeer final : public BrokerPeer {
 
   SimNetwork* const network_;
   const LifePtr own_;
+  ClientObserver* const observer_;
   Executor* const executor_;
   const api::Endpoint endpoint_;
   const NodeId to_;
@@ -132,31 +215,34 @@ class SimBrokerPeer final : public BrokerPeer {
 
 class SimBrokerConnector final : public BrokerConnector {
  public:
-  SimBrokerConnector(SimNetwork* network, LifePtr own)
-      : network_(network), own_(std::move(own)) {}
+  SimBrokerConnector(SimNetwork* network, LifePtr own, ClientObserver* observer)
+      : network_(network), own_(std::move(own)), observer_(observer) {}
   std::shared_ptr<BrokerPeer> Connect(const api::Endpoint& endpoint,
                                       Executor* executor) override {
-    return std::make_shared<SimBrokerPeer>(network_, own_, executor, endpoint);
+    return std::make_shared<SimBrokerPeer>(network_, own_, observer_, executor,
+                                           endpoint);
   }
 
  private:
   SimNetwork* const network_;
   const LifePtr own_;
+  ClientObserver* const observer_;
 };
 
 }  // namespace
 
-std::unique_ptr<BrokerConnector> SimNetwork::MakeBrokerConnector(LifePtr own) {
-  return std::make_unique<SimBrokerConnector>(this, std::move(own));
+std::unique_ptr<BrokerConnector> SimNetwork::MakeBrokerConnector(
+    LifePtr own, ClientObserver* observer) {
+  return std::make_unique<SimBrokerConnector>(this, std::move(own), observer);
 }
 
 SimClient::SimClient(SimCluster* cluster, ProducerOptions producer,
-                     ConsumerOptions consumer)
+                     ConsumerOptions consumer, ClientObserver* observer)
     : cluster_(cluster), life_(std::make_shared<Life>()) {
   life_->id = NodeId(kFirstClientId + cluster->NextClient());
   life_->clock = &cluster->world();
   executor_ = cluster->world().NewExecutor();
-  connector_ = cluster->network().MakeBrokerConnector(life_);
+  connector_ = cluster->network().MakeBrokerConnector(life_, observer);
   ClientDeps deps;
   deps.executor = executor_.get();
   deps.clock = &cluster->world();

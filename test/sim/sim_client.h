@@ -17,7 +17,7 @@ inline constexpr int kFirstClientId = 1000;
 class SimClient {
  public:
   SimClient(SimCluster* cluster, ProducerOptions producer = {},
-            ConsumerOptions consumer = {});
+            ConsumerOptions consumer = {}, ClientObserver* observer = nullptr);
   ~SimClient();
 
   Producer& producer() { return *producer_; }

@@ -19,6 +19,7 @@
 #include "common/base/random.h"
 #include "common/env/sim_world.h"
 #include "controller/raft_driver/raft_transport.h"
+#include "test/sim/client_observer.h"
 #include "test/sim/sim_stream.h"
 
 namespace sluice::sim {
@@ -125,8 +126,9 @@ class SimNetwork {
   std::unique_ptr<RaftTransport> MakeRaftTransport(LifePtr own,
                                                    std::vector<NodeId> peers);
   std::unique_ptr<BrokerDialer> MakeDialer(LifePtr own);
-  // For a client: a life that listens to nothing.
-  std::unique_ptr<BrokerConnector> MakeBrokerConnector(LifePtr own);
+  // For a client: a life that listens to nothing. `observer` may be null.
+  std::unique_ptr<BrokerConnector> MakeBrokerConnector(
+      LifePtr own, ClientObserver* observer = nullptr);
 
   // ---- What those are made of ----
 

@@ -35,21 +35,32 @@ ConsumerOptions OptionsOf(const LoadPlan& load) {
 }  // namespace
 
 struct Workload::Sender {
-  Sender(SimCluster* cluster, const LoadPlan& load, int id, bool is_weak)
-      : number(id), weak(is_weak), client(cluster, OptionsOf(load, is_weak)) {}
+  Sender(SimCluster* cluster, const ProducerOptions& options,
+         ClientObserver* observer, int id)
+      : number(id),
+        weak(options.acks != -1),
+        once(options.idempotent()),
+        client(cluster, options, {}, observer) {}
 
   const int number;
   const bool weak;
+  const bool once;
   SimClient client;
   int64_t next = 0;
 };
 
 struct Workload::Reader {
-  Reader(SimCluster* cluster, const LoadPlan& load)
-      : client(cluster, {}, OptionsOf(load)) {}
+  Reader(SimCluster* cluster, const LoadPlan& load, HistoryRecorder* history,
+         const std::vector<NamedPartition>& partitions, int32_t id)
+      : client(cluster, {}, OptionsOf(load), history) {
+    for (const NamedPartition& tp : partitions) {
+      session[tp] = history->OpenSession(id, tp);
+    }
+  }
 
   SimClient client;
   std::map<NamedPartition, Offset> next;
+  std::map<NamedPartition, int64_t> session;
 };
 
 Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
@@ -59,17 +70,19 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
       report_(report),
       random_(plan->seed + 11),
       ledger_(std::move(report)),
+      history_(&cluster->world(), partitions()),
       executor_(cluster->world().NewExecutor()) {
   const LoadPlan& load = plan->load;
   for (int i = 0; i < load.producers + (load.weak_producer ? 1 : 0); ++i) {
-    senders_.push_back(std::make_unique<Sender>(cluster, load, i,
-                                                i >= load.producers));
+    senders_.push_back(std::make_unique<Sender>(
+        cluster, OptionsOf(load, i >= load.producers), &history_, i));
   }
   for (int i = 0; load.idempotent && i < load.producers; ++i) {
     ledger_.OnIdempotent(i);
   }
   for (int i = 0; i < load.consumers; ++i) {
-    readers_.push_back(std::make_unique<Reader>(cluster, load));
+    readers_.push_back(
+        std::make_unique<Reader>(cluster, load, &history_, partitions(), i));
   }
   operator_ = std::make_unique<SimClient>(cluster);
 }
@@ -121,16 +134,25 @@ void Workload::SendOne(Sender& sender) {
   record.value = std::string(
       static_cast<size_t>(plan_->load.record_bytes), 'x');
   ledger_.OnSent(tp, name);
+  history_.OnSent(tp, name, sender.weak ? 1 : -1, sender.once, *record.value);
   ++unanswered_sends_;
   const absl::Status taken = sender.client.producer().Send(
       std::move(record), [this, &sender, tp, name](const auto& result) {
         --unanswered_sends_;
+        if (result.ok()) {
+          history_.OnSettled(name, result->offset);
+        } else {
+          history_.OnSettled(name, result.status());
+        }
         if (result.ok() && !sender.weak) {
           ledger_.OnAcked(tp, name, result->offset);
           if (on_acked_) on_acked_(tp, result->offset);
         }
       });
-  if (!taken.ok()) --unanswered_sends_;
+  if (!taken.ok()) {
+    --unanswered_sends_;
+    history_.OnSettled(name, taken);
+  }
   executor_->PostAfter(random_.Between(1, 2 * plan_->load.send_every_us),
                        [this, &sender] { SendOne(sender); });
 }
@@ -149,6 +171,7 @@ void Workload::ReadSome(Reader& reader) {
 
 void Workload::Take(Reader& reader, const FetchedBatch& batch) {
   Offset& next = reader.next[batch.tp];
+  HistoryRecorder::Records records;
   const absl::Status read =
       ForEachRecord(batch, [&](const DecodedRecord& record) {
         if (record.offset != next) {
@@ -157,18 +180,21 @@ void Workload::Take(Reader& reader, const FetchedBatch& batch) {
         }
         next = record.offset.Next();
         ++records_read_;
-        ledger_.OnRead(batch.tp,
-                       RecordName::FromString(record.key.value_or("")),
-                       record.offset);
+        const RecordName name =
+            RecordName::FromString(record.key.value_or(""));
+        ledger_.OnRead(batch.tp, name, record.offset);
+        records.push_back(
+            {record.offset, name, check::HashOf(record.value.value_or(""))});
         return true;
       });
   if (!read.ok()) report_(StrCat("CORRUPT: ", batch.tp, ": ", read.ToString()));
+  history_.OnPolled(reader.session.at(batch.tp), batch, records);
 }
 
 void Workload::CheckEnd(int64_t limit_us) {
-  Reader reader(cluster_, plan_->load);
-  Consumer& consumer = reader.client.consumer();
   const std::vector<NamedPartition> all = partitions();
+  Reader reader(cluster_, plan_->load, &history_, all, plan_->load.consumers);
+  Consumer& consumer = reader.client.consumer();
   consumer.Assign(all);
   const auto at_end = [&](const NamedPartition& tp) {
     return consumer.HighWatermark(tp) != kNoOffset &&
@@ -194,10 +220,22 @@ void Workload::CheckEnd(int64_t limit_us) {
   for (const NamedPartition& tp : all) {
     if (at_end(tp)) {
       ledger_.CheckEnd(tp, consumer.HighWatermark(tp));
+      history_.OnFinalRead(reader.session.at(tp), consumer.HighWatermark(tp));
     } else {
       report_(StrCat("UNREADABLE: ", tp, " to its end"));
     }
   }
+  JudgeHistory();
+}
+
+void Workload::JudgeHistory() {
+  const check::HistoryVerdict verdict = history_.Judge();
+  if (verdict.passed()) return;
+  std::string text;
+  for (const std::string& example : verdict.examples) {
+    text += StrCat(text.empty() ? "" : "; ", example);
+  }
+  report_(text);
 }
 
 // ---- Topics that come and go ----

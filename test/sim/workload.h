@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "test/sim/history_recorder.h"
 #include "test/sim/record_ledger.h"
 #include "test/sim/sim_client.h"
 #include "test/sim/swarm.h"
@@ -31,11 +32,12 @@ class Workload {
   std::string Unanswered() const;
 
   // With a new reader: every partition of the plan's topics from its start to
-  // its end, and what the ledger says of it. Nothing else happens any more.
-  // Reports what cannot be read within `limit_us`.
+  // its end; then what the ledger and the judge of the history say. Nothing
+  // else happens any more. Reports what cannot be read within `limit_us`.
   void CheckEnd(int64_t limit_us);
 
   const RecordLedger& ledger() const { return ledger_; }
+  const check::History& history() const { return history_.history(); }
   std::vector<NamedPartition> partitions() const;
   int64_t records_read() const { return records_read_; }
   int64_t admin_calls() const { return admin_calls_; }
@@ -47,6 +49,7 @@ class Workload {
   void SendOne(Sender& sender);
   void ReadSome(Reader& reader);
   void Take(Reader& reader, const FetchedBatch& batch);
+  void JudgeHistory();
   void ManageTopics();
   void CreateTopic(const std::string& name);
   void DeleteTopic(const std::string& name);
@@ -57,6 +60,7 @@ class Workload {
   OnAcked on_acked_;
   Random random_;
   RecordLedger ledger_;
+  HistoryRecorder history_;
   std::unique_ptr<Executor> executor_;
   int64_t unanswered_sends_ = 0;
   std::map<uint64_t, std::string> open_calls_;
