@@ -85,11 +85,11 @@ RunResult RunInChild(const SwarmPlan& plan) {
   return result.value_or(RunResult{kCrashed, {}});
 }
 
-SeedWorkers::SeedWorkers(uint64_t first, uint64_t last, int jobs, RunSeed run)
-    : last_(last), run_(std::move(run)), workers_(static_cast<size_t>(jobs)) {
-  for (size_t i = 0; i < workers_.size(); ++i) {
-    Launch(workers_[i], first + i);
-  }
+SeedWorkers::SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run)
+    : seeds_(std::move(seeds)),
+      run_(std::move(run)),
+      workers_(static_cast<size_t>(jobs)) {
+  for (size_t i = 0; i < workers_.size(); ++i) Launch(workers_[i], i);
 }
 
 SeedWorkers::~SeedWorkers() {
@@ -99,12 +99,12 @@ SeedWorkers::~SeedWorkers() {
   }
 }
 
-void SeedWorkers::Launch(Worker& worker, uint64_t from) {
+void SeedWorkers::Launch(Worker& worker, size_t from) {
   worker.next = from;
-  if (from > last_) return;
+  if (from >= seeds_.size()) return;
   const auto [pid, fd] = Fork([this, from](int out) {
-    for (uint64_t seed = from; seed <= last_; seed += workers_.size()) {
-      WriteResult(out, run_(seed));
+    for (size_t i = from; i < seeds_.size(); i += workers_.size()) {
+      WriteResult(out, run_(seeds_[i]));
     }
   });
   worker.pid = pid;
@@ -122,11 +122,11 @@ bool SeedWorkers::Take(
     Worker& worker,
     const std::function<bool(uint64_t, const RunResult&)>& on_result) {
   const auto result = ReadResult(worker.fd);
-  const uint64_t seed = worker.next;
+  const uint64_t seed = seeds_[worker.next];
   worker.next += workers_.size();
   const bool more =
       on_result(seed, result.value_or(RunResult{kCrashed, {}}));
-  if (!result.has_value() || worker.next > last_) Reap(worker);
+  if (!result.has_value() || worker.next >= seeds_.size()) Reap(worker);
   if (more && !result.has_value()) Launch(worker, worker.next);
   return more;
 }

@@ -22,7 +22,7 @@ class SeedWorkers {
   // What a process does for a seed.
   using RunSeed = std::function<RunResult(uint64_t seed)>;
 
-  SeedWorkers(uint64_t first, uint64_t last, int jobs, RunSeed run);
+  SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run);
   ~SeedWorkers();
 
   // Until all are done or `on_result` has had enough: it returns false.
@@ -33,16 +33,16 @@ class SeedWorkers {
   struct Worker {
     int pid = 0;
     int fd = -1;          // its results come here
-    uint64_t next = 0;    // the seed it is at
+    size_t next = 0;      // which of the seeds it is at
   };
 
-  // A process for the seeds from `from` on, `jobs` apart.
-  void Launch(Worker& worker, uint64_t from);
+  // A process for the seeds from the `from`th on, `jobs` apart.
+  void Launch(Worker& worker, size_t from);
   void Reap(Worker& worker);
   bool Take(Worker& worker,
             const std::function<bool(uint64_t, const RunResult&)>& on_result);
 
-  const uint64_t last_;
+  const std::vector<uint64_t> seeds_;
   const RunSeed run_;
   std::vector<Worker> workers_;
 };

@@ -3,14 +3,19 @@
 #include <glog/logging.h>
 #include <malloc.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/base/mutant.h"
 #include "test/sim/fuzz_runner.h"
 
 DEFINE_int64(seed, -1, "Run this one seed.");
-DEFINE_string(seeds, "", "Run these: A..B, both included.");
+DEFINE_string(seeds, "", "Run these: A..B, both included; several: A..B,C..D.");
 DEFINE_bool(trace, false, "With --seed: print every message and fault.");
 DEFINE_bool(minimise, false,
             "With --seed: print the fewest of its faults that still fail.");
@@ -30,12 +35,34 @@ DEFINE_string(mutant, "",
 
 namespace {
 
+constexpr size_t kSeedsMax = 10'000'000;
+
 // What one seed frees the next one takes: to give it to the kernel in between
 // was a tenth of the time.
 void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 16 << 20);
+}
+
+// "1..50,700..849"; nullopt: that is no list of ranges.
+std::optional<std::vector<uint64_t>> ParseSeeds(const std::string& text) {
+  std::vector<uint64_t> seeds;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    unsigned long long first = 0;
+    unsigned long long last = 0;
+    int used = 0;
+    const std::string range = text.substr(at, end - at);
+    if (std::sscanf(range.c_str(), "%llu..%llu%n", &first, &last, &used) != 2 ||
+        static_cast<size_t>(used) != range.size() || last < first ||
+        last - first >= kSeedsMax - seeds.size()) {
+      return std::nullopt;
+    }
+    for (uint64_t seed = first; seed <= last; ++seed) seeds.push_back(seed);
+    at = end + 1;
+  }
+  return seeds;
 }
 
 }  // namespace
@@ -65,14 +92,11 @@ int main(int argc, char** argv) {
     if (FLAGS_minimise) return sluice::sim::MinimiseSeed(seed, options);
     return sluice::sim::ReplaySeed(seed, FLAGS_only, FLAGS_trace, options);
   }
-  unsigned long long first = 0;
-  unsigned long long last = 0;
-  if (std::sscanf(FLAGS_seeds.c_str(), "%llu..%llu", &first, &last) != 2 ||
-      last < first) {
-    std::fprintf(stderr, "--seeds=A..B or --seed=N\n");
+  auto seeds = ParseSeeds(FLAGS_seeds);
+  if (!seeds.has_value()) {
+    std::fprintf(stderr, "--seeds=A..B[,C..D] or --seed=N\n");
     return 2;
   }
-  options.first = first;
-  options.last = last;
+  options.seeds = *std::move(seeds);
   return sluice::sim::RunSeeds(options);
 }

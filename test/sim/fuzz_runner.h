@@ -3,14 +3,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "test/sim/swarm.h"
 
 namespace sluice::sim {
 
 struct FuzzOptions {
-  uint64_t first = 0;
-  uint64_t last = 0;  // included
+  std::vector<uint64_t> seeds;
   DrawLimits limits;
   int jobs = 2;
   int failures_max = 10;
