@@ -241,6 +241,7 @@ class Rig:
         self.machines.heal()
         if self.proxy is not None:
             self.proxy.rules()
+            self.cluster.close_channels()
         self.finish_syncs()
         self.resume()
         self.start_again()

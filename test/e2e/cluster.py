@@ -205,8 +205,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
-        for channel in self._channels.values():
-            channel.close()
+        self.close_channels()
         for node in self.nodes.values():
             if node.alive:
                 node.process.kill()
@@ -233,6 +232,13 @@ class Cluster:
                 ("grpc.max_reconnect_backoff_ms", 200),
             ])
         return self._channels[address]
+
+    def close_channels(self):
+        """The next calls connect anew: a half-open connection is dead for good,
+        and nothing tells."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
 
     def any_broker(self):
         for node in self.brokers:
