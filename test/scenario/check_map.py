@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Holds README.md to the tree: every failure scenario F1-F78 is mapped, every
-test it names exists where it says, and every script here is named.
+test it names exists where it says, every script here is named, and every mutant
+that turns one red is in the list of mutants.
 
 usage: check_map.py ROOT
 """
@@ -10,8 +11,10 @@ import sys
 
 FIRST, LAST = 1, 78
 MAP = "test/scenario/README.md"
+MUTANTS = "common/base/mutants.def"
 ROW = re.compile(r"^\| F(\d+) \|(.*)\|\s*$")
 TEST = re.compile(r"`([\w./]+):(\w+)`")
+RED = re.compile(r"^\| `(k\w+)` \| ((?:`F\d+\w+`(?:, )?)+) \|", re.M)
 SCRIPT = re.compile(r"^TEST(?:_F|_P)?\(\w+,\s*(F\d+\w+)\)", re.M)
 
 
@@ -52,12 +55,27 @@ def problems_of(root):
             elif not names_test(read(root, path), name):
                 problems.append("F%d: %s has no test %s" % (number, path, name))
     here = os.path.dirname(MAP)
+    scripts = set()
     for entry in sorted(os.listdir(os.path.join(root, here))):
         if not entry.endswith("_test.cc"):
             continue
         for name in SCRIPT.findall(read(root, os.path.join(here, entry))):
+            scripts.add(name)
             if name not in named:
                 problems.append("%s: %s is not in the map" % (entry, name))
+    return problems + problems_of_mutants(root, scripts)
+
+
+def problems_of_mutants(root, scripts):
+    """The table of scripts that a mutant turns red."""
+    known = set(re.findall(r"^SLUICE_MUTANT\((k\w+)", read(root, MUTANTS), re.M))
+    problems = []
+    for mutant, names in RED.findall(read(root, MAP)):
+        if mutant not in known:
+            problems.append("%s is not in %s" % (mutant, MUTANTS))
+        problems += ["%s: there is no script %s" % (mutant, name)
+                     for name in re.findall(r"F\d+\w+", names)
+                     if name not in scripts]
     return problems
 
 

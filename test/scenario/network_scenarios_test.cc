@@ -229,6 +229,7 @@ TEST(NetworkScenarios, F22AControllerCutOffWithABrokerCommitsNothing) {
   }
   const LogIndex committed = s.RaftOf(X).commit_index();
   const AnswerPtr lost = s.Send(A, t, "lost");
+  const ProposedPtr proposed = s.Propose(X, "never");
   s.UntilLeader(t, B);
   s.Expect(s.ActiveController() != X, "the majority has another controller");
   s.Produce(t, "m2");
@@ -239,6 +240,8 @@ TEST(NetworkScenarios, F22AControllerCutOffWithABrokerCommitsNothing) {
                    ->leader == NodeId(A),
            "A lives in the past");
   s.Expect(!lost->acked(), "A acknowledges nothing");
+  s.Expect(proposed->has_value() && !(*proposed)->ok(),
+           "X says that it does not know what became of its topic");
   s.Heal();
   s.Converge({{t, {"m1", "m2"}}});
 }

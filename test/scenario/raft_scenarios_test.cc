@@ -21,18 +21,6 @@ std::vector<int> OthersOf(Scenario& s, int node) {
   return others;
 }
 
-// A change of the metadata that the active controller proposes; nobody waits
-// for it.
-void Propose(Scenario& s, int controller, const std::string& topic) {
-  v1::CreateTopicsRequest request;
-  auto* create = request.add_topics();
-  create->set_name(topic);
-  create->set_partition_count(1);
-  create->set_replication_factor(1);
-  s.sim().at(controller).controller->api().CreateTopics(request,
-                                                        [](const auto&) {});
-}
-
 LogIndex LastOf(Scenario& s, int node) { return s.RaftOf(node).log().last_index(); }
 
 bool HasRaft(Scenario& s, int node) {
@@ -132,10 +120,14 @@ TEST(RaftScenarios, F37ALeaderThatLostItsTailIsResignedInItsTerm) {
   const LogIndex durable = s.RaftOf(X).durable_index();
   s.HangDisk(X);
   for (const int other : OthersOf(s, X)) s.Cut(X, other);
-  Propose(s, X, "lost");
+  s.Propose(X, "lost");
   s.Until("X has an entry in memory alone",
           [&] { return LastOf(s, X) > s.RaftOf(X).durable_index(); }, 300);
   const LogIndex tail = LastOf(s, X);
+  // X is the one to campaign when it is back.
+  for (const int other : OthersOf(s, X)) {
+    s.Drop({MessageKind::kRaftPreVote, other});
+  }
   s.PowerCut(X);
   s.FreeDisk(X);
   s.Boot(X);
@@ -151,6 +143,7 @@ TEST(RaftScenarios, F37ALeaderThatLostItsTailIsResignedInItsTerm) {
     return active != 0 && s.RaftOf(active).term() > term;
   });
   s.Expect(!led_again, "X is resigned in its term");
+  s.Expect(s.ActiveController() == X, "X leads, in a term of its own");
   s.Converge();
 }
 
@@ -171,7 +164,7 @@ TEST(RaftScenarios, F38AnOldTermsEntryOnAMajorityIsNotCommitted) {
   for (size_t i = 1; i < others.size(); ++i) {
     drops.push_back(s.Drop({MessageKind::kRaftAppend, X, others[i]}));
   }
-  Propose(s, X, "old");
+  s.Propose(X, "old");
   s.Until("X and V have the entry", [&] {
     return s.RaftOf(V).durable_index() > committed &&
            s.RaftOf(X).durable_index() > committed;
@@ -262,6 +255,23 @@ TEST(RaftScenarios, F41PartiallyConnectedVotersKeepAStableLeader) {
   });
   s.Expect(leads_among_three(), "among the three");
   s.CreateTopic("t", {});
+  s.Converge();
+}
+
+// F41, one way only. The leader is heard and hears nobody -> it knows that it
+// leads no quorum, and falls silent: another one leads (RA15: check-quorum).
+TEST(RaftScenarios, F41ALeaderThatHearsNobodyIsReplaced) {
+  Scenario s;
+  const int X = s.ActiveController();
+  for (const int other : OthersOf(s, X)) s.CutOneWay(other, X);
+  s.Until("X leads no more",
+          [&] { return s.RaftOf(X).role() != raft::Role::kLeader; });
+  s.Until("another one leads", [&] {
+    const int active = s.ActiveController();
+    return active != 0 && active != X;
+  });
+  s.CreateTopic("t", {});
+  s.Heal();
   s.Converge();
 }
 

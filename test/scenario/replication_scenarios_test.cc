@@ -19,6 +19,14 @@ Match FramesOfLeader(int leader, int follower) {
   return {MessageKind::kLeaderFrame, leader, follower};
 }
 
+// Those of them that carry records.
+Match DataOfLeader(int leader, int follower) {
+  return {MessageKind::kLeaderFrame, leader, follower,
+          [](const Message& message) {
+            return !sim::Wire<LeaderFrame>::Decode(message.bytes).data.empty();
+          }};
+}
+
 // `A` has `value` on its disk, nobody else does, and `A` is dead.
 void LeaveSuffix(Scenario& s, const Tp& t, int A, const std::vector<int>& others,
                  const Values& values) {
@@ -54,8 +62,11 @@ TEST(ReplicationScenarios, F1AFollowerThatRestartsKeepsWhatItDidNotKnowCommitted
   s.PowerCut(B);
   s.DropHeld(told);
   s.UntilIsr(t, {A});  // T1: out of the ISR until it has caught up again
+  // What it copies anew would hide what it cut.
+  const auto copies = s.Hold(DataOfLeader(A, B));
   s.Boot(B);
   s.UntilIsr(t, {A, B});
+  s.Expect(copies->count == 0, "B has copied nothing");
   s.ExpectLog(B, t, {"m1", "m2"});
   s.PowerCut(A);
   s.UntilLeader(t, B);
@@ -310,6 +321,9 @@ TEST(ReplicationScenarios, F13TheLastReplicaStandingMayLoseItsPageCache) {
   s.Until("A knows", [&] { return s.Core(A, t).isr().size() == 1; });
   s.Expect(s.ElrOf(t) == std::set<int>{C}, "C may be elected, B may not");
   s.UntilRefused(s.Send(A, t, "m4"), ErrorCode::kNotEnoughReplicas);
+  s.Expect(s.Fetch(A, t, 0).values == Values{"m1", "m2"} &&
+               s.Fetch(A, t, 2).values.empty(),
+           "readers are given what is committed");
   s.Expect(s.Core(A, t).high_watermark() == Offset(2) &&
                s.Core(A, t).leo() == Offset(3),
            "m3 is stored and not committed");

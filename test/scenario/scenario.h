@@ -106,6 +106,10 @@ struct Answer {
 };
 using AnswerPtr = std::shared_ptr<const Answer>;
 
+// What a controller answers to a change that it was asked for; nullopt: nothing
+// yet.
+using ProposedPtr = std::shared_ptr<const std::optional<absl::Status>>;
+
 using Values = std::vector<std::string>;
 
 class Scenario {
@@ -176,6 +180,9 @@ class Scenario {
   Tp CreateTopic(const std::string& name, const TopicOptions& options = {},
                  Where where = Where::current());
   void DeleteTopic(const std::string& name, Where where = Where::current());
+  // A change of the metadata, asked of this controller whoever is active: a
+  // topic of one partition and one replica.
+  ProposedPtr Propose(int controller, const std::string& topic);
   // Preferred leader first.
   template <size_t N>
   std::array<int, N> ReplicasOf(const Tp& tp, Where where = Where::current()) {

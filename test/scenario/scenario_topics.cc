@@ -96,6 +96,19 @@ void Scenario::DeleteTopic(const std::string& name, Where where) {
   }, kLimitMs, where);
 }
 
+ProposedPtr Scenario::Propose(int controller, const std::string& topic) {
+  Note(StrCat("propose ", topic, " to ", controller));
+  v1::CreateTopicsRequest request;
+  auto* create = request.add_topics();
+  create->set_name(topic);
+  create->set_partition_count(1);
+  create->set_replication_factor(1);
+  const auto proposed = std::make_shared<std::optional<absl::Status>>();
+  sim().at(controller).controller->api().CreateTopics(
+      request, [proposed](const auto& answer) { *proposed = answer.status(); });
+  return proposed;
+}
+
 TopicPartition Scenario::IdOf(const Tp& tp, Where where) {
   const TopicImage* topic = NewestImage().FindTopic(tp.topic);
   Expect(topic != nullptr, StrCat("there is a topic ", tp.topic), where);
