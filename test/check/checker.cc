@@ -139,6 +139,10 @@ void Checker::OnProducerAnswered(const ProducerAnswer& answer) {
   parts_->producers.OnAnswered(answer);
 }
 
+void Checker::OnTopicCreated(const TopicId& id) {
+  parts_->metadata.OnTopicCreated(id);
+}
+
 // ---- Between events ----
 
 void Checker::AfterEvent(NodeId ran) {

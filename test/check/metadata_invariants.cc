@@ -203,6 +203,15 @@ void MetadataInvariants::CheckNames(const MetadataChanges& changes) {
   }
 }
 
+// What is answered as done has been committed, whatever became of it since.
+void MetadataInvariants::OnTopicCreated(const TopicId& id) {
+  findings_.Check(Rule::kRA16, topic_ids_.contains(id), [&] {
+    return StrCat("a client was told that topic id ", id,
+                  " was created, which nobody has committed up to offset ",
+                  cluster_.committed->offset());
+  });
+}
+
 // ---- Nodes ----
 
 void MetadataInvariants::OnImage(const NodeView& node,

@@ -1,4 +1,4 @@
-// MD1-MD5, MD7, MD9, RP18, RP19: the metadata as a fold of the committed log,
+// MD1-MD5, MD7, MD9, RP18, RP19, RA16: the metadata as a fold of the committed log,
 // registrations, fencing, names, controlled stops.
 #pragma once
 
@@ -30,6 +30,8 @@ class MetadataInvariants {
                const MetadataImage* last);
   // The active controller allowed this broker to stop.
   void OnReleased(const NodeView& node);
+  // A client was told that this topic was created.
+  void OnTopicCreated(const TopicId& id);
 
  private:
   // What became of the process and the disk of an incarnation.

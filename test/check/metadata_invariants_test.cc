@@ -137,6 +137,23 @@ TEST_F(MetadataInvariantsTest, MD7ANameIsUsedAgain) {
   ExpectNone();
 }
 
+TEST_F(MetadataInvariantsTest, RA16WhatIsAnsweredAsDoneIsCommitted) {
+  metadata_.OnTopicCreated(kTp.topic_id);
+  ExpectNone();
+  metadata_.OnTopicCreated(TopicId(Uuid(9, 9)));
+  ExpectFound(Rule::kRA16);
+}
+
+// A client hears of it later than another deletes it.
+TEST_F(MetadataInvariantsTest, RA16WhatIsGoneAgainWasCommitted) {
+  Batch remove;
+  remove.add_records()->mutable_remove_topic()->set_id(
+      kTp.topic_id.ToBytes());
+  Commit(remove);
+  metadata_.OnTopicCreated(kTp.topic_id);
+  ExpectNone();
+}
+
 TEST_F(MetadataInvariantsTest, MD9ABrokerStopsWhileItLeads) {
   metadata_.OnReleased(node(1));
   ExpectFound(Rule::kMD9);

@@ -29,6 +29,7 @@ class ClusterChecks final : public ClusterObserver {
   void OnAcknowledged(const TopicPartition& tp, Offset offset) {
     checker_.OnAcknowledged(tp, offset.Next());
   }
+  void OnTopicCreated(const TopicId& id) { checker_.OnTopicCreated(id); }
   bool is_lost(const TopicPartition& tp) const { return checker_.is_lost(tp); }
   const check::Findings& findings() const { return findings_; }
 

@@ -16,6 +16,7 @@ constexpr int64_t kSecond = 1'000'000;
 constexpr int64_t kBootLimitUs = 20 * kSecond;
 constexpr int64_t kCheckEveryUs = 50'000;
 constexpr int64_t kSettledUs = 2 * kSecond;
+constexpr int64_t kHourMs = 3'600'000;
 
 bool Contains(const std::set<int>& core, NodeId id) {
   return core.contains(id.value());
@@ -87,6 +88,8 @@ RunResult FuzzRun::Run() {
     workload_->SetOnAcked([this](const NamedPartition& tp, Offset offset) {
       if (const auto id = IdOf(tp)) checks_.OnAcknowledged(*id, offset);
     });
+    workload_->SetOnCreated(
+        [this](const TopicId& id) { checks_.OnTopicCreated(id); });
     workload_->Start();
     injector_.Start(plan_.faults);
     RunPhase(plan_.faults_us);
@@ -242,6 +245,14 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
           any(partition->unverified_elr));
 }
 
+// A wall clock decides nothing: not who is fenced, nor that nobody is (F61).
+void FuzzRun::JumpWallClocks(const std::set<int>& core) {
+  for (const int id : core) {
+    if (random_.OneIn(2)) continue;
+    cluster_.at(id).host.JumpWall(random_.OneIn(2) ? kHourMs : -kHourMs);
+  }
+}
+
 void FuzzRun::RequireProgress() {
   const std::set<int> core = DrawCore();
   std::string who;
@@ -249,6 +260,7 @@ void FuzzRun::RequireProgress() {
   trace_.Line(cluster_.world().MonoMicros(), kNoNode,
               StrCat("a healthy core of", who));
   injector_.LeaveHealthy(core);
+  JumpWallClocks(core);
   if (!Await([&] { return WhyNotSettled(core).empty(); },
              plan_.liveness_us)) {
     return Fail(StrCat("NOT SETTLED with a healthy core of", who, ": ",

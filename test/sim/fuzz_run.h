@@ -64,6 +64,7 @@ class FuzzRun {
   std::string StateOf(const NamedPartition& tp);
   std::string WhyNotSettled(const std::set<int>& core);
   bool IsOwedProgress(const std::set<int>& core, const NamedPartition& tp);
+  void JumpWallClocks(const std::set<int>& core);
   void RequireProgress();
   // Phase 3.
   void Converge();

@@ -266,8 +266,11 @@ void Workload::CreateTopic(const std::string& name) {
   operator_->admin().CreateTopics(
       request, kAdminTimeoutUs, [this, call, name](auto response) {
         open_calls_.erase(call);
-        if (response.ok() && response->results(0).error().code() == 0) {
-          made_topics_.push_back(name);
+        if (!response.ok() || response->results(0).error().code() != 0) return;
+        made_topics_.push_back(name);
+        if (on_created_) {
+          const auto id = TopicId::FromBytes(response->results(0).id());
+          on_created_(id.value_or(TopicId()));
         }
       });
 }

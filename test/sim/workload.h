@@ -24,6 +24,10 @@ class Workload {
 
   using OnAcked = std::function<void(const NamedPartition&, Offset)>;
   void SetOnAcked(OnAcked on_acked) { on_acked_ = std::move(on_acked); }
+  using OnCreated = std::function<void(const TopicId&)>;
+  void SetOnCreated(OnCreated on_created) {
+    on_created_ = std::move(on_created);
+  }
   void Start();
   // No new records and calls; what is under way goes on.
   void Stop();
@@ -58,6 +62,7 @@ class Workload {
   const SwarmPlan* const plan_;
   const RecordLedger::Report report_;
   OnAcked on_acked_;
+  OnCreated on_created_;
   Random random_;
   RecordLedger ledger_;
   HistoryRecorder history_;
