@@ -382,5 +382,26 @@ TEST_F(ShardHosting, ACutIsNoLossWheneverTheCrashComes) {
   }
 }
 
+// A follower that catches up in disk mode is told of more than its disk has yet.
+// Were that marked, a power cut would look like a loss (ST8).
+TEST_F(ShardHosting, AHighWatermarkPastTheDiskIsNotMarked) {
+  Open(3, kTwoInSync);
+  Fill(1);
+  cluster->Stop(3, End::kKill);
+  Fill(20);
+  cluster->Start(3);
+  ASSERT_TRUE(world().RunUntil(
+      [&] {
+        const Partition* own = cluster->broker(3)->Find(tp);
+        return own != nullptr &&
+               own->core().high_watermark() > own->log().durable_leo();
+      },
+      20 * kSecondUs));
+  // What its shard's next tick would write.
+  const auto marks = const_cast<Partition&>(partition(3)).TakeChangedMarks();
+  ASSERT_TRUE(marks.has_value());
+  EXPECT_LE(marks->high_watermark, marks->durable_mark);
+}
+
 }  // namespace
 }  // namespace sluice

@@ -23,8 +23,6 @@ bool LeaderIsFine(ErrorCode code) {
     case ErrorCode::kOutOfOrderSequence:
     case ErrorCode::kTooManyProducers:
       return true;
-    case ErrorCode::kFencedLeaderEpoch:
-      return MUTANT(kFencedIsRetriable);
     default:
       return false;
   }

@@ -35,10 +35,6 @@ void DecisionPipeline::End(const absl::Status& why) {
   auto pending = std::exchange(pending_, {});
   auto waiters = std::exchange(waiters_, {});
   for (auto& [index, batch] : pending) {
-    if (MUTANT(kUnknownOutcomeIsOk)) {
-      batch.done(index);
-      continue;
-    }
     batch.done(MakeError(ErrorCode::kOutcomeUnknown, "metadata offset ", index,
                          " was not committed when this controller stopped "
                          "leading (",
@@ -127,6 +123,7 @@ void DecisionPipeline::OnDone(LogIndex index, absl::Status status) {
   pending_.erase(found);
   pending_bytes_ -= pending.bytes;
   if (!status.ok()) {
+    if (MUTANT(kUnknownOutcomeIsOk)) return pending.done(index);
     pending.done(std::move(status));
     return;
   }

@@ -265,6 +265,38 @@ TEST(ReplicationTest, AWholeDivergingTermIsSkippedInOneRefusal) {
   EXPECT_FALSE(group.checker().violation().has_value());
 }
 
+// RA6: what lies behind the last entry that an append brought or matched may
+// not be the leader's, however much that leader has committed.
+TEST(ReplicationTest, AnAppendCommitsNoFurtherThanItMatched) {
+  RaftGroup group(3, 1);
+  group.Elect(1);  // entry 2
+  group.CutOneWay(2, 1);
+  group.Cut(1, 3);
+  ASSERT_TRUE(group.Propose(1, "shared").ok());
+  group.DeliverAll();  // 3, on 1 and 2
+  group.Isolate(1);
+  ASSERT_TRUE(group.Propose(1, "own").ok());  // 4, on 1
+  group.Elect(2);                             // its 4
+  ASSERT_EQ(group.core(2).commit_index(), LogIndex(4));
+  ASSERT_EQ(group.core(1).log().last_index(), LogIndex(4));
+  Message append;  // one entry a message, probing
+  append.type = MessageType::kAppend;
+  append.cluster_id = ClusterId(Uuid(7, 7));
+  append.from = group.node(2).id;
+  append.to = group.node(1).id;
+  append.term = group.core(2).term();
+  append.log_index = LogIndex(2);
+  append.log_term = *group.core(2).log().TermAt(LogIndex(2));
+  append.entries = {group.node(2).disk.entries[2]};
+  append.commit_index = LogIndex(4);
+  ASSERT_TRUE(group.Step(1, append).ok());
+  EXPECT_EQ(group.core(1).commit_index(), LogIndex(3));
+  group.Heal();
+  group.Run(100);
+  EXPECT_EQ(group.core(1).log().TermAt(LogIndex(4)), group.core(2).term());
+  EXPECT_FALSE(group.checker().violation().has_value());
+}
+
 TEST(ReplicationTest, LimitsRefuseAndAreLiftedByCommits) {
   RaftGroup group(3, 1, [](RaftConfig& c) {
     c.entry_bytes_max = 100;

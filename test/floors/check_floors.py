@@ -157,6 +157,16 @@ def check_mutants(path, text, built):
     return []
 
 
+def check_mutant_names(mutants, readme):
+    """The rules' README says of each mutant which rule it breaks, of no other."""
+    listed = set(re.findall(r"^SLUICE_MUTANT\((k\w+),", mutants, re.M))
+    named = set(re.findall(r"`(k[A-Z]\w*)`", readme))
+    return (["test/check/README.md names %s, which is no mutant" % name
+             for name in sorted(named - listed)] +
+            ["test/check/README.md lacks the mutant %s" % name
+             for name in sorted(listed - named)])
+
+
 def sources(root):
     for folder in ("common", "controller", "broker", "storage", "client", "tools", "test"):
         for base, _, names in os.walk(os.path.join(root, folder)):
@@ -186,6 +196,9 @@ def self_test():
     assert check_mutants("a/c.cc", "if (MUTANT(kX)) {", built)
     assert check_mutants("a/b.h", "if (MUTANT(kX)) {", built)
     assert not check_mutants("a/b.cc", "if (MUTANT(kX)) {", built)
+    one = 'SLUICE_MUTANT(kX, "RP1", "fuzz", "does wrong")'
+    assert check_mutant_names(one, "") and check_mutant_names("", "`kX`")
+    assert not check_mutant_names(one, "RP1 `kX`")
     assert not check("broker/rpc/log_service.cc", "#include <grpcpp/grpcpp.h>")
     assert not check("storage/rocks_kv_store.cc", "#include <rocksdb/db.h>")
     assert not check("broker/shard.cc", '#include "storage/log.h"')
@@ -202,6 +215,9 @@ def main():
         with open(os.path.join(root, path), encoding="utf-8") as source:
             text = source.read()
         wrong += check(path, text) + check_mutants(path, text, built)
+    with open(os.path.join(root, "common/base/mutants.def"), encoding="utf-8") as listed, \
+            open(os.path.join(root, "test/check/README.md"), encoding="utf-8") as readme:
+        wrong += check_mutant_names(listed.read(), readme.read())
     print("\n".join(wrong))
     print("%d files, %d walls broken" % (seen, len(wrong)))
     if seen < 20:

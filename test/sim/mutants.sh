@@ -3,14 +3,17 @@
 # demands that each is found: the proof that the simulator can see.
 #
 # usage: test/sim/mutants.sh [--seeds N] [--jobs N] [--mutant NAME]...
-#                            [--count K --rotate SEED] [--list]
+#                            [--by fuzz|//TEST]... [--count K --rotate SEED]
+#                            [--list]
 #   --seeds N     a mutant that N seeds do not find has survived (5000)
 #   --mutant NAME only this one; may be repeated
+#   --by WHAT     that finds it, in place of what the list says; with --mutant
 #   --count K --rotate SEED
 #                 only K of them, which ones depends on SEED alone
 #   --jobs N      so many at a time (the number of cores)
-#   --open        only the holes: those that nothing has found yet, by fuzz
 #   --list        says what each does, and runs nothing
+# A seed that fails with a mutant is run again without it: where it fails too,
+# it has found nothing, and the search goes on behind it.
 # Exit: 0 all found, 1 one survived, 2 nothing was proven.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,18 +24,19 @@ jobs=$(nproc)
 count=0
 rotate=
 only=()
+by=
 list_only=false
-holes=false
+test_limit_s=1800  # a mutant may hang a test
 while [ $# -gt 0 ]; do
   case "$1" in
     --seeds) seeds=$2; shift 2 ;;
     --jobs) jobs=$2; shift 2 ;;
     --mutant) only+=("$2"); shift 2 ;;
+    --by) by=$2; shift 2 ;;
     --count) count=$2; shift 2 ;;
     --rotate) rotate=$2; shift 2 ;;
-    --open) holes=true; shift ;;
     --list) list_only=true; shift ;;
-    -h|--help) sed -n '2,15p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,16p' "$0" | cut -c3-; exit 0 ;;
     *) echo "mutants.sh: unknown argument $1; try --help" >&2; exit 2 ;;
   esac
 done
@@ -41,33 +45,28 @@ work=$(mktemp -d /tmp/sluice-mutants.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
 # name|rule|found by|what
-sed -nE 's/^SLUICE_MUTANT\((k[A-Za-z0-9]+), "([^"]*)", "([^"]*)", "([^"]*)"\)$/\1|\2|\3|\4/p' \
+sed -nE 's/^SLUICE_MUTANT\((k[A-Za-z0-9]+), "([^"]*)", "(fuzz|\/\/[^"]*:[^"]*)", "([^"]*)"\)$/\1|\2|\3|\4/p' \
   "$list" >"$work/all"
 if [ "$(wc -l <"$work/all")" -ne "$(grep -c '^SLUICE_MUTANT(' "$list")" ]; then
   echo "mutants.sh: a line of $list is not NAME, RULE, FOUND BY, WHAT" >&2
   exit 2
 fi
 
-grep '|open|' "$work/all" | sed 's/|open|/|fuzz|/' >"$work/open" || true
-if $holes; then cp "$work/open" "$work/all"; fi
-
 choose() {
   if [ ${#only[@]} -gt 0 ]; then
     for name in "${only[@]}"; do
       grep "^$name|" "$work/all" || { echo "mutants.sh: no mutant $name" >&2; exit 2; }
-    done
+    done | awk -F'|' -v OFS='|' -v by="$by" '{ if (by != "") $3 = by; print }'
   elif [ "$count" -gt 0 ]; then
-    grep -v '|open|' "$work/all" | while IFS= read -r line; do
+    while IFS= read -r line; do
       echo "$(echo "$rotate ${line%%|*}" | sha256sum | cut -c1-16)|$line"
-    done | sort >"$work/shuffled"
+    done <"$work/all" | sort >"$work/shuffled"
     head -n "$count" "$work/shuffled" | cut -d'|' -f2-
-  elif $list_only; then
-    cat "$work/all"
   else
-    grep -v '|open|' "$work/all"
+    cat "$work/all"
   fi
 }
-choose | { if $list_only; then cat; else sed 's/|open|/|fuzz|/'; fi; } >"$work/chosen"
+choose >"$work/chosen"
 
 if $list_only; then
   while IFS='|' read -r name rule by what; do
@@ -85,29 +84,36 @@ targets=("${tests[@]}")
 bazel build --config=mutants "${targets[@]}" >"$work/build.log" 2>&1 ||
   { cat "$work/build.log"; exit 2; }
 # Copies: another build may go on meanwhile.
-mkdir "$work/bin"
+mkdir "$work/bin" "$work/seeds"
 bin=$(bazel info --config=mutants bazel-bin 2>/dev/null)
+copy_of() {  # copy_of //PKG:NAME
+  local label=${1#//}
+  label=${label/:/\/}
+  echo "$work/bin/${label//\//+}"
+}
 for target in "${targets[@]}"; do
   label=${target#//}
-  cp "$bin/${label/://}" "$work/bin/"
+  cp "$bin/${label/://}" "$(copy_of "$target")"
 done
+fuzz=$(copy_of //test/sim:fuzz)
 
-# Without a mutant all is green, else "found" would say nothing.
-green() {  # green COMMAND...
-  TEST_TMPDIR=$work "$@" >"$work/control" 2>&1 && return
-  tail -n 50 "$work/control"
-  echo "mutants.sh: red without a mutant: $*" >&2
-  exit 2
+run_test() {  # run_test //PKG:NAME
+  TEST_TMPDIR=$work timeout "$test_limit_s" "$(copy_of "$1")"
 }
-[ "$wants_fuzz" -eq 0 ] || green "$work/bin/fuzz" --seeds=1..50 --jobs="$jobs"
-for test in "${tests[@]}"; do green "$work/bin/${test##*:}"; done
+# Without a mutant a test is green, else "found" would say nothing.
+for test in "${tests[@]}"; do
+  run_test "$test" >"$work/control" 2>&1 && continue
+  tail -n 50 "$work/control"
+  echo "mutants.sh: red without a mutant: $test" >&2
+  exit 2
+done
 
 # ---- Each of them ----
 
 # What saw it: a check's number or word, or the INVARIANT that a process died of.
 seen_by() {
   local crash
-  crash=$(grep -m 1 -oE 'INVARIANT.*' "$1" | grep -oE '\b(RA|RP|ST|MD)[0-9]+' | head -n 1) || true
+  crash=$(grep -m 1 -oE 'INVARIANT.*' "$1" | grep -oE '\b(RA|RP|ST|MD|IP)[0-9]+' | head -n 1) || true
   if [ -n "$crash" ]; then
     echo "$crash in the product"
   elif grep -qE '^seed [0-9]+ FAILED: ' "$1"; then
@@ -117,31 +123,56 @@ seen_by() {
   fi
 }
 
-try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|by|rule
-  local name rule by what start status log
+# Whether a seed fails without a mutant, too. Remembered: most mutants are found
+# by the same few seeds.
+is_green() {  # is_green SEED
+  local verdict=$work/seeds/$1
+  if [ ! -e "$verdict" ]; then
+    local said=green
+    "$fuzz" --seeds="$1..$1" --jobs=1 >"$work/seed.$BASHPID" 2>&1 || said=red
+    echo $said >"$work/verdict.$BASHPID"
+    mv "$work/verdict.$BASHPID" "$verdict"
+  fi
+  [ "$(cat "$verdict")" = green ]
+}
+
+# The first seed that fails with the mutant alone. Prints "found SEED",
+# "survived -" or "broken -".
+search() {  # search NAME LOG
+  local first=1 status at
+  while [ "$first" -le "$seeds" ]; do
+    status=0
+    "$fuzz" --mutant="$1" --seeds="$first..$seeds" --jobs=1 --failures_max=1 \
+      >"$2" 2>&1 || status=$?
+    [ $status -ne 0 ] || break
+    at=$(grep -m 1 -oE '^seed [0-9]+ FAILED' "$2" | grep -oE '[0-9]+') ||
+      { echo "broken -"; return; }  # usage: nothing was tried
+    if is_green "$at"; then echo "found $at"; return; fi
+    first=$((at + 1))
+  done
+  echo "survived -"
+}
+
+try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|seen by|by
+  local name rule by what start status seconds seen at log saw
   IFS='|' read -r name rule by what <<<"$1"
   log=$work/$name.log
   start=$EPOCHREALTIME
-  status=0
   if [ "$by" = fuzz ]; then
-    "$work/bin/fuzz" --mutant="$name" --seeds=1.."$seeds" --jobs=1 \
-      --failures_max=1 >"$log" 2>&1 || status=$?
+    read -r seen at < <(search "$name" "$log")
   else
-    SLUICE_MUTANT=$name TEST_TMPDIR=$work "$work/bin/${by##*:}" \
-      >"$log" 2>&1 || status=$?
+    status=0 at=- seen=found
+    SLUICE_MUTANT=$name run_test "$by" >"$log" 2>&1 || status=$?
+    [ $status -ne 0 ] || seen=survived
+    [ $status -ne 2 ] || seen=broken  # no such mutant in that test
   fi
-  local seconds seen=survived at=-
   seconds=$(echo "$EPOCHREALTIME - $start" | bc)
-  [ "$status" -eq 0 ] || seen=found
-  [ "$status" -ne 2 ] || seen=broken  # usage: nothing was tried
-  if [ "$by" = fuzz ] && [ $seen = found ]; then
-    at=$(grep -m 1 -oE '^seed [0-9]+ FAILED' "$log" | grep -oE '[0-9]+') || at='?'
-  fi
-  printf '%s|%s|%s|%.1f|%s|%s\n' "$seen" "$name" "$at" "$seconds" \
-    "$(seen_by "$log")" "$by" >"$work/$name.result"
+  saw=$(seen_by "$log")
+  printf '%s|%s|%s|%.1f|%s|%s\n' "$seen" "$name" "$at" "$seconds" "$saw" \
+    "$by" >"$work/$name.result"
   printf '%-8s %-28s %5s seeds %7.1f s  %s (%s)\n' "$seen" "$name" "$at" \
-    "$seconds" "$(seen_by "$log")" "$what"
-  [ $seen = found ] || tail -n 3 "$log"
+    "$seconds" "${saw:-$by}" "$what"
+  [ "$seen" = found ] || tail -n 3 "$log"
 }
 
 while IFS= read -r line; do
@@ -155,10 +186,13 @@ wait
 cat "$work"/*.result >"$work/results"
 found=$(grep -c '^found|' "$work/results" || true)
 total=$(wc -l <"$work/chosen")
+by_seeds=$(grep -c '^found|.*|fuzz$' "$work/results" || true)
 median=$(grep '^found|.*|fuzz$' "$work/results" | cut -d'|' -f3 | sort -n |
   awk '{ at[NR] = $1 } END { print NR ? at[int((NR + 1) / 2)] : "-" }')
+most=$(grep '^found|.*|fuzz$' "$work/results" | cut -d'|' -f3 | sort -n | tail -n 1)
+red=$(cd "$work/seeds" && grep -lsx red ./* | cut -c3- | sort -n | paste -sd' ') || true
 echo
-echo "$found of $total mutants found, $((total - found)) survived; median $median seeds"
-[ ${#only[@]} -gt 0 ] || [ ! -s "$work/open" ] || $holes ||
-  echo "$(wc -l <"$work/open") more are open, nothing has found them yet: $(cut -d'|' -f1 "$work/open" | paste -sd' ')"
+[ -z "$red" ] || echo "These seeds fail without a mutant too and found nothing: $red"
+echo "$found of $total mutants found, $((total - found)) survived;" \
+  "$by_seeds by seeds: median ${median:--}, at most ${most:--}"
 [ "$found" -eq "$total" ]
