@@ -3,6 +3,7 @@
 #   build + unit tests, fuzz corpora, floors          bazel test //...
 #   end to end            test/e2e/*_e2e.py on real processes
 #   simulation            seeds of whole clusters
+#   mutants               six seeded bugs, other ones for each commit
 #   chaos                 one case on processes in network namespaces
 #   one sanitizer lane    cores and storage under ASan + UBSan
 # --long: 20,000 seeds, every mutant, every chaos case, 10 minutes a fuzzer,
@@ -14,7 +15,7 @@ long=0
 for arg in "$@"; do
   case "$arg" in
     --long) long=1 ;;
-    -h|--help) sed -n '2,9p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,10p' "$0" | cut -c3-; exit 0 ;;
     *) echo "test/run.sh: unknown argument $arg; try --help" >&2; exit 2 ;;
   esac
 done
@@ -90,13 +91,15 @@ if [ $status -eq 0 ]; then
   drawn=$((16#${commit:0:8} % 1000000 + 1000))
   seeds="1..50,$drawn..$((drawn + 149))"
   chaos=(--case kill_leader)
+  mutants=(--count 6 --rotate "$commit" --seeds 500)
   if [ $long -eq 1 ]; then
     seeds=1..20000
     chaos=()
-    run "mutants" test/sim/mutants.sh
+    mutants=()
   fi
   run "simulation $seeds" bazel run //test/sim:fuzz -- \
     "--seeds=$seeds" --require_all
+  run "mutants" test/sim/mutants.sh "${mutants[@]}"
   run "chaos" test/chaos/run.sh "${chaos[@]}"
 
   if [ $long -eq 1 ]; then

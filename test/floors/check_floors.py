@@ -158,7 +158,7 @@ def check_mutants(path, text, built):
 
 
 def check_mutant_names(mutants, readme):
-    """The rules' README says of each mutant which rule it breaks, of no other."""
+    """The README of the rules names every mutant, and nothing else for one."""
     listed = set(re.findall(r"^SLUICE_MUTANT\((k\w+),", mutants, re.M))
     named = set(re.findall(r"`(k[A-Z]\w*)`", readme))
     return (["test/check/README.md names %s, which is no mutant" % name
