@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds README.md to the tree: every failure scenario F1-F78 is mapped, every
-test it names exists where it says, every script here is named, and every mutant
-that turns one red is in the list of mutants.
+test it names exists where it says, every script here has its number and is
+named, and every mutant that turns one red is in the list of mutants.
 
 usage: check_map.py ROOT
 """
@@ -15,7 +15,7 @@ MUTANTS = "common/base/mutants.def"
 ROW = re.compile(r"^\| F(\d+) \|(.*)\|\s*$")
 TEST = re.compile(r"`([\w./]+):(\w+)`")
 RED = re.compile(r"^\| `(k\w+)` \| ((?:`F\d+\w+`(?:, )?)+) \|", re.M)
-SCRIPT = re.compile(r"^TEST(?:_F|_P)?\(\w+,\s*(F\d+\w+)\)", re.M)
+SCRIPT = re.compile(r"^TEST(?:_F|_P)?\(\w+,\s*(\w+)\)", re.M)
 
 
 def read(root, path):
@@ -61,7 +61,9 @@ def problems_of(root):
             continue
         for name in SCRIPT.findall(read(root, os.path.join(here, entry))):
             scripts.add(name)
-            if name not in named:
+            if not re.match(r"F\d+[A-Z]", name):
+                problems.append("%s: %s names no F-number" % (entry, name))
+            elif name not in named:
                 problems.append("%s: %s is not in the map" % (entry, name))
     return problems + problems_of_mutants(root, scripts)
 
