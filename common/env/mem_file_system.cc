@@ -362,7 +362,9 @@ int64_t MemFileSystem::change_count() const {
 
 void MemFileSystem::SetCapacity(int64_t bytes) {
   const Guard guard(disk_->mutex);
-  disk_->capacity = bytes;
+  // To count all files at each write costs more than the writes.
+  disk_->capacity.reset();
+  if (bytes != INT64_MAX) disk_->capacity = bytes;
 }
 
 void MemFileSystem::ClearFaults() {
