@@ -1,0 +1,253 @@
+// Joining: who is let in, under which id, and who is told at once.
+#include <algorithm>
+#include <utility>
+
+#include "broker/group/group_core.h"
+#include "broker/group/group_errors.h"
+#include "common/base/invariant.h"
+
+namespace sluice::group {
+namespace {
+
+// A name twice would count twice; the first one counts.
+std::vector<Protocol> WithoutRepetition(const std::vector<Protocol>& protocols) {
+  std::vector<Protocol> once;
+  std::set<std::string_view> names;
+  for (const Protocol& p : protocols) {
+    if (names.insert(p.name).second) once.push_back(p);
+  }
+  return once;
+}
+
+}  // namespace
+
+void GroupCore::On(const Join& e) {
+  SeeTime(e.now_us);
+  const ErrorCode refused = CheckJoin(e);
+  if (refused == ErrorCode::kNone) {
+    return e.member.empty() ? JoinNew(e) : JoinKnown(e);
+  }
+  const bool kicked = refused == kGroupMaxSizeReached;
+  Do(AnswerJoin{.request = e.request,
+                .code = refused,
+                .member = kicked ? MemberId() : e.member});
+  // A member that finds no room any more goes: the limit was lowered.
+  if (kicked && !e.member.empty()) {
+    RemoveMember(e.member, kGroupMaxSizeReached, "the group is full");
+    MaybeCompleteJoin();
+  }
+}
+
+// In Kafka's order.
+ErrorCode GroupCore::CheckJoin(const Join& e) {
+  const GroupConfig& config = deps_.config;
+  if (e.session_timeout_us < config.session_timeout_min_us ||
+      e.session_timeout_us > config.session_timeout_max_us) {
+    return kInvalidSessionTimeout;
+  }
+  if (!HasRoomFor(e.member)) return kGroupMaxSizeReached;
+  if (state_ == GroupState::kDead) return kCoordinatorNotAvailable;
+  if (writes_.size() >= kGroupWritesMax) return kCoordinatorNotAvailable;
+  if (!SupportsProtocols(e)) return kInconsistentGroupProtocol;
+  if (e.member.empty()) return ErrorCode::kNone;
+  if (pending_members_.count(e.member) > 0 && e.instance.empty()) {
+    return ErrorCode::kNone;
+  }
+  return CheckMember(e.member, e.instance);
+}
+
+bool GroupCore::HasRoomFor(const MemberId& member) const {
+  const size_t max = deps_.config.members_max;
+  switch (state_) {
+    case GroupState::kEmpty:
+    case GroupState::kDead:
+      break;
+    case GroupState::kPreparing: {
+      // Those that joined this time count: who comes late in a group above its
+      // limit is the one to go.
+      const Member* known = Find(member);
+      if (known != nullptr && known->joining.has_value()) return true;
+      const auto joined = static_cast<size_t>(std::count_if(
+          members_.begin(), members_.end(),
+          [](const auto& m) { return m.second.joining.has_value(); }));
+      if (joined >= max) return false;
+      break;
+    }
+    case GroupState::kCompleting:
+    case GroupState::kStable:
+      if (!HasMember(member) && members_.size() >= max) return false;
+      break;
+  }
+  return !member.empty() || pending_members_.size() < max;
+}
+
+bool GroupCore::SupportsProtocols(const Join& e) const {
+  if (e.protocol_type.empty() || e.protocols.empty()) return false;
+  if (members_.empty()) return true;
+  if (e.protocol_type != protocol_type_) return false;
+  const std::set<std::string> common = CommonProtocols();
+  return std::any_of(
+      e.protocols.begin(), e.protocols.end(),
+      [&common](const Protocol& p) { return common.count(p.name) > 0; });
+}
+
+void GroupCore::JoinNew(const Join& e) {
+  if (!e.instance.empty()) {
+    const auto known = instances_.find(e.instance);
+    if (known == instances_.end()) return AddMember(e, NewMemberId(e));
+    return TakeOverInstance(e, known->second);
+  }
+  const MemberId id = NewMemberId(e);
+  if (!e.member_id_required) return AddMember(e, id);
+  pending_members_[id] = GroupNow() + e.session_timeout_us;
+  Do(AnswerJoin{.request = e.request, .code = kMemberIdRequired, .member = id});
+}
+
+void GroupCore::JoinKnown(const Join& e) {
+  if (pending_members_.count(e.member) > 0) return AddMember(e, e.member);
+  JoinKnownMember(e, *Find(e.member));
+}
+
+void GroupCore::JoinKnownMember(const Join& e, Member& member) {
+  const bool same = member.image.protocols == WithoutRepetition(e.protocols);
+  const std::string reason = e.reason.empty() ? "" : StrCat(": ", e.reason);
+  switch (state_) {
+    case GroupState::kPreparing:
+      ParkJoin(e, member);
+      return MaybeCompleteJoin();
+    case GroupState::kCompleting:
+      // It may have missed the answer.
+      if (same) return AnswerWithCurrent(e, member);
+      ParkJoin(e, member);
+      return PrepareRebalance(
+          StrCat("member ", e.member, " changed what it supports", reason));
+    case GroupState::kStable:
+      // The leader may know of a change that no member's metadata shows, as of
+      // a topic's partitions.
+      if (same && e.member != leader_) return AnswerWithCurrent(e, member);
+      ParkJoin(e, member);
+      return PrepareRebalance(
+          StrCat(e.member == leader_ ? "the leader " : "member ", e.member,
+                 " joined anew", reason));
+    case GroupState::kEmpty:
+    case GroupState::kDead:
+      break;
+  }
+  INVARIANT(false, "group ", deps_.group_id, " is ", NameOf(state_),
+            " and has member ", e.member);
+}
+
+void GroupCore::AddMember(const Join& e, const MemberId& id) {
+  pending_members_.erase(id);
+  if (members_.empty()) protocol_type_ = e.protocol_type;
+  Member& member = members_[id];
+  member.image.id = id;
+  member.image.instance = e.instance;
+  member.image.client_id = e.client_id;
+  member.image.client_host = e.client_host;
+  member.is_new = true;
+  if (!e.instance.empty()) instances_[e.instance] = id;
+  if (leader_.empty()) leader_ = id;
+  ParkJoin(e, member);
+  // It has no id yet to send heartbeats with; a client that gave up must not
+  // stay for good.
+  member.expires_us = GroupNow() + deps_.config.new_member_join_timeout_us;
+  if (state_ == GroupState::kPreparing && initial_rebalance_) {
+    joined_meanwhile_ = true;
+  }
+  RebalanceOrCompleteJoin(
+      StrCat("member ", id, " joined",
+             e.reason.empty() ? "" : StrCat(": ", e.reason)));
+}
+
+// GR5: the newer of two processes with one instance id goes on.
+void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
+  const MemberId id = NewMemberId(e);
+  const MemberId old_leader = leader_;
+  Member& member = RenameMember(old_id, id);
+  UpdateMember(e, member);
+  RefreshSession(member);
+  if (state_ == GroupState::kPreparing) {
+    member.joining = e.request;
+    return MaybeCompleteJoin();
+  }
+  if (state_ == GroupState::kCompleting || SelectProtocol() != protocol_name_) {
+    // The leader may be about to assign to the old id, or by a protocol that
+    // this one does not speak any more.
+    member.joining = e.request;
+    return PrepareRebalance(StrCat("instance ", e.instance, " is member ", id,
+                                   " instead of ", old_id));
+  }
+  Write(Image());
+  AnswerJoin answer = CurrentAnswer(e.request, member);
+  if (e.can_skip_assignment) {
+    answer.skip_assignment = leader_ == id;
+  } else {
+    // It would assign anew if it knew that it leads.
+    answer.leader = old_leader;
+    answer.members.clear();
+  }
+  TellOnceWritten(id, std::move(answer));
+}
+
+// `old_id` by value: what the caller has may be the entry that changes here.
+GroupCore::Member& GroupCore::RenameMember(MemberId old_id,
+                                           const MemberId& new_id) {
+  auto node = members_.extract(old_id);
+  AnswerParked(node.mapped(), kFencedInstanceId);
+  FailHeldOf(old_id, kFencedInstanceId);
+  node.key() = new_id;
+  Member& member = members_.insert(std::move(node)).position->second;
+  member.image.id = new_id;
+  member.is_new = false;
+  instances_[member.image.instance] = new_id;
+  if (pending_syncs_.erase(old_id) > 0) pending_syncs_.insert(new_id);
+  if (leader_ == old_id) leader_ = new_id;
+  return member;
+}
+
+void GroupCore::UpdateMember(const Join& e, Member& member) {
+  MemberImage& image = member.image;
+  image.session_timeout_us = e.session_timeout_us;
+  image.rebalance_timeout_us =
+      e.rebalance_timeout_us > 0 ? e.rebalance_timeout_us : e.session_timeout_us;
+  image.protocols = WithoutRepetition(e.protocols);
+  image.join_reason = e.reason;
+}
+
+void GroupCore::ParkJoin(const Join& e, Member& member) {
+  UpdateMember(e, member);
+  if (member.joining.has_value()) {
+    // The client sent it again, on another connection.
+    Do(AnswerJoin{.request = *member.joining,
+                  .code = kRebalanceInProgress,
+                  .member = member.image.id});
+  }
+  member.joining = e.request;
+}
+
+void GroupCore::AnswerWithCurrent(const Join& e, const Member& member) {
+  FailHeldOf(member.image.id, kRebalanceInProgress);
+  TellOnceWritten(member.image.id, CurrentAnswer(e.request, member));
+}
+
+AnswerJoin GroupCore::CurrentAnswer(RequestId request,
+                                    const Member& member) const {
+  AnswerJoin answer = {.request = request,
+                       .member = member.image.id,
+                       .generation = generation_,
+                       .protocol_type = protocol_type_,
+                       .protocol_name = protocol_name_,
+                       .leader = leader_};
+  if (member.image.id != leader_) return answer;
+  for (const auto& [id, m] : members_) {
+    JoinedMember joined = {.id = id, .instance = m.image.instance};
+    for (const Protocol& p : m.image.protocols) {
+      if (p.name == protocol_name_) joined.metadata = p.metadata;
+    }
+    answer.members.push_back(std::move(joined));
+  }
+  return answer;
+}
+
+}  // namespace sluice::group
