@@ -68,6 +68,7 @@ class RaftInvariants {
   std::map<Term, Leadership> leaders_;
   std::map<std::pair<LogIndex, Term>, Link> links_;
   std::vector<EntryView> committed_;
+  std::vector<Term> committed_in_;  // of who first said so, by the same index
 };
 
 }  // namespace sluice::check

@@ -205,6 +205,20 @@ TEST_F(RaftInvariantsTest, RA5ALeaderWithoutACommittedEntry) {
   ExpectFound(Rule::kRA5);
 }
 
+TEST_F(RaftInvariantsTest, RA5AnElectionThatIsHeardOfWhenANewerLeaderCommits) {
+  for (int id = 1; id <= 3; ++id) Append(id, Term(1), 11);
+  CommitAt(1, 2);
+  Vote(2, 3, Term(2));
+  Vote(3, 3, Term(2));
+  Vote(2, 1, Term(3));
+  Vote(1, 1, Term(3));
+  Become(1, Term(3));
+  for (int id = 1; id <= 2; ++id) Append(id, Term(3), 12);
+  CommitAt(1, 3);
+  Become(3, Term(2));
+  ExpectNone();
+}
+
 TEST_F(RaftInvariantsTest, RA6TwoEntriesAtOneIndex) {
   for (int id = 1; id <= 2; ++id) Append(id, Term(1), 11);
   CommitAt(1, 2);
