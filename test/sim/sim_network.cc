@@ -16,6 +16,11 @@ absl::Status Gone(std::string_view why) {
   return absl::UnavailableError(AbslView(why));
 }
 
+// Of the stream itself: lost, nothing works on it; and it opens and ends once.
+bool IsOfStream(MessageKind kind) {
+  return kind == MessageKind::kStreamOpen || kind == MessageKind::kStreamEnd;
+}
+
 bool IsReply(MessageKind kind) { return NameOf(kind).ends_with("Reply"); }
 
 }  // namespace
@@ -338,7 +343,7 @@ void SimNetwork::Lose(const StreamPtr& stream, Side to,
     return Break(stream, Gone("connection reset"));
   }
   if (stream->form != SimStream::Form::kStream &&
-      parcel->message.kind != MessageKind::kStreamEnd) {
+      !IsOfStream(parcel->message.kind)) {
     return;
   }
   stream->end(to).lost = true;
@@ -348,7 +353,8 @@ void SimNetwork::Lose(const StreamPtr& stream, Side to,
 void SimNetwork::Repeat(const StreamPtr& stream, Side to,
                         const ParcelPtr& parcel, int64_t after_us) {
   const bool may_repeat =
-      stream->form == SimStream::Form::kLossy ||
+      (stream->form == SimStream::Form::kLossy &&
+       !IsOfStream(parcel->message.kind)) ||
       (stream->form == SimStream::Form::kUnary &&
        !IsReply(parcel->message.kind));
   if (!may_repeat) return;

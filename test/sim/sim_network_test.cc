@@ -168,6 +168,16 @@ TEST_F(SimNetworkTest, ADroppedMessageSilencesItsStreamUntilTheKeepalive) {
   EXPECT_THAT(ends, testing::UnorderedElementsAre("a", "b"));
 }
 
+// Else a controller that hears nothing of its link's other end waits for ever.
+TEST_F(SimNetworkTest, ALostOpeningSilencesAlsoAStreamThatMayLoseMessages) {
+  FilterOnce(Verdict::Drop());
+  const StreamPtr stream = Connect(SimStream::Form::kLossy);
+  Send(stream, "open", MessageKind::kStreamOpen);
+  world.RunFor(SimNetwork::kKeepaliveUs + 1'000'000);
+  EXPECT_THAT(got, IsEmpty());
+  EXPECT_THAT(ends, testing::UnorderedElementsAre("a", "b"));
+}
+
 TEST_F(SimNetworkTest, AResetIsHeardAtBothEndsAtOnce) {
   const StreamPtr stream = Connect();
   network.Reset(kB, kA);
