@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "broker/control/control_side.h"
+#include "broker/handlers/delete_records_handler.h"
+#include "broker/handlers/epoch_end_handler.h"
 #include "broker/handlers/fetch_handler.h"
 #include "broker/handlers/list_offsets_handler.h"
 #include "broker/handlers/produce_handler.h"
@@ -141,6 +143,8 @@ struct Broker::Parts {
   ProduceHandler produce;
   FetchHandler fetch;
   ListOffsetsHandler list_offsets;
+  EpochEndHandler epoch_ends;
+  DeleteRecordsHandler delete_records;
   SubscribeHandler subscribe;
 
   // On the control executor.
@@ -168,6 +172,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       produce(ForHandlers()),
       fetch(ForHandlers()),
       list_offsets(ForHandlers()),
+      epoch_ends(ForHandlers()),
+      delete_records(ForHandlers()),
       subscribe(ForHandlers()) {
   AddShards();
 }
@@ -199,6 +205,10 @@ ControlSide::Deps Broker::Parts::ForControl() {
              Logs done) {
         DescribeLogs(partitions, std::move(done));
       };
+  out.reset_replica = [this](const ReplicaReset& order,
+                             AdminHandlers::ResetDone done) {
+    replicas.ResetReplica(order, std::move(done));
+  };
   out.on_image = [this](std::shared_ptr<const MetadataImage> newest) {
     OnImage(std::move(newest));
   };
@@ -445,6 +455,18 @@ void Broker::ListOffsets(const api::CallContext&,
   parts_->list_offsets.ListOffsets(request, std::move(done));
 }
 
+void Broker::OffsetForLeaderEpoch(
+    const api::CallContext&, api::OffsetForLeaderEpochRequest request,
+    api::Answer<api::OffsetForLeaderEpochResponse> done) {
+  parts_->epoch_ends.OffsetForLeaderEpoch(request, std::move(done));
+}
+
+void Broker::DeleteRecords(const api::CallContext& context,
+                           api::DeleteRecordsRequest request,
+                           api::Answer<api::DeleteRecordsResponse> done) {
+  parts_->delete_records.DeleteRecords(context, request, std::move(done));
+}
+
 std::shared_ptr<SubscribeSession> Broker::Subscribe(
     const api::CallContext& context, std::shared_ptr<SubscribeSink> sink) {
   return parts_->subscribe.Subscribe(context, std::move(sink));
@@ -497,6 +519,34 @@ void Broker::DescribeTopics(const api::CallContext& context,
                             PeerReply<v1::DescribeTopicsResponse> reply) {
   parts_->control.admin().DescribeTopics(context, std::move(request),
                                          std::move(reply));
+}
+
+void Broker::DescribeConfigs(const api::CallContext& context,
+                             v1::DescribeConfigsRequest request,
+                             PeerReply<v1::DescribeConfigsResponse> reply) {
+  parts_->control.admin().DescribeConfigs(context, std::move(request),
+                                          std::move(reply));
+}
+
+void Broker::AlterConfigs(const api::CallContext& context,
+                          v1::AlterConfigsRequest request,
+                          PeerReply<v1::AlterConfigsResponse> reply) {
+  parts_->control.admin().AlterConfigs(context, std::move(request),
+                                       std::move(reply));
+}
+
+void Broker::ElectLeaders(const api::CallContext& context,
+                          v1::ElectLeadersRequest request,
+                          PeerReply<v1::ElectLeadersResponse> reply) {
+  parts_->control.admin().ElectLeaders(context, std::move(request),
+                                       std::move(reply));
+}
+
+void Broker::ResetReplica(const api::CallContext& context,
+                          v1::ResetReplicaRequest request,
+                          PeerReply<v1::ResetReplicaResponse> reply) {
+  parts_->control.admin().ResetReplica(context, std::move(request),
+                                       std::move(reply));
 }
 
 void Broker::InitProducerId(const api::CallContext& context,

@@ -122,6 +122,12 @@ class Broker final : public BrokerApi {
   void ListOffsets(const api::CallContext& context,
                    api::ListOffsetsRequest request,
                    api::Answer<api::ListOffsetsResponse> done) override;
+  void OffsetForLeaderEpoch(
+      const api::CallContext& context, api::OffsetForLeaderEpochRequest request,
+      api::Answer<api::OffsetForLeaderEpochResponse> done) override;
+  void DeleteRecords(const api::CallContext& context,
+                     api::DeleteRecordsRequest request,
+                     api::Answer<api::DeleteRecordsResponse> done) override;
   std::shared_ptr<SubscribeSession> Subscribe(
       const api::CallContext& context,
       std::shared_ptr<SubscribeSink> sink) override;
@@ -146,6 +152,18 @@ class Broker final : public BrokerApi {
   void DescribeTopics(const api::CallContext& context,
                       v1::DescribeTopicsRequest request,
                       PeerReply<v1::DescribeTopicsResponse> reply) override;
+  void DescribeConfigs(const api::CallContext& context,
+                       v1::DescribeConfigsRequest request,
+                       PeerReply<v1::DescribeConfigsResponse> reply) override;
+  void AlterConfigs(const api::CallContext& context,
+                    v1::AlterConfigsRequest request,
+                    PeerReply<v1::AlterConfigsResponse> reply) override;
+  void ElectLeaders(const api::CallContext& context,
+                    v1::ElectLeadersRequest request,
+                    PeerReply<v1::ElectLeadersResponse> reply) override;
+  void ResetReplica(const api::CallContext& context,
+                    v1::ResetReplicaRequest request,
+                    PeerReply<v1::ResetReplicaResponse> reply) override;
   void InitProducerId(const api::CallContext& context,
                       v1::InitProducerIdRequest request,
                       PeerReply<v1::InitProducerIdResponse> reply) override;

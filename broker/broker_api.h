@@ -77,6 +77,12 @@ class BrokerApi {
   virtual void ListOffsets(const api::CallContext& context,
                            api::ListOffsetsRequest request,
                            api::Answer<api::ListOffsetsResponse> done) = 0;
+  virtual void OffsetForLeaderEpoch(
+      const api::CallContext& context, api::OffsetForLeaderEpochRequest request,
+      api::Answer<api::OffsetForLeaderEpochResponse> done) = 0;
+  virtual void DeleteRecords(const api::CallContext& context,
+                             api::DeleteRecordsRequest request,
+                             api::Answer<api::DeleteRecordsResponse> done) = 0;
   virtual std::shared_ptr<SubscribeSession> Subscribe(
       const api::CallContext& context,
       std::shared_ptr<SubscribeSink> sink) = 0;
@@ -102,6 +108,18 @@ class BrokerApi {
   virtual void DescribeTopics(const api::CallContext& context,
                               v1::DescribeTopicsRequest request,
                               PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+  virtual void DescribeConfigs(const api::CallContext& context,
+                               v1::DescribeConfigsRequest request,
+                               PeerReply<v1::DescribeConfigsResponse> reply) = 0;
+  virtual void AlterConfigs(const api::CallContext& context,
+                            v1::AlterConfigsRequest request,
+                            PeerReply<v1::AlterConfigsResponse> reply) = 0;
+  virtual void ElectLeaders(const api::CallContext& context,
+                            v1::ElectLeadersRequest request,
+                            PeerReply<v1::ElectLeadersResponse> reply) = 0;
+  virtual void ResetReplica(const api::CallContext& context,
+                            v1::ResetReplicaRequest request,
+                            PeerReply<v1::ResetReplicaResponse> reply) = 0;
   virtual void InitProducerId(const api::CallContext& context,
                               v1::InitProducerIdRequest request,
                               PeerReply<v1::InitProducerIdResponse> reply) = 0;

@@ -31,6 +31,13 @@ class SimCluster::Link final : public IsrProposals, public ReplicaFailures {
       cluster->Report(*node, {verdict});
     });
   }
+  void TellLog(internal::v1::ReplicaVerdict verdict) override {
+    if (cluster_->drop_told_ > 0) {
+      --cluster_->drop_told_;
+      return;
+    }
+    ReportFailed(std::move(verdict));
+  }
 
   static constexpr int64_t kAnswerTimeoutUs = 200'000;
 

@@ -71,6 +71,8 @@ class SimCluster {
   // Null when it does not run.
   SimBroker* broker(int id) { return NodeOf(id).process.get(); }
   MemFileSystem& fs(int id) { return *NodeOf(id).fs; }
+  // The next `count` of what replicas tell of their logs get lost.
+  void DropTold(int count) { drop_told_ = count; }
   // Fatal errors that processes reported, over all lives.
   const std::vector<absl::Status>& fatal() const { return fatal_; }
 
@@ -155,6 +157,7 @@ class SimCluster {
   std::shared_ptr<const MetadataImage> published_ = MetadataImage::Empty();
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<absl::Status> fatal_;
+  int drop_told_ = 0;
 };
 
 }  // namespace sluice

@@ -61,6 +61,7 @@ void Partition::OnMetadata(const MetadataImage& image,
                partition.unverified_elr.end());
   e.min_isr = settings.min_insync_replicas;
   e.durable = settings.durable;
+  e.durability_settling = partition.durability_settling;
   e.last_unclean_leader_epoch = partition.last_unclean_leader_epoch;
   for (const NodeId broker : partition.replicas) {
     if (const BrokerImage* known = image.FindBroker(broker)) {
@@ -97,13 +98,32 @@ void Partition::OnIsrDecision(const IsrDecision& decision) {
 void Partition::Tick(int64_t now_us) {
   committed_.Expire(now_us);
   stored_.Expire(now_us);
-  if (!failed_ && !closed_ && !cutting_) ForgetSilentProducers(now_us);
+  trims_.Expire(now_us);
+  if (!failed_ && !closed_ && !cutting_) {
+    ForgetSilentProducers(now_us);
+    if (FlushIsDue()) RequestSync();
+  }
   Step(replica::Tick{now_us});
+}
+
+std::optional<CandidateLog> Partition::LogNow() const {
+  CandidateLog now;
+  now.node = shard_->deps.self;
+  if (failed_ || log_->failed()) {
+    now.failed = true;
+    return now;
+  }
+  if (closed_ || cutting_ || core_.leader() != kNoNode) return std::nullopt;
+  now.last_epoch = core_.epochs().last_epoch();
+  now.end = core_.leo();
+  now.high_watermark = core_.high_watermark();
+  return now;
 }
 
 void Partition::Interrupt() {
   committed_.Interrupt();
   stored_.Interrupt();
+  trims_.Interrupt();
   waiters_.WakeAll();
 }
 
@@ -135,6 +155,7 @@ void Partition::FinishClose(const Unsynced& synced) {
 void Partition::Fail(const std::string& why, bool corrupt) {
   if (failed_) return;
   failed_ = true;
+  failure_ = why;
   corrupt_ = corrupt;
   ++shard_->counters.failed_replicas;
   LOG(ERROR) << "replica " << name() << " FAILED: " << why
@@ -178,7 +199,9 @@ void Partition::Step(replica::Event event) {
       Carry(action);
       if (failed_) break;
     }
-    if (leads()) stored_.Advance(core_.position());
+    if (!leads()) continue;
+    stored_.Advance(core_.position());
+    if (!trims_.empty()) SettleTrims();
   }
   stepping_ = false;
 }
@@ -244,6 +267,7 @@ void Partition::Propose(const replica::ProposeIsr& a) {
   proposal.set_partition(tp_.partition.value());
   proposal.set_leader_epoch(a.leader_epoch.value());
   proposal.set_partition_epoch(a.partition_epoch.value());
+  proposal.set_durability_settled(a.settled);
   for (const auto& [broker, epoch] : a.isr) {
     auto* member = proposal.add_new_isr();
     member->set_broker_id(broker.value());

@@ -40,14 +40,17 @@ class Partition final : public ShipSource {
     int64_t producer_expiration_us = 0;
   };
 
-  // In memory mode nobody waits for a sync; one every so often bounds what a
-  // recovery has to scan.
+  // In memory mode nobody waits for a sync; one every so often (or as
+  // flush.messages and flush.ms say) bounds what a recovery has to scan.
   static constexpr int64_t kMemorySyncEveryBytes = 256 << 20;
 
   // A full table of producers gives up one that has been silent for so long:
   // longer than a client goes on trying (its delivery timeout, 2 minutes by
   // default), so that no retry of it can come as a new batch.
   static constexpr int64_t kProducerSilentUs = 600'000'000;
+
+  // Trims that wait for replicas; more are BUSY.
+  static constexpr size_t kTrimsWaitingMax = 100;
 
   Partition(Deps deps, const TopicSettings& settings);
   ~Partition() override;
@@ -66,6 +69,10 @@ class Partition final : public ShipSource {
   // under way.
   std::optional<PartitionMarks> TakeChangedMarks();
 
+  // What an election of the best log would know of this one, which stands
+  // still while nobody leads; nullopt: not yet, a cut is under way.
+  std::optional<CandidateLog> LogNow() const;
+
   // Answers everyone who waits: the partition goes away, or this broker.
   // Nothing is appended or decided afterwards.
   void Close();
@@ -81,6 +88,9 @@ class Partition final : public ShipSource {
   void Append(AppendRequest request, Task ordered, AppendDone done);
   void Read(const ReadRequest& request, ReadDone done);
   OffsetOutcome FindOffset(const OffsetRequest& request);
+  EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) const;
+  using TrimDone = absl::AnyInvocable<void(TrimOutcome)>;
+  void Trim(const TrimRequest& request, TrimDone done);
   WaitId WaitForProgress(Offset offset, Task wake);
   void CancelWait(WaitId wait) { waiters_.Cancel(wait); }
   v1::PartitionLog DescribeLog() const;
@@ -111,6 +121,7 @@ class Partition final : public ShipSource {
   // ---- Facts ----
   bool leads() const { return core_.leads() && !failed_; }
   bool failed() const { return failed_; }
+  const std::string& failure() const { return failure_; }  // why; "": it has not
   // It failed for its bytes, not for what its leader says: it may be filled
   // again from nothing once it is neither in the ISR nor in the ELR.
   bool corrupt() const { return corrupt_; }
@@ -129,6 +140,12 @@ class Partition final : public ShipSource {
     AppendRequest request;
     Task ordered;
     AppendDone done;
+  };
+  // Appended and not yet asked to be synced.
+  struct NotSynced {
+    int64_t bytes = 0;
+    int64_t records = 0;
+    int64_t since_us = 0;  // with bytes
   };
   struct Cut {
     Offset target;
@@ -154,6 +171,8 @@ class Partition final : public ShipSource {
   PartitionMarks Marks() const;
   void PersistEpochStart(LeaderEpoch epoch);
   void AfterAppend(const AppendInfo& info, std::vector<EpochStart> epochs);
+  void NoteUnsynced(const AppendInfo& info);
+  bool FlushIsDue() const;
   void RequestSync();
   void SyncThen(Unsynced unsynced, Task then);
   Unsynced TakeAllUnsynced();
@@ -161,7 +180,19 @@ class Partition final : public ShipSource {
   void CutLog(const Cut& cut);
   void NoteCut(const Cut& cut, Offset from, Offset to, LeaderEpoch last_epoch);
   void FinishCut(Offset leo);
+
+  // ---- partition_trim.cc ----
   void AdvanceLogStart(Offset start);
+  Offset ShownLogStart() const;
+  absl::Status BeingTrimmed(Offset offset) const;
+  void SettleTrims();
+  absl::StatusOr<Offset> JudgeTrim(const TrimRequest& request) const;
+  TrimOutcome TrimFacts() const;
+  TrimOutcome RefuseTrim(const absl::Status& why) const;
+  void FindBatchStart(Offset offset,
+                      absl::AnyInvocable<void(absl::StatusOr<Offset>)> done);
+  void TrimTo(const TrimRequest& request, Offset to, TrimDone done);
+  TrimOutcome EndOfTrim(Purgatory::End end, Offset start) const;
 
   // ---- partition_following.cc ----
   void SendAdd(const replica::SendAdd& add);
@@ -180,6 +211,7 @@ class Partition final : public ShipSource {
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
   absl::Status FailedHere() const;
   absl::Status CheckAppend(const AppendRequest& request) const;
+  std::optional<EpochEnd> Divergence(Offset offset, LeaderEpoch epoch) const;
   std::optional<api::LeaderHint> HintWith(const api::ItemError& error) const;
   static Validation Validate(std::string_view payload,
                              const ProduceLimits& limits);
@@ -197,6 +229,7 @@ class Partition final : public ShipSource {
   void ForgetSilentProducers(int64_t now_us);
 
   // ---- partition_requests.cc, on ----
+  std::string Promise() const;
   api::ItemError UnknownOutcome(Purgatory::End end, bool all,
                                 Offset base) const;
   void ReadDiskUpTo(
@@ -222,17 +255,20 @@ class Partition final : public ShipSource {
 
   Purgatory committed_;  // acks = all: for the high watermark
   Purgatory stored_;     // acks = 1: for the leader's position
+  Purgatory trims_;      // for the log start of every in-sync replica
+  Offset shown_start_;   // while one waits: where readers see the log begin
   Waiters waiters_;
   OffsetAges silent_{kProducerSilentUs};
   OffsetAges expired_;
 
   PartitionMarks marks_written_;
   bool lossy_ = false;  // since the recovery, until it is in sync again
-  int64_t unsynced_bytes_ = 0;
+  NotSynced unsynced_;
   bool sync_in_flight_ = false;
   bool cutting_ = false;
   bool closed_ = false;
   bool failed_ = false;
+  std::string failure_;
   bool corrupt_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

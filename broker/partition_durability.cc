@@ -17,7 +17,7 @@ PartitionMarks Partition::Marks() const {
   marks.recovery_point = log_->durable_leo();
   marks.durable_mark = log_->durable_leo();
   marks.high_watermark = core_.high_watermark();
-  if (settings_.durable && !MUTANT(kHwMarkPastDurable)) {
+  if (core_.promises_disk() && !MUTANT(kHwMarkPastDurable)) {
     // Nobody counted what is not synced here: losing it is no loss (ST8).
     marks.high_watermark =
         std::min(marks.high_watermark, log_->durable_leo());
@@ -53,37 +53,37 @@ void Partition::PersistEpochStart(LeaderEpoch epoch) {
       });
 }
 
-void Partition::AdvanceLogStart(Offset start) {
-  if (absl::Status moved = log_->SetLogStart(start); !moved.ok()) {
-    return OnLogError(moved);
-  }
-  marks_written_ = Marks();
-  // The mark first: a crash in between leaves files below the log start, not
-  // a log start without files.
-  directory_->PersistMarks(
-      tp_, marks_written_, shard_->deps.executor, [this, alive = alive_] {
-        if (!*alive || failed_ || closed_ || cutting_) return;
-        if (absl::Status dropped = log_->DropBelowLogStart(); !dropped.ok()) {
-          OnLogError(dropped);
-        }
-      });
-}
-
 // ---- Syncs ----
 
 void Partition::AfterAppend(const AppendInfo& info,
                             std::vector<EpochStart> epochs) {
-  unsynced_bytes_ += static_cast<int64_t>(info.batches.size());
   const bool led = leads();
   Step(replica::Appended{info.next, std::move(epochs),
                          shard_->deps.clock->MonoMicros()});
   if (led) {
     for (auto& [id, shipper] : shard_->sessions) shipper->OnAppended(tp_);
   }
-  if (settings_.durable || info.rolled ||
-      unsynced_bytes_ >= kMemorySyncEveryBytes) {
-    RequestSync();
+  NoteUnsynced(info);
+  if (settings_.durable || info.rolled || FlushIsDue()) RequestSync();
+}
+
+// ---- Syncs that nobody waits for: durability=memory ----
+
+void Partition::NoteUnsynced(const AppendInfo& info) {
+  if (unsynced_.bytes == 0) {
+    unsynced_.since_us = shard_->deps.clock->MonoMicros();
   }
+  unsynced_.bytes += static_cast<int64_t>(info.batches.size());
+  unsynced_.records += info.next - info.base;
+}
+
+bool Partition::FlushIsDue() const {
+  if (unsynced_.bytes == 0) return false;
+  const int64_t waited_ms =
+      (shard_->deps.clock->MonoMicros() - unsynced_.since_us) / 1000;
+  return unsynced_.bytes >= kMemorySyncEveryBytes ||
+         unsynced_.records >= settings_.flush_messages ||
+         waited_ms >= settings_.flush_ms;
 }
 
 void Partition::RequestSync() {
@@ -92,12 +92,12 @@ void Partition::RequestSync() {
   auto unsynced = log_->TakeUnsynced();
   if (!unsynced.has_value()) return;
   sync_in_flight_ = true;
-  unsynced_bytes_ = 0;
+  unsynced_ = {};
   SyncThen(*std::move(unsynced), [this] {
     sync_in_flight_ = false;
     Step(replica::Flushed{log_->durable_leo(),
                           shard_->deps.clock->MonoMicros()});
-    if (settings_.durable) RequestSync();
+    if (settings_.durable || FlushIsDue()) RequestSync();
   });
 }
 
@@ -190,7 +190,7 @@ void Partition::FinishCut(Offset leo) {
     return;
   }
   cutting_ = false;
-  unsynced_bytes_ = 0;
+  unsynced_ = {};
   Step(replica::TruncateDone{leo});
 }
 

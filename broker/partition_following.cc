@@ -34,7 +34,8 @@ void Partition::SendAck(const replica::SendAck& ack) {
       acks.back().leader_epoch == ack.leader_epoch) {
     acks.pop_back();
   }
-  acks.push_back({tp_, ack.leader_epoch, ack.appended, ack.durable});
+  acks.push_back(
+      {tp_, ack.leader_epoch, ack.appended, ack.durable, ack.log_start});
   shard_->flush_outgoing_soon();
 }
 

@@ -46,10 +46,13 @@ struct ReadRequest {
   int32_t max_bytes = 0;  // > 0; a batch that is larger comes whole
   std::optional<LeaderEpoch> leader_epoch;
   api::Isolation isolation = api::Isolation::kReadUncommitted;
+  // Of the last record before `offset`, as the reader has it: checked.
+  std::optional<LeaderEpoch> last_fetched_epoch;
 };
 
 struct ReadOutcome {
   api::ItemError error;
+  std::optional<EpochEnd> diverging;  // with LOG_TRUNCATED
   std::optional<api::LeaderHint> leader;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   Offset high_watermark = kNoOffset;
@@ -59,6 +62,7 @@ struct ReadOutcome {
   // above the visible limit. Empty when nothing is there to read yet.
   std::vector<Buffer> batches;
   size_t batches_bytes = 0;
+  LeaderEpoch last_record_epoch = kNoLeaderEpoch;  // in batches
   Offset next_offset = kNoOffset;
 };
 
@@ -76,6 +80,34 @@ struct OffsetOutcome {
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   Offset high_watermark = kNoOffset;
   Offset last_stable_offset = kNoOffset;
+};
+
+struct EpochEndRequest {
+  TopicPartition tp;
+  LeaderEpoch epoch = kNoLeaderEpoch;  // asked about
+  std::optional<LeaderEpoch> leader_epoch;
+};
+
+struct EpochEndOutcome {
+  api::ItemError error;
+  std::optional<api::LeaderHint> leader;
+  EpochEnd end;  // of kNoLeaderEpoch: unknown
+  Offset log_start_offset = kNoOffset;
+};
+
+struct TrimRequest {
+  TopicPartition tp;
+  Offset before;  // the new log start; kNoOffset: the high watermark
+  std::optional<LeaderEpoch> leader_epoch;
+  int64_t deadline_us = 0;  // Clock::MonoMicros; waits for replicas until then
+  bool validate_only = false;
+};
+
+struct TrimOutcome {
+  api::ItemError error;
+  std::optional<api::LeaderHint> leader;
+  Offset log_start_offset = kNoOffset;
+  Offset high_watermark = kNoOffset;
 };
 
 using WaitId = uint64_t;  // 0: none
@@ -99,6 +131,11 @@ class PartitionHost {
   virtual void Read(const ReadRequest& request,
                     absl::AnyInvocable<void(ReadOutcome)> done) = 0;
   virtual OffsetOutcome FindOffset(const OffsetRequest& request) = 0;
+  virtual EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) = 0;
+  // Moves the log start up; answered when the leader and every in-sync replica
+  // have it on disk.
+  virtual void Trim(const TrimRequest& request,
+                    absl::AnyInvocable<void(TrimOutcome)> done) = 0;
 
   // Runs `wake` once, as soon as the visible limit passes `offset` or this
   // broker stops leading the partition; at once (posted, kWaitPosted) when

@@ -81,7 +81,7 @@ void Partition::Refuse(Produce produce, const absl::Status& why,
                        std::vector<RecordFault> faults) {
   AppendOutcome outcome;
   outcome.error = api::ItemError(why);
-  outcome.log_start_offset = log_->log_start();
+  outcome.log_start_offset = ShownLogStart();
   outcome.leader = HintWith(outcome.error);
   for (RecordFault& fault : faults) {
     outcome.record_errors.push_back(
@@ -159,8 +159,8 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
   outcome.base_offset = info->base;
   outcome.record_count =
       static_cast<int32_t>(validation.facts->record_count);
-  outcome.log_start_offset = log_->log_start();
-  outcome.durability = settings_.durable ? "disk" : "memory";
+  outcome.log_start_offset = ShownLogStart();
+  outcome.durability = Promise();
   const bool answered_later = produce.request.acks != api::Acks::kNone;
   // Before the core learns of the append: a single replica may commit it in
   // the same step.
@@ -183,6 +183,9 @@ void Partition::AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
                 [this, all, outcome = std::move(outcome),
                  done = std::move(produce.done)](Purgatory::End end) mutable {
                   if (end == Purgatory::End::kReached) {
+                    // As it is now: what was promised when it was appended may
+                    // not have been kept, or more is by now.
+                    outcome.durability = Promise();
                     outcome.below_min_isr = !all && core_.under_min_isr();
                   } else {
                     outcome.error =
@@ -192,6 +195,13 @@ void Partition::AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
                   }
                   done(std::move(outcome));
                 });
+}
+
+std::string Partition::Promise() const {
+  const bool disk =
+      core_.promises_disk() ||
+      (core_.durable_counts() && MUTANT(kPromisedUnsettled));
+  return disk ? "disk" : "memory";
 }
 
 api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
@@ -221,7 +231,7 @@ api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
 void Partition::Read(const ReadRequest& request, ReadDone done) {
   ReadOutcome outcome;
   outcome.leader_epoch = leader_epoch_;
-  outcome.log_start_offset = log_->log_start();
+  outcome.log_start_offset = ShownLogStart();
   outcome.next_offset = request.offset;
   const auto refuse = [&](const absl::Status& why) {
     outcome.error = api::ItemError(why);
@@ -235,6 +245,30 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
       MUTANT(kReadsPastHw) ? log_->leo() : core_.high_watermark();
   outcome.high_watermark = limit;
   outcome.last_stable_offset = limit;
+  if (request.last_fetched_epoch > std::optional(leader_epoch_)) {
+    return refuse(MakeError(ErrorCode::kUnknownLeaderEpoch, "a record of ",
+                            name(), " in leader epoch ",
+                            *request.last_fetched_epoch,
+                            " is not known here yet; the epoch is ",
+                            leader_epoch_, "; try again"));
+  }
+  if (request.last_fetched_epoch.has_value() &&
+      request.offset >= log_->log_start()) {
+    outcome.diverging = Divergence(request.offset, *request.last_fetched_epoch);
+    if (outcome.diverging.has_value()) {
+      return refuse(MakeError(
+          ErrorCode::kLogTruncated, "what was read of ", name(), " up to offset ",
+          request.offset, " in leader epoch ", *request.last_fetched_epoch,
+          " is not what the log holds any more: epoch ",
+          outcome.diverging->epoch, " ends at ", outcome.diverging->end,
+          ", the log begins at ", log_->log_start(),
+          "; read again from where both agree"));
+    }
+  }
+  if (request.offset < log_->log_start() &&
+      request.offset >= ShownLogStart()) {
+    return refuse(BeingTrimmed(request.offset));
+  }
   if (request.offset < log_->log_start() || request.offset > log_->leo()) {
     return refuse(MakeError(ErrorCode::kOffsetOutOfRange, "offset ",
                             request.offset, " of ", name(), " is outside [",
@@ -261,6 +295,9 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
     outcome.batches.push_back(std::move(tail->batches));
     from = tail->next_offset;
   }
+  if (!outcome.batches.empty()) {
+    outcome.last_record_epoch = log_->epochs().EpochAt(from - 1);
+  }
   if (!outcome.batches.empty() || from >= limit) {
     shard_->counters.read_bytes +=
         static_cast<int64_t>(outcome.batches_bytes);
@@ -278,6 +315,8 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
                    outcome.batches_bytes = result->batches.size();
                    outcome.batches.push_back(std::move(result->batches));
                    if (*alive) {
+                     outcome.last_record_epoch =
+                         log_->epochs().EpochAt(outcome.next_offset - 1);
                      shard_->counters.read_bytes +=
                          static_cast<int64_t>(outcome.batches_bytes);
                    }
@@ -356,6 +395,9 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   outcome.last_stable_offset = outcome.high_watermark;
   switch (request.position) {
     case api::OffsetPosition::kEarliest:
+      if (ShownLogStart() < log_->log_start()) {
+        return refuse(BeingTrimmed(ShownLogStart()));
+      }
       outcome.offset = log_->log_start();
       break;
     case api::OffsetPosition::kLatest:
@@ -371,6 +413,35 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
                               "a position is EARLIEST or LATEST"));
   }
   outcome.leader_epoch = log_->epochs().EpochAt(outcome.offset);
+  return outcome;
+}
+
+// Where the histories part, when a reader's record before `offset` is of
+// `epoch` and this log's is not. A reader at the log start is past comparing.
+std::optional<EpochEnd> Partition::Divergence(Offset offset,
+                                              LeaderEpoch epoch) const {
+  if (epoch < LeaderEpoch(0) || offset == log_->log_start() ||
+      MUTANT(kCutUnseenByReaders)) {
+    return std::nullopt;
+  }
+  const EpochEnd end = log_->epochs().EndOf(epoch, log_->leo());
+  if (end.epoch == epoch && end.end >= offset) return std::nullopt;
+  return end;
+}
+
+EpochEndOutcome Partition::FindEpochEnd(const EpochEndRequest& request) const {
+  EpochEndOutcome outcome;
+  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
+    outcome.error = api::ItemError(s);
+    outcome.leader = HintWith(outcome.error);
+    return outcome;
+  }
+  outcome.log_start_offset = ShownLogStart();
+  // An epoch to come has no end: "the log ends here" would be a guess.
+  if (request.epoch < LeaderEpoch(0) || request.epoch > leader_epoch_) {
+    return outcome;
+  }
+  outcome.end = log_->epochs().EndOf(request.epoch, log_->leo());
   return outcome;
 }
 
@@ -391,11 +462,12 @@ v1::PartitionLog Partition::DescribeLog() const {
     out.mutable_error()->set_message(std::string(s.message()));
     return out;
   }
-  out.set_log_start_offset(log_->log_start().value());
+  out.set_log_start_offset(ShownLogStart().value());
   out.set_high_watermark(core_.high_watermark().value());
   out.set_log_end_offset(log_->leo().value());
   out.set_durable_end_offset(log_->durable_leo().value());
   out.set_size_bytes(log_->size_bytes());
+  out.set_durability(Promise());
   const int64_t now_us = shard_->deps.clock->MonoMicros();
   for (const auto& follower : core_.Followers()) {
     auto* replica = out.add_replicas();

@@ -277,6 +277,68 @@ TEST_F(PartitionRequests, ANewLeaderDoesNotSayLatestBeforeItKnows) {  // RP5
   EXPECT_EQ(FindOffset(2, api::OffsetPosition::kLatest).offset, Offset(1));
 }
 
+// ---- Readers' epochs ----
+
+TEST_F(PartitionRequests, AReaderOfAnotherHistoryIsToldWhereItParts) {  // RP8
+  Open(3, kTwoInSync);
+  ASSERT_TRUE(AppendNow(1, api::Acks::kAll, "a").error.ok());
+  const int32_t first = partition(1).core().leader_epoch().value();
+  cluster->Stop(1, SimCluster::End::kKill);
+  ASSERT_TRUE(cluster->RunUntilReadable(tp));
+  const int now = leader();
+  ASSERT_NE(now, 0);
+  ASSERT_TRUE(AppendNow(now, api::Acks::kAll, "b").error.ok());
+  const int32_t second = partition(now).core().leader_epoch().value();
+  ASSERT_GT(second, first);
+
+  // What a reader could have of this log is read on.
+  const ReadOutcome good = ReadAfter(now, 1, first);
+  EXPECT_TRUE(good.error.ok()) << good.error.message;
+  EXPECT_THAT(Values(good), ElementsAre("b"));
+  EXPECT_EQ(good.last_record_epoch, LeaderEpoch(second));
+  EXPECT_TRUE(ReadAfter(now, 2, second).error.ok());
+  EXPECT_TRUE(ReadAfter(now, 0, first).error.ok());
+
+  // More of the first epoch than this log has: it was cut.
+  const ReadOutcome beyond = ReadAfter(now, 2, first);
+  EXPECT_EQ(beyond.error.code, ErrorCode::kLogTruncated);
+  EXPECT_THAT(beyond.error.message, HasSubstr("ends at 1"));
+  EXPECT_EQ(beyond.diverging, (EpochEnd{LeaderEpoch(first), Offset(1)}));
+  EXPECT_THAT(beyond.batches, IsEmpty());
+  // Also past the end of the log, where no offset is in range.
+  EXPECT_EQ(ReadAfter(now, 9, first).error.code, ErrorCode::kLogTruncated);
+  // From an epoch that is not known here: the reader knows a newer leader.
+  EXPECT_EQ(ReadAfter(now, 2, second + 1).error.code,
+            ErrorCode::kUnknownLeaderEpoch);
+}
+
+TEST_F(PartitionRequests, AnEpochsEndIsToldOrSaidToBeUnknown) {
+  Open(3, kTwoInSync);
+  ASSERT_TRUE(AppendNow(1, api::Acks::kAll, "a").error.ok());
+  const LeaderEpoch first = partition(1).core().leader_epoch();
+  cluster->Stop(1, SimCluster::End::kKill);
+  ASSERT_TRUE(cluster->RunUntilReadable(tp));
+  const int now = leader();
+  const LeaderEpoch second = partition(now).core().leader_epoch();
+  ASSERT_TRUE(AppendNow(now).error.ok());
+  const auto end = [&](LeaderEpoch epoch, std::optional<LeaderEpoch> at = {}) {
+    return shard(now).FindEpochEnd({tp, epoch, at});
+  };
+  EXPECT_EQ(end(first).end, (EpochEnd{first, Offset(1)}));
+  EXPECT_EQ(end(second, second).end, (EpochEnd{second, Offset(2)}));
+  EXPECT_EQ(end(first).log_start_offset, Offset(0));
+  // Never 0.
+  EXPECT_EQ(end(LeaderEpoch(-1)).end, EpochEnd());
+  EXPECT_EQ(end(second + 1).end, EpochEnd());
+  EXPECT_TRUE(end(second + 1).error.ok());
+  EXPECT_EQ(end(first, first).error.code, ErrorCode::kFencedLeaderEpoch);
+  EXPECT_EQ(end(first, second + 1).error.code, ErrorCode::kUnknownLeaderEpoch);
+  const int other = now == 2 ? 3 : 2;
+  const EpochEndOutcome elsewhere = shard(other).FindEpochEnd({tp, first, {}});
+  EXPECT_EQ(elsewhere.error.code, ErrorCode::kNotLeader);
+  EXPECT_EQ(elsewhere.leader->leader_id, NodeId(now));
+}
+
 // ---- Waits ----
 
 TEST_F(PartitionRequests, AWaitEndsWhenTheLimitMovesOrLeadershipDoes) {

@@ -32,6 +32,15 @@ struct IsrDecision {
   PartitionEpoch applied_epoch;    // kApplied: the new one
 };
 
+// An operator's order: the files of a replica that has failed are set aside,
+// and it is filled again from its leader.
+struct ReplicaReset {
+  TopicPartition tp;
+  // Also where nobody leads: it begins empty then.
+  bool without_leader = false;
+  bool validate_only = false;
+};
+
 // Implemented by the shards; called on the broker's control executor.
 class ReplicaHost {
  public:
@@ -77,6 +86,10 @@ class ReplicaFailures {
   // controller (ReportReplicas) until it knows, so that the replica leaves ISR
   // and ELR and another one leads.
   virtual void ReportFailed(internal::v1::ReplicaVerdict verdict) = 0;
+  // What a replica's log is while nobody leads in its candidate_epoch
+  // (design/replication.md 4). May get lost: the shard tells it again until the
+  // metadata shows it.
+  virtual void TellLog(internal::v1::ReplicaVerdict verdict) = 0;
 };
 
 }  // namespace sluice

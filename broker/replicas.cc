@@ -68,6 +68,18 @@ void Replicas::OnIsrDecisions(std::vector<IsrDecision> decisions) {
   }
 }
 
+void Replicas::ResetReplica(const ReplicaReset& order, Shard::ResetDone done) {
+  Shard* shard = shards_[IndexOf(order.tp)].get();
+  shard->executor()->Post([this, shard, order,
+                           done = std::move(done)]() mutable {
+    shard->ResetReplica(order, [this, done = std::move(done)](
+                                   absl::StatusOr<std::string> failed) mutable {
+      control_->Post([done = std::move(done), failed = std::move(failed)]()
+                         mutable { done(std::move(failed)); });
+    });
+  });
+}
+
 void Replicas::StopClean(BrokerEpoch own_epoch,
                          absl::AnyInvocable<void(absl::Status)> done) {
   auto gather = std::make_shared<Gather<absl::Status>>();

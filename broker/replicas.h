@@ -43,6 +43,9 @@ class Replicas final : public ReplicaHost,
   void StopClean(BrokerEpoch own_epoch,
                  absl::AnyInvocable<void(absl::Status)> done) override;
 
+  // `done` runs on the control executor, see Shard::ResetReplica.
+  void ResetReplica(const ReplicaReset& order, Shard::ResetDone done);
+
   // ---- PartitionHosts ----
   PartitionHost* HostOf(const TopicPartition& tp) override {
     return shards_[IndexOf(tp)].get();

@@ -71,6 +71,19 @@ OffsetOutcome Shard::FindOffset(const OffsetRequest& request) {
                               : partition->FindOffset(request);
 }
 
+EpochEndOutcome Shard::FindEpochEnd(const EpochEndRequest& request) {
+  Partition* partition = Find(request.tp);
+  return partition == nullptr ? NotHere<EpochEndOutcome>(request.tp)
+                              : partition->FindEpochEnd(request);
+}
+
+void Shard::Trim(const TrimRequest& request,
+                 absl::AnyInvocable<void(TrimOutcome)> done) {
+  Partition* partition = Find(request.tp);
+  if (partition == nullptr) return done(NotHere<TrimOutcome>(request.tp));
+  partition->Trim(request, std::move(done));
+}
+
 // Whoever asks here saw newer or older metadata than this shard has.
 template <class Outcome>
 Outcome Shard::NotHere(const TopicPartition& tp) const {
@@ -152,6 +165,7 @@ void Shard::Tick() {
     next_marks_us_ = now_us + kMarksEveryUs;
     WriteMarks();
   }
+  TellLogs(now_us);
   if (!host_again_.empty() && now_us >= host_again_us_) {
     host_again_us_ = now_us + kHostAgainUs;
     const std::set<TopicPartition> again = host_again_;

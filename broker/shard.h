@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -41,6 +42,8 @@ class Shard final : public PartitionHost, public ReplicationPort {
   static constexpr int64_t kTailCachePart = 4;
   // How soon a partition that found the disk full is tried again.
   static constexpr int64_t kHostAgainUs = 1'000'000;
+  // How soon what the metadata does not show yet is told again.
+  static constexpr int64_t kTellAgainUs = 1'000'000;
 
   explicit Shard(Deps deps);
   ~Shard() override;
@@ -58,6 +61,13 @@ class Shard final : public PartitionHost, public ReplicationPort {
   // directories. An error: some log must not pass for cleanly closed. Never
   // answers after a failed sync.
   void CloseClean(absl::AnyInvocable<void(absl::Status)> done);
+
+  // An operator's order. Answers why the replica had failed, once its files are
+  // set aside. INVALID_REQUEST: it has not failed; INELIGIBLE_REPLICA: it is in
+  // ISR or ELR still; LEADER_NOT_AVAILABLE: there is nobody to fill it from;
+  // NOT_A_REPLICA; BUSY; STORAGE_ERROR: they could not be moved.
+  using ResetDone = absl::AnyInvocable<void(absl::StatusOr<std::string>)>;
+  void ResetReplica(const ReplicaReset& order, ResetDone done);
 
   // ---- For metrics ----
   const ShardCounters& counters() const { return context_.counters; }
@@ -79,6 +89,9 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void Read(const ReadRequest& request,
             absl::AnyInvocable<void(ReadOutcome)> done) override;
   OffsetOutcome FindOffset(const OffsetRequest& request) override;
+  EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) override;
+  void Trim(const TrimRequest& request,
+            absl::AnyInvocable<void(TrimOutcome)> done) override;
   WaitId WaitForProgress(const TopicPartition& tp, Offset offset,
                          Task wake) override;
   void CancelWait(const TopicPartition& tp, WaitId wait) override;
@@ -151,6 +164,19 @@ class Shard final : public PartitionHost, public ReplicationPort {
   bool BlockedByOldFiles(const TopicPartition& tp,
                          const PartitionImage& state);
   LogDirectory* DirectoryFor(const PartitionImage& state) const;
+  // Away with its files and its Partition; when they are, a new one is hosted.
+  void SetReplicaAside(const TopicPartition& tp, const std::string& reason,
+                       absl::AnyInvocable<void(bool moved)> done);
+
+  // ---- shard_reset.cc ----
+  absl::Status CheckReset(const ReplicaReset& order) const;
+
+  // ---- shard_candidates.cc ----
+  void NoteElection(const TopicPartition& tp, const TopicImage& topic,
+                    const PartitionImage& state);
+  std::optional<CandidateLog> LogNow(const TopicPartition& tp) const;
+  void TellLog(const TopicPartition& tp);
+  void TellLogs(int64_t now_us);
 
   // ---- shard_replication.cc ----
   void HandleLeaderFrame(NodeId leader, LeaderFrame frame);
@@ -170,6 +196,9 @@ class Shard final : public PartitionHost, public ReplicationPort {
   std::map<TopicPartition, Recovered> recovered_;
   std::map<TopicPartition, Unusable> unusable_;
   std::set<TopicPartition> host_again_;  // the disk was full
+  // Replicas here of which an election wants to know.
+  std::set<TopicPartition> candidates_;
+  int64_t tell_again_us_ = 0;
   int64_t next_marks_us_ = 0;
   int64_t host_again_us_ = 0;
   bool flush_scheduled_ = false;

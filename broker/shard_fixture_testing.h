@@ -116,6 +116,20 @@ class ShardFixture : public testing::Test {
     for (auto& [offset, value] : found) values.push_back(value);
     return values;
   }
+  ReadOutcome ReadAfter(int id, int64_t offset, int32_t last_epoch) {
+    std::optional<ReadOutcome> outcome;
+    ReadRequest request;
+    request.tp = tp;
+    request.offset = Offset(offset);
+    request.max_bytes = 1 << 20;
+    request.last_fetched_epoch = LeaderEpoch(last_epoch);
+    cluster->AtShard(id, tp, [&](Shard& at) {
+      at.Read(request, [&](ReadOutcome o) { outcome = std::move(o); });
+    });
+    EXPECT_TRUE(
+        world().RunUntil([&] { return outcome.has_value(); }, kSecondUs));
+    return outcome.value_or(ReadOutcome());
+  }
   OffsetOutcome FindOffset(int id, api::OffsetPosition position,
                            std::optional<LeaderEpoch> epoch = {}) {
     return shard(id).FindOffset({tp, position, epoch});

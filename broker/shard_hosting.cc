@@ -114,15 +114,20 @@ void Shard::Host(const TopicPartition& tp) {
   if (!Contains(state->replicas, context_.deps.self)) {
     // A committed change that this process sees removes the files; what was
     // found at the start is set aside (ST11).
+    candidates_.erase(tp);
     if (!recovered_.contains(tp)) Drop(tp);
     return;
   }
-  if (BlockedByOldFiles(tp, *state)) return;
   const TopicImage& topic = *context_.image->FindTopic(tp.topic_id);
-  Partition* partition = Find(tp);
-  if (partition == nullptr) partition = Create(tp, topic, *state);
-  if (partition == nullptr) return;
-  partition->OnMetadata(*context_.image, *state, configs_->SettingsOf(topic));
+  if (!BlockedByOldFiles(tp, *state)) {
+    Partition* partition = Find(tp);
+    if (partition == nullptr) partition = Create(tp, topic, *state);
+    if (partition != nullptr) {
+      partition->OnMetadata(*context_.image, *state,
+                            configs_->SettingsOf(topic));
+    }
+  }
+  NoteElection(tp, topic, *state);
 }
 
 // ST2: a corrupt replica is kept as evidence while it counts anywhere. Then
@@ -144,18 +149,26 @@ bool Shard::BlockedByOldFiles(const TopicPartition& tp,
       Contains(state.unverified_elr, self)) {
     return true;
   }
+  SetReplicaAside(tp, old.why + "; it is filled again from its leader",
+                  [](bool) {});
+  return true;
+}
+
+void Shard::SetReplicaAside(const TopicPartition& tp, const std::string& reason,
+                            absl::AnyInvocable<void(bool moved)> done) {
+  Unusable& old = unusable_.at(tp);
   old.moving = true;
-  if (partition != nullptr) {
+  if (Partition* partition = Find(tp)) {
     partition->Close();
     partitions_.erase(tp);
   }
   old.directory->SetAside(
-      tp, old.why + "; it is filled again from its leader", executor(),
-      [this, alive = alive_, tp](bool moved) {
-        if (!*alive || closed_ || !moved) return;
-        if (unusable_.erase(tp) > 0) Host(tp);
+      tp, reason, executor(),
+      [this, alive = alive_, tp, done = std::move(done)](bool moved) mutable {
+        if (!*alive || closed_) return;
+        if (moved && unusable_.erase(tp) > 0) Host(tp);
+        done(moved);
       });
-  return true;
 }
 
 LogDirectory* Shard::DirectoryFor(const PartitionImage& state) const {
@@ -223,6 +236,7 @@ Partition* Shard::Create(const TopicPartition& tp, const TopicImage& topic,
 void Shard::Drop(const TopicPartition& tp) {
   LogDirectory* directory = nullptr;
   host_again_.erase(tp);
+  candidates_.erase(tp);
   if (const auto found = unusable_.find(tp); found != unusable_.end()) {
     directory = found->second.directory;
     unusable_.erase(found);

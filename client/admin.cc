@@ -296,6 +296,53 @@ void Admin::DeleteTopics(v1::DeleteTopicsRequest request, int64_t timeout_us,
       Calling(&BrokerPeer::DeleteTopics, std::move(request)), std::move(reply));
 }
 
+void Admin::DescribeConfigs(v1::DescribeConfigsRequest request,
+                            int64_t timeout_us,
+                            PeerReply<v1::DescribeConfigsResponse> reply) {
+  CallAny<v1::DescribeConfigsResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::DescribeConfigs, std::move(request)),
+      std::move(reply));
+}
+
+void Admin::AlterConfigs(v1::AlterConfigsRequest request, int64_t timeout_us,
+                         PeerReply<v1::AlterConfigsResponse> reply) {
+  CallAny<v1::AlterConfigsResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::AlterConfigs, std::move(request)), std::move(reply));
+}
+
+void Admin::ElectLeaders(v1::ElectLeadersRequest request, int64_t timeout_us,
+                         PeerReply<v1::ElectLeadersResponse> reply) {
+  CallAny<v1::ElectLeadersResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::ElectLeaders, std::move(request)), std::move(reply));
+}
+
+void Admin::ResetReplica(v1::ResetReplicaRequest request, int64_t timeout_us,
+                         PeerReply<v1::ResetReplicaResponse> reply) {
+  v1::GetMetadataRequest where;
+  where.set_brokers_only(true);
+  const std::weak_ptr<const void> lives = metadata_->lifetime();
+  GetMetadata(
+      std::move(where), timeout_us,
+      [metadata = metadata_, lives, timeout_us, request = std::move(request),
+       reply = std::move(reply)](
+          absl::StatusOr<v1::GetMetadataResponse> known) mutable {
+        if (!known.ok()) return reply(known.status());
+        for (const v1::Broker& broker : known->brokers()) {
+          if (broker.id() != request.broker_id() || lives.expired()) continue;
+          const v1::Endpoint& at = broker.listeners(0).endpoint();
+          return metadata->connections()
+              .At({at.host(), at.port()})
+              ->ResetReplica(request, timeout_us, std::move(reply));
+        }
+        reply(MakeError(ErrorCode::kBrokerNotAvailable, "broker ",
+                        request.broker_id(),
+                        " is not alive; start it, then ask again"));
+      });
+}
+
 void Admin::ListTopics(v1::ListTopicsRequest request, int64_t timeout_us,
                        PeerReply<v1::ListTopicsResponse> reply) {
   std::make_shared<Paged<v1::ListTopicsRequest, v1::ListTopicsResponse>>(

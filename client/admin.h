@@ -15,7 +15,8 @@ namespace sluice {
 // another retriable whole-request error is retried after a pause. A mutation
 // whose outcome is unknown is tried again too: creating then answers
 // TOPIC_ALREADY_EXISTS, deleting UNKNOWN_TOPIC_OR_PARTITION, if the first try
-// had succeeded. Answers of items are the broker's own.
+// had succeeded; altering configs sets the same values again,
+// electing answers ELECTION_NOT_NEEDED. Answers of items are the broker's own.
 class Admin {
  public:
   Admin(const ClientDeps& deps, const ClientOptions& client,
@@ -32,6 +33,16 @@ class Admin {
   // partition once: its leader's answer, or the last error.
   void DescribeTopics(v1::DescribeTopicsRequest request, int64_t timeout_us,
                       PeerReply<v1::DescribeTopicsResponse> reply);
+  void DescribeConfigs(v1::DescribeConfigsRequest request, int64_t timeout_us,
+                       PeerReply<v1::DescribeConfigsResponse> reply);
+  void AlterConfigs(v1::AlterConfigsRequest request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply);
+  void ElectLeaders(v1::ElectLeadersRequest request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply);
+  // Asks the broker that the request names. BROKER_NOT_AVAILABLE: it is not
+  // alive.
+  void ResetReplica(v1::ResetReplicaRequest request, int64_t timeout_us,
+                    PeerReply<v1::ResetReplicaResponse> reply);
   void DescribeCluster(int64_t timeout_us,
                        PeerReply<v1::DescribeClusterResponse> reply);
   void GetMetadata(v1::GetMetadataRequest request, int64_t timeout_us,

@@ -57,6 +57,34 @@ absl::StatusOr<v1::DescribeTopicsResponse> BlockingClient::DescribeTopics(
   });
 }
 
+absl::StatusOr<v1::DescribeConfigsResponse> BlockingClient::DescribeConfigs(
+    const v1::DescribeConfigsRequest& request, int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::DescribeConfigsResponse>>([&](auto reply) {
+    admin_->DescribeConfigs(request, timeout_us, std::move(reply));
+  });
+}
+
+absl::StatusOr<v1::AlterConfigsResponse> BlockingClient::AlterConfigs(
+    const v1::AlterConfigsRequest& request, int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::AlterConfigsResponse>>([&](auto reply) {
+    admin_->AlterConfigs(request, timeout_us, std::move(reply));
+  });
+}
+
+absl::StatusOr<v1::ElectLeadersResponse> BlockingClient::ElectLeaders(
+    const v1::ElectLeadersRequest& request, int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::ElectLeadersResponse>>([&](auto reply) {
+    admin_->ElectLeaders(request, timeout_us, std::move(reply));
+  });
+}
+
+absl::StatusOr<v1::ResetReplicaResponse> BlockingClient::ResetReplica(
+    const v1::ResetReplicaRequest& request, int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::ResetReplicaResponse>>([&](auto reply) {
+    admin_->ResetReplica(request, timeout_us, std::move(reply));
+  });
+}
+
 absl::StatusOr<v1::DescribeClusterResponse> BlockingClient::DescribeCluster(
     int64_t timeout_us) {
   return Await<absl::StatusOr<v1::DescribeClusterResponse>>([&](auto reply) {
@@ -86,6 +114,15 @@ absl::StatusOr<std::map<NamedPartition, Offset>> BlockingClient::LookUpOffsets(
         OffsetLookup::Start(deps_, options_, metadata_.get(), partitions,
                             position, timeout_us, std::move(reply));
       });
+}
+
+RecordDeletion::Results BlockingClient::DeleteRecords(
+    const std::map<NamedPartition, Offset>& before, bool validate_only,
+    int64_t timeout_us) {
+  return Await<RecordDeletion::Results>([&](auto reply) {
+    RecordDeletion::Start(deps_, options_, metadata_.get(), before,
+                          validate_only, timeout_us, std::move(reply));
+  });
 }
 
 BlockingProducer::BlockingProducer(BlockingClient* client,

@@ -13,6 +13,7 @@
 #include "client/metadata_cache.h"
 #include "client/offset_lookup.h"
 #include "client/producer.h"
+#include "client/record_deletion.h"
 
 namespace sluice {
 
@@ -40,6 +41,14 @@ class BlockingClient {
       const v1::ListTopicsRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::DescribeTopicsResponse> DescribeTopics(
       const v1::DescribeTopicsRequest& request, int64_t timeout_us);
+  absl::StatusOr<v1::DescribeConfigsResponse> DescribeConfigs(
+      const v1::DescribeConfigsRequest& request, int64_t timeout_us);
+  absl::StatusOr<v1::AlterConfigsResponse> AlterConfigs(
+      const v1::AlterConfigsRequest& request, int64_t timeout_us);
+  absl::StatusOr<v1::ElectLeadersResponse> ElectLeaders(
+      const v1::ElectLeadersRequest& request, int64_t timeout_us);
+  absl::StatusOr<v1::ResetReplicaResponse> ResetReplica(
+      const v1::ResetReplicaRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::DescribeClusterResponse> DescribeCluster(
       int64_t timeout_us);
   absl::StatusOr<v1::GetMetadataResponse> GetMetadata(
@@ -48,6 +57,10 @@ class BlockingClient {
   absl::StatusOr<std::map<NamedPartition, Offset>> LookUpOffsets(
       const std::vector<NamedPartition>& partitions,
       api::OffsetPosition position, int64_t timeout_us);
+  // As RecordDeletion.
+  RecordDeletion::Results DeleteRecords(
+      const std::map<NamedPartition, Offset>& before, bool validate_only,
+      int64_t timeout_us);
 
   const ClientDeps& deps() const { return deps_; }
   const ClientOptions& options() const { return options_; }

@@ -48,7 +48,8 @@ void Consumer::Assign(const std::vector<NamedPartition>& partitions) {
   SchedulePump(0);
 }
 
-absl::Status Consumer::Seek(const NamedPartition& tp, Offset offset) {
+absl::Status Consumer::Seek(const NamedPartition& tp, Offset offset,
+                            LeaderEpoch epoch) {
   const auto found = partitions_.find(tp);
   if (found == partitions_.end()) {
     return MakeError(ErrorCode::kInvalidRequest, tp,
@@ -59,6 +60,9 @@ absl::Status Consumer::Seek(const NamedPartition& tp, Offset offset) {
                      " to offset ", offset, "; offsets begin at 0");
   }
   MoveTo(*found->second, offset);
+  if (epoch >= LeaderEpoch(0) && offset > Offset(0)) {
+    found->second->epochs.Assign(epoch, offset - 1);
+  }
   SchedulePump(0);
   return absl::OkStatus();
 }
@@ -67,6 +71,8 @@ void Consumer::MoveTo(Partition& partition, Offset offset) {
   ++partition.generation;
   partition.position = offset;
   partition.fetch_offset = offset;
+  partition.epochs.Clear();
+  partition.truncated_from.reset();
   buffered_bytes_ -= partition.buffered_bytes;
   partition.buffered_bytes = 0;
   partition.buffered.clear();
@@ -79,6 +85,14 @@ void Consumer::MoveTo(Partition& partition, Offset offset) {
 std::optional<Offset> Consumer::Position(const NamedPartition& tp) const {
   const auto found = partitions_.find(tp);
   return found == partitions_.end() ? std::nullopt : found->second->position;
+}
+
+LeaderEpoch Consumer::PositionEpoch(const NamedPartition& tp) const {
+  const auto found = partitions_.find(tp);
+  if (found == partitions_.end() || !found->second->position.has_value()) {
+    return kNoLeaderEpoch;
+  }
+  return found->second->epochs.EpochAt(*found->second->position - 1);
 }
 
 Offset Consumer::HighWatermark(const NamedPartition& tp) const {

@@ -12,6 +12,7 @@
 #include "client/client_types.h"
 #include "client/fetched_batch.h"
 #include "client/metadata_cache.h"
+#include "common/base/epoch_history.h"
 
 namespace sluice {
 
@@ -33,6 +34,7 @@ struct ConsumerCounters {
   int64_t bytes_fetched = 0;
   int64_t fetches = 0;
   int64_t resets = 0;
+  int64_t truncations = 0;  // of logs, below what was read of them
 };
 
 // Lives on the client's executor (BlockingConsumer is the door for threads).
@@ -42,6 +44,13 @@ struct ConsumerCounters {
 // watermark. Fetches ahead of Poll up to buffer_bytes_max. Leaders are
 // followed as by the producer. Invariant: every buffered batch of a partition
 // begins at its position and they are contiguous.
+//
+// Knows the leader epochs of what it has read, and every fetch says the last
+// one: a log that was cut below the position (an unclean election) is noticed
+// by its leader before anything of the other history comes (KIP-320). The
+// position then goes back to where the histories part. With reset = none Poll
+// answers LOG_TRUNCATED and the partition rests until Seek; else it goes on
+// from there, and the next batch says so (FetchedBatch::truncated_from).
 class Consumer {
  public:
   using Batches = std::vector<FetchedBatch>;
@@ -55,18 +64,24 @@ class Consumer {
   // Exactly these from now on. Partitions that stay keep their positions; new
   // ones begin where `reset` says unless Seek comes first.
   void Assign(const std::vector<NamedPartition>& partitions);
-  // Drops what was fetched. INVALID_REQUEST when not assigned.
-  absl::Status Seek(const NamedPartition& tp, Offset offset);
+  // Drops what was fetched. `epoch` is that of the record before `offset`, as
+  // it was read once: it is checked like one that was read here.
+  // INVALID_REQUEST when not assigned.
+  absl::Status Seek(const NamedPartition& tp, Offset offset,
+                    LeaderEpoch epoch = kNoLeaderEpoch);
 
   // Answers with what is there (one batch run per partition, at most about
   // bytes_max), else waits for it up to timeout_us, then with nothing. One
-  // Poll at a time. Errors: OFFSET_OUT_OF_RANGE with reset = none,
-  // UNKNOWN_TOPIC_OR_PARTITION, and others that a retry does not help; the
+  // Poll at a time. Errors: OFFSET_OUT_OF_RANGE and LOG_TRUNCATED with reset =
+  // none, UNKNOWN_TOPIC_OR_PARTITION, and others that a retry does not help; the
   // partition then rests until Seek, the others go on at the next Poll.
   void Poll(int64_t timeout_us, int64_t bytes_max, PollCallback callback);
 
   // Next offset that Poll will give; nullopt while not known.
   std::optional<Offset> Position(const NamedPartition& tp) const;
+  // The leader epoch of the record before it, to be kept with the position;
+  // kNoLeaderEpoch while not known.
+  LeaderEpoch PositionEpoch(const NamedPartition& tp) const;
   // As of the last answer; kNoOffset before.
   Offset HighWatermark(const NamedPartition& tp) const;
   const ConsumerCounters& counters() const { return counters_; }
@@ -79,6 +94,11 @@ class Consumer {
     std::optional<Offset> position;  // handed out up to here
     Offset fetch_offset;             // fetched up to here
     Offset high_watermark = kNoOffset;
+    // Where the epochs of what was fetched began, the last kEpochsMax.
+    EpochHistory epochs;
+    TopicId topic_id;  // whose epochs these are
+    // The position that a cut of the log has taken back, until told.
+    std::optional<Offset> truncated_from;
     std::deque<FetchedBatch> buffered;
     int64_t buffered_bytes = 0;
     uint64_t generation = 0;  // rises with Seek: older answers are dropped
@@ -96,6 +116,7 @@ class Consumer {
     LeaderEpoch leader_epoch;
   };
 
+  static constexpr size_t kEpochsMax = 32;
   // Before it asks again about an offset that is gone: the app still reads.
   static constexpr int64_t kFullPauseUs = 50'000;
 
@@ -108,6 +129,12 @@ class Consumer {
                  absl::StatusOr<api::FetchResponse> answer);
   void OnResult(const Asked& asked, api::FetchResult& result);
   void OnError(const Asked& asked, const absl::Status& error);
+  // ---- consumer_truncation.cc ----
+  void NoteTopic(Partition& partition);
+  Offset NoteBatches(Partition& partition, const std::vector<Buffer>& batches);
+  void OnTruncated(Partition& partition, const api::FetchResult& result);
+  bool TellTruncation(Partition& partition);
+  // ---- consumer_fetches.cc, on ----
   bool CheckTopic(Partition& partition, int64_t now_us);
   void Reset(const PartitionRef& partition, api::OffsetPosition to);
   void OnOutOfRange(const PartitionRef& partition, const absl::Status& error);

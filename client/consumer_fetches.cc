@@ -1,5 +1,6 @@
 // What to fetch next, from whom, and what to do with the answer.
 #include <algorithm>
+#include <utility>
 
 #include "client/consumer.h"
 #include "common/base/error.h"
@@ -11,20 +12,6 @@ namespace {
 constexpr int64_t kFetchMarginUs = 5'000'000;
 // How long an unknown topic may stay unknown: it may just have been created.
 constexpr int64_t kUnknownTopicUs = 10'000'000;
-
-// Past the last record of whole batches; `from` when there is none.
-Offset EndOf(const std::vector<Buffer>& batches, Offset from) {
-  Offset end = from;
-  for (const Buffer& buffer : batches) {
-    BatchCursor cursor(buffer.view());
-    while (true) {
-      const auto batch = cursor.Next();
-      if (!batch.ok() || !batch->has_value()) break;
-      end = std::max(end, (*batch)->header().next_offset());
-    }
-  }
-  return end;
-}
 
 }  // namespace
 
@@ -75,6 +62,7 @@ void Consumer::Pump() {
       metadata_->Suspect(tp, kNoLeaderEpoch);  // observed when it changes
       continue;
     }
+    NoteTopic(*partition);
     due[leader->endpoint].push_back(
         {partition, partition->generation, leader->leader_epoch});
   }
@@ -111,6 +99,8 @@ void Consumer::Fetch(const api::Endpoint& endpoint, std::vector<Asked> asked) {
     partition.offset = one.partition->fetch_offset;
     partition.max_bytes = options_.partition_bytes_max;
     partition.leader_epoch = one.leader_epoch;
+    const LeaderEpoch last = one.partition->epochs.last_epoch();
+    if (last != kNoLeaderEpoch) partition.last_fetched_epoch = last;
   }
   ++in_flight_[endpoint];
   ++counters_.fetches;
@@ -146,6 +136,11 @@ void Consumer::OnFetched(const api::Endpoint& endpoint,
 void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
   Partition& partition = *asked.partition;
   if (result.leader.has_value()) metadata_->Learn(partition.tp, *result.leader);
+  if (result.error.code == ErrorCode::kLogTruncated &&
+      result.diverging.has_value()) {
+    OnTruncated(partition, result);
+    return;
+  }
   if (!result.error.ok()) {
     OnError(asked, MakeErrorStatus(result.error.code, result.error.message));
     return;
@@ -154,8 +149,10 @@ void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
   partition.unknown_since_us = 0;
   metadata_->Trust(partition.tp);
   partition.high_watermark = result.high_watermark;
+  if (!TellTruncation(partition)) return;
   const Offset from = partition.fetch_offset;
-  const Offset next = std::max(EndOf(result.batches, from), result.next_offset);
+  const Offset next =
+      std::max(NoteBatches(partition, result.batches), result.next_offset);
   if (next <= from) return;
   partition.fetch_offset = next;
   if (result.batches.empty() && partition.buffered.empty()) {
@@ -163,7 +160,10 @@ void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
     return;
   }
   FetchedBatch batch{partition.tp, std::move(result.batches), from, next,
-                     result.high_watermark};
+                     result.high_watermark, partition.epochs.last_epoch()};
+  if (partition.truncated_from.has_value()) {
+    batch.truncated_from = *std::exchange(partition.truncated_from, {});
+  }
   const int64_t size = batch.size_bytes();
   counters_.bytes_fetched += size;
   partition.buffered_bytes += size;

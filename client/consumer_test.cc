@@ -220,6 +220,131 @@ TEST_F(ConsumerTest, LeadersAreFollowedWithoutGapOrRepeat) {
   }
 }
 
+// ---- Logs that are cut (KIP-320) ----
+
+class CutLogTest : public ConsumerTest {
+ protected:
+  void Begin(OffsetReset reset) {
+    cluster_.AddTopic("t", 1);
+    ConsumerOptions options;
+    options.reset = reset;
+    Start(options);
+    consumer_->Assign({Tp(0)});
+    ASSERT_TRUE(consumer_->Seek(Tp(0), Offset(0)).ok());
+  }
+  // One batch each.
+  void ProduceOneByOne(int first, int count) {
+    for (int i = first; i < first + count; ++i) Produce(i, 1, 0);
+  }
+};
+
+TEST_F(CutLogTest, WithoutPolicyItIsAnErrorThatSaysWhereToReadOn) {
+  Begin(OffsetReset::kNone);
+  ProduceOneByOne(0, 10);
+  EXPECT_EQ(ReadValues(0, 10), Range(0, 10));
+  const LeaderEpoch epoch = consumer_->PositionEpoch(Tp(0));
+  EXPECT_EQ(epoch, LeaderEpoch(1));
+  cluster_.CutLog("t", 0, Offset(7));
+  ProduceOneByOne(70, 9);  // the new history is longer: no offset tells
+
+  absl::Status told;
+  for (int i = 0; i < 5 && told.ok(); ++i) {
+    const auto batches = Poll();
+    told = batches.status();
+    if (!batches.ok()) continue;
+    EXPECT_TRUE(batches->empty()) << "of the other history";
+  }
+  EXPECT_EQ(CodeOf(told), ErrorCode::kLogTruncated);
+  EXPECT_NE(told.message().find("cut to offset 7 below offset 10"),
+            std::string::npos)
+      << told;
+  EXPECT_EQ(consumer_->Position(Tp(0)), Offset(7));
+  EXPECT_EQ(consumer_->counters().truncations, 1);
+  // It rests until the application has decided.
+  ASSERT_TRUE(Poll().ok());
+  ASSERT_TRUE(consumer_->Seek(Tp(0), Offset(7), epoch).ok());
+  EXPECT_EQ(ReadValues(0, 9), Range(70, 9));
+  EXPECT_GT(consumer_->PositionEpoch(Tp(0)), epoch);
+}
+
+TEST_F(CutLogTest, WithAPolicyItGoesOnWhereTheHistoriesPartAndSaysSo) {
+  Begin(OffsetReset::kLatest);
+  ProduceOneByOne(0, 10);
+  EXPECT_EQ(ReadValues(0, 10), Range(0, 10));
+  cluster_.CutLog("t", 0, Offset(7));
+  ProduceOneByOne(70, 2);
+  std::vector<std::pair<Offset, Offset>> told;
+  std::vector<int> values;
+  for (int i = 0; i < 20 && values.size() < 2; ++i) {
+    auto batches = Poll();
+    ASSERT_TRUE(batches.ok());
+    for (const FetchedBatch& batch : *batches) {
+      if (batch.truncated_from != kNoOffset) {
+        told.emplace_back(batch.from, batch.truncated_from);
+      }
+      EXPECT_TRUE(ForEachRecord(batch, [&](const DecodedRecord& record) {
+                    values.push_back(std::stoi(std::string(*record.value)));
+                    return true;
+                  }).ok());
+    }
+  }
+  EXPECT_EQ(values, Range(70, 2));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0], (std::pair{Offset(7), Offset(10)}));
+  EXPECT_EQ(consumer_->counters().resets, 0);
+}
+
+TEST_F(CutLogTest, WhatWasFetchedButNotGivenIsFetchedAgainInSilence) {
+  Begin(OffsetReset::kNone);
+  ProduceOneByOne(0, 5);
+  EXPECT_EQ(ReadValues(0, 5), Range(0, 5));
+  ProduceOneByOne(5, 5);
+  world_.RunFor(kSecond);  // fetched ahead
+  cluster_.CutLog("t", 0, Offset(7));
+  ProduceOneByOne(70, 3);
+  world_.RunFor(kSecond);
+  EXPECT_EQ(ReadValues(0, 5), (std::vector<int>{5, 6, 70, 71, 72}));
+  EXPECT_EQ(consumer_->counters().truncations, 0);
+}
+
+TEST_F(CutLogTest, TheEarlierOfTwoEndsOfAnEpochCounts) {
+  Begin(OffsetReset::kNone);
+  ProduceOneByOne(0, 4);  // epoch 1
+  cluster_.MoveLeader("t", 0, NodeId(2));
+  ProduceOneByOne(4, 4);  // epoch 2
+  EXPECT_EQ(ReadValues(0, 8), Range(0, 8));
+  // The next leader has neither of the last two records of epoch 1 nor all of
+  // epoch 2, and an epoch in between that was never read here.
+  cluster_.CutLog("t", 0, Offset(2));
+  ProduceOneByOne(20, 9);
+  absl::Status told;
+  for (int i = 0; i < 5 && told.ok(); ++i) told = Poll().status();
+  EXPECT_EQ(CodeOf(told), ErrorCode::kLogTruncated);
+  EXPECT_EQ(consumer_->Position(Tp(0)), Offset(2));
+}
+
+TEST_F(CutLogTest, ASoughtEpochIsCheckedToo) {
+  Begin(OffsetReset::kNone);
+  ProduceOneByOne(0, 5);
+  cluster_.CutLog("t", 0, Offset(3));
+  ProduceOneByOne(30, 5);
+  ASSERT_TRUE(consumer_->Seek(Tp(0), Offset(5), LeaderEpoch(1)).ok());
+  absl::Status told;
+  for (int i = 0; i < 5 && told.ok(); ++i) told = Poll().status();
+  EXPECT_EQ(CodeOf(told), ErrorCode::kLogTruncated);
+  EXPECT_EQ(consumer_->Position(Tp(0)), Offset(3));
+}
+
+TEST_F(CutLogTest, CleanMovesOfTheLeaderAreNoCuts) {
+  Begin(OffsetReset::kNone);
+  for (int round = 0; round < 40; ++round) {  // more epochs than are kept
+    ProduceOneByOne(round, 1);
+    EXPECT_EQ(ReadValues(0, 1), Range(round, 1));
+    cluster_.MoveLeader("t", 0, NodeId(1 + round % 3));
+  }
+  EXPECT_EQ(consumer_->counters().truncations, 0);
+}
+
 TEST_F(ConsumerTest, FetchesAheadNoFurtherThanItsBuffer) {
   cluster_.AddTopic("t", 3);
   ConsumerOptions options;

@@ -54,6 +54,15 @@ class FakePeer final : public BrokerPeer,
         std::move(reply));
   }
 
+  void DeleteRecords(const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override {
+    Call<api::DeleteRecordsResponse>(
+        "DeleteRecords", timeout_us,
+        [this, request] { return cluster_->DeleteRecords(id_, request); },
+        std::move(reply));
+  }
+
   void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
                    PeerReply<v1::GetMetadataResponse> reply) override {
     Call<v1::GetMetadataResponse>(
@@ -120,6 +129,51 @@ class FakePeer final : public BrokerPeer,
           }
           return v1::DeleteTopicsResponse();
         },
+        std::move(reply));
+  }
+
+  // It has no configs: what comes is a result a resource.
+  void DescribeConfigs(const v1::DescribeConfigsRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeConfigsResponse> reply) override {
+    Call<v1::DescribeConfigsResponse>(
+        "DescribeConfigs", timeout_us,
+        [request] {
+          v1::DescribeConfigsResponse response;
+          for (const auto& asked : request.resources()) {
+            *response.add_results()->mutable_resource() = asked.resource();
+          }
+          return response;
+        },
+        std::move(reply));
+  }
+
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override {
+    Call<v1::AlterConfigsResponse>(
+        "AlterConfigs", timeout_us,
+        [request] {
+          v1::AlterConfigsResponse response;
+          for (const auto& asked : request.resources()) {
+            *response.add_results()->mutable_resource() = asked.resource();
+          }
+          return response;
+        },
+        std::move(reply));
+  }
+
+  // Nothing there is to be elected or reset.
+  void ElectLeaders(const v1::ElectLeadersRequest&, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override {
+    Call<v1::ElectLeadersResponse>(
+        "ElectLeaders", timeout_us, [] { return v1::ElectLeadersResponse(); },
+        std::move(reply));
+  }
+
+  void ResetReplica(const v1::ResetReplicaRequest&, int64_t timeout_us,
+                    PeerReply<v1::ResetReplicaResponse> reply) override {
+    Call<v1::ResetReplicaResponse>(
+        "ResetReplica", timeout_us, [] { return v1::ResetReplicaResponse(); },
         std::move(reply));
   }
 

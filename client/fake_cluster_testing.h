@@ -52,6 +52,9 @@ class FakeCluster final : public BrokerConnector {
   void AddTopic(const std::string& name, int partitions);
   Topic& topic(const std::string& name) { return topics_.at(name); }
   void MoveLeader(const std::string& topic, int partition, NodeId to);
+  // What an unclean election does: the next leader's log ends at `end`, a
+  // boundary of batches.
+  void CutLog(const std::string& topic, int partition, Offset end);
   // Kills a broker: connections are refused, streams break, answers on their
   // way are lost.
   void Kill(NodeId id);
@@ -68,6 +71,7 @@ class FakeCluster final : public BrokerConnector {
   std::map<std::string, int64_t> answer_delay_us;
   // A code that the next Produce answers for each partition, until empty.
   std::vector<ErrorCode> produce_errors;
+  int64_t batch_bytes_max = INT64_MAX;  // larger ones are MESSAGE_TOO_LARGE
   bool hints = true;            // NOT_LEADER tells the leader
   bool stale_metadata = false;  // GetMetadata answers as of the last freeze
   void FreezeMetadata() { frozen_ = topics_; }
@@ -91,6 +95,8 @@ class FakeCluster final : public BrokerConnector {
   api::FetchResult FetchOne(NodeId at, const api::FetchPartition& part);
   api::ListOffsetsResponse ListOffsets(NodeId at,
                                        const api::ListOffsetsRequest& request);
+  api::DeleteRecordsResponse DeleteRecords(
+      NodeId at, const api::DeleteRecordsRequest& request);
   v1::GetMetadataResponse GetMetadata(const v1::GetMetadataRequest& request);
   v1::DescribeTopicsResponse Describe(NodeId at,
                                       const v1::DescribeTopicsRequest& request);

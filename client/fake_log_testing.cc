@@ -81,6 +81,10 @@ void FakeCluster::Append(Partition& state, MutableBuffer bytes,
     INVARIANT((*batch)->CrcMatches(), "a batch was damaged");
     if (!first.has_value()) first = (*batch)->header();
     ++batches;
+    if ((*batch)->header().size_bytes() > batch_bytes_max) {
+      result.error = {ErrorCode::kMessageTooLarge, "larger than its topic"};
+      return;
+    }
   }
   max_payload_batches = std::max(max_payload_batches, batches);
   INVARIANT(first->producer_id == ProducerId(-1) || batches == 1,
@@ -103,6 +107,38 @@ void FakeCluster::Append(Partition& state, MutableBuffer bytes,
   state.batches.push_back(std::move(bytes).Publish());
 }
 
+void FakeCluster::CutLog(const std::string& topic, int partition, Offset end) {
+  Partition& state = topics_.at(topic).partitions[partition];
+  std::erase_if(state.batches, [&](const Buffer& batch) {
+    return BatchView::Parse(batch.view())->header().base_offset >= end;
+  });
+  state.end = end;
+  state.epoch = state.epoch + 1;
+}
+
+namespace {
+
+// As broker/partition_requests.cc does it.
+std::optional<EpochEnd> DivergenceOf(const FakeCluster::Partition& state,
+                                     const api::FetchPartition& part) {
+  if (!part.last_fetched_epoch.has_value() || part.offset <= state.start) {
+    return std::nullopt;
+  }
+  EpochHistory epochs;
+  for (const Buffer& stored : state.batches) {
+    const BatchHeader& header = BatchView::Parse(stored.view())->header();
+    epochs.Assign(header.leader_epoch, header.base_offset);
+  }
+  epochs.Assign(state.epoch, state.end);
+  const EpochEnd end = epochs.EndOf(*part.last_fetched_epoch, state.end);
+  if (end.epoch == *part.last_fetched_epoch && end.end >= part.offset) {
+    return std::nullopt;
+  }
+  return end;
+}
+
+}  // namespace
+
 api::FetchResult FakeCluster::FetchOne(NodeId at,
                                        const api::FetchPartition& part) {
   api::FetchResult result;
@@ -113,6 +149,12 @@ api::FetchResult FakeCluster::FetchOne(NodeId at,
   if (state == nullptr) return result;
   result.high_watermark = state->end;
   result.next_offset = part.offset;
+  result.log_start_offset = state->start;
+  result.diverging = DivergenceOf(*state, part);
+  if (result.diverging.has_value()) {
+    result.error = {ErrorCode::kLogTruncated, "another history"};
+    return result;
+  }
   if (part.offset < state->start || part.offset > state->end) {
     result.error = {ErrorCode::kOffsetOutOfRange, "not in the log"};
     return result;
@@ -155,6 +197,29 @@ api::ListOffsetsResponse FakeCluster::ListOffsets(
     result.offset = part.position == api::OffsetPosition::kEarliest
                         ? state->start
                         : state->end;
+  }
+  return response;
+}
+
+api::DeleteRecordsResponse FakeCluster::DeleteRecords(
+    NodeId at, const api::DeleteRecordsRequest& request) {
+  api::DeleteRecordsResponse response;
+  for (const auto& part : request.partitions) {
+    api::DeleteRecordsResult& result = response.results.emplace_back();
+    result.topic = part.topic;
+    result.partition = part.partition;
+    Partition* state = Check(at, part.topic, part.partition, part.leader_epoch,
+                             result.error, result.leader);
+    if (state == nullptr) continue;
+    const Offset before =
+        part.before_offset == kNoOffset ? state->end : part.before_offset;
+    if (before > state->end) {
+      result.error = {ErrorCode::kOffsetOutOfRange, "past the end"};
+    } else if (!request.validate_only) {
+      state->start = std::max(state->start, before);
+    }
+    result.log_start_offset = std::max(state->start, before);
+    result.high_watermark = state->end;
   }
   return response;
 }

@@ -20,6 +20,10 @@ struct FetchedBatch {
   Offset from;                  // records below were not asked for
   Offset next;                  // where to read on
   Offset high_watermark = kNoOffset;
+  LeaderEpoch last_epoch = kNoLeaderEpoch;  // of the last record
+  // Set on the first batch after the log was cut below what was given: records
+  // [from, truncated_from) that came before are not what it holds any more.
+  Offset truncated_from = kNoOffset;
 
   int64_t size_bytes() const;
 };

@@ -57,6 +57,8 @@ struct ProducerCounters {
   // Acknowledged as stored by an earlier attempt.
   int64_t batches_deduplicated = 0;
   int64_t records_retried = 0;
+  // Refused as too large and sent again in halves, which count as retried.
+  int64_t batches_split = 0;
   int64_t requests = 0;
   int64_t streams = 0;  // opened
   // Partitions that went on in another epoch or under another producer id,
@@ -92,8 +94,8 @@ class Producer {
   // The callback always runs, perhaps before Send returns. Errors at once:
   // BUFFER_EXHAUSTED (wait for on_released) and what ProducerOptions::Check
   // says; the callback then never runs.
-  // Through the callback: MESSAGE_TOO_LARGE, INVALID_REQUEST (no such
-  // partition), UNKNOWN_TOPIC_OR_PARTITION (after max_block_ms without
+  // Through the callback: MESSAGE_TOO_LARGE (the record alone is larger than
+  // its topic takes), INVALID_REQUEST (no such partition), UNKNOWN_TOPIC_OR_PARTITION (after max_block_ms without
   // metadata), DELIVERY_TIMED_OUT with the last error, and every error of the
   // broker that a retry does not help.
   absl::Status Send(ProducerRecord record, SendCallback callback);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/batch_splitting.h"
 #include "client/producer.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
@@ -40,6 +41,14 @@ bool NothingStored(const absl::Status& error) {
     default:
       return false;
   }
+}
+
+// Too large for its topic. Should an attempt have stored the whole, under
+// another limit, the partition knows the sequences and refuses the halves.
+bool MaySplit(const Flight& flight, const absl::Status& error) {
+  const PendingBatch& batch = *flight.batches.front();
+  return CodeOf(error) == ErrorCode::kMessageTooLarge &&
+         flight.batches.size() == 1 && batch.record_count() > 1;
 }
 
 // What the partition says of a batch when it does not know the one before it.
@@ -184,6 +193,12 @@ void Producer::OnDefiniteError(Flight& flight, const absl::Status& error) {
   PartitionQueue& queue = *flight.queue;
   if (MayNumberAnew(flight, error)) {
     PutBackAsNew(flight);
+    return Reschedule(queue);
+  }
+  if (MaySplit(flight, error)) {
+    PutBackInHalves(flight);
+    queue.not_before_us = 0;
+    ++counters_.batches_split;
     return Reschedule(queue);
   }
   if (flight.batches.size() > 1) {

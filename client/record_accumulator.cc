@@ -15,12 +15,18 @@ namespace {
 // Kafka's worst case for one record's own fields beside its bytes.
 constexpr int64_t kRecordOverheadBytes = 70;
 
-std::unique_ptr<PendingBatch> NewBatch(const BatchingOptions& options,
+int64_t BatchBytesMax(const PartitionQueue& queue,
+                      const BatchingOptions& options) {
+  return std::min(options.batch_bytes, queue.batch_bytes_max);
+}
+
+std::unique_ptr<PendingBatch> NewBatch(const PartitionQueue& queue,
+                                       const BatchingOptions& options,
                                        int64_t now_us) {
   auto batch = std::make_unique<PendingBatch>();
   BatchOptions encoding;
   encoding.codec = options.codec;
-  encoding.bytes_max = options.batch_bytes;
+  encoding.bytes_max = BatchBytesMax(queue, options);
   batch->builder.emplace(encoding);
   batch->created_us = now_us;
   batch->deadline_us = now_us + options.delivery_timeout_us;
@@ -81,7 +87,7 @@ absl::StatusOr<Appended> AppendRecord(PartitionQueue& queue,
   Appended appended;
   if (!IsOpen(queue) || queue.batches.back()->record_count() >= kRecordsMax ||
       !AddTo(*queue.batches.back(), record, now_ms)) {
-    auto batch = NewBatch(options, now_us);
+    auto batch = NewBatch(queue, options, now_us);
     if (!AddTo(*batch, record, now_ms)) {
       return MakeError(ErrorCode::kMessageTooLarge, "a record of ",
                        ChargeOf(record), " bytes for ", queue.tp,
@@ -118,7 +124,8 @@ int64_t NextActionUs(const PartitionQueue& queue,
   const PendingBatch& first = *queue.batches.front();
   // A second batch means that the first is full.
   const bool ready = first.sealed() || queue.batches.size() > 1 || flushing ||
-                     first.builder->size_bytes() >= options.batch_bytes;
+                     first.builder->size_bytes() >=
+                         BatchBytesMax(queue, options);
   const int64_t send_us = std::max(
       ready ? 0 : first.created_us + options.linger_us, queue.not_before_us);
   return std::min(send_us, first.deadline_us);
@@ -141,7 +148,8 @@ void StampNumber(PendingBatch& batch) {
 
 void Prepare(PartitionQueue& queue, PendingBatch& batch, bool idempotent) {
   if (batch.order == 0) {
-    batch.order = queue.next_order++;
+    batch.order = queue.next_order;
+    queue.next_order += static_cast<uint64_t>(batch.record_count());
     if (idempotent) batch.number = queue.numbering.Take(batch.record_count());
     if (batch.number.has_value() && batch.sealed()) StampNumber(batch);
   } else if (MUTANT(kResentRenumbered) && batch.attempts > 0 &&
@@ -196,9 +204,8 @@ std::vector<std::unique_ptr<PendingBatch>> Land(Flight& flight) {
   return batches;
 }
 
-void PutBack(Flight& flight) {
-  PartitionQueue& queue = *flight.queue;
-  auto batches = Land(flight);
+void InsertSent(PartitionQueue& queue,
+                std::vector<std::unique_ptr<PendingBatch>> batches) {
   queue.recovering = !queue.flights.empty();
   const uint64_t order = batches.front()->order;
   const auto place = std::find_if(
@@ -207,6 +214,11 @@ void PutBack(Flight& flight) {
       });
   queue.batches.insert(place, std::make_move_iterator(batches.begin()),
                        std::make_move_iterator(batches.end()));
+}
+
+void PutBack(Flight& flight) {
+  PartitionQueue& queue = *flight.queue;
+  InsertSent(queue, Land(flight));
 }
 
 void PutBackAsNew(Flight& flight) {

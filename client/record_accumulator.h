@@ -54,7 +54,8 @@ struct PendingBatch {
   int attempts = 0;
   // From its first send on; of an idempotent producer.
   std::optional<BatchNumber> number;
-  // Place among the partition's batches, by first send.
+  // Place among the partition's batches, by first send; each leaves room
+  // behind it for as many as it has records, for it may be split.
   uint64_t order = 0;
   // An attempt ended without the broker's word that nothing was stored.
   bool maybe_stored = false;
@@ -94,6 +95,8 @@ struct PartitionQueue {
   std::deque<FlightPtr> flights;  // on their way, oldest first
   PartitionNumbering numbering;
   uint64_t next_order = 1;
+  // A larger batch was refused: new ones are made no larger.
+  int64_t batch_bytes_max = INT64_MAX;
   // Something is to be sent again: first all flights come back, so that it
   // goes before what follows it.
   bool recovering = false;
@@ -165,6 +168,9 @@ std::vector<std::unique_ptr<PendingBatch>> TakeForRequest(
     PartitionQueue& queue, const BatchingOptions& options, int64_t now_us,
     int64_t early_us, bool flushing, int64_t bytes_max);
 
+// Puts batches that were sent in their place among those to be sent again.
+void InsertSent(PartitionQueue& queue,
+                std::vector<std::unique_ptr<PendingBatch>> batches);
 // Puts what a flight carried back in its place, to be sent again, and takes the
 // flight off its queue.
 void PutBack(Flight& flight);

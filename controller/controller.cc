@@ -6,6 +6,8 @@
 
 #include "common/base/error.h"
 #include "controller/metadata/broker_control.h"
+#include "controller/metadata/config_control.h"
+#include "controller/metadata/election_control.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/producer_id_control.h"
 #include "controller/metadata/topic_control.h"
@@ -96,8 +98,30 @@ void Controller::OnCommitted(CommittedEntry entry) {
     Fail(changes.status());
     return;
   }
+  if (role_.active) NoteUncleanElections(batch);
   sessions_.OnCommitted(pipeline_.committed(), *changes);
   feed_.OnCommitted(entry.index, entry.term, std::move(batch));
+}
+
+void Controller::NoteUncleanElections(const MetadataBatch& batch) {
+  for (const auto& record : batch.records()) {
+    const auto& change = record.partition_change();
+    if (!change.has_last_unclean_leader_epoch()) continue;
+    ++unclean_elections_;
+    const auto id = TopicId::FromBytes(change.topic_id());
+    const TopicImage* topic =
+        id.has_value() ? image()->FindTopic(*id) : nullptr;
+    const v1::UncleanLoss& loss = change.unclean_loss();
+    LOG(WARNING) << "UNCLEAN ELECTION of broker " << loss.leader_id()
+                 << " for partition "
+                 << (topic == nullptr ? change.topic_id() : topic->name) << "-"
+                 << change.partition() << " in epoch "
+                 << change.last_unclean_leader_epoch()
+                 << ": acknowledged records from offset "
+                 << loss.first_offset()
+                 << " on may be lost; the furthest that any replica told was "
+                 << loss.known_end_offset();
+  }
 }
 
 void Controller::OnRole(MetadataLogRole role) {
@@ -294,6 +318,49 @@ void Controller::DeleteTopics(v1::DeleteTopicsRequest request,
   Carry<Response>(
       [this, request = std::move(request)](const MetadataImage& latest) {
         return TopicControl(latest, *deps_.configs).Delete(request);
+      },
+      [](Response& response, LogIndex offset) {
+        response.set_metadata_offset(offset.value());
+      },
+      std::move(reply));
+}
+
+void Controller::ElectLeaders(v1::ElectLeadersRequest request,
+                              PeerReply<v1::ElectLeadersResponse> reply) {
+  using Response = v1::ElectLeadersResponse;
+  Carry<Response>(
+      [this, request = std::move(request)](const MetadataImage& latest) {
+        auto result = ElectionControl(latest, *deps_.configs).Elect(request);
+        if (result.ok() && !result->batch.records().empty()) {
+          LOG(INFO) << "an operator orders "
+                    << v1::ElectLeadersRequest::Kind_Name(request.kind())
+                    << " elections; " << result->batch.records_size()
+                    << " partitions change";
+        }
+        return result;
+      },
+      [](Response& response, LogIndex offset) {
+        response.set_metadata_offset(offset.value());
+      },
+      std::move(reply));
+}
+
+void Controller::AlterConfigs(v1::AlterConfigsRequest request,
+                              PeerReply<v1::AlterConfigsResponse> reply) {
+  using Response = v1::AlterConfigsResponse;
+  Carry<Response>(
+      [this, request = std::move(request)](const MetadataImage& latest) {
+        auto result = ConfigControl(latest, *deps_.configs).Alter(request);
+        if (!result.ok()) return result;
+        for (const auto& record : result->batch.records()) {
+          if (!record.has_config()) continue;
+          LOG(INFO) << "topic " << record.config().resource_name() << ": "
+                    << record.config().key() << " is "
+                    << (record.config().has_value()
+                            ? "set to " + record.config().value()
+                            : std::string("unset"));
+        }
+        return result;
       },
       [](Response& response, LogIndex offset) {
         response.set_metadata_offset(offset.value());

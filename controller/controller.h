@@ -65,6 +65,8 @@ class Controller final : public ControllerApi {
     return pipeline_.committed();
   }
   bool active() const { return role_.active; }
+  // Committed while this node was active, since its start.
+  int64_t unclean_elections() const { return unclean_elections_; }
 
   void Hello(internal::v1::HelloRequest request,
              PeerReply<internal::v1::HelloResponse> reply) override;
@@ -84,6 +86,10 @@ class Controller final : public ControllerApi {
                     PeerReply<v1::CreateTopicsResponse> reply) override;
   void DeleteTopics(v1::DeleteTopicsRequest request,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;
+  void AlterConfigs(v1::AlterConfigsRequest request,
+                    PeerReply<v1::AlterConfigsResponse> reply) override;
+  void ElectLeaders(v1::ElectLeadersRequest request,
+                    PeerReply<v1::ElectLeadersResponse> reply) override;
   void DescribeQuorum(v1::DescribeQuorumRequest request,
                       PeerReply<v1::DescribeQuorumResponse> reply) override;
 
@@ -102,6 +108,7 @@ class Controller final : public ControllerApi {
   void Run(absl::AnyInvocable<void()> task);
 
   void OnCommitted(CommittedEntry entry);
+  void NoteUncleanElections(const internal::v1::MetadataBatch& batch);
   void OnRole(MetadataLogRole role);
   void Fail(absl::Status why);
   absl::Status CheckActive() const;
@@ -126,6 +133,7 @@ class Controller final : public ControllerApi {
   Random random_;
   MetadataLogRole role_;
   bool stopped_ = false;
+  int64_t unclean_elections_ = 0;
   DecisionPipeline pipeline_;
   MetadataFeed feed_;
   BrokerSessions sessions_;

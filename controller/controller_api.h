@@ -34,6 +34,10 @@ class ControllerApi {
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
   virtual void DeleteTopics(v1::DeleteTopicsRequest request,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;
+  virtual void AlterConfigs(v1::AlterConfigsRequest request,
+                            PeerReply<v1::AlterConfigsResponse> reply) = 0;
+  virtual void ElectLeaders(v1::ElectLeadersRequest request,
+                            PeerReply<v1::ElectLeadersResponse> reply) = 0;
   virtual void DescribeQuorum(v1::DescribeQuorumRequest request,
                               PeerReply<v1::DescribeQuorumResponse> reply) = 0;
 

@@ -26,6 +26,11 @@ class CannedPeer final : public BrokerPeer {
                    PeerReply<api::ListOffsetsResponse> reply) override {
     real_->ListOffsets(request, timeout_us, std::move(reply));
   }
+  void DeleteRecords(const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override {
+    real_->DeleteRecords(request, timeout_us, std::move(reply));
+  }
   void DescribeCluster(const v1::DescribeClusterRequest& request,
                        int64_t timeout_us,
                        PeerReply<v1::DescribeClusterResponse> reply) override {
@@ -53,6 +58,43 @@ class CannedPeer final : public BrokerPeer {
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     canned_->last_delete = request;
     real_->DeleteTopics(request, timeout_us, std::move(reply));
+  }
+  void DescribeConfigs(const v1::DescribeConfigsRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeConfigsResponse> reply) override {
+    canned_->last_describe_configs = request;
+    if (!canned_->configs.has_value()) {
+      real_->DescribeConfigs(request, timeout_us, std::move(reply));
+      return;
+    }
+    Answer(*canned_->configs, std::move(reply));
+  }
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override {
+    canned_->last_alter = request;
+    if (!canned_->altered.has_value()) {
+      real_->AlterConfigs(request, timeout_us, std::move(reply));
+      return;
+    }
+    Answer(*canned_->altered, std::move(reply));
+  }
+  void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override {
+    canned_->last_elect = request;
+    if (!canned_->elected.has_value()) {
+      real_->ElectLeaders(request, timeout_us, std::move(reply));
+      return;
+    }
+    Answer(*canned_->elected, std::move(reply));
+  }
+  void ResetReplica(const v1::ResetReplicaRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ResetReplicaResponse> reply) override {
+    canned_->last_reset = request;
+    if (!canned_->reset.has_value()) {
+      real_->ResetReplica(request, timeout_us, std::move(reply));
+      return;
+    }
+    Answer(*canned_->reset, std::move(reply));
   }
   void InitProducerId(const v1::InitProducerIdRequest& request,
                       int64_t timeout_us,

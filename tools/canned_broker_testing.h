@@ -19,9 +19,17 @@ class CannedBroker {
   // Unset: as the fake cluster answers.
   std::optional<v1::DescribeClusterResponse> cluster;
   std::optional<v1::DescribeTopicsResponse> topics;
+  std::optional<v1::DescribeConfigsResponse> configs;
+  std::optional<v1::AlterConfigsResponse> altered;
+  std::optional<v1::ElectLeadersResponse> elected;
+  std::optional<v1::ResetReplicaResponse> reset;
   // What was asked last.
   v1::CreateTopicsRequest last_create;
   v1::DeleteTopicsRequest last_delete;
+  v1::DescribeConfigsRequest last_describe_configs;
+  v1::AlterConfigsRequest last_alter;
+  v1::ElectLeadersRequest last_elect;
+  v1::ResetReplicaRequest last_reset;
 
  private:
   FakeCluster* const brokers_;

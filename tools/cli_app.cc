@@ -29,7 +29,19 @@ void AddCommands(CLI::App& app, Context& context) {
   AddTopicCreate(topic, &context);
   AddTopicList(topic, &context);
   AddTopicDescribe(topic, &context);
+  AddTopicTrim(topic, &context);
   AddTopicDelete(topic, &context);
+  CLI::App* config =
+      app.add_subcommand("config", "look at and change a topic's configs");
+  config->require_subcommand(1);
+  AddConfigGet(config, &context);
+  AddConfigSet(config, &context);
+  AddConfigUnset(config, &context);
+  CLI::App* partition =
+      app.add_subcommand("partition", "elect leaders, mend replicas");
+  partition->require_subcommand(1);
+  AddPartitionElect(partition, &context);
+  AddPartitionResetReplica(partition, &context);
   AddProduce(&app, &context);
   AddConsume(&app, &context);
   CLI::App* log = app.add_subcommand("log", "read files of a log, offline");

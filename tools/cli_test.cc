@@ -1,85 +1,16 @@
 // Whole commands, from the command line to what is printed, against brokers in
 // memory.
-#include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "client/fake_cluster_testing.h"
-#include "tools/canned_broker_testing.h"
-#include "tools/cli_app.h"
+#include "tools/cli_testing.h"
 
 namespace sluice::cli {
 namespace {
-
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-// std::cin, std::cout and std::cerr become strings for as long as it lives.
-class Redirected {
- public:
-  explicit Redirected(const std::string& input)
-      : in_(input),
-        old_in_(std::cin.rdbuf(in_.rdbuf())),
-        old_out_(std::cout.rdbuf(out_.rdbuf())),
-        old_err_(std::cerr.rdbuf(err_.rdbuf())) {
-    std::cin.clear();
-  }
-  ~Redirected() {
-    std::cin.rdbuf(old_in_);
-    std::cout.rdbuf(old_out_);
-    std::cerr.rdbuf(old_err_);
-  }
-  std::string out() const { return out_.str(); }
-  std::string err() const { return err_.str(); }
-
- private:
-  std::istringstream in_;
-  std::ostringstream out_;
-  std::ostringstream err_;
-  std::streambuf* const old_in_;
-  std::streambuf* const old_out_;
-  std::streambuf* const old_err_;
-};
-
-class CliTest : public testing::Test {
- protected:
-  CliTest() : brokers_(&world_, 3), canned_(&brokers_) {
-    unsetenv("SLUICE_BOOTSTRAP");
-  }
-
-  // The brokers are b1:9001 to b3:9003.
-  Ran Run(std::vector<std::string> arguments, const std::string& input = "") {
-    std::vector<const char*> argv = {"sluice"};
-    for (const std::string& argument : arguments) {
-      argv.push_back(argument.c_str());
-    }
-    Redirected streams(input);
-    Ran ran;
-    ran.code = RunCli(static_cast<int>(argv.size()), argv.data(),
-                      [this] { return canned_.Connector(); });
-    ran.out = streams.out();
-    ran.err = streams.err();
-    return ran;
-  }
-  Ran RunThere(std::vector<std::string> arguments,
-               const std::string& input = "") {
-    arguments.insert(arguments.begin(), {"--bootstrap", "b1:9001"});
-    return Run(std::move(arguments), input);
-  }
-
-  SimWorld world_;
-  FakeCluster brokers_;
-  CannedBroker canned_;
-};
 
 TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
   const std::vector<std::vector<std::string>> bad = {
@@ -149,6 +80,10 @@ TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
                                              {"topic", "list"},
                                              {"topic", "describe"},
                                              {"topic", "delete"},
+                                             {"config", "get"},
+                                             {"config", "set"},
+                                             {"config", "unset"},
+                                             {"topic", "trim"},
                                              {"produce"},
                                              {"consume"},
                                              {"log", "dump"},
@@ -174,7 +109,7 @@ TEST_F(CliTest, AWordThatIsNoCommandIsNamedWithThoseThatThereAre) {
 
   EXPECT_EQ(nested.err,
             "error: sluice topic: there is no 'lst'; there are: create, list, "
-            "describe, delete\n  next: `sluice topic --help` shows commands, "
+            "describe, trim, delete\n  next: `sluice topic --help` shows commands, "
             "options and examples\n");
   EXPECT_NE(top.err.find("there is no 'tpoic'"), std::string::npos) << top.err;
   EXPECT_EQ(top.err.find("verify-run"), std::string::npos) << top.err;
@@ -303,6 +238,39 @@ TEST_F(CliTest, DeletingNeedsAYesWhereNobodyCanBeAsked) {
   EXPECT_NE(refused.err.find("orders"), std::string::npos);
   EXPECT_TRUE(kept);
   EXPECT_EQ(done.code, kExitOk) << done.err;
+}
+
+TEST_F(CliTest, TrimmingMovesTheStartOfEveryPartitionOrOfThoseNamed) {
+  brokers_.AddTopic("orders", 2);
+  std::string lines;
+  for (int i = 0; i < 10; ++i) lines += "x\n";
+  ASSERT_EQ(RunThere({"produce", "orders", "-p", "0"}, lines).code, kExitOk);
+  ASSERT_EQ(RunThere({"produce", "orders", "-p", "1"}, lines).code, kExitOk);
+  const auto start = [&](int partition) {
+    return brokers_.topic("orders").partitions[partition].start;
+  };
+
+  const Ran refused = RunThere({"topic", "trim", "orders", "--before", "4"});
+  EXPECT_EQ(refused.code, kExitError);
+  EXPECT_NE(refused.err.find("--yes"), std::string::npos);
+  const Ran checked =
+      RunThere({"topic", "trim", "orders", "--before", "4", "--dry-run"});
+  EXPECT_EQ(checked.code, kExitOk) << checked.err;
+  EXPECT_EQ(start(0), Offset(0));
+  const Ran past = RunThere(
+      {"topic", "trim", "orders", "--before", "11", "-p", "1", "--yes"});
+  EXPECT_EQ(past.code, kExitError);
+  EXPECT_NE(past.out.find("OFFSET_OUT_OF_RANGE"), std::string::npos);
+  const Ran one = RunThere(
+      {"topic", "trim", "orders", "--before", "4", "-p", "1", "--yes"});
+  EXPECT_EQ(one.code, kExitOk) << one.err;
+  EXPECT_EQ(start(0), Offset(0));
+  EXPECT_EQ(start(1), Offset(4));
+  const Ran all =
+      RunThere({"topic", "trim", "orders", "--before", "end", "--yes"});
+  EXPECT_EQ(all.code, kExitOk) << all.err;
+  EXPECT_EQ(start(0), Offset(10));
+  EXPECT_EQ(start(1), Offset(10));
 }
 
 TEST_F(CliTest, ConfigsAndCountsReachTheRequest) {

@@ -102,7 +102,8 @@ void AddTopicCreate(CLI::App* topic, Context* context) {
       ->check(CLI::Range(1, INT32_MAX));
   command->add_option("-c,--config", options->configs,
                       "key=value, repeatable: min.insync.replicas, "
-                      "durability, max.message.bytes, segment.bytes")
+                      "durability, max.message.bytes, segment.bytes, "
+                      "flush.messages, flush.ms")
       ->allow_extra_args(false);
   command->add_flag("--if-not-exists", options->if_not_exists,
                     "one that is there is no error");

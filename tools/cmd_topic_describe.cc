@@ -91,6 +91,118 @@ std::vector<std::string> Row(const v1::PartitionMetadata& partition,
   return row;
 }
 
+template <class Ids>
+bool Has(const Ids& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+// What the controllers hold of a replica; an unverified one has not reported
+// what its log holds since its broker stopped unclean.
+std::string StateOf(const v1::PartitionMetadata& partition, int32_t broker) {
+  std::string state = "out of sync";
+  if (Has(partition.failed_replicas(), broker)) {
+    state = "FAILED";
+  } else if (partition.leader_id() == broker) {
+    state = "leader";
+  } else if (Has(partition.isr(), broker)) {
+    state = "in sync";
+  } else if (Has(partition.elr(), broker)) {
+    state = "eligible";
+  } else if (Has(partition.unverified_elr(), broker)) {
+    state = "unverified";
+  }
+  if (Has(partition.offline_replicas(), broker)) state += ", down";
+  return state;
+}
+
+// Both offsets of a follower, as its leader heard them; without a leader, what
+// each replica told of its log.
+std::vector<std::string> ReplicaRow(const v1::PartitionMetadata& partition,
+                                    const v1::PartitionLog* log,
+                                    int32_t broker) {
+  std::string appended = "?", durable = "?", lag = "?", caught_up = "?";
+  const bool known = log != nullptr && !log->has_error();
+  if (known && partition.leader_id() == broker) {
+    appended = std::to_string(log->log_end_offset());
+    durable = std::to_string(log->durable_end_offset());
+    lag = "0";
+    caught_up = "-";
+  } else if (known) {
+    for (const auto& replica : log->replicas()) {
+      if (replica.broker_id() != broker || replica.appended_offset() < 0) {
+        continue;
+      }
+      appended = std::to_string(replica.appended_offset());
+      durable = std::to_string(replica.durable_offset());
+      lag = std::to_string(log->log_end_offset() - replica.appended_offset());
+      caught_up = replica.last_caught_up_ms() < 0
+                      ? "never"
+                      : std::to_string(replica.last_caught_up_ms()) + " ms ago";
+    }
+  }
+  for (const auto& told : partition.candidates()) {
+    if (told.broker_id() != broker || told.failed()) continue;
+    appended = std::to_string(told.log_end_offset());
+  }
+  return {std::to_string(partition.partition()), std::to_string(broker),
+          StateOf(partition, broker),            appended,
+          durable,                               lag,
+          caught_up};
+}
+
+// What a table has no room for.
+void PrintNotes(const std::string& topic,
+                const v1::PartitionMetadata& partition) {
+  const std::string name =
+      topic + "-" + std::to_string(partition.partition());
+  if (!partition.failed_replicas().empty()) {
+    std::cout << "note    " << name << ": the replicas on brokers "
+              << Joined(partition.failed_replicas())
+              << " FAILED; sluice partition reset-replica --help\n";
+  }
+  if (partition.leader_id() <= 0) {
+    std::cout << "note    " << name << ": nobody leads; the last full ISR was "
+              << Joined(partition.last_full_isr())
+              << (partition.unclean_ordered()
+                      ? ", an unclean election is ordered"
+                      : "");
+    for (const auto& told : partition.candidates()) {
+      std::cout << "; broker " << told.broker_id()
+                << (told.failed()
+                        ? std::string(" cannot use its log")
+                        : " has a log to " +
+                              std::to_string(told.log_end_offset()) +
+                              " of epoch " +
+                              std::to_string(told.last_epoch()));
+    }
+    std::cout << "\n";
+  }
+  if (partition.has_unclean_loss()) {
+    const auto& loss = partition.unclean_loss();
+    std::cout << "note    " << name << ": broker " << loss.leader_id()
+              << " was elected unclean in epoch "
+              << partition.last_unclean_leader_epoch()
+              << "; what was acknowledged before it from offset "
+              << loss.first_offset() << " on may be lost (known end "
+              << loss.known_end_offset() << ")\n";
+  }
+}
+
+void PrintReplicas(const v1::TopicDescription& topic,
+                   const std::map<int32_t, const v1::PartitionLog*>& logs) {
+  Table table({"PARTITION", "REPLICA", "STATE", "APPENDED", "DURABLE", "LAG",
+               "CAUGHT UP"});
+  for (const auto& partition : topic.metadata().partitions()) {
+    const auto log = logs.find(partition.partition());
+    for (const int32_t broker : partition.replicas()) {
+      table.Add(ReplicaRow(partition,
+                           log == logs.end() ? nullptr : log->second, broker));
+    }
+  }
+  std::cout << '\n';
+  table.Print(std::cout);
+}
+
 void PrintTopic(const v1::TopicDescription& topic, bool wide) {
   const auto& metadata = topic.metadata();
   std::cout << "topic   " << metadata.name() << " (" << HexOf(metadata.id())
@@ -116,6 +228,10 @@ void PrintTopic(const v1::TopicDescription& topic, bool wide) {
     table.Add(Row(partition, log == logs.end() ? nullptr : log->second, wide));
   }
   table.Print(std::cout);
+  if (wide) PrintReplicas(topic, logs);
+  for (const auto& partition : metadata.partitions()) {
+    PrintNotes(metadata.name(), partition);
+  }
 }
 
 absl::Status Describe(Context* context, const Options& options) {
@@ -175,7 +291,10 @@ void AddTopicDescribe(CLI::App* topic, Context* context) {
   context->AddOutput(command);
   command->footer(
       "Examples:\n  sluice topic describe orders\n"
-      "  sluice topic describe --under-replicated -o wide");
+      "  sluice topic describe --under-replicated -o wide\n"
+      "Wide shows each replica: its state by the controllers (leader, in sync, "
+      "eligible, unverified, out of sync, FAILED), up to where it holds and "
+      "has synced, how many records it lacks.");
   context->OnChosen(command, [context, options] {
     return Describe(context, *options);
   });

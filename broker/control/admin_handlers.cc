@@ -51,22 +51,6 @@ AdminHandlers::~AdminHandlers() {
   for (auto& [id, waiter] : waiters_) deps_.executor->Cancel(waiter.timer);
 }
 
-template <class Response>
-void AdminHandlers::Run(
-    PeerReply<Response> reply,
-    absl::AnyInvocable<void(PeerReply<Response>)> handler) {
-  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
-                        reply = std::move(reply),
-                        handler = std::move(handler)]() mutable {
-    if (alive.expired() || stopped_) {
-      reply(MakeError(ErrorCode::kShuttingDown,
-                      "the broker is stopping; ask another"));
-      return;
-    }
-    handler(std::move(reply));
-  });
-}
-
 void AdminHandlers::OnImage(const MetadataImage& image) {
   std::vector<Task> ready;
   for (auto it = waiters_.begin(); it != waiters_.end();) {
@@ -119,17 +103,6 @@ std::string AdminHandlers::ListenerOf(const CallContext& context) const {
 }
 
 // ---- Reads ----
-
-template <class Response>
-void AdminHandlers::Read(
-    PeerReply<Response> reply,
-    absl::AnyInvocable<absl::StatusOr<Response>()> answer) {
-  Run<Response>(std::move(reply), [this, answer = std::move(answer)](
-                                      PeerReply<Response> done) mutable {
-    const absl::Status present = CheckMetadataIsPresent(*deps_.image());
-    done(present.ok() ? answer() : absl::StatusOr<Response>(present));
-  });
-}
 
 void AdminHandlers::DescribeCluster(
     const CallContext& context, v1::DescribeClusterRequest,
@@ -341,47 +314,6 @@ absl::StatusOr<int64_t> AdminHandlers::CheckChange(const CallContext& context,
       timeout_ms == 0 ? kTimeoutDefaultMs : timeout_ms, kTimeoutMaxMs);
   return std::min(deps_.clock->MonoMicros() + wait_ms * 1000,
                   context.deadline_us - kDeadlineMarginUs);
-}
-
-template <class Response>
-void AdminHandlers::Change(
-    int64_t deadline_us, bool validate_only,
-    ControllerDirectory::Attempt<Response> attempt,
-    absl::AnyInvocable<void(Response&, bool)> correct,
-    PeerReply<Response> reply) {
-  ++changes_;
-  deps_.directory->CallActive<Response>(
-      deadline_us, kAttemptUs, std::move(attempt),
-      [this, alive = std::weak_ptr<bool>(alive_), deadline_us, validate_only,
-       correct = std::move(correct), reply = std::move(reply)](
-          ControllerDirectory::Outcome<Response> outcome) mutable {
-        if (alive.expired()) return;
-        --changes_;
-        if (!outcome.response.ok()) {
-          const ErrorCode code = CodeOf(outcome.response.status());
-          const bool unknown = outcome.uncertain && !validate_only &&
-                               (code == ErrorCode::kRequestTimedOut ||
-                                code == ErrorCode::kShuttingDown);
-          reply(unknown ? MakeError(ErrorCode::kOutcomeUnknown,
-                                    "the active controller took the request "
-                                    "and did not answer: it may be carried "
-                                    "out, now or soon; list the topics before "
-                                    "asking again")
-                        : outcome.response.status());
-          return;
-        }
-        correct(*outcome.response, outcome.uncertain);
-        const LogIndex offset(outcome.response->metadata_offset());
-        if (validate_only) {
-          reply(std::move(outcome.response));
-          return;
-        }
-        WaitForImage(offset, deadline_us,
-                     [response = std::move(outcome.response),
-                      reply = std::move(reply)]() mutable {
-                       reply(std::move(response));
-                     });
-      });
 }
 
 void AdminHandlers::CreateTopics(const CallContext& context,

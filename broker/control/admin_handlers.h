@@ -7,12 +7,16 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "broker/control/controller_directory.h"
+#include "broker/replica_host.h"
+#include "broker/present_metadata.h"
 #include "common/api/log_api.h"
+#include "common/base/error.h"
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/image.h"
 #include "sluice/v1/cluster.pb.h"
@@ -47,6 +51,11 @@ class AdminHandlers {
       std::vector<TopicPartition>,
       absl::AnyInvocable<void(std::vector<v1::PartitionLog>)> done)>;
 
+  // Answers what it was that failed, on the control executor.
+  using ResetDone = absl::AnyInvocable<void(absl::StatusOr<std::string>)>;
+  using ResetReplicaTask =
+      std::function<void(const ReplicaReset& order, ResetDone done)>;
+
   struct Deps {
     Executor* executor = nullptr;
     const Clock* clock = nullptr;
@@ -61,6 +70,7 @@ class AdminHandlers {
     std::function<std::shared_ptr<const MetadataImage>()> image;
     std::function<int64_t()> last_contact_us;
     DescribeLogs describe_logs;
+    ResetReplicaTask reset_replica;
   };
 
   explicit AdminHandlers(Deps deps);
@@ -93,6 +103,24 @@ class AdminHandlers {
   void DescribeTopics(const api::CallContext& context,
                       v1::DescribeTopicsRequest request,
                       PeerReply<v1::DescribeTopicsResponse> reply);
+
+  // ---- admin_configs.cc ----
+  void DescribeConfigs(const api::CallContext& context,
+                       v1::DescribeConfigsRequest request,
+                       PeerReply<v1::DescribeConfigsResponse> reply);
+  // Sets of values: an attempt whose answer got lost is made again, and has
+  // the same effect.
+  void AlterConfigs(const api::CallContext& context,
+                    v1::AlterConfigsRequest request,
+                    PeerReply<v1::AlterConfigsResponse> reply);
+  // admin_elections.cc
+  void ElectLeaders(const api::CallContext& context,
+                    v1::ElectLeadersRequest request,
+                    PeerReply<v1::ElectLeadersResponse> reply);
+  // Of a replica on this broker.
+  void ResetReplica(const api::CallContext& context,
+                    v1::ResetReplicaRequest request,
+                    PeerReply<v1::ResetReplicaResponse> reply);
 
  private:
   struct Waiter {
@@ -141,5 +169,73 @@ class AdminHandlers {
   std::map<uint64_t, Waiter> waiters_;
   std::shared_ptr<bool> alive_;
 };
+
+template <class Response>
+void AdminHandlers::Run(
+    PeerReply<Response> reply,
+    absl::AnyInvocable<void(PeerReply<Response>)> handler) {
+  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
+                        reply = std::move(reply),
+                        handler = std::move(handler)]() mutable {
+    if (alive.expired() || stopped_) {
+      reply(MakeError(ErrorCode::kShuttingDown,
+                      "the broker is stopping; ask another"));
+      return;
+    }
+    handler(std::move(reply));
+  });
+}
+
+template <class Response>
+void AdminHandlers::Read(
+    PeerReply<Response> reply,
+    absl::AnyInvocable<absl::StatusOr<Response>()> answer) {
+  Run<Response>(std::move(reply), [this, answer = std::move(answer)](
+                                      PeerReply<Response> done) mutable {
+    const absl::Status present = CheckMetadataIsPresent(*deps_.image());
+    done(present.ok() ? answer() : absl::StatusOr<Response>(present));
+  });
+}
+
+template <class Response>
+void AdminHandlers::Change(
+    int64_t deadline_us, bool validate_only,
+    ControllerDirectory::Attempt<Response> attempt,
+    absl::AnyInvocable<void(Response&, bool)> correct,
+    PeerReply<Response> reply) {
+  ++changes_;
+  deps_.directory->CallActive<Response>(
+      deadline_us, kAttemptUs, std::move(attempt),
+      [this, alive = std::weak_ptr<bool>(alive_), deadline_us, validate_only,
+       correct = std::move(correct), reply = std::move(reply)](
+          ControllerDirectory::Outcome<Response> outcome) mutable {
+        if (alive.expired()) return;
+        --changes_;
+        if (!outcome.response.ok()) {
+          const ErrorCode code = CodeOf(outcome.response.status());
+          const bool unknown = outcome.uncertain && !validate_only &&
+                               (code == ErrorCode::kRequestTimedOut ||
+                                code == ErrorCode::kShuttingDown);
+          reply(unknown ? MakeError(ErrorCode::kOutcomeUnknown,
+                                    "the active controller took the request "
+                                    "and did not answer: it may be carried "
+                                    "out, now or soon; list the topics before "
+                                    "asking again")
+                        : outcome.response.status());
+          return;
+        }
+        correct(*outcome.response, outcome.uncertain);
+        const LogIndex offset(outcome.response->metadata_offset());
+        if (validate_only) {
+          reply(std::move(outcome.response));
+          return;
+        }
+        WaitForImage(offset, deadline_us,
+                     [response = std::move(outcome.response),
+                      reply = std::move(reply)]() mutable {
+                       reply(std::move(response));
+                     });
+      });
+}
 
 }  // namespace sluice

@@ -339,6 +339,18 @@ void BrokerLifecycle::OnFailed(ReplicaVerdict verdict) {
   MaybeReport();
 }
 
+void BrokerLifecycle::TellLog(ReplicaVerdict verdict) {
+  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
+                        verdict = std::move(verdict)]() mutable {
+    if (alive.expired()) return;
+    const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
+    INVARIANT(tp.has_value(), "the log of a topic id of ",
+              verdict.topic_id().size(), " bytes");
+    candidates_[*tp] = std::move(verdict);
+    MaybeReport();
+  });
+}
+
 void BrokerLifecycle::QueueVerdicts() {
   to_report_.clear();
   reported_count_ = 0;
@@ -367,24 +379,55 @@ void BrokerLifecycle::MaybeReport() {
       state_ >= State::kHandingOver) {
     return;
   }
-  if (!reported_ || reported_count_ < to_report_.size()) ReportNext();
+  if (!reported_ || reported_count_ < to_report_.size()) {
+    ReportNext();
+  } else if (!candidates_.empty()) {
+    ReportCandidates();
+  }
 }
 
 void BrokerLifecycle::ReportNext() {
   if (reported_count_ == to_report_.size()) {
     reported_ = true;
+    to_report_.clear();
+    reported_count_ = 0;
     if (state_ == State::kRecovering) SetState(State::kUnfencing);
     session_.Beat();
+    MaybeReport();
     return;
   }
   ReportReplicasRequest request;
-  request.set_broker_id(deps_.identity.node_id.value());
-  request.set_broker_epoch(epoch_.value());
   const size_t end =
       std::min(reported_count_ + kVerdictsPerCall, to_report_.size());
+  // One verdict a partition and call: what failed since says it all.
+  std::map<TopicPartition, int> places;
   for (size_t i = reported_count_; i < end; ++i) {
-    *request.add_verdicts() = to_report_[i];
+    const auto tp =
+        PartitionOf(to_report_[i].topic_id(), to_report_[i].partition());
+    const auto [place, is_new] = places.emplace(*tp, request.verdicts_size());
+    if (is_new) {
+      *request.add_verdicts() = to_report_[i];
+    } else {
+      *request.mutable_verdicts(place->second) = to_report_[i];
+    }
   }
+  Send(std::move(request), [this, end] { reported_count_ = end; });
+}
+
+void BrokerLifecycle::ReportCandidates() {
+  ReportReplicasRequest request;
+  while (!candidates_.empty() &&
+         request.verdicts_size() < static_cast<int>(kVerdictsPerCall)) {
+    *request.add_verdicts() = std::move(candidates_.begin()->second);
+    candidates_.erase(candidates_.begin());
+  }
+  Send(std::move(request), [] {});
+}
+
+void BrokerLifecycle::Send(ReportReplicasRequest request,
+                           absl::AnyInvocable<void()> sent) {
+  request.set_broker_id(deps_.identity.node_id.value());
+  request.set_broker_epoch(epoch_.value());
   reporting_ = true;
   deps_.directory->CallActive<ReportReplicasResponse>(
       ControllerDirectory::kNoDeadline, kAttemptUs,
@@ -393,11 +436,12 @@ void BrokerLifecycle::ReportNext() {
           PeerReply<ReportReplicasResponse> reply) {
         peer->ReportReplicas(request, timeout_us, std::move(reply));
       },
-      [this, alive = std::weak_ptr<bool>(alive_), epoch = epoch_, end](
-          ControllerDirectory::Outcome<ReportReplicasResponse> outcome) {
+      [this, alive = std::weak_ptr<bool>(alive_), epoch = epoch_,
+       sent = std::move(sent)](
+          ControllerDirectory::Outcome<ReportReplicasResponse> outcome) mutable {
         if (alive.expired() || fatal_) return;
         reporting_ = false;
-        if (epoch == epoch_ && outcome.response.ok()) reported_count_ = end;
+        if (epoch == epoch_ && outcome.response.ok()) sent();
         OnReported(epoch, outcome.response.status());
       });
 }
@@ -418,8 +462,9 @@ void BrokerLifecycle::OnReported(BrokerEpoch epoch,
       return;
     default:
       LOG(ERROR) << "broker " << deps_.identity.node_id
-                 << " cannot report what its logs hold, it stays fenced and "
-                    "tries again: "
+                 << " cannot report what its logs hold"
+                 << (reported_ ? "" : ", it stays fenced")
+                 << " and tries again: "
                  << status;
       After(kReportRetryUs, &BrokerLifecycle::MaybeReport);
   }

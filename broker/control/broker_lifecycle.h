@@ -49,7 +49,8 @@ struct BrokerIdentity {
 //
 // A replica that fails later is reported as soon as that is possible.
 //
-// Belongs to the control executor, but for ReportFailed (any thread).
+// Belongs to the control executor, but for ReportFailed and TellLog (any
+// thread).
 class BrokerLifecycle final : public ReplicaFailures {
  public:
   enum class State {
@@ -102,6 +103,7 @@ class BrokerLifecycle final : public ReplicaFailures {
   // Another call of this broker was refused with STALE_BROKER_EPOCH.
   void OnStale(const absl::Status& why);
   void ReportFailed(internal::v1::ReplicaVerdict verdict) override;
+  void TellLog(internal::v1::ReplicaVerdict verdict) override;
 
   // Hands leaderships over (at most kStopMaxUs), then closes the logs
   // whatever came of it. Once; `done` runs with what StopClean said.
@@ -141,6 +143,10 @@ class BrokerLifecycle final : public ReplicaFailures {
   void MaybeReport();
   void QueueVerdicts();
   void ReportNext();
+  void ReportCandidates();
+  // `sent` runs when the controllers have taken the request.
+  void Send(internal::v1::ReportReplicasRequest request,
+            absl::AnyInvocable<void()> sent);
   void OnReported(BrokerEpoch epoch, const absl::Status& status);
 
   void FillHeartbeat(internal::v1::LivenessRequest& request) const;
@@ -173,6 +179,8 @@ class BrokerLifecycle final : public ReplicaFailures {
   std::vector<TopicPartition> wanted_;
   std::vector<internal::v1::ReplicaVerdict> to_report_;
   size_t reported_count_ = 0;
+  // Told by shards, and not sent yet: the newest of each partition.
+  std::map<TopicPartition, internal::v1::ReplicaVerdict> candidates_;
   bool reporting_ = false;
   bool reported_ = false;
 

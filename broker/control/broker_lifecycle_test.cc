@@ -461,5 +461,45 @@ TEST_F(BrokerLifecycleTest, ALogThatCannotBeClosedIsTold) {
   EXPECT_EQ(CodeOf(*stopped_), ErrorCode::kStorageError);
 }
 
+TEST_F(BrokerLifecycleTest, WhatReplicasTellOfTheirLogsGoesBehindTheVerdicts) {
+  cluster_.Register(TestCluster::Registration(kSelf, 1));
+  epoch_ = cluster_.EpochOf(kSelf).value();
+  wanted_ = {0};
+  Make();
+  ReplicaVerdict told = Verdict(7);
+  told.set_candidate_epoch(4);
+  life_->TellLog(told);
+  told.set_log_end_offset(90);  // the newest of a partition is what is sent
+  life_->TellLog(told);
+  Run(50);
+  EXPECT_THAT(reports_, IsEmpty());
+  Recover({Verdict(0)});
+  Run(50);
+  ASSERT_THAT(reports_, SizeIs(2));
+  EXPECT_EQ(reports_[0].verdicts(0).partition(), 0);
+  EXPECT_FALSE(reports_[0].verdicts(0).has_candidate_epoch());
+  ASSERT_EQ(reports_[1].verdicts_size(), 1);
+  EXPECT_EQ(reports_[1].verdicts(0).candidate_epoch(), 4);
+  EXPECT_EQ(reports_[1].verdicts(0).log_end_offset(), 90);
+}
+
+TEST_F(BrokerLifecycleTest, AReplicaThatFailsBeforeItIsReportedIsReportedOnce) {
+  cluster_.Register(TestCluster::Registration(kSelf, 1));
+  epoch_ = cluster_.EpochOf(kSelf).value();
+  report_error_ = ErrorCode::kUnknownServerError;
+  Make();
+  Recover({Verdict(0)});
+  ReplicaVerdict failed = Verdict(0);
+  failed.set_failed(true);
+  life_->ReportFailed(failed);
+  Run(50);
+  report_error_ = ErrorCode::kNone;
+  Run(2'000);
+  ASSERT_FALSE(reports_.empty());
+  ASSERT_EQ(reports_.back().verdicts_size(), 1);
+  EXPECT_TRUE(reports_.back().verdicts(0).failed());
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+}
+
 }  // namespace
 }  // namespace sluice

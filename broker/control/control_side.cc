@@ -58,6 +58,7 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   admin.image = [this] { return image_; };
   admin.last_contact_us = [this] { return follower_->last_contact_us(); };
   admin.describe_logs = deps_.describe_logs;
+  admin.reset_replica = deps_.reset_replica;
   admin_ = std::make_unique<AdminHandlers>(std::move(admin));
   MakeProducerIds();
 }

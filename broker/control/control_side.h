@@ -35,6 +35,7 @@ class ControlSide {
                        absl::AnyInvocable<void(absl::Status)> done)>
         adopt_cluster;
     AdminHandlers::DescribeLogs describe_logs;
+    AdminHandlers::ResetReplicaTask reset_replica;
     // Beside the ReplicaHost: every image from the own registration on. May be
     // null.
     std::function<void(std::shared_ptr<const MetadataImage>)> on_image;

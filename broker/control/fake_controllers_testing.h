@@ -87,6 +87,8 @@ class FakeController final : public ControllerPeer {
       allocate_producer_ids;
   Handler<v1::CreateTopicsRequest, v1::CreateTopicsResponse> create_topics;
   Handler<v1::DeleteTopicsRequest, v1::DeleteTopicsResponse> delete_topics;
+  Handler<v1::AlterConfigsRequest, v1::AlterConfigsResponse> alter_configs;
+  Handler<v1::ElectLeadersRequest, v1::ElectLeadersResponse> elect_leaders;
   Handler<v1::DescribeQuorumRequest, v1::DescribeQuorumResponse>
       describe_quorum;
   std::vector<std::shared_ptr<FakeLiveness>> sessions;
@@ -130,6 +132,14 @@ class FakeController final : public ControllerPeer {
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     Call("DeleteTopics", request, timeout_us, delete_topics, std::move(reply));
+  }
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override {
+    Call("AlterConfigs", request, timeout_us, alter_configs, std::move(reply));
+  }
+  void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override {
+    Call("ElectLeaders", request, timeout_us, elect_leaders, std::move(reply));
   }
   void DescribeQuorum(const v1::DescribeQuorumRequest& request,
                       int64_t timeout_us,

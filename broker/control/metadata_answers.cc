@@ -145,6 +145,17 @@ class Describer {
         out->add_offline_replicas(node.value());
       }
     }
+    SetNodes(partition.failed_replicas, out->mutable_failed_replicas());
+    SetNodes(partition.last_full_isr, out->mutable_last_full_isr());
+    for (const CandidateLog& log : partition.candidates) {
+      *out->add_candidates() = ToMessage(log);
+    }
+    out->set_unclean_ordered(partition.unclean_ordered);
+    out->set_last_unclean_leader_epoch(
+        partition.last_unclean_leader_epoch.value());
+    if (partition.last_unclean_leader_epoch != kNoLeaderEpoch) {
+      *out->mutable_unclean_loss() = ToMessage(partition.unclean_loss);
+    }
     if (const v1::Endpoint* endpoint = EndpointOf(partition.leader)) {
       *out->mutable_leader_endpoint() = *endpoint;
     }

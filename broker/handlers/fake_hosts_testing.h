@@ -57,6 +57,7 @@ class FakeHost final : public PartitionHost {
   size_t waits_max = 10000;
   std::vector<Held> held;
   std::vector<AppendRequest> appends;  // without their bytes
+  std::vector<TrimRequest> trims;
   int reads = 0;
   std::vector<int32_t> read_sizes;  // max_bytes of each read
 
@@ -160,6 +161,33 @@ class FakeHost final : public PartitionHost {
       outcome.offset = partition.visible;
     }
     return outcome;
+  }
+
+  EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) override {
+    EXPECT_TRUE(executor_->IsCurrent());
+    const Partition& partition = partitions[request.tp];
+    EpochEndOutcome outcome;
+    outcome.error = partition.error;
+    outcome.leader = partition.leader;
+    outcome.log_start_offset = Offset(0);
+    if (request.epoch <= partition.epoch) {
+      outcome.end = {partition.epoch, partition.leo};
+    }
+    return outcome;
+  }
+
+  void Trim(const TrimRequest& request,
+            absl::AnyInvocable<void(TrimOutcome)> done) override {
+    EXPECT_TRUE(executor_->IsCurrent());
+    trims.push_back(request);
+    TrimOutcome outcome;
+    outcome.error = partitions[request.tp].error;
+    outcome.leader = partitions[request.tp].leader;
+    outcome.log_start_offset = request.before;
+    outcome.high_watermark = partitions[request.tp].visible;
+    executor_->PostAfter(100, [done = std::move(done), outcome]() mutable {
+      done(std::move(outcome));
+    });
   }
 
   WaitId WaitForProgress(const TopicPartition& tp, Offset offset,

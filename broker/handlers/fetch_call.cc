@@ -23,6 +23,7 @@ void FetchCall::AddRead(api::FetchResult result, const Target& target) {
   slot.result = std::move(result);
   slot.result.next_offset = target.offset;
   slot.target = target;
+  slot.result.last_record_epoch = kNoLeaderEpoch;
   slot.host = deps_.hosts->HostOf(target.tp);
   slot.read_from = target.offset;
 }
@@ -92,6 +93,10 @@ bool FetchCall::ReadOne(const std::shared_ptr<Run>& run, Slot& slot) {
   request.max_bytes = static_cast<int32_t>(std::max<int64_t>(room, 1));
   request.leader_epoch = slot.target.leader_epoch;
   request.isolation = options_.isolation;
+  // Of what this call has read, else of what the reader had before.
+  request.last_fetched_epoch =
+      slot.bytes > 0 ? slot.result.last_record_epoch
+                     : slot.target.last_fetched_epoch;
   run->in_read = true;
   run->answered = false;
   run->host->Read(request, [self = shared_from_this(), run,
@@ -128,6 +133,12 @@ void FetchCall::Take(Slot& slot, ReadOutcome outcome) {
   slot.result.last_stable_offset = outcome.last_stable_offset;
   slot.result.log_start_offset = outcome.log_start_offset;
   if (!outcome.error.ok()) {
+    slot.result.diverging = outcome.diverging;
+    if (outcome.diverging.has_value() && slot.bytes > 0) {
+      // What the reader had before may be good still: to be asked again.
+      slot.result.diverging.reset();
+      outcome.error.code = ErrorCode::kFencedLeaderEpoch;
+    }
     Fail(slot, std::move(outcome.error), std::move(outcome.leader));
     return;
   }
@@ -139,6 +150,7 @@ void FetchCall::Take(Slot& slot, ReadOutcome outcome) {
   for (Buffer& batch : outcome.batches) {
     slot.result.batches.push_back(std::move(batch));
   }
+  if (bytes > 0) slot.result.last_record_epoch = outcome.last_record_epoch;
   bytes_ += bytes;
   slot.bytes += bytes;
   slot.full = slot.bytes >= slot.target.max_bytes;
@@ -153,6 +165,7 @@ void FetchCall::Fail(Slot& slot, api::ItemError error,
   // What was read before is read again once the error is dealt with.
   slot.result.batches.clear();
   slot.result.next_offset = slot.target.offset;
+  slot.result.last_record_epoch = kNoLeaderEpoch;
 }
 
 void FetchCall::OnRoundDone() {

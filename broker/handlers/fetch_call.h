@@ -36,6 +36,7 @@ class FetchCall : public std::enable_shared_from_this<FetchCall> {
     Offset offset;
     int32_t max_bytes = 0;
     std::optional<LeaderEpoch> leader_epoch;
+    std::optional<LeaderEpoch> last_fetched_epoch;
   };
 
   FetchCall(const HandlerDeps& deps, Options options,

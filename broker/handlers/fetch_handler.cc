@@ -34,7 +34,7 @@ absl::Status Fill(const MetadataImage& image, const api::FetchRequest& request,
                  {*tp, asked.offset,
                   Clamp(asked.max_bytes, FetchHandler::kPartitionBytesDefault,
                         FetchHandler::kMaxBytesMax),
-                  asked.leader_epoch});
+                  asked.leader_epoch, asked.last_fetched_epoch});
   }
   return absl::OkStatus();
 }

@@ -156,6 +156,9 @@ void ControllerProcess::AddMetrics(MetricSet& metrics) const {
   metrics.AddGauge("sluice_controller_fenced_brokers",
                    "Registered brokers that may lead nothing just now.",
                    fenced);
+  metrics.AddCounter("sluice_controller_unclean_elections_total",
+                     "Elections of a log that may lack what was committed.",
+                     static_cast<double>(controller_->unclean_elections()));
   metrics.AddGauge("sluice_controller_partitions",
                    "Partitions of all topics.",
                    static_cast<double>(controller_->image()->partition_count()));

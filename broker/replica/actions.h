@@ -37,7 +37,8 @@ struct ResetTo {
   Offset start;
 };
 
-// The leader's log starts here: everything below may be deleted.
+// The leader's log starts here: everything below may be deleted. Answered by
+// LogStartPersisted.
 struct AdvanceLogStart {
   Offset log_start;
 };
@@ -64,6 +65,7 @@ struct SendAck {
   LeaderEpoch leader_epoch;
   Offset appended;
   Offset durable;
+  Offset log_start;  // that is on this replica's disk
 };
 
 // ---- As leader: to followers. leader_epoch and fetch_offset (from) are those
@@ -102,11 +104,13 @@ struct DropFollower {
 // ---- To the controller and the clients ----
 
 // Ask the controller to make this the ISR, by compare-and-set on both epochs.
-// Answered by IsrAnswer. At most one is under way (RP15).
+// Answered by IsrAnswer. At most one is under way (RP15). `settled`: the ISR is
+// the committed one, and all below the high watermark is on its disks.
 struct ProposeIsr {
   LeaderEpoch leader_epoch;
   PartitionEpoch partition_epoch;
   std::map<NodeId, BrokerEpoch> isr;
+  bool settled = false;
 };
 
 // Readers and waiting produces below it may go on.

@@ -40,7 +40,10 @@ std::string Say(const Action& action) {
           },
           [](const SendAck& a) {
             return StrCat("acks to ", a.leader, ": epoch ", a.leader_epoch,
-                          " appended ", a.appended, " durable ", a.durable);
+                          " appended ", a.appended, " durable ", a.durable,
+                          a.log_start > Offset(0)
+                              ? StrCat(" from ", a.log_start)
+                              : std::string());
           },
           [](const AcceptFollower& a) {
             return StrCat("accepts ", a.broker, " from ", a.from);
@@ -56,7 +59,8 @@ std::string Say(const Action& action) {
           [](const DropFollower& a) { return StrCat("drops ", a.broker); },
           [](const ProposeIsr& a) {
             return StrCat("proposes ISR ", Members(a.isr), " at epoch ",
-                          a.leader_epoch, "/", a.partition_epoch);
+                          a.leader_epoch, "/", a.partition_epoch,
+                          a.settled ? ", durability settled" : "");
           },
           [](const HighWatermarkMoved& a) {
             return StrCat("HW ", a.high_watermark);

@@ -39,6 +39,9 @@ struct MetadataChanged {
   int64_t now_us = 0;
   // Electable though out of the ISR, verified or not.
   std::vector<NodeId> elr;
+  // With durable: what is acknowledged may still be in memory alone, from
+  // before it was that.
+  bool durability_settling = false;
 };
 
 // The answer to a ProposeIsr; one for each, or none once a newer metadata
@@ -94,6 +97,11 @@ struct LogStartMoved {
   Offset log_start;
 };
 
+// The log start is on this replica's disk up to here.
+struct LogStartPersisted {
+  Offset log_start;
+};
+
 // ---- Time ----
 
 // Every 100 ms or so: lag, repeated questions.
@@ -118,6 +126,7 @@ struct FollowerAck {
   Offset appended;
   Offset durable;
   int64_t now_us = 0;
+  Offset log_start;  // on its disk
 };
 
 // Its session ended or it does not want the partition any more.
@@ -175,9 +184,9 @@ struct HighWatermarkReceived {
 
 using Event =
     std::variant<MetadataChanged, IsrAnswer, Appended, Flushed,
-                 EpochStartPersisted, TruncateDone, LogStartMoved, Tick,
-                 FollowerAdd, FollowerAck, FollowerGone, LinkOpened, LinkClosed,
-                 AddAccepted, Diverging, AddError, DataReceived,
-                 HighWatermarkReceived>;
+                 EpochStartPersisted, TruncateDone, LogStartMoved,
+                 LogStartPersisted, Tick, FollowerAdd, FollowerAck,
+                 FollowerGone, LinkOpened, LinkClosed, AddAccepted, Diverging,
+                 AddError, DataReceived, HighWatermarkReceived>;
 
 }  // namespace sluice::replica

@@ -132,6 +132,13 @@ TEST_F(FollowingTest, TheLeadersLogStartIsTakenOver) {  // RP6, F34
   EXPECT_EQ(hw(), 2);  // what is deleted was committed
   Do(HighWatermarkReceived{LeaderEpoch(1), Offset(4), Offset(3)});
   EXPECT_EQ(core_->log_start(), Offset(3));
+  // It is said to be there when it is on the disk.
+  const auto acks = All<SendAck>(Do(LogStartPersisted{Offset(2)}));
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_EQ(acks[0].log_start, Offset(2));
+  EXPECT_TRUE(Do(LogStartPersisted{Offset(2)}).empty());  // told late
+  EXPECT_EQ(All<SendAck>(Do(LogStartPersisted{Offset(3)}))[0].log_start,
+            Offset(3));
 }
 
 // ---- Cutting ----

@@ -57,6 +57,21 @@ std::optional<Offset> CommittedUpTo(const IsrView& view,
   return lowest;
 }
 
+Offset SettledLogStart(const IsrView& view,
+                       const std::optional<Proposal>& proposal,
+                       const std::vector<NodeId>& elr) {
+  std::set<NodeId> members = MaximalIsr(view, proposal);
+  members.insert(elr.begin(), elr.end());
+  members.erase(view.self);
+  Offset lowest = view.own_log_start;
+  for (const NodeId broker : members) {
+    const auto found = view.followers.find(broker);
+    if (found == view.followers.end()) return Offset(0);
+    lowest = std::min(lowest, found->second.log_start);
+  }
+  return lowest;
+}
+
 bool Lags(const IsrView& view, const FollowerState& follower) {
   if (follower.Position(view.durable_counts) >= view.leo) return false;
   return follower.last_caught_up_us < 0 ||
@@ -69,10 +84,34 @@ bool MayJoin(const IsrView& view, NodeId broker) {
   const FollowerState& follower = found->second;
   const Offset position = follower.Position(view.durable_counts);
   return position >= view.high_watermark &&
+         (follower.log_start >= view.own_log_start ||
+          MUTANT(kJoinBelowLogStart)) &&
          (MUTANT(kJoinBelowLeso) ||
           (position >= view.epoch_start && !Lags(view, follower))) &&
          IsActive(view, broker) &&
          view.standing.at(broker).epoch == follower.broker_epoch;
+}
+
+std::optional<std::map<NodeId, BrokerEpoch>> SettledIsr(const IsrView& view,
+                                                        int min_isr) {
+  // Below min ISR the ELR may hold records in memory alone; below LESO others
+  // may know more to be committed than this leader does.
+  if (!IsActive(view, view.self) || view.high_watermark < view.epoch_start ||
+      static_cast<int>(view.isr.size()) < min_isr) {
+    return std::nullopt;
+  }
+  const auto upto = CommittedUpTo(view, std::nullopt, min_isr);
+  if ((!upto.has_value() || *upto < view.high_watermark) &&
+      !MUTANT(kSettledUnsynced)) {
+    return std::nullopt;
+  }
+  std::map<NodeId, BrokerEpoch> members;
+  for (const NodeId broker : view.isr) {
+    const auto found = view.standing.find(broker);
+    if (found == view.standing.end()) return std::nullopt;
+    members[broker] = found->second.epoch;
+  }
+  return members;
 }
 
 std::optional<std::map<NodeId, BrokerEpoch>> BetterIsr(const IsrView& view) {

@@ -26,9 +26,10 @@ std::set<NodeId> ModelMetadata::MustHoldCommitted() const {
   return result;
 }
 
-ModelController::ModelController(int replicas, int min_isr)
-    : min_isr_(static_cast<size_t>(min_isr)) {
+ModelController::ModelController(int replicas, int min_isr, bool durable) {
   ModelMetadata first;
+  first.min_isr = min_isr;
+  first.durable = durable;
   for (int n = 1; n <= replicas; ++n) {
     first.replicas.push_back(NodeId(n));
     first.brokers[NodeId(n)] = {BrokerEpoch(n), /*fenced=*/false};
@@ -51,7 +52,7 @@ void ModelController::Elect(ModelMetadata& next) const {
     next.leader = node;
     next.isr = {node};
     Remove(next.elr, node);
-    if (next.isr.size() >= min_isr_) {
+    if (static_cast<int>(next.isr.size()) >= next.min_isr) {
       next.elr.clear();
       next.unverified_elr.clear();
     }
@@ -72,7 +73,7 @@ void ModelController::Commit(ModelMetadata next, const Change& change) {
   next.elr.clear();
   next.unverified_elr.clear();
   for (const NodeId node : next.replicas) {
-    if (next.isr.size() >= min_isr_) break;
+    if (static_cast<int>(next.isr.size()) >= next.min_isr) break;
     const bool unverified = Contains(before.unverified_elr, node);
     const bool holds_all = unverified || Contains(before.isr, node) ||
                            Contains(before.elr, node);
@@ -87,7 +88,10 @@ void ModelController::Commit(ModelMetadata next, const Change& change) {
   Elect(next);
   if (next == before) return;
   ModelMetadata unchanged = before;
+  // These are in records of their own.
   unchanged.brokers = next.brokers;
+  unchanged.min_isr = next.min_isr;
+  unchanged.durable = next.durable;
   if (!(next == unchanged) || change.new_epoch) {
     next.partition_epoch = before.partition_epoch + 1;
     if (next.leader != before.leader || change.new_epoch) {
@@ -149,6 +153,15 @@ ModelController::Verdict ModelController::Alter(NodeId sender,
     }
   }
   ModelMetadata next = before;
+  if (proposal.settled) {
+    if (!before.settling || proposal.isr.size() != before.isr.size()) {
+      return Verdict::kStale;
+    }
+    if (static_cast<int>(before.isr.size()) < before.min_isr) {
+      return Verdict::kIneligible;
+    }
+    next.settling = false;
+  }
   next.isr.clear();
   for (const NodeId node : before.replicas) {
     if (proposal.isr.count(node)) next.isr.push_back(node);
@@ -173,6 +186,20 @@ void ModelController::Prefer(NodeId broker) {
   ModelMetadata next = now();
   if (!Contains(next.isr, broker)) return;
   next.leader = broker;
+  Commit(std::move(next), {});
+}
+
+void ModelController::SetMinIsr(int min_isr) {
+  ModelMetadata next = now();
+  next.min_isr = min_isr;
+  Commit(std::move(next), {});
+}
+
+void ModelController::SetDurable(bool durable) {
+  ModelMetadata next = now();
+  if (next.durable == durable) return;
+  next.durable = durable;
+  next.settling = durable;
   Commit(std::move(next), {});
 }
 

@@ -32,10 +32,15 @@ struct ModelMetadata {
   LeaderEpoch leader_epoch{0};
   PartitionEpoch partition_epoch{0};
   LeaderEpoch last_unclean_leader_epoch = kNoLeaderEpoch;
+  // The topic's configs, and whether a switch to durable is settling.
+  int min_isr = 1;
+  bool durable = true;
+  bool settling = false;
   std::map<NodeId, ModelBroker> brokers;
 
   bool operator==(const ModelMetadata&) const = default;
   bool IsActive(NodeId broker) const;
+  bool promises_disk() const { return durable && !settling; }
   // In the ISR or electable without a verdict.
   std::set<NodeId> MustHoldCommitted() const;
 };
@@ -51,7 +56,7 @@ class ModelController {
   };
 
   // Brokers 1..replicas, active; the first leads.
-  ModelController(int replicas, int min_isr);
+  ModelController(int replicas, int min_isr, bool durable);
 
   int64_t version() const { return static_cast<int64_t>(history_.size()) - 1; }
   const ModelMetadata& now() const { return history_.back(); }
@@ -74,6 +79,9 @@ class ModelController {
   void ElectUnclean(NodeId broker);
   // Moves leadership within the ISR.
   void Prefer(NodeId broker);
+  // The topic is configured anew.
+  void SetMinIsr(int min_isr);
+  void SetDurable(bool durable);
   // Removed from the replicas and added again in one batch: the leader epoch
   // rises with the removal (RP16).
   void RemoveAndAddAgain(NodeId broker);
@@ -86,7 +94,6 @@ class ModelController {
   void Commit(ModelMetadata next, const Change& change);
   void Elect(ModelMetadata& next) const;
 
-  const size_t min_isr_;
   std::vector<ModelMetadata> history_;
 };
 

@@ -24,6 +24,7 @@ std::string_view NameOf(State state) {
 ReplicaCore::ReplicaCore(const Config& config, const Recovered& recovered)
     : config_(config),
       log_start_(recovered.log_start),
+      log_start_durable_(recovered.log_start),
       leo_(recovered.leo),
       durable_(recovered.leo),
       high_watermark_(std::clamp(recovered.high_watermark, recovered.log_start,
@@ -122,8 +123,10 @@ void ReplicaCore::On(const MetadataChanged& e) {
   isr_ = e.isr;
   elr_ = e.elr;
   standing_ = e.standing;
-  min_isr_ = e.min_isr;
-  durable_counts_ = e.durable;
+  if (new_epoch || !MUTANT(kMinIsrOfElection)) min_isr_ = e.min_isr;
+  settling_ = e.durable && e.durability_settling;
+  durable_counts_ =
+      e.durable && !(settling_ && MUTANT(kSettlingCountsAppended));
   last_unclean_leader_epoch_ = e.last_unclean_leader_epoch;
   if (new_epoch) {
     TakeRole();
@@ -198,6 +201,18 @@ void ReplicaCore::On(const Flushed& e) {
   }
 }
 
+void ReplicaCore::On(const LogStartPersisted& e) {
+  // Of a log that was reset since: its end may lie below.
+  const Offset start = std::min(e.log_start, log_start_);
+  if (cut_.has_value() || start <= log_start_durable_) return;
+  log_start_durable_ = start;
+  if (leadership_.has_value()) {
+    ImproveIsr();
+  } else if (following_.has_value() && following_->accepted) {
+    Acknowledge();
+  }
+}
+
 void ReplicaCore::On(const TruncateDone& e) {
   INVARIANT(cut_.has_value() && e.leo <= *cut_, "a cut to ", e.leo,
             " that was not ordered, ", Facts());
@@ -205,6 +220,7 @@ void ReplicaCore::On(const TruncateDone& e) {
   cut_.reset();
   leo_ = e.leo;
   durable_ = e.leo;
+  log_start_durable_ = log_start_;  // its marks hold it too
   epochs_.TruncateTo(e.leo);
   if (leadership_.has_value()) {
     StartEpoch();

@@ -103,12 +103,20 @@ class ReplicaCore {
   // Fewer committed ISR members than min.insync.replicas: nothing is committed
   // meanwhile.
   bool under_min_isr() const;
+  // What lies below the high watermark is on the disks of the in-sync
+  // replicas. False with durability=memory, and after that until the
+  // controller knows that it has settled.
+  bool promises_disk() const { return durable_counts_ && !settling_; }
   // False at a new leader until it knows all that was committed before: then
   // the answer to "latest offset" and the like is OFFSET_NOT_AVAILABLE (RP5).
   bool hw_is_truth() const;
   // OK: append now. kNotLeader: elsewhere. kLeaderNotAvailable: in a moment.
   // kNotEnoughReplicas: acks=all would not be (RP21). kReplicaFailed.
   absl::Status CheckProduce(bool acks_all) const;
+  // As leader: where the log begins on the disks of all that could lead next,
+  // its own included, as far as they have said. A clean election does not undo
+  // a log start up to here.
+  Offset settled_log_start() const;
   // As leader: every other replica, by id.
   std::vector<FollowerStatus> Followers() const;
 
@@ -182,6 +190,7 @@ class ReplicaCore {
   void On(const EpochStartPersisted& e);
   void On(const IsrAnswer& e);
   void On(const LogStartMoved& e);
+  void On(const LogStartPersisted& e);
   void On(const FollowerAdd& e);
   void On(const FollowerAck& e);
   void On(const FollowerGone& e);
@@ -226,6 +235,7 @@ class ReplicaCore {
 
   // Of the own log.
   Offset log_start_;
+  Offset log_start_durable_;
   Offset leo_;
   Offset durable_;
   Offset high_watermark_;
@@ -243,6 +253,7 @@ class ReplicaCore {
   std::map<NodeId, Standing> standing_;
   int min_isr_ = 1;
   bool durable_counts_ = true;
+  bool settling_ = false;  // durable_counts_, but did not always
   LeaderEpoch last_unclean_leader_epoch_ = kNoLeaderEpoch;
 
   // At most one of these.

@@ -28,7 +28,8 @@ struct Coverage {
   int64_t epochs = 0, committed = 0, lost_frames = 0, late_frames = 0,
           power_cuts = 0, kills = 0, wipes = 0, fenced = 0, cuts = 0,
           resets = 0, shrinks = 0, grows = 0, lost_questions = 0,
-          refused_questions = 0, unclean = 0, leaderless = 0, checks = 0;
+          refused_questions = 0, unclean = 0, leaderless = 0, checks = 0,
+          configured = 0, settled = 0;
 };
 
 class Schedule {
@@ -37,16 +38,18 @@ class Schedule {
       : seed_(seed),
         random_(seed),
         coverage_(coverage),
-        durable_(!random_.OneIn(3)),
+        always_durable_(!random_.OneIn(3)),
         group_({.replicas = 3,
                 .min_isr = random_.OneIn(3) ? 1 : 2,
-                .durable = durable_,
+                .durable = always_durable_,
                 .lag_time_max_us = kLagTimeMaxUs}) {
     hold_disks_ = !random_.OneIn(4);
     crashes_ = !random_.OneIn(5);
     wipes_left_ = random_.OneIn(4) ? 1 : 0;
     unclean_left_ = random_.OneIn(10) ? 1 : 0;
     moves_log_start_ = random_.OneIn(4);
+    configures_ = random_.OneIn(3);
+    min_isr_ = group_.controller().now().min_isr;
     group_.KeepActions();
     for (int n : group_.ids()) group_.node(n).hold_disk = hold_disks_;
   }
@@ -233,7 +236,20 @@ class Schedule {
     if (random_.OneIn(2)) group_.Restart(n);
   }
 
+  // min ISR up and down, durability to and fro.
+  void Configure() {
+    ModelController& controller = group_.controller();
+    ++coverage_.configured;
+    if (random_.OneIn(3)) {
+      const bool raised = controller.now().min_isr > min_isr_;
+      return controller.SetMinIsr(raised ? min_isr_ : min_isr_ + 1);
+    }
+    always_durable_ = false;
+    controller.SetDurable(!controller.now().durable);
+  }
+
   void Rare(int n) {
+    if (configures_ && !random_.OneIn(3)) return Configure();
     if (wipes_left_ > 0 && !group_.up(n)) {
       --wipes_left_;
       ++coverage_.wipes;
@@ -328,7 +344,7 @@ class Schedule {
     if (now.leader == kNoNode) {
       // Only when nobody is left that surely holds what is committed.
       ++coverage_.leaderless;
-      if (now.isr.empty() && now.elr.empty() && !durable_) return std::nullopt;
+      if (now.isr.empty() && now.elr.empty() && !always_durable_) return std::nullopt;
       if (now.isr.empty() && now.elr.empty() && wiped_) return std::nullopt;
       return Failure("nobody leads though somebody could");
     }
@@ -341,6 +357,7 @@ class Schedule {
     group_.Run(kLagTimeMaxUs);
     if (group_.checker().violation().has_value()) return Violation();
     const ModelMetadata& then = group_.controller().now();
+    if (then.settling) return Failure("a switch to disk does not settle");
     if (then.isr.size() != 3) {
       return Failure(StrCat("RP14 ", then.isr.size(), " in the ISR at the end"));
     }
@@ -369,6 +386,7 @@ class Schedule {
       const ModelMetadata& was = group_.controller().At(v - 1);
       const ModelMetadata& is = group_.controller().At(v);
       if (is.isr.size() > was.isr.size()) ++coverage_.grows;
+      if (was.settling && is.promises_disk()) ++coverage_.settled;
       if (is.isr.size() < was.isr.size() && is.brokers == was.brokers) {
         ++coverage_.shrinks;
       }
@@ -387,7 +405,7 @@ class Schedule {
   const uint64_t seed_;
   Random random_;
   Coverage& coverage_;
-  const bool durable_;
+  bool always_durable_;
   ReplicaGroup group_;
   bool hold_disks_ = false;
   bool crashes_ = false;
@@ -395,6 +413,8 @@ class Schedule {
   int unclean_left_ = 0;
   bool wiped_ = false;
   bool moves_log_start_ = false;
+  bool configures_ = false;
+  int min_isr_ = 1;
 };
 
 int64_t Schedules() {
@@ -431,11 +451,12 @@ TEST_P(ReplicaPropertyTest, NoScheduleLosesWhatWasCommittedAndAllConverge) {
       "%ld schedules: %ld epochs, %ld records committed, %ld frames lost, %ld "
       "late, %ld power cuts, %ld kills, %ld wipes, %ld fenced, %ld cuts, %ld "
       "resets, %ld ISR shrinks, %ld grows, %ld questions lost, %ld refused, "
-      "%ld unclean elections, %ld leaderless ends, %ld checks\n",
+      "%ld unclean elections, %ld leaderless ends, %ld checks, %ld times "
+      "configured, %ld switches settled\n",
       schedules, sum.epochs, sum.committed, sum.lost_frames, sum.late_frames,
       sum.power_cuts, sum.kills, sum.wipes, sum.fenced, sum.cuts, sum.resets,
       sum.shrinks, sum.grows, sum.lost_questions, sum.refused_questions,
-      sum.unclean, sum.leaderless, sum.checks);
+      sum.unclean, sum.leaderless, sum.checks, sum.configured, sum.settled);
   if (schedules < kSchedules / kParts) return;
   EXPECT_GT(sum.epochs, 5 * schedules);
   EXPECT_GT(sum.committed, 20 * schedules);
@@ -448,6 +469,8 @@ TEST_P(ReplicaPropertyTest, NoScheduleLosesWhatWasCommittedAndAllConverge) {
   EXPECT_GT(sum.lost_questions, schedules / 50);
   EXPECT_GT(sum.refused_questions, schedules / 50);
   EXPECT_GT(sum.unclean, schedules / 200);
+  EXPECT_GT(sum.configured, schedules / 2);
+  EXPECT_GT(sum.settled, schedules / 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Parts, ReplicaPropertyTest,

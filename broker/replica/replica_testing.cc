@@ -17,7 +17,8 @@ Overloaded(Fs...) -> Overloaded<Fs...>;
 }  // namespace
 
 ReplicaGroup::ReplicaGroup(const GroupOptions& options)
-    : options_(options), controller_(options.replicas, options.min_isr) {
+    : options_(options),
+      controller_(options.replicas, options.min_isr, options.durable) {
   for (int n = 1; n <= options.replicas; ++n) {
     Node& node = nodes_[NodeId(n)];
     node.id = NodeId(n);
@@ -81,6 +82,7 @@ void ReplicaGroup::Observe(Node& node) {
   const ReplicaCore& core = *node.core;
   checker_.HighWatermarkIs(node.id, core.leader_epoch(),
                            core.high_watermark());
+  CheckLogStart(node);
   const State state = core.state();
   if (state != State::kLeading && state != State::kFollowing) return;
   if (core.leader_epoch() < controller_.now().last_unclean_leader_epoch) {
@@ -101,16 +103,31 @@ void ReplicaGroup::Observe(Node& node) {
   node.checked = upto;
 }
 
+// What was settled of a log start is not undone by a clean election.
+void ReplicaGroup::CheckLogStart(const Node& node) {
+  const ReplicaCore& core = *node.core;
+  if (core.state() != State::kLeading ||
+      core.leader_epoch() < controller_.now().leader_epoch ||
+      controller_.now().last_unclean_leader_epoch != kNoLeaderEpoch) {
+    return;
+  }
+  settled_log_start_ = std::max(settled_log_start_, core.settled_log_start());
+  checker_.Check(core.log_start() >= settled_log_start_, "RP23", node.id,
+                 StrCat("leads a log from ", core.log_start(), " on, ",
+                        settled_log_start_, " was settled"));
+}
+
 // RP2: who may be elected without further questions holds what is committed;
 // in disk mode, on its disk.
 void ReplicaGroup::CheckHolders(Offset from) {
   if (checker_.giving_up()) return;
   for (const NodeId id : controller_.now().MustHoldCommitted()) {
     const Node& node = nodes_.at(id);
-    if (node.core == nullptr && !options_.durable) continue;
+    const bool on_disk = controller_.now().promises_disk();
+    if (node.core == nullptr && !on_disk) continue;
     checker_.Holds("RP2", id, node.log, from, checker_.committed(),
                    "ISR or ELR");
-    if (!options_.durable || checker_.gave_up()) continue;
+    if (!on_disk || checker_.gave_up()) continue;
     checker_.Check(node.log.durable() >= checker_.committed(), "RP2", id,
                    StrCat("its disk ends at ", node.log.durable(),
                           ", committed is ", checker_.committed()));
@@ -136,14 +153,15 @@ void ReplicaGroup::Carry(Node& node, const Action& action) {
             node.log.ResetTo(a.start);
             CarryCut(node, a.start);
           },
-          [&](const AdvanceLogStart& a) { node.log.SetLogStart(a.log_start); },
+          [&](const AdvanceLogStart& a) { CarryLogStart(node, a.log_start); },
           [&](const Failed& a) { checker_.Check(false, "RP13", node.id, a.why); },
           [&](const SendAdd& a) { CarrySendAdd(node, a); },
           [&](const SendAck& a) {
             Link& to = links_[{node.id, a.leader}];
             if (!to.open) return;
             to.up.push_back(FollowerAck{node.id, to.broker_epoch,
-                                        a.leader_epoch, a.appended, a.durable});
+                                        a.leader_epoch, a.appended, a.durable,
+                                        /*now_us=*/0, a.log_start});
           },
           [&](const AcceptFollower& a) {
             CheckBegun(node);
@@ -239,8 +257,13 @@ bool ReplicaGroup::Produce(int n, int records, bool acks_all) {
 }
 
 void ReplicaGroup::MoveLogStart(int n, Offset to) {
-  node(n).log.SetLogStart(to);
+  CarryLogStart(node(n), to);
   Step(n, LogStartMoved{to});
+}
+
+void ReplicaGroup::CarryLogStart(Node& node, Offset to) {
+  node.log.SetLogStart(to);
+  node.disk.push_back({DiskWork::Kind::kLogStart, to, kNoLeaderEpoch});
 }
 
 // ---- Time, disks ----
@@ -276,6 +299,10 @@ void ReplicaGroup::CompleteDisk(int n) {
       node.log.SaveMarks(node.core->high_watermark());
       Step(n, EpochStartPersisted{work.epoch, now_us_});
       return;
+    case DiskWork::Kind::kLogStart:
+      node.log.SaveMarks(node.core->high_watermark());
+      Step(n, LogStartPersisted{work.leo});
+      return;
     case DiskWork::Kind::kCut:
       node.log.FinishCut(node.core->high_watermark());
       Step(n, TruncateDone{work.leo});
@@ -304,8 +331,8 @@ void ReplicaGroup::PowerCut(int n, int64_t kept, bool cut_done) {
   Node& node = this->node(n);
   GoDown(node);
   node.log.Crash(kept, cut_done);
-  node.worth = options_.durable ? ModelController::Restart::kIntact
-                                : ModelController::Restart::kLost;
+  node.worth = ModelController::Restart::kIntact;
+  node.lost_power = true;
 }
 
 void ReplicaGroup::Kill(int n, bool cut_done) {
@@ -336,6 +363,11 @@ void ReplicaGroup::Restart(int n) {
   Node& node = this->node(n);
   if (node.core != nullptr) return;
   Start(node);
+  // What a power cut left is worth what the controller knows by now.
+  if (std::exchange(node.lost_power, false) &&
+      !controller_.now().promises_disk()) {
+    node.worth = ModelController::Restart::kLost;
+  }
   node.broker_epoch = controller_.Register(node.id, node.worth);
   node.registered_at = controller_.version();
   node.owes_verdict = node.worth != ModelController::Restart::kLost;
@@ -381,8 +413,9 @@ void ReplicaGroup::Apply(int n, int64_t version) {
   e.isr = m.isr;
   e.elr = m.elr;
   e.elr.insert(e.elr.end(), m.unverified_elr.begin(), m.unverified_elr.end());
-  e.min_isr = options_.min_isr;
-  e.durable = options_.durable;
+  e.min_isr = m.min_isr;
+  e.durable = m.durable;
+  e.durability_settling = m.settling;
   e.last_unclean_leader_epoch = m.last_unclean_leader_epoch;
   for (const auto& [id, broker] : m.brokers) {
     e.standing[id] = {broker.epoch, broker.active()};

@@ -54,8 +54,8 @@ class ReplicaGroup {
     std::deque<ToFollower> down;
   };
   struct DiskWork {
-    enum class Kind { kSync, kEpochStart, kCut } kind;
-    Offset leo;         // kSync, kCut
+    enum class Kind { kSync, kEpochStart, kCut, kLogStart } kind;
+    Offset leo;         // kSync, kCut; kLogStart: where it begins
     LeaderEpoch epoch;  // kEpochStart
   };
   struct Question {
@@ -74,6 +74,7 @@ class ReplicaGroup {
     std::deque<DiskWork> disk;
     bool hold_disk = false;
     ModelController::Restart worth = ModelController::Restart::kClean;
+    bool lost_power = false;  // since its last registration
     bool owes_verdict = false;
     std::map<NodeId, Offset> shipping;  // to whom, the next offset
     NodeId wants_link = kNoNode;
@@ -163,6 +164,7 @@ class ReplicaGroup {
   void Carry(Node& node, const Action& action);
   void CarrySendAdd(Node& node, const SendAdd& add);
   void CarryCut(Node& node, Offset leo);
+  void CarryLogStart(Node& node, Offset to);
   void CheckBegun(const Node& node);
   void Answer(Node& node, NodeId follower, ToFollower answer);
   void Ship(Node& node, NodeId follower);
@@ -173,6 +175,7 @@ class ReplicaGroup {
   void ReceiveData(Node& node, const Data& data);
   void Observe(Node& node);
   void CheckHolders(Offset from);
+  void CheckLogStart(const Node& node);
 
   const GroupOptions options_;
   ModelController controller_;
@@ -183,6 +186,7 @@ class ReplicaGroup {
   std::deque<Question> questions_;
   int64_t now_us_ = 0;
   int64_t next_id_ = 1;
+  Offset settled_log_start_;  // that any leader has said is settled
   bool trace_on_ = false;
   bool keep_actions_ = false;
   std::vector<std::string> trace_;

@@ -95,7 +95,8 @@ void ReplicaCore::AdoptHighWatermark() {
 
 void ReplicaCore::Acknowledge() {
   Do(SendAck{leader_, leader_epoch_, leo_,
-             MUTANT(kFollowerReportsUnsynced) ? leo_ : durable_});
+             MUTANT(kFollowerReportsUnsynced) ? leo_ : durable_,
+             log_start_durable_});
 }
 
 // Rule T4, RP12: cut to where both histories of the leader's epoch end, then

@@ -183,11 +183,13 @@ void ReplicaCore::On(const FollowerAck& ack) {
   // Of an incarnation or an acceptance that is over; or no replica of ours
   // says that.
   if (!follower.accepted || follower.broker_epoch != ack.broker_epoch ||
-      ack.appended > leo_ || ack.durable > ack.appended) {
+      ack.appended > leo_ || ack.durable > ack.appended ||
+      ack.log_start > ack.appended) {
     return;
   }
   follower.appended = std::max(follower.appended, ack.appended);
   follower.durable = std::max(follower.durable, ack.durable);
+  follower.log_start = std::max(follower.log_start, ack.log_start);
   NoteCaughtUp(follower);
   AdvanceHighWatermark();
   ImproveIsr();
@@ -225,7 +227,8 @@ IsrView ReplicaCore::View() const {
           .high_watermark = high_watermark_,
           .epoch_start = leadership_->epoch_start,
           .now_us = now_us_,
-          .lag_time_max_us = config_.lag_time_max_us};
+          .lag_time_max_us = config_.lag_time_max_us,
+          .own_log_start = log_start_durable_};
 }
 
 void ReplicaCore::AdvanceHighWatermark() {
@@ -244,16 +247,22 @@ void ReplicaCore::ImproveIsr() {
     return;
   }
   auto better = BetterIsr(View());
+  const bool settles = !better.has_value() && settling_;
+  // Durable positions count from the first, so that the high watermark waits
+  // for them and none that is told as settled is overtaken.
+  if (settles) better = SettledIsr(View(), min_isr_);
   if (!better.has_value()) return;
   leading.proposal = Proposal{.isr = *std::move(better),
-                              .partition_epoch = partition_epoch_};
+                              .partition_epoch = partition_epoch_,
+                              .settled = settles};
   Propose();
 }
 
 void ReplicaCore::Propose() {
   Proposal& proposal = *leadership_->proposal;
   proposal.answered = false;
-  Do(ProposeIsr{leader_epoch_, proposal.partition_epoch, proposal.isr});
+  Do(ProposeIsr{leader_epoch_, proposal.partition_epoch, proposal.isr,
+                proposal.settled});
 }
 
 void ReplicaCore::On(const IsrAnswer& e) {
@@ -296,6 +305,11 @@ void ReplicaCore::TickLeader() {
 }
 
 // ---- Queries ----
+
+Offset ReplicaCore::settled_log_start() const {
+  if (state() != State::kLeading) return kNoOffset;
+  return SettledLogStart(View(), leadership_->proposal, elr_);
+}
 
 std::vector<FollowerStatus> ReplicaCore::Followers() const {
   std::vector<FollowerStatus> result;

@@ -88,6 +88,23 @@ class FakeBroker final : public BrokerApi {
                    ListOffsetsDone done) override {
     on_list_offsets(context, std::move(request), std::move(done));
   }
+  std::function<void(const api::CallContext&,
+                     api::OffsetForLeaderEpochRequest,
+                     api::Answer<api::OffsetForLeaderEpochResponse>)>
+      on_offset_for_leader_epoch;
+  void OffsetForLeaderEpoch(
+      const api::CallContext& context, api::OffsetForLeaderEpochRequest request,
+      api::Answer<api::OffsetForLeaderEpochResponse> done) override {
+    on_offset_for_leader_epoch(context, std::move(request), std::move(done));
+  }
+  std::function<void(const api::CallContext&, api::DeleteRecordsRequest,
+                     api::Answer<api::DeleteRecordsResponse>)>
+      on_delete_records;
+  void DeleteRecords(const api::CallContext& context,
+                     api::DeleteRecordsRequest request,
+                     api::Answer<api::DeleteRecordsResponse> done) override {
+    on_delete_records(context, std::move(request), std::move(done));
+  }
   std::shared_ptr<SubscribeSession> Subscribe(
       const api::CallContext& context,
       std::shared_ptr<SubscribeSink> sink) override {
@@ -109,6 +126,10 @@ class FakeBroker final : public BrokerApi {
   SLUICE_CONTROL_CALL(DeleteTopics)
   SLUICE_CONTROL_CALL(ListTopics)
   SLUICE_CONTROL_CALL(DescribeTopics)
+  SLUICE_CONTROL_CALL(DescribeConfigs)
+  SLUICE_CONTROL_CALL(AlterConfigs)
+  SLUICE_CONTROL_CALL(ElectLeaders)
+  SLUICE_CONTROL_CALL(ResetReplica)
   SLUICE_CONTROL_CALL(InitProducerId)
 #undef SLUICE_CONTROL_CALL
 };

@@ -76,6 +76,46 @@ grpc::ServerUnaryReactor* LogService::ListOffsets(
       });
 }
 
+grpc::ServerUnaryReactor* LogService::OffsetForLeaderEpoch(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return ServeCall<v1::OffsetForLeaderEpochRequest>(
+      *gate_, rpc::Method::kOffsetForLeaderEpoch, context, request, response,
+      [this](PendingCall pending, v1::OffsetForLeaderEpochRequest message) {
+        auto decoded = rpc::OffsetForLeaderEpochRequestFromProto(message);
+        if (!decoded.ok()) return pending.Fail(decoded.status());
+        const api::CallContext caller = pending.context();
+        broker_->OffsetForLeaderEpoch(
+            caller, *std::move(decoded),
+            [pending = std::move(pending)](
+                absl::Status status,
+                api::OffsetForLeaderEpochResponse response) mutable {
+              if (!status.ok()) return pending.Fail(status);
+              pending.Answer(rpc::EncodeOffsetForLeaderEpochResponse(response));
+            });
+      });
+}
+
+grpc::ServerUnaryReactor* LogService::DeleteRecords(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return ServeCall<v1::DeleteRecordsRequest>(
+      *gate_, rpc::Method::kDeleteRecords, context, request, response,
+      [this](PendingCall pending, v1::DeleteRecordsRequest message) {
+        auto decoded = rpc::DeleteRecordsRequestFromProto(message);
+        if (!decoded.ok()) return pending.Fail(decoded.status());
+        const api::CallContext caller = pending.context();
+        broker_->DeleteRecords(
+            caller, *std::move(decoded),
+            [pending = std::move(pending)](
+                absl::Status status,
+                api::DeleteRecordsResponse response) mutable {
+              if (!status.ok()) return pending.Fail(status);
+              pending.Answer(rpc::EncodeDeleteRecordsResponse(response));
+            });
+      });
+}
+
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
 LogService::Subscribe(grpc::CallbackServerContext* context) {
   return SubscribeCall::Serve(broker_, gate_, *context);

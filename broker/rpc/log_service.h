@@ -22,7 +22,11 @@ class LogService final
               v1::LogService::WithRawCallbackMethod_Fetch<
                   v1::LogService::WithRawCallbackMethod_Subscribe<
                       v1::LogService::WithRawCallbackMethod_ListOffsets<
-                          v1::LogService::Service>>>>> {
+                          v1::LogService::
+                              WithRawCallbackMethod_OffsetForLeaderEpoch<
+                                  v1::LogService::
+                                      WithRawCallbackMethod_DeleteRecords<
+                                          v1::LogService::Service>>>>>>> {
  public:
   // `broker` outlives the service.
   LogService(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
@@ -39,6 +43,12 @@ class LogService final
   grpc::ServerUnaryReactor* ListOffsets(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* OffsetForLeaderEpoch(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DeleteRecords(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Subscribe(
       grpc::CallbackServerContext* context) override;
 

@@ -160,6 +160,14 @@ SLUICE_CONTROL_TEST(DescribeTopics, request.set_include_log(true),
                     request.include_log(),
                     response.add_topics()->mutable_metadata()->set_name("t"),
                     response.topics(0).metadata().name() == "t")
+SLUICE_CONTROL_TEST(DescribeConfigs,
+                    request.add_resources()->add_names("k"),
+                    request.resources(0).names(0) == "k",
+                    response.add_results()->add_configs()->set_name("k"),
+                    response.results(0).configs(0).name() == "k")
+SLUICE_CONTROL_TEST(AlterConfigs, request.set_validate_only(true),
+                    request.validate_only(), response.set_metadata_offset(9),
+                    response.metadata_offset() == 9)
 SLUICE_CONTROL_TEST(InitProducerId, request.set_producer_id(77),
                     request.producer_id() == 77, response.set_producer_epoch(6),
                     response.producer_epoch() == 6)

@@ -23,6 +23,10 @@ SLUICE_CONTROL_CALL(CreateTopics)
 SLUICE_CONTROL_CALL(DeleteTopics)
 SLUICE_CONTROL_CALL(ListTopics)
 SLUICE_CONTROL_CALL(DescribeTopics)
+SLUICE_CONTROL_CALL(DescribeConfigs)
+SLUICE_CONTROL_CALL(AlterConfigs)
+SLUICE_CONTROL_CALL(ElectLeaders)
+SLUICE_CONTROL_CALL(ResetReplica)
 #undef SLUICE_CONTROL_CALL
 
 }  // namespace sluice

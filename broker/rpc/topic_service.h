@@ -18,7 +18,11 @@ class TopicService final
           v1::TopicService::WithRawCallbackMethod_DeleteTopics<
               v1::TopicService::WithRawCallbackMethod_ListTopics<
                   v1::TopicService::WithRawCallbackMethod_DescribeTopics<
-                      v1::TopicService::Service>>>> {
+                      v1::TopicService::WithRawCallbackMethod_DescribeConfigs<
+                          v1::TopicService::WithRawCallbackMethod_AlterConfigs<
+                          v1::TopicService::WithRawCallbackMethod_ElectLeaders<
+                          v1::TopicService::WithRawCallbackMethod_ResetReplica<
+                              v1::TopicService::Service>>>>>>>> {
  public:
   // `broker` outlives the service.
   TopicService(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
@@ -36,6 +40,18 @@ class TopicService final
   grpc::ServerUnaryReactor* DescribeTopics(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* DescribeConfigs(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* AlterConfigs(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ElectLeaders(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ResetReplica(grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
 
  private:
   BrokerApi* const broker_;

@@ -36,6 +36,11 @@ absl::StatusOr<api::ListOffsetsResponse> DecodeListOffsets(
   return rpc::ListOffsetsResponseFromProto(message);
 }
 
+absl::StatusOr<api::DeleteRecordsResponse> DecodeDeleteRecords(
+    v1::DeleteRecordsResponse message) {
+  return rpc::DeleteRecordsResponseFromProto(message);
+}
+
 struct ProduceStreamCodec {
   using In = api::ProduceStreamResponse;
   using Out = api::ProduceStreamRequest;
@@ -62,6 +67,7 @@ GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
       produce_(deps_.data),
       fetch_(deps_.data),
       list_offsets_(deps_.control),
+      delete_records_(deps_.control),
       cluster_(deps_.control),
       topic_(deps_.control),
       transaction_(deps_.control),
@@ -96,6 +102,14 @@ void GrpcBrokerPeer::ListOffsets(const api::ListOffsetsRequest& request,
                &DecodeListOffsets, std::move(reply));
 }
 
+void GrpcBrokerPeer::DeleteRecords(
+    const api::DeleteRecordsRequest& request, int64_t timeout_us,
+    PeerReply<api::DeleteRecordsResponse> reply) {
+  StartEncoded(calls_, delete_records_, "/sluice.v1.LogService/DeleteRecords",
+               rpc::EncodeDeleteRecordsRequest(request), timeout_us,
+               &DecodeDeleteRecords, std::move(reply));
+}
+
 // The control calls differ in their types alone.
 #define SLUICE_CONTROL_CALL(Method, stub)                                  \
   void GrpcBrokerPeer::Method(const v1::Method##Request& request,          \
@@ -117,6 +131,10 @@ SLUICE_CONTROL_CALL(CreateTopics, topic_)
 SLUICE_CONTROL_CALL(DeleteTopics, topic_)
 SLUICE_CONTROL_CALL(ListTopics, topic_)
 SLUICE_CONTROL_CALL(DescribeTopics, topic_)
+SLUICE_CONTROL_CALL(DescribeConfigs, topic_)
+SLUICE_CONTROL_CALL(AlterConfigs, topic_)
+SLUICE_CONTROL_CALL(ElectLeaders, topic_)
+SLUICE_CONTROL_CALL(ResetReplica, topic_)
 SLUICE_CONTROL_CALL(InitProducerId, transaction_)
 #undef SLUICE_CONTROL_CALL
 

@@ -43,6 +43,9 @@ class GrpcBrokerPeer final : public BrokerPeer {
              PeerReply<api::FetchResponse> reply) override;
   void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
                    PeerReply<api::ListOffsetsResponse> reply) override;
+  void DeleteRecords(const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override;
 
   void DescribeCluster(const v1::DescribeClusterRequest& request,
                        int64_t timeout_us,
@@ -61,6 +64,15 @@ class GrpcBrokerPeer final : public BrokerPeer {
   void DescribeTopics(const v1::DescribeTopicsRequest& request,
                       int64_t timeout_us,
                       PeerReply<v1::DescribeTopicsResponse> reply) override;
+  void DescribeConfigs(const v1::DescribeConfigsRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeConfigsResponse> reply) override;
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override;
+  void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override;
+  void ResetReplica(const v1::ResetReplicaRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ResetReplicaResponse> reply) override;
   void InitProducerId(const v1::InitProducerIdRequest& request,
                       int64_t timeout_us,
                       PeerReply<v1::InitProducerIdResponse> reply) override;
@@ -74,6 +86,7 @@ class GrpcBrokerPeer final : public BrokerPeer {
   RawStub<v1::ProduceResponse> produce_;
   RawStub<v1::FetchResponse> fetch_;
   RawStub<v1::ListOffsetsResponse> list_offsets_;
+  RawStub<v1::DeleteRecordsResponse> delete_records_;
   v1::ClusterService::Stub cluster_;
   v1::TopicService::Stub topic_;
   v1::TransactionService::Stub transaction_;

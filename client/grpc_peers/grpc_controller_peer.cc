@@ -89,6 +89,18 @@ void GrpcControllerPeer::DeleteTopics(
   Call("DeleteTopics", request, timeout_us, std::move(reply));
 }
 
+void GrpcControllerPeer::AlterConfigs(
+    const v1::AlterConfigsRequest& request, int64_t timeout_us,
+    PeerReply<v1::AlterConfigsResponse> reply) {
+  Call("AlterConfigs", request, timeout_us, std::move(reply));
+}
+
+void GrpcControllerPeer::ElectLeaders(
+    const v1::ElectLeadersRequest& request, int64_t timeout_us,
+    PeerReply<v1::ElectLeadersResponse> reply) {
+  Call("ElectLeaders", request, timeout_us, std::move(reply));
+}
+
 void GrpcControllerPeer::DescribeQuorum(
     const v1::DescribeQuorumRequest& request, int64_t timeout_us,
     PeerReply<v1::DescribeQuorumResponse> reply) {

@@ -49,6 +49,10 @@ class GrpcControllerPeer final : public ControllerPeer {
                     PeerReply<v1::CreateTopicsResponse> reply) override;
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override;
+  void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override;
   void DescribeQuorum(const v1::DescribeQuorumRequest& request,
                       int64_t timeout_us,
                       PeerReply<v1::DescribeQuorumResponse> reply) override;

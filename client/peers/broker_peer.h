@@ -39,6 +39,9 @@ class BrokerPeer {
   virtual void ListOffsets(const api::ListOffsetsRequest& request,
                            int64_t timeout_us,
                            PeerReply<api::ListOffsetsResponse> reply) = 0;
+  virtual void DeleteRecords(const api::DeleteRecordsRequest& request,
+                             int64_t timeout_us,
+                             PeerReply<api::DeleteRecordsResponse> reply) = 0;
 
   virtual void DescribeCluster(const v1::DescribeClusterRequest& request,
                                int64_t timeout_us,
@@ -61,6 +64,18 @@ class BrokerPeer {
   virtual void DescribeTopics(const v1::DescribeTopicsRequest& request,
                               int64_t timeout_us,
                               PeerReply<v1::DescribeTopicsResponse> reply) = 0;
+  virtual void DescribeConfigs(
+      const v1::DescribeConfigsRequest& request, int64_t timeout_us,
+      PeerReply<v1::DescribeConfigsResponse> reply) = 0;
+  virtual void AlterConfigs(const v1::AlterConfigsRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::AlterConfigsResponse> reply) = 0;
+  virtual void ElectLeaders(const v1::ElectLeadersRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::ElectLeadersResponse> reply) = 0;
+  virtual void ResetReplica(const v1::ResetReplicaRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::ResetReplicaResponse> reply) = 0;
   virtual void InitProducerId(const v1::InitProducerIdRequest& request,
                               int64_t timeout_us,
                               PeerReply<v1::InitProducerIdResponse> reply) = 0;

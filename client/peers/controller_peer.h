@@ -73,6 +73,12 @@ class ControllerPeer {
   virtual void DeleteTopics(const v1::DeleteTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;
+  virtual void AlterConfigs(const v1::AlterConfigsRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::AlterConfigsResponse> reply) = 0;
+  virtual void ElectLeaders(const v1::ElectLeadersRequest& request,
+                            int64_t timeout_us,
+                            PeerReply<v1::ElectLeadersResponse> reply) = 0;
   virtual void DescribeQuorum(const v1::DescribeQuorumRequest& request,
                               int64_t timeout_us,
                               PeerReply<v1::DescribeQuorumResponse> reply) = 0;

@@ -37,6 +37,7 @@ struct AckReplica {
   LeaderEpoch leader_epoch;
   Offset appended_leo;
   Offset durable_leo;
+  Offset log_start_offset;  // as far as it is on the follower's disk
 };
 
 struct RemoveReplica {

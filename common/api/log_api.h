@@ -14,6 +14,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "common/base/buffer.h"
+#include "common/base/epoch_history.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 
@@ -163,6 +164,8 @@ struct FetchPartition {
   Offset offset;
   int32_t max_bytes = 0;  // 0: the default
   std::optional<LeaderEpoch> leader_epoch;
+  // Of the last record before `offset`, as the reader has it.
+  std::optional<LeaderEpoch> last_fetched_epoch;
 };
 
 struct FetchRequest {
@@ -195,6 +198,8 @@ struct FetchResult {
   NodeId preferred_replica;
   std::vector<AbortedTransaction> aborted_transactions;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  std::optional<EpochEnd> diverging;  // with LOG_TRUNCATED
+  LeaderEpoch last_record_epoch = kNoLeaderEpoch;
 };
 
 struct FetchResponse {
@@ -231,6 +236,60 @@ struct ListOffsetsResult {
 
 struct ListOffsetsResponse {
   std::vector<ListOffsetsResult> results;
+};
+
+// ---- OffsetForLeaderEpoch ----
+
+struct OffsetForLeaderEpochPartition {
+  TopicRef topic;
+  PartitionIndex partition;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // asked about
+  std::optional<LeaderEpoch> current_leader_epoch;
+};
+
+struct OffsetForLeaderEpochRequest {
+  std::vector<OffsetForLeaderEpochPartition> partitions;
+};
+
+struct OffsetForLeaderEpochResult {
+  TopicRef topic;
+  PartitionIndex partition;
+  ItemError error;
+  EpochEnd end;  // kNoLeaderEpoch and kNoOffset: unknown
+  std::optional<LeaderHint> leader;
+  Offset log_start_offset = kNoOffset;
+};
+
+struct OffsetForLeaderEpochResponse {
+  std::vector<OffsetForLeaderEpochResult> results;
+};
+
+// ---- DeleteRecords ----
+
+struct DeleteRecordsPartition {
+  TopicRef topic;
+  PartitionIndex partition;
+  Offset before_offset = kNoOffset;  // kNoOffset: the high watermark
+  std::optional<LeaderEpoch> leader_epoch;
+};
+
+struct DeleteRecordsRequest {
+  std::vector<DeleteRecordsPartition> partitions;
+  int32_t timeout_ms = 0;  // 0: the default
+  bool validate_only = false;
+};
+
+struct DeleteRecordsResult {
+  TopicRef topic;
+  PartitionIndex partition;
+  ItemError error;
+  Offset log_start_offset = kNoOffset;
+  Offset high_watermark = kNoOffset;
+  std::optional<LeaderHint> leader;
+};
+
+struct DeleteRecordsResponse {
+  std::vector<DeleteRecordsResult> results;
 };
 
 // ---- Subscribe ----

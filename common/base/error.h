@@ -44,6 +44,9 @@
   X(kUnsupportedCompressionType, "UNSUPPORTED_COMPRESSION_TYPE", 76, kInvalidArgument, false) \
   X(kStaleBrokerEpoch, "STALE_BROKER_EPOCH", 77, kFailedPrecondition, false) \
   X(kOffsetNotAvailable, "OFFSET_NOT_AVAILABLE", 78, kUnavailable, true) \
+  X(kPreferredLeaderNotAvailable, "PREFERRED_LEADER_NOT_AVAILABLE", 80, kFailedPrecondition, true) \
+  X(kEligibleLeadersNotAvailable, "ELIGIBLE_LEADERS_NOT_AVAILABLE", 83, kUnavailable, true) \
+  X(kElectionNotNeeded, "ELECTION_NOT_NEEDED", 84, kFailedPrecondition, false) \
   X(kInvalidRecord, "INVALID_RECORD", 87, kInvalidArgument, false)    \
   X(kInvalidUpdateVersion, "INVALID_UPDATE_VERSION", 95, kAborted, true) \
   X(kUnknownTopicId, "UNKNOWN_TOPIC_ID", 100, kNotFound, true)        \
@@ -66,7 +69,8 @@
   X(kStorageFull, "STORAGE_FULL", 10010, kResourceExhausted, true)    \
   X(kReplicaFailed, "REPLICA_FAILED", 10011, kUnavailable, false)     \
   X(kInsecureListener, "INSECURE_LISTENER", 10012, kInvalidArgument, false) \
-  X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true)
+  X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true) \
+  X(kLogTruncated, "LOG_TRUNCATED", 10014, kOutOfRange, false)
 
 namespace sluice {
 

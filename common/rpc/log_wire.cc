@@ -121,6 +121,10 @@ void SmallPartOf(api::FetchResult& from, v1::FetchResult* to) {
     out->set_first_offset(aborted.first_offset.value());
   }
   to->set_leader_epoch(from.leader_epoch.value());
+  if (from.diverging.has_value()) {
+    EpochEndToProto(*from.diverging, to->mutable_diverging());
+  }
+  to->set_last_record_epoch(from.last_record_epoch.value());
 }
 
 void SmallPartOf(api::SubscribeResponse& from, v1::SubscribeResponse* to) {
@@ -198,6 +202,9 @@ absl::StatusOr<api::FetchRequest> FetchRequestFromProto(
     if (from.has_leader_epoch()) {
       to.leader_epoch = LeaderEpoch(from.leader_epoch());
     }
+    if (from.has_last_fetched_epoch()) {
+      to.last_fetched_epoch = LeaderEpoch(from.last_fetched_epoch());
+    }
   }
   return request;
 }
@@ -215,6 +222,47 @@ absl::StatusOr<api::ListOffsetsRequest> ListOffsetsRequestFromProto(
     to.topic = *std::move(topic);
     to.partition = PartitionIndex(from.partition());
     to.position = PositionFromProto(from.position());
+    if (from.has_leader_epoch()) {
+      to.leader_epoch = LeaderEpoch(from.leader_epoch());
+    }
+  }
+  return request;
+}
+
+absl::StatusOr<api::OffsetForLeaderEpochRequest>
+OffsetForLeaderEpochRequestFromProto(
+    const v1::OffsetForLeaderEpochRequest& message) {
+  api::OffsetForLeaderEpochRequest request;
+  request.partitions.reserve(message.partitions_size());
+  for (int i = 0; i < message.partitions_size(); ++i) {
+    const v1::OffsetForLeaderEpochPartition& from = message.partitions(i);
+    auto& to = request.partitions.emplace_back();
+    auto topic = TopicRefFromProto(from.topic());
+    if (!topic.ok()) return Named(i, topic.status());
+    to.topic = *std::move(topic);
+    to.partition = PartitionIndex(from.partition());
+    to.leader_epoch = LeaderEpoch(from.leader_epoch());
+    if (from.has_current_leader_epoch()) {
+      to.current_leader_epoch = LeaderEpoch(from.current_leader_epoch());
+    }
+  }
+  return request;
+}
+
+absl::StatusOr<api::DeleteRecordsRequest> DeleteRecordsRequestFromProto(
+    const v1::DeleteRecordsRequest& message) {
+  api::DeleteRecordsRequest request;
+  request.timeout_ms = message.timeout_ms();
+  request.validate_only = message.validate_only();
+  request.partitions.reserve(message.partitions_size());
+  for (int i = 0; i < message.partitions_size(); ++i) {
+    const v1::DeleteRecordsPartition& from = message.partitions(i);
+    api::DeleteRecordsPartition& to = request.partitions.emplace_back();
+    auto topic = TopicRefFromProto(from.topic());
+    if (!topic.ok()) return Named(i, topic.status());
+    to.topic = *std::move(topic);
+    to.partition = PartitionIndex(from.partition());
+    to.before_offset = Offset(from.before_offset());
     if (from.has_leader_epoch()) {
       to.leader_epoch = LeaderEpoch(from.leader_epoch());
     }
@@ -300,6 +348,30 @@ grpc::ByteBuffer EncodeListOffsetsResponse(
     to->set_leader_epoch(from.leader_epoch.value());
     to->set_high_watermark(from.high_watermark.value());
     to->set_last_stable_offset(from.last_stable_offset.value());
+  }
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeOffsetForLeaderEpochResponse(
+    const api::OffsetForLeaderEpochResponse& response) {
+  v1::OffsetForLeaderEpochResponse message;
+  for (const api::OffsetForLeaderEpochResult& from : response.results) {
+    v1::OffsetForLeaderEpochResult* to = message.add_results();
+    ResultHeadToProto(from.topic, from.partition, from.error, from.leader, to);
+    EpochEndToProto(from.end, to->mutable_end());
+    to->set_log_start_offset(from.log_start_offset.value());
+  }
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeDeleteRecordsResponse(
+    const api::DeleteRecordsResponse& response) {
+  v1::DeleteRecordsResponse message;
+  for (const api::DeleteRecordsResult& from : response.results) {
+    v1::DeleteRecordsResult* to = message.add_results();
+    ResultHeadToProto(from.topic, from.partition, from.error, from.leader, to);
+    to->set_log_start_offset(from.log_start_offset.value());
+    to->set_high_watermark(from.high_watermark.value());
   }
   return ToByteBuffer(message);
 }

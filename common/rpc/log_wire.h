@@ -29,6 +29,11 @@ absl::StatusOr<api::FetchRequest> FetchRequestFromProto(
     const v1::FetchRequest& message);
 absl::StatusOr<api::ListOffsetsRequest> ListOffsetsRequestFromProto(
     const v1::ListOffsetsRequest& message);
+absl::StatusOr<api::OffsetForLeaderEpochRequest>
+OffsetForLeaderEpochRequestFromProto(
+    const v1::OffsetForLeaderEpochRequest& message);
+absl::StatusOr<api::DeleteRecordsRequest> DeleteRecordsRequestFromProto(
+    const v1::DeleteRecordsRequest& message);
 absl::StatusOr<api::SubscribeRequest> SubscribeRequestFromProto(
     const v1::SubscribeRequest& message);
 
@@ -39,6 +44,10 @@ grpc::ByteBuffer EncodeProduceStreamResponse(
 grpc::ByteBuffer EncodeFetchResponse(api::FetchResponse response);
 grpc::ByteBuffer EncodeListOffsetsResponse(
     const api::ListOffsetsResponse& response);
+grpc::ByteBuffer EncodeOffsetForLeaderEpochResponse(
+    const api::OffsetForLeaderEpochResponse& response);
+grpc::ByteBuffer EncodeDeleteRecordsResponse(
+    const api::DeleteRecordsResponse& response);
 grpc::ByteBuffer EncodeSubscribeResponse(api::SubscribeResponse response);
 
 // ---- The client's side ----
@@ -52,6 +61,8 @@ grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
                                     const std::string& client_id);
 grpc::ByteBuffer EncodeListOffsetsRequest(
     const api::ListOffsetsRequest& request);
+grpc::ByteBuffer EncodeDeleteRecordsRequest(
+    const api::DeleteRecordsRequest& request);
 
 // INVALID_REQUEST names what a broker's answer must not be.
 absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
@@ -62,5 +73,7 @@ absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
     v1::FetchResponse message);
 absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(
     const v1::ListOffsetsResponse& message);
+absl::StatusOr<api::DeleteRecordsResponse> DeleteRecordsResponseFromProto(
+    const v1::DeleteRecordsResponse& message);
 
 }  // namespace sluice::rpc

@@ -132,6 +132,9 @@ grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
     if (from.leader_epoch.has_value()) {
       to->set_leader_epoch(from.leader_epoch->value());
     }
+    if (from.last_fetched_epoch.has_value()) {
+      to->set_last_fetched_epoch(from.last_fetched_epoch->value());
+    }
   }
   message.set_min_bytes(request.min_bytes);
   message.set_max_wait_ms(request.max_wait_ms);
@@ -155,6 +158,23 @@ grpc::ByteBuffer EncodeListOffsetsRequest(
     }
   }
   message.set_isolation(IsolationToProto(request.isolation));
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeDeleteRecordsRequest(
+    const api::DeleteRecordsRequest& request) {
+  v1::DeleteRecordsRequest message;
+  for (const api::DeleteRecordsPartition& from : request.partitions) {
+    v1::DeleteRecordsPartition* to = message.add_partitions();
+    TopicRefToProto(from.topic, to->mutable_topic());
+    to->set_partition(from.partition.value());
+    to->set_before_offset(from.before_offset.value());
+    if (from.leader_epoch.has_value()) {
+      to->set_leader_epoch(from.leader_epoch->value());
+    }
+  }
+  message.set_timeout_ms(request.timeout_ms);
+  message.set_validate_only(request.validate_only);
   return ToByteBuffer(message);
 }
 
@@ -203,6 +223,10 @@ absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
                                          Offset(aborted.first_offset())});
     }
     to.leader_epoch = LeaderEpoch(from.leader_epoch());
+    if (from.has_diverging()) {
+      to.diverging = EpochEndFromProto(from.diverging());
+    }
+    to.last_record_epoch = LeaderEpoch(from.last_record_epoch());
   }
   return response;
 }
@@ -219,6 +243,20 @@ absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(
     to.leader_epoch = LeaderEpoch(from.leader_epoch());
     to.high_watermark = Offset(from.high_watermark());
     to.last_stable_offset = Offset(from.last_stable_offset());
+  }
+  return response;
+}
+
+absl::StatusOr<api::DeleteRecordsResponse> DeleteRecordsResponseFromProto(
+    const v1::DeleteRecordsResponse& message) {
+  api::DeleteRecordsResponse response;
+  response.results.reserve(message.results_size());
+  for (const v1::DeleteRecordsResult& from : message.results()) {
+    api::DeleteRecordsResult& to = response.results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.log_start_offset = Offset(from.log_start_offset());
+    to.high_watermark = Offset(from.high_watermark());
   }
   return response;
 }

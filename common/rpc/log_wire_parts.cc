@@ -54,6 +54,15 @@ void LeaderHintToProto(const api::LeaderHint& hint, v1::LeaderHint* out) {
   out->mutable_endpoint()->set_port(hint.endpoint.port);
 }
 
+EpochEnd EpochEndFromProto(const v1::EpochEnd& end) {
+  return {LeaderEpoch(end.leader_epoch()), Offset(end.end_offset())};
+}
+
+void EpochEndToProto(const EpochEnd& end, v1::EpochEnd* out) {
+  out->set_leader_epoch(end.epoch.value());
+  out->set_end_offset(end.end.value());
+}
+
 std::vector<api::Record> RecordsFromProto(v1::RecordList list) {
   std::vector<api::Record> records;
   records.reserve(list.records_size());
@@ -164,6 +173,8 @@ void ResultHeadToProto(const api::TopicRef& topic, PartitionIndex partition,
 SLUICE_RESULT_HEAD(v1::ProduceResult)
 SLUICE_RESULT_HEAD(v1::FetchResult)
 SLUICE_RESULT_HEAD(v1::ListOffsetsResult)
+SLUICE_RESULT_HEAD(v1::OffsetForLeaderEpochResult)
+SLUICE_RESULT_HEAD(v1::DeleteRecordsResult)
 SLUICE_RESULT_HEAD(v1::SubscribeResponse)
 #undef SLUICE_RESULT_HEAD
 

@@ -20,6 +20,9 @@ void TopicRefToProto(const api::TopicRef& ref, v1::TopicRef* out);
 std::optional<api::LeaderHint> LeaderHintFromProto(const v1::LeaderHint& hint);
 void LeaderHintToProto(const api::LeaderHint& hint, v1::LeaderHint* out);
 
+EpochEnd EpochEndFromProto(const v1::EpochEnd& end);
+void EpochEndToProto(const EpochEnd& end, v1::EpochEnd* out);
+
 std::vector<api::Record> RecordsFromProto(v1::RecordList list);
 // Moves the strings out.
 void RecordsToProto(std::vector<api::Record> records, v1::RecordList* out);

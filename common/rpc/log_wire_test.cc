@@ -344,6 +344,93 @@ TEST(LogWireTest, ListOffsetsArrivesAsItWasBothWays) {
   EXPECT_EQ(response->results[0].last_stable_offset, Offset(8));
 }
 
+// ---- Histories: epochs, log starts ----
+
+TEST(LogWireTest, AFetchSaysItsLastEpochAndIsToldWhereHistoriesPart) {
+  api::FetchRequest sent;
+  sent.partitions.resize(2);
+  sent.partitions[0].topic.name = sent.partitions[1].topic.name = "t";
+  sent.partitions[1].last_fetched_epoch = LeaderEpoch(0);
+  const auto request = FetchRequestFromProto(
+      Parse<v1::FetchRequest>(EncodeFetchRequest(sent, "me")));
+  ASSERT_TRUE(request.ok());
+  EXPECT_EQ(request->partitions[0].last_fetched_epoch, std::nullopt);
+  EXPECT_EQ(request->partitions[1].last_fetched_epoch, LeaderEpoch(0));
+
+  api::FetchResponse answer;
+  answer.results.resize(2);
+  answer.results[0].last_record_epoch = LeaderEpoch(4);
+  answer.results[1].diverging = EpochEnd{LeaderEpoch(3), Offset(9)};
+  const auto response = FetchResponseFromProto(
+      Parse<v1::FetchResponse>(EncodeFetchResponse(answer)));
+  ASSERT_TRUE(response.ok());
+  EXPECT_EQ(response->results[0].last_record_epoch, LeaderEpoch(4));
+  EXPECT_EQ(response->results[0].diverging, std::nullopt);
+  EXPECT_EQ(response->results[1].diverging,
+            (EpochEnd{LeaderEpoch(3), Offset(9)}));
+}
+
+TEST(LogWireTest, EpochsAreAskedAboutAndTheirEndsToldOrUnknown) {
+  v1::OffsetForLeaderEpochRequest message;
+  auto* asked = message.add_partitions();
+  asked->mutable_topic()->set_name("t");
+  asked->set_partition(2);
+  asked->set_leader_epoch(-5);
+  auto request = OffsetForLeaderEpochRequestFromProto(message);
+  ASSERT_TRUE(request.ok());
+  EXPECT_EQ(request->partitions[0].leader_epoch, LeaderEpoch(-5));
+  EXPECT_EQ(request->partitions[0].current_leader_epoch, std::nullopt);
+  asked->set_current_leader_epoch(7);
+  request = OffsetForLeaderEpochRequestFromProto(message);
+  EXPECT_EQ(request->partitions[0].current_leader_epoch, LeaderEpoch(7));
+  asked->mutable_topic()->set_id("short");
+  EXPECT_EQ(CodeOf(OffsetForLeaderEpochRequestFromProto(message).status()),
+            ErrorCode::kInvalidRequest);
+
+  api::OffsetForLeaderEpochResponse answer;
+  answer.results.resize(2);
+  answer.results[0].end = {LeaderEpoch(3), Offset(9)};
+  answer.results[0].log_start_offset = Offset(2);
+  const auto sent = Parse<v1::OffsetForLeaderEpochResponse>(
+      EncodeOffsetForLeaderEpochResponse(answer));
+  EXPECT_EQ(sent.results(0).end().leader_epoch(), 3);
+  EXPECT_EQ(sent.results(0).end().end_offset(), 9);
+  EXPECT_EQ(sent.results(0).log_start_offset(), 2);
+  EXPECT_EQ(sent.results(1).end().leader_epoch(), -1);
+  EXPECT_EQ(sent.results(1).end().end_offset(), -1);
+}
+
+TEST(LogWireTest, DeleteRecordsArrivesAsItWasBothWays) {
+  api::DeleteRecordsRequest sent;
+  sent.timeout_ms = 5;
+  sent.validate_only = true;
+  sent.partitions.resize(1);
+  sent.partitions[0].topic.name = "t";
+  sent.partitions[0].partition = PartitionIndex(2);
+  sent.partitions[0].before_offset = Offset(-1);
+  sent.partitions[0].leader_epoch = LeaderEpoch(3);
+  const auto request = DeleteRecordsRequestFromProto(
+      Parse<v1::DeleteRecordsRequest>(EncodeDeleteRecordsRequest(sent)));
+  ASSERT_TRUE(request.ok());
+  EXPECT_EQ(request->timeout_ms, 5);
+  EXPECT_TRUE(request->validate_only);
+  EXPECT_EQ(request->partitions[0].partition, PartitionIndex(2));
+  EXPECT_EQ(request->partitions[0].before_offset, kNoOffset);
+  EXPECT_EQ(request->partitions[0].leader_epoch, LeaderEpoch(3));
+
+  api::DeleteRecordsResponse answer;
+  answer.results.resize(1);
+  answer.results[0].log_start_offset = Offset(5);
+  answer.results[0].high_watermark = Offset(7);
+  answer.results[0].leader = api::LeaderHint{NodeId(1), LeaderEpoch(2), {}};
+  const auto response = DeleteRecordsResponseFromProto(
+      Parse<v1::DeleteRecordsResponse>(EncodeDeleteRecordsResponse(answer)));
+  ASSERT_TRUE(response.ok());
+  EXPECT_EQ(response->results[0].log_start_offset, Offset(5));
+  EXPECT_EQ(response->results[0].high_watermark, Offset(7));
+  EXPECT_EQ(response->results[0].leader->leader_id, NodeId(1));
+}
+
 TEST(LogWireTest, SubscribeRequestsNameTheirStart) {
   v1::SubscribeRequest message;
   message.set_credit_bytes(-7);

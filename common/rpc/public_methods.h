@@ -9,7 +9,7 @@
 namespace sluice::rpc {
 
 // What a call does, and to what: an access rule will name both.
-enum class Operation { kRead, kWrite, kDescribe, kCreate, kDelete };
+enum class Operation { kRead, kWrite, kDescribe, kCreate, kDelete, kAlter };
 enum class Resource { kTopic, kCluster, kProducer };
 // kLongPoll: a unary call that waits for others; ended first when the node
 // stops.
@@ -23,6 +23,10 @@ enum class CallKind { kUnary, kLongPoll, kStream };
   X(kFetch, "/sluice.v1.LogService/Fetch", kLongPoll, kRead, kTopic)          \
   X(kSubscribe, "/sluice.v1.LogService/Subscribe", kStream, kRead, kTopic)    \
   X(kListOffsets, "/sluice.v1.LogService/ListOffsets", kUnary, kDescribe,     \
+    kTopic)                                                                   \
+  X(kOffsetForLeaderEpoch, "/sluice.v1.LogService/OffsetForLeaderEpoch",      \
+    kUnary, kDescribe, kTopic)                                                \
+  X(kDeleteRecords, "/sluice.v1.LogService/DeleteRecords", kUnary, kDelete,   \
     kTopic)                                                                   \
   X(kDescribeCluster, "/sluice.v1.ClusterService/DescribeCluster", kUnary,    \
     kDescribe, kCluster)                                                      \
@@ -38,6 +42,14 @@ enum class CallKind { kUnary, kLongPoll, kStream };
     kTopic)                                                                   \
   X(kDescribeTopics, "/sluice.v1.TopicService/DescribeTopics", kUnary,        \
     kDescribe, kTopic)                                                        \
+  X(kDescribeConfigs, "/sluice.v1.TopicService/DescribeConfigs", kUnary,      \
+    kDescribe, kTopic)                                                        \
+  X(kAlterConfigs, "/sluice.v1.TopicService/AlterConfigs", kUnary, kAlter,    \
+    kTopic)                                                                   \
+  X(kElectLeaders, "/sluice.v1.TopicService/ElectLeaders", kUnary, kAlter,    \
+    kTopic)                                                                   \
+  X(kResetReplica, "/sluice.v1.TopicService/ResetReplica", kUnary, kAlter,    \
+    kTopic)                                                                   \
   X(kInitProducerId, "/sluice.v1.TransactionService/InitProducerId", kUnary,  \
     kCreate, kProducer)
 

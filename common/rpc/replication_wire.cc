@@ -201,6 +201,7 @@ grpc::ByteBuffer EncodeFollowerFrame(const FollowerFrame& frame) {
     PutPartition(ack.tp, ack.leader_epoch, to);
     to->set_appended_offset(ack.appended_leo.value());
     to->set_durable_offset(ack.durable_leo.value());
+    to->set_log_start_offset(ack.log_start_offset.value());
   }
   for (const RemoveReplica& remove : frame.removes) {
     PutPartition(remove.tp, remove.leader_epoch, out.add_removes());
@@ -231,13 +232,15 @@ absl::StatusOr<FollowerFrame> DecodeFollowerFrame(grpc::ByteBuffer* bytes) {
   for (const pb::AckReplica& ack : in.acks()) {
     AckReplica& out = frame.acks.emplace_back();
     RETURN_IF_ERROR(TakePartition(ack, &out));
-    if (ack.durable_offset() < 0 ||
-        ack.appended_offset() < ack.durable_offset()) {
+    if (ack.durable_offset() < 0 || ack.log_start_offset() < 0 ||
+        ack.appended_offset() < ack.durable_offset() ||
+        ack.appended_offset() < ack.log_start_offset()) {
       return Bad("appended up to ", ack.appended_offset(), ", durable up to ",
-                 ack.durable_offset());
+                 ack.durable_offset(), ", from ", ack.log_start_offset());
     }
     out.appended_leo = Offset(ack.appended_offset());
     out.durable_leo = Offset(ack.durable_offset());
+    out.log_start_offset = Offset(ack.log_start_offset());
   }
   for (const pb::RemoveReplica& remove : in.removes()) {
     RETURN_IF_ERROR(TakePartition(remove, &frame.removes.emplace_back()));

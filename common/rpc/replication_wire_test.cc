@@ -71,7 +71,7 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   frame.open = OpenSession{ClusterId(Uuid(1, 2)), NodeId(3), BrokerEpoch(17),
                            IncarnationId(Uuid(4, 5)), NodeId(6)};
   frame.adds.push_back({kTp, LeaderEpoch(4), Offset(8), kNoLeaderEpoch});
-  frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7)});
+  frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7), Offset(3)});
   frame.removes.push_back({kTp, LeaderEpoch(5)});
   frame.credit_bytes = 1 << 20;
 
@@ -91,6 +91,7 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   ASSERT_EQ(back->acks.size(), 1u);
   EXPECT_EQ(back->acks[0].appended_leo, Offset(9));
   EXPECT_EQ(back->acks[0].durable_leo, Offset(7));
+  EXPECT_EQ(back->acks[0].log_start_offset, Offset(3));
   ASSERT_EQ(back->removes.size(), 1u);
   EXPECT_EQ(back->removes[0].leader_epoch, LeaderEpoch(5));
   EXPECT_EQ(back->credit_bytes, 1 << 20);
@@ -113,6 +114,8 @@ TEST(ReplicationWireTest, WhatNoPeerSendsIsRefusedByName) {
       [](auto* f) { f->mutable_adds(0)->set_last_fetched_epoch(-2); },
       [](auto* f) { f->mutable_acks(0)->set_durable_offset(-1); },
       [](auto* f) { f->mutable_acks(0)->set_appended_offset(0); },
+      [](auto* f) { f->mutable_acks(0)->set_log_start_offset(-1); },
+      [](auto* f) { f->mutable_acks(0)->set_log_start_offset(10); },
       [](auto* f) { f->mutable_removes(0)->set_topic_id("short"); },
   };
   FollowerFrame good;

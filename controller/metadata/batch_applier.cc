@@ -77,6 +77,22 @@ bool Within(const std::vector<NodeId>& some, const std::vector<NodeId>& all) {
   return true;
 }
 
+template <class Logs>
+absl::Status ReadCandidates(const TopicPartition& tp, const Logs& logs,
+                            std::vector<CandidateLog>* out) {
+  out->clear();
+  for (const v1::CandidateLog& log : logs) {
+    const auto candidate = FromMessage(log);
+    if (!candidate.has_value()) {
+      return Misfit("partition ", tp, ": the log of replica ", log.broker_id(),
+                    " ends at ", log.log_end_offset(), " in epoch ",
+                    log.last_epoch());
+    }
+    out->push_back(*candidate);
+  }
+  return absl::OkStatus();
+}
+
 // RP17, as far as one record can tell.
 absl::Status CheckPartition(const TopicPartition& tp,
                             const PartitionImage& partition) {
@@ -86,7 +102,9 @@ absl::Status CheckPartition(const TopicPartition& tp,
       Within(partition.elr, partition.replicas) &&
       Within(partition.unverified_elr, partition.replicas) &&
       (partition.leader == kNoNode ||
-       Contains(partition.isr, partition.leader)) &&
+       (Contains(partition.isr, partition.leader) &&
+        partition.candidates.empty() && !partition.unclean_ordered)) &&
+      Within(partition.failed_replicas, partition.replicas) &&
       partition.directories.size() == partition.replicas.size();
   if (sane) return absl::OkStatus();
   return Misfit("partition ", tp, ": leader ", partition.leader, ", replicas ",
@@ -302,6 +320,14 @@ absl::Status BatchApplier::On(const internal::v1::PartitionRecord& record) {
       LeaderEpoch(record.last_unclean_leader_epoch());
   partition->adding_replicas = NodesOf(record.adding_replicas());
   partition->removing_replicas = NodesOf(record.removing_replicas());
+  partition->durability_settling = record.durability_settling();
+  RETURN_IF_ERROR(
+      ReadCandidates(tp, record.candidates(), &partition->candidates));
+  partition->failed_replicas = NodesOf(record.failed_replicas());
+  partition->unclean_ordered = record.unclean_ordered();
+  if (record.has_unclean_loss()) {
+    partition->unclean_loss = LossOf(record.unclean_loss());
+  }
   RETURN_IF_ERROR(CheckPartition(tp, *partition));
   ++image_->partition_count_;
   image_->replica_count_ += static_cast<int64_t>(partition->replicas.size());
@@ -356,11 +382,34 @@ absl::Status BatchApplier::On(
     next->last_unclean_leader_epoch =
         LeaderEpoch(record.last_unclean_leader_epoch());
   }
+  if (record.has_durability_settling()) {
+    next->durability_settling = record.durability_settling();
+  }
+  RETURN_IF_ERROR(OnElectionState(tp, record, *next));
   RETURN_IF_ERROR(CheckPartition(tp, *next));
   image_->replica_count_ += static_cast<int64_t>(next->replicas.size()) -
                             static_cast<int64_t>(old->replicas.size());
   topic->partitions.Set(tp.partition, std::move(next));
   NoteChanged(tp);
+  return absl::OkStatus();
+}
+
+absl::Status BatchApplier::OnElectionState(
+    const TopicPartition& tp,
+    const internal::v1::PartitionChangeRecord& record, PartitionImage& next) {
+  if (record.has_candidates()) {
+    RETURN_IF_ERROR(
+        ReadCandidates(tp, record.candidates().logs(), &next.candidates));
+  }
+  if (record.has_failed_replicas()) {
+    next.failed_replicas = NodesOf(record.failed_replicas().ids());
+  }
+  if (record.has_unclean_ordered()) {
+    next.unclean_ordered = record.unclean_ordered();
+  }
+  if (record.has_unclean_loss()) {
+    next.unclean_loss = LossOf(record.unclean_loss());
+  }
   return absl::OkStatus();
 }
 

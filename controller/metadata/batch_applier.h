@@ -31,6 +31,9 @@ class BatchApplier {
   absl::Status On(const internal::v1::ConfigRecord& record);
   absl::Status On(const internal::v1::ProducerIdsRecord& record);
   absl::Status OnTopicConfig(const internal::v1::ConfigRecord& record);
+  static absl::Status OnElectionState(
+      const TopicPartition& tp,
+      const internal::v1::PartitionChangeRecord& record, PartitionImage& next);
 
   // A copy of the topic that may be changed until Finish: a batch that touches
   // 10,000 partitions of one topic copies it once. Null: no such topic.

@@ -1,7 +1,6 @@
 #include "controller/metadata/broker_control.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -75,6 +74,38 @@ absl::Status CheckListeners(const RegisterBrokerRequest& request) {
   return absl::OkStatus();
 }
 
+// False: it says nothing about the partition as it is now.
+bool TellOf(const internal::v1::ReplicaVerdict& verdict, NodeId broker,
+            const PartitionImage& partition, const ElectionRules& rules,
+            PartitionChange& change) {
+  if (!verdict.has_candidate_epoch()) {
+    if (verdict.failed()) {
+      change.Fail(broker);
+    } else if (verdict.lossy()) {
+      change.Drop(broker);
+    } else {
+      change.Verify(broker);
+      change.ClearFailed(broker);
+    }
+    return true;
+  }
+  // In a newer epoch its log may have grown, or been cut, since.
+  const bool is_current =
+      verdict.candidate_epoch() == partition.leader_epoch.value() ||
+      MUTANT(kOlderCandidateCounts);
+  if (!is_current || !partition.AsksForLogs(rules.unclean)) return false;
+  if (verdict.failed()) {
+    change.Fail(broker);
+  } else {
+    change.ClearFailed(broker);
+  }
+  change.Tell({broker, LeaderEpoch(std::max(verdict.last_epoch(), -1)),
+               Offset(std::max<int64_t>(verdict.log_end_offset(), 0)),
+               Offset(std::max<int64_t>(verdict.high_watermark(), 0)),
+               verdict.failed()});
+  return true;
+}
+
 }  // namespace
 
 absl::Status CheckBrokerEpoch(const MetadataImage& image, NodeId broker,
@@ -92,7 +123,11 @@ std::vector<TopicPartition> WantedVerdicts(const MetadataImage& image,
   std::vector<TopicPartition> leaderless, others;
   for (const auto& [id, topic] : image.topics()) {
     for (const auto& [index, partition] : topic->partitions) {
-      if (!Contains(partition->unverified_elr, broker)) continue;
+      const bool is_candidate = partition->AsksForLogs(/*unclean=*/false) &&
+                                Contains(partition->replicas, broker);
+      if (!is_candidate && !Contains(partition->unverified_elr, broker)) {
+        continue;
+      }
       (partition->leader == kNoNode ? leaderless : others)
           .push_back(TopicPartition{id, index});
     }
@@ -255,12 +290,13 @@ void BrokerControl::WriteRestart(const RegisterBrokerRequest& request,
                       old.directories.end(), std::back_inserter(homes));
   if (homes.empty()) homes.assign(now.begin(), now.end());
   size_t turn = 0;
-  std::map<TopicId, bool> durable;
   SweepPartitions(
       image_, configs_, old.id,
       [&](NodeId node) { return node != old.id && image_.IsActive(node); },
       [&](const TopicPartition& tp, const PartitionImage& partition,
           PartitionChange& change) {
+        if (!MUTANT(kCandidateOutlivesRestart)) change.ForgetLog(old.id);
+        change.ClearFailed(old.id);
         const DirectoryId home = partition.DirectoryOf(old.id);
         if (home.is_set() && !now.count(home) &&
             !MUTANT(kWipedDiskUnnoticed)) {
@@ -272,12 +308,9 @@ void BrokerControl::WriteRestart(const RegisterBrokerRequest& request,
           change.LeaveIsr(old.id);
           return true;
         }
-        const auto [known, is_new] = durable.emplace(tp.topic_id, true);
-        if (is_new) {
-          known->second =
-              configs_.SettingsOf(*image_.FindTopic(tp.topic_id)).durable;
-        }
-        if (known->second || same_boot || MUTANT(kElrKeptOnUnclean)) {
+        const bool on_disk =
+            configs_.PromisesDisk(*image_.FindTopic(tp.topic_id), partition);
+        if (on_disk || same_boot || MUTANT(kElrKeptOnUnclean)) {
           change.Doubt(old.id);
         } else {
           change.Drop(old.id);
@@ -309,7 +342,9 @@ MetadataBatch BrokerControl::Deactivate(NodeId broker, BrokerEpoch epoch,
       [&](const TopicPartition&, const PartitionImage& partition,
           PartitionChange& change) {
         change.LeaveIsr(broker);
-        return Contains(partition.isr, broker);
+        // An election may have waited for what it tells.
+        return Contains(partition.isr, broker) ||
+               !partition.candidates.empty();
       },
       batch);
   return batch;
@@ -370,12 +405,9 @@ BrokerControl::ReportReplicas(
     if (partition == nullptr || !Contains(partition->replicas, broker)) {
       continue;
     }
-    PartitionChange change(tp, *partition, configs_.MinIsrOf(*topic));
-    if (verdict.failed() || verdict.lossy()) {
-      change.Drop(broker);
-    } else {
-      change.Verify(broker);
-    }
+    const ElectionRules rules = configs_.ElectionRulesOf(*topic);
+    PartitionChange change(tp, *partition, rules);
+    if (!TellOf(verdict, broker, *partition, rules, change)) continue;
     if (auto record =
             change.Build([&](NodeId n) { return image_.IsActive(n); })) {
       *result.batch.add_records()->mutable_partition_change() =

@@ -80,7 +80,7 @@ class BrokerControl {
 absl::Status CheckBrokerEpoch(const MetadataImage& image, NodeId broker,
                               BrokerEpoch epoch);
 
-// The replicas of `broker` that wait for its verdict, those of partitions
+// The replicas of `broker` whose logs decide an election, those of partitions
 // without a leader first; at most kPartitionsPerCallMax.
 std::vector<TopicPartition> WantedVerdicts(const MetadataImage& image,
                                            NodeId broker);

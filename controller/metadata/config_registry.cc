@@ -43,6 +43,15 @@ std::optional<int64_t> NumberOf(std::string_view text) {
   return number;
 }
 
+std::string AllowedText(const ConfigKey& key) {
+  if (key.type == Type::kNumber) return StrCat(key.low, "..", key.high);
+  std::string choices;
+  for (const std::string_view choice : key.choices) {
+    choices += StrCat(choices.empty() ? "" : ", ", choice);
+  }
+  return choices;
+}
+
 absl::Status CheckValue(const ConfigKey& key, const std::string& value) {
   if (key.type == Type::kNumber) {
     const auto number = NumberOf(value);
@@ -50,18 +59,14 @@ absl::Status CheckValue(const ConfigKey& key, const std::string& value) {
       return absl::OkStatus();
     }
     return MakeError(ErrorCode::kInvalidConfig, key.name, "=", value,
-                     " is not a whole number in ", key.low, "..", key.high);
+                     " is not a whole number in ", AllowedText(key));
   }
   if (std::find(key.choices.begin(), key.choices.end(), value) !=
       key.choices.end()) {
     return absl::OkStatus();
   }
-  std::string choices;
-  for (const std::string_view choice : key.choices) {
-    choices += StrCat(choices.empty() ? "" : ", ", choice);
-  }
   return MakeError(ErrorCode::kInvalidConfig, key.name, "=", value,
-                   " is none of: ", choices);
+                   " is none of: ", AllowedText(key));
 }
 
 int DefaultMinIsr(int replication_factor) {
@@ -90,6 +95,15 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        "disk",
        "What an acknowledged record is on: the disks of the in-sync replicas, "
        "or their memory."},
+      {kUncleanLeaderElection,
+       Type::kChoice,
+       Scope::kTopicAgreed,
+       0,
+       0,
+       {"false", "true"},
+       "false",
+       "Whether a replica that is not known to hold all that was committed may "
+       "lead when no other is alive: what it lacks is lost."},
       {kMaxMessageBytes,
        Type::kNumber,
        Scope::kTopic,
@@ -106,6 +120,23 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        {},
        "1073741824",
        "A log segment is closed when it would grow beyond."},
+      {kFlushMessages,
+       Type::kNumber,
+       Scope::kTopic,
+       1,
+       INT64_MAX,
+       {},
+       "9223372036854775807",
+       "With durability=memory: a replica syncs its log after so many records."},
+      {kFlushMs,
+       Type::kNumber,
+       Scope::kTopic,
+       1,
+       INT64_MAX,
+       {},
+       "9223372036854775807",
+       "With durability=memory: a replica syncs its log when a record has "
+       "waited for so long; looked at ten times a second."},
       {kReplicaLagTimeMaxMs,
        Type::kNumber,
        Scope::kNode,
@@ -161,8 +192,9 @@ absl::StatusOr<std::shared_ptr<const ConfigRegistry>> ConfigRegistry::Make(
       new ConfigRegistry(std::move(node_defaults)));
 }
 
-absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
-                                              const std::string& value) {
+namespace {
+
+absl::StatusOr<const ConfigKey*> FindTopicKey(const std::string& name) {
   const ConfigKey* key = FindKey(name);
   if (key == nullptr) {
     return MakeError(ErrorCode::kInvalidConfig,
@@ -175,6 +207,14 @@ absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
         ErrorCode::kInvalidConfig, name, " is set on nodes (",
         "sluiced --set), not on topics; topics know: ", KnownKeys(true));
   }
+  return key;
+}
+
+}  // namespace
+
+absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
+                                              const std::string& value) {
+  ASSIGN_OR_RETURN(const ConfigKey* key, FindTopicKey(name));
   return CheckValue(*key, value);
 }
 
@@ -213,9 +253,17 @@ TopicSettings ConfigRegistry::SettingsOf(const TopicImage& topic) const {
   settings.min_insync_replicas =
       static_cast<int32_t>(number(kMinInsyncReplicas));
   settings.durable = text(kDurability) == "disk";
+  settings.unclean_elections = text(kUncleanLeaderElection) == "true";
   settings.max_message_bytes = static_cast<int32_t>(number(kMaxMessageBytes));
   settings.segment_bytes = number(kSegmentBytes);
+  settings.flush_messages = number(kFlushMessages);
+  settings.flush_ms = number(kFlushMs);
   return settings;
+}
+
+bool ConfigRegistry::IsDurable(const TopicImage& topic) const {
+  const auto own = topic.configs.find(kDurability);
+  return own == topic.configs.end() || own->second == "disk";
 }
 
 int ConfigRegistry::MinIsrOf(const TopicImage& topic) const {
@@ -226,6 +274,12 @@ int ConfigRegistry::MinIsrOf(const TopicImage& topic) const {
     }
   }
   return DefaultMinIsr(topic.replication_factor());
+}
+
+ElectionRules ConfigRegistry::ElectionRulesOf(const TopicImage& topic) const {
+  const auto unclean = topic.configs.find(kUncleanLeaderElection);
+  return {MinIsrOf(topic),
+          unclean != topic.configs.end() && unclean->second == "true"};
 }
 
 std::vector<v1::ConfigEntry> ConfigRegistry::Describe(
@@ -242,6 +296,30 @@ std::vector<v1::ConfigEntry> ConfigRegistry::Describe(
     entries.push_back(std::move(entry));
   }
   return entries;
+}
+
+absl::StatusOr<v1::ConfigEntry> ConfigRegistry::Explain(
+    const std::string& name,
+    const std::map<std::string, std::string>& overrides,
+    int replication_factor) const {
+  ASSIGN_OR_RETURN(const ConfigKey* key, FindTopicKey(name));
+  Value value = Effective(*key, overrides, replication_factor);
+  v1::ConfigEntry entry;
+  entry.set_name(name);
+  entry.set_value(std::move(value.text));
+  entry.set_source(value.source);
+  entry.set_default_value(Effective(*key, {}, replication_factor).text);
+  entry.set_allowed(AllowedText(*key));
+  entry.set_documentation(std::string(key->doc));
+  return entry;
+}
+
+std::vector<std::string> ConfigRegistry::TopicKeys() {
+  std::vector<std::string> names;
+  for (const ConfigKey& key : Keys()) {
+    if (OnTopics(key)) names.emplace_back(key.name);
+  }
+  return names;
 }
 
 int64_t ConfigRegistry::NodeNumber(std::string_view name) const {

@@ -18,8 +18,12 @@ namespace sluice {
 
 inline constexpr char kMinInsyncReplicas[] = "min.insync.replicas";
 inline constexpr char kDurability[] = "durability";
+inline constexpr char kUncleanLeaderElection[] =
+    "unclean.leader.election.enable";
 inline constexpr char kMaxMessageBytes[] = "max.message.bytes";
 inline constexpr char kSegmentBytes[] = "segment.bytes";
+inline constexpr char kFlushMessages[] = "flush.messages";
+inline constexpr char kFlushMs[] = "flush.ms";
 inline constexpr char kReplicaLagTimeMaxMs[] = "replica.lag.time.max.ms";
 inline constexpr char kProducerIdExpirationMs[] =
     "producer.id.expiration.ms";
@@ -50,10 +54,21 @@ struct ConfigKey {
 struct TopicSettings {
   int32_t min_insync_replicas = 1;
   bool durable = true;  // durability=disk
+  bool unclean_elections = false;
   int32_t max_message_bytes = 0;
   int64_t segment_bytes = 0;
+  // durability=memory: a log is synced after so many records, and when the
+  // oldest that is not synced is so old.
+  int64_t flush_messages = INT64_MAX;
+  int64_t flush_ms = INT64_MAX;
 
   bool operator==(const TopicSettings&) const = default;
+};
+
+// What an election has to know of its topic.
+struct ElectionRules {
+  int min_isr = 1;
+  bool unclean = false;  // unclean.leader.election.enable
 };
 
 // Immutable after Make. One a process.
@@ -74,10 +89,25 @@ class ConfigRegistry {
   // a value is RF-1 from RF 3 on, else 1.
   TopicSettings SettingsOf(const TopicImage& topic) const;
   int MinIsrOf(const TopicImage& topic) const;
+  bool IsDurable(const TopicImage& topic) const;  // durability=disk
+  // All that is acknowledged is on the disks of the in-sync replicas: a
+  // replica that lost its power may still hold all of it.
+  bool PromisesDisk(const TopicImage& topic,
+                    const PartitionImage& partition) const {
+    return IsDurable(topic) && !partition.durability_settling;
+  }
+  ElectionRules ElectionRulesOf(const TopicImage& topic) const;
   // Every topic key with its value and where that comes from.
   std::vector<v1::ConfigEntry> Describe(
       const std::map<std::string, std::string>& overrides,
       int replication_factor) const;
+  // One topic key, with what it is by default, may be and means.
+  // INVALID_CONFIG: there is none of that name.
+  absl::StatusOr<v1::ConfigEntry> Explain(
+      const std::string& key,
+      const std::map<std::string, std::string>& overrides,
+      int replication_factor) const;
+  static std::vector<std::string> TopicKeys();
 
   // Node scope. `key` must exist and be a number.
   int64_t NodeNumber(std::string_view key) const;

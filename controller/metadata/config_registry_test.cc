@@ -29,6 +29,10 @@ TEST(ConfigRegistryTest, RefusesUnknownKeysAndBadValuesByName) {
       {"max.message.bytes", "-1", false},
       {"segment.bytes", "1048576", true},
       {"segment.bytes", "14", false},
+      {"flush.messages", "1", true},
+      {"flush.messages", "0", false},
+      {"flush.ms", "9223372036854775807", true},
+      {"flush.ms", "9223372036854775808", false},
       {"cleanup.policy", "compact", false},
       {"replica.lag.time.max.ms", "10000", false},  // node scope
       {"num.partitions", "3", false},               // node scope
@@ -78,6 +82,33 @@ TEST(ConfigRegistryTest, ATopicsValueGoesBeforeTheNodesBeforeTheDefault) {
   EXPECT_EQ(sources["max.message.bytes"], v1::ConfigEntry::SOURCE_TOPIC);
   EXPECT_EQ(sources["durability"], v1::ConfigEntry::SOURCE_DEFAULT);
   EXPECT_EQ(sources.count("num.partitions"), 0u);
+}
+
+TEST(ConfigRegistryTest, AKeyIsExplainedWithWhatItIsWithoutAValue) {
+  const auto configs = ConfigRegistry::Make({{"segment.bytes", "8192"}});
+  ASSERT_TRUE(configs.ok());
+  const auto own =
+      (*configs)->Explain("segment.bytes", {{"segment.bytes", "9000"}}, 3);
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->value(), "9000");
+  EXPECT_EQ(own->source(), v1::ConfigEntry::SOURCE_TOPIC);
+  EXPECT_EQ(own->default_value(), "8192");
+  EXPECT_EQ(own->allowed(), "4096..2147483647");
+  EXPECT_NE(own->documentation(), "");
+
+  const auto by_factor = (*configs)->Explain("min.insync.replicas", {}, 3);
+  ASSERT_TRUE(by_factor.ok());
+  EXPECT_EQ(by_factor->value(), "2");
+  EXPECT_EQ(by_factor->default_value(), "2");
+  const auto choice = (*configs)->Explain("durability", {}, 3);
+  ASSERT_TRUE(choice.ok());
+  EXPECT_EQ(choice->allowed(), "disk, memory");
+
+  for (const char* other : {"cleanup.policy", "num.partitions"}) {
+    EXPECT_EQ(CodeOf((*configs)->Explain(other, {}, 3).status()),
+              ErrorCode::kInvalidConfig)
+        << other;
+  }
 }
 
 TEST(ConfigRegistryTest, MinIsrFollowsTheReplicationFactor) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/record_codec.h"
 
@@ -21,7 +22,60 @@ std::vector<NodeId> Without(const std::vector<NodeId>& all,
   return rest;
 }
 
-std::string WhyNoLeader(const PartitionImage& partition) {
+std::string LogText(const CandidateLog& log) {
+  if (log.failed) return StrCat("broker ", log.node, " a log it cannot use");
+  return StrCat("broker ", log.node, " a log to offset ", log.end, " of epoch ",
+                log.last_epoch);
+}
+
+std::string ToldText(const PartitionImage& partition) {
+  std::string text;
+  for (const CandidateLog& log : partition.candidates) {
+    text += StrCat(text.empty() ? "told so far: " : ", ", LogText(log));
+  }
+  return text.empty() ? "nobody has told of a log yet" : text;
+}
+
+// Nobody is known to hold everything: the best log is looked for.
+std::string WhyNoBestLog(const PartitionImage& partition,
+                         absl::FunctionRef<bool(NodeId)> is_active) {
+  std::vector<NodeId> silent, missing;
+  for (const NodeId node : partition.replicas) {
+    if (is_active(node) && partition.CandidateOf(node) == nullptr) {
+      silent.push_back(node);
+    }
+  }
+  for (const NodeId node : partition.last_full_isr) {
+    const CandidateLog* log = partition.CandidateOf(node);
+    if (log == nullptr || log->failed) missing.push_back(node);
+  }
+  const std::string told = ToldText(partition);
+  if (!silent.empty()) {
+    return StrCat("the best log is looked for, brokers ", NodesText(silent),
+                  " are alive and have not told of theirs; ", told);
+  }
+  if (!missing.empty()) {
+    return StrCat("no replica is known to hold everything that was committed, "
+                  "and brokers ",
+                  NodesText(missing), " of the last full ISR ",
+                  NodesText(partition.last_full_isr),
+                  " have not told of a log that can be used; start them with "
+                  "their data directories, or accept the loss: sluice "
+                  "partition elect --unclean; ",
+                  told);
+  }
+  return StrCat("no broker with the best log is alive: start it, or accept the "
+                "loss: sluice partition elect --unclean; ",
+                told);
+}
+
+std::string WhyNoLeader(const PartitionImage& partition,
+                        absl::FunctionRef<bool(NodeId)> is_active) {
+  if (partition.unclean_ordered) {
+    return StrCat("an unclean election is ordered and comes when every live "
+                  "replica has told of its log; ",
+                  ToldText(partition));
+  }
   if (!partition.elr.empty()) {
     return StrCat("its eligible brokers ", NodesText(partition.elr),
                   " hold everything committed but are not alive",
@@ -29,18 +83,28 @@ std::string WhyNoLeader(const PartitionImage& partition) {
                       ? ""
                       : StrCat(", and ", NodesText(partition.unverified_elr),
                                " stopped unclean and have not reported"),
-                  "; start one of them");
+                  "; start one of them (should their disks be gone: sluice "
+                  "partition elect --unclean)");
   }
   if (!partition.unverified_elr.empty()) {
     return StrCat("brokers ", NodesText(partition.unverified_elr),
                   " stopped unclean and have not reported what their logs "
                   "hold; start them and wait for their recovery");
   }
-  return StrCat(
-      "no replica is known to hold everything that was committed: "
-      "the last full ISR was ",
-      NodesText(partition.last_full_isr),
-      "; start those brokers with their data directories");
+  return WhyNoBestLog(partition, is_active);
+}
+
+// While it is not healed: what the last unclean election may have cost.
+std::string LossText(const PartitionImage& partition) {
+  if (partition.last_unclean_leader_epoch == kNoLeaderEpoch) return "";
+  const UncleanLoss& loss = partition.unclean_loss;
+  return StrCat("; broker ", loss.leader, " was elected unclean in epoch ",
+                partition.last_unclean_leader_epoch,
+                ": records from offset ", loss.first,
+                loss.known_end > loss.first
+                    ? StrCat(" to at least ", loss.known_end)
+                    : std::string(" on"),
+                " that had been acknowledged may be lost");
 }
 
 class Collector {
@@ -71,8 +135,27 @@ class Collector {
     return &list.back();
   }
 
+  void OnFailedReplica(const TopicImage& topic, PartitionIndex index,
+                       NodeId node) {
+    HealthIssue* issue = Add(HealthIssue::KIND_REPLICA_FAILED);
+    if (issue == nullptr) return;
+    issue->set_topic(topic.name);
+    issue->set_partition(index.value());
+    issue->set_broker_id(node.value());
+    issue->set_message(StrCat(
+        "the replica of ", topic.name, "-", index, " on broker ", node,
+        " FAILED, its log file says why: with a bad file it is filled again "
+        "by itself once another leads; else look at it, then sluice partition "
+        "reset-replica ",
+        topic.name, " ", index, " ", node,
+        " sets its files aside and fills it from the leader"));
+  }
+
   void OnPartition(const TopicImage& topic, PartitionIndex index,
                    const PartitionImage& partition, size_t min_isr) {
+    for (const NodeId node : partition.failed_replicas) {
+      OnFailedReplica(topic, index, node);
+    }
     HealthIssue* issue = nullptr;
     std::string text;
     const std::string name = StrCat(topic.name, "-", index);
@@ -82,18 +165,21 @@ class Collector {
     if (partition.leader == kNoNode) {
       if ((issue = Add(HealthIssue::KIND_NO_LEADER)) == nullptr) return;
       text = StrCat(name, " has no leader, reads and writes fail: ",
-                    WhyNoLeader(partition));
+                    WhyNoLeader(partition, [this](NodeId node) {
+                      return image_.IsActive(node);
+                    }));
     } else if (partition.isr.size() < min_isr) {
       if ((issue = Add(HealthIssue::KIND_UNDER_MIN_ISR)) == nullptr) return;
       text = StrCat(name, " has ", partition.isr.size(), " in-sync replicas ",
                     isr, " of ", min_isr,
                     " that acks=all needs, such writes fail: brokers ", missing,
-                    " are down or lag; start them");
+                    " are down or lag; start them", LossText(partition));
     } else if (partition.isr.size() < partition.replicas.size()) {
       if ((issue = Add(HealthIssue::KIND_UNDER_REPLICATED)) == nullptr) return;
       text = StrCat(name, " has in-sync replicas ", isr, ", brokers ", missing,
                     " are down or lag behind leader ", partition.leader,
-                    "; start them, or look at their disks and network");
+                    "; start them, or look at their disks and network",
+                    LossText(partition));
     } else {
       return;
     }

@@ -13,7 +13,7 @@ inline constexpr size_t kHealthIssuesMax = 1000;
 
 // Worst first: no leader, under min ISR, under-replicated, fenced brokers.
 // Each message tells the facts, why, and the next step. A partition has one
-// issue, its worst. At most kHealthIssuesMax; the last message then says how
+// issue, its worst, and one for each replica that failed. At most kHealthIssuesMax; the last message then says how
 // many more there are.
 std::vector<v1::HealthIssue> HealthIssuesOf(const MetadataImage& image,
                                             const ConfigRegistry& configs);

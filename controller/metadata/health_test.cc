@@ -43,8 +43,62 @@ TEST(HealthTest, TheWorstComesFirstAndSaysWhy) {
       << now[0].message();
   cluster.Report(2, single, /*lossy=*/true, false);
   now = HealthIssuesOf(cluster.image(), cluster.configs());
-  EXPECT_NE(now[0].message().find("last full ISR was [2]"), std::string::npos)
+  EXPECT_NE(now[0].message().find("brokers [2] of the last full ISR [2] have "
+                                  "not told"),
+            std::string::npos)
       << now[0].message();
+}
+
+TEST(HealthTest, AnElectionThatIsWaitedForSaysWhatItWaitsFor) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  const auto tp = cluster.CreateOn("t", {1, 2, 3}, {{"durability", "memory"}});
+  for (const int id : {1, 2, 3}) cluster.Fence(id);
+  for (const int id : {2, 3}) cluster.PowerUp(id);
+  const auto message = [&] {
+    const auto issues = HealthIssuesOf(cluster.image(), cluster.configs());
+    EXPECT_EQ(issues[0].kind(), HealthIssue::KIND_NO_LEADER);
+    return issues[0].message();
+  };
+  EXPECT_NE(message().find("brokers [2,3] of the last full ISR [2,3] have not "
+                           "told"),
+            std::string::npos)
+      << message();
+  cluster.Unfence(2);
+  EXPECT_NE(message().find("brokers [2] are alive and have not told"),
+            std::string::npos)
+      << message();
+  cluster.Tell(2, tp, {.last_epoch = 0, .end = 90});
+  EXPECT_NE(message().find("told so far: broker 2 a log to offset 90 of epoch "
+                           "0"),
+            std::string::npos)
+      << message();
+  cluster.Tell(3, tp, {.last_epoch = 0, .end = 100, .high_watermark = 95});
+  EXPECT_NE(message().find("no broker with the best log is alive"),
+            std::string::npos)
+      << message();
+  cluster.Unfence(3);
+  const auto issues = HealthIssuesOf(cluster.image(), cluster.configs());
+  EXPECT_EQ(issues[0].kind(), HealthIssue::KIND_UNDER_MIN_ISR);
+  EXPECT_NE(issues[0].message().find("broker 3 was elected unclean in epoch"),
+            std::string::npos)
+      << issues[0].message();
+  EXPECT_NE(issues[0].message().find("from offset 95 to at least 100"), std::string::npos)
+      << issues[0].message();
+}
+
+TEST(HealthTest, AFailedReplicaIsNamedWithItsWayOut) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  const auto tp = cluster.CreateOn("t", {1, 2, 3});
+  cluster.Report(3, tp, false, /*failed=*/true);
+  const auto issues = HealthIssuesOf(cluster.image(), cluster.configs());
+  ASSERT_EQ(issues.size(), 2u);
+  EXPECT_EQ(issues[1].kind(), HealthIssue::KIND_REPLICA_FAILED);
+  EXPECT_EQ(issues[1].broker_id(), 3);
+  EXPECT_NE(issues[1].message().find("reset-replica t 0 3"),
+            std::string::npos)
+      << issues[1].message();
 }
 
 TEST(HealthTest, TheListIsBoundedAndTellsWhatIsLeftOut) {

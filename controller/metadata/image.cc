@@ -72,8 +72,21 @@ void HashPartition(const PartitionImage& p, Hasher& hash) {
   hash.Number(p.leader_epoch.value());
   hash.Number(p.partition_epoch.value());
   hash.Number(p.last_unclean_leader_epoch.value());
+  hash.Number(p.unclean_loss.leader.value());
+  hash.Number(p.unclean_loss.first.value());
+  hash.Number(p.unclean_loss.known_end.value());
   hash.Nodes(p.adding_replicas);
   hash.Nodes(p.removing_replicas);
+  hash.Number(static_cast<int64_t>(p.candidates.size()));
+  for (const CandidateLog& log : p.candidates) {
+    hash.Number(log.node.value());
+    hash.Number(log.last_epoch.value());
+    hash.Number(log.end.value());
+    hash.Number(log.high_watermark.value());
+    hash.Number(log.failed);
+  }
+  hash.Number(p.unclean_ordered);
+  hash.Nodes(p.failed_replicas);
 }
 
 }  // namespace
@@ -97,6 +110,19 @@ DirectoryId PartitionImage::DirectoryOf(NodeId node) const {
     }
   }
   return DirectoryId();
+}
+
+const CandidateLog* PartitionImage::CandidateOf(NodeId node) const {
+  for (const CandidateLog& log : candidates) {
+    if (log.node == node) return &log;
+  }
+  return nullptr;
+}
+
+bool PartitionImage::AsksForLogs(bool unclean) const {
+  return leader == kNoNode &&
+         (unclean || unclean_ordered ||
+          (isr.empty() && elr.empty() && unverified_elr.empty()));
 }
 
 const PartitionImage* TopicImage::Find(PartitionIndex partition) const {

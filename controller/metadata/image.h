@@ -43,9 +43,33 @@ struct BrokerImage {
   const internal::v1::BrokerListener* FindListener(std::string_view name) const;
 };
 
+// What a replica of a partition without a leader told of its log: what an
+// election of the best log chooses by (design/replication.md 4).
+struct CandidateLog {
+  NodeId node;
+  LeaderEpoch last_epoch = kNoLeaderEpoch;  // -1: empty
+  Offset end{0};
+  Offset high_watermark{0};
+  bool failed = false;  // its log cannot be used
+
+  bool operator==(const CandidateLog&) const = default;
+};
+
+// What an unclean election may have cost: acknowledged records from `first` on,
+// the elected replica's high watermark.
+struct UncleanLoss {
+  NodeId leader = kNoNode;
+  Offset first{0};
+  // The furthest end or high watermark that any replica told, the elected one
+  // included.
+  Offset known_end{0};
+
+  bool operator==(const UncleanLoss&) const = default;
+};
+
 // Invariants (RP17): leader is kNoNode or in isr; isr within replicas;
 // isr, elr and unverified_elr share no member; with |isr| >= min ISR both ELR
-// lists are empty.
+// lists are empty; with a leader there are no candidates and no order.
 struct PartitionImage {
   std::vector<NodeId> replicas;          // preferred leader first
   std::vector<DirectoryId> directories;  // one a replica; unset: not known
@@ -60,12 +84,29 @@ struct PartitionImage {
   LeaderEpoch leader_epoch{0};
   PartitionEpoch partition_epoch{0};
   LeaderEpoch last_unclean_leader_epoch = kNoLeaderEpoch;
+  UncleanLoss unclean_loss;  // of the election that began that epoch
   std::vector<NodeId> adding_replicas;
   std::vector<NodeId> removing_replicas;
+  // Of a topic with durability=disk: some acknowledged records may be in
+  // memory alone, from before it was that.
+  bool durability_settling = false;
+  // Told in this leader epoch, in which nobody leads; in the order of the
+  // replicas.
+  std::vector<CandidateLog> candidates;
+  // An operator ordered that the best log leads, whoever else may come back.
+  bool unclean_ordered = false;
+  // Reported unusable, and not in the ISR since.
+  std::vector<NodeId> failed_replicas;
 
   bool operator==(const PartitionImage&) const = default;
   // Unset for a node that is no replica.
   DirectoryId DirectoryOf(NodeId node) const;
+  // Null when `node` has told nothing.
+  const CandidateLog* CandidateOf(NodeId node) const;
+  // Nobody leads, and nobody who is known to hold all that was committed is
+  // waited for, or not any more: each live replica tells of its log. `unclean`
+  // is the topic's unclean.leader.election.enable.
+  bool AsksForLogs(bool unclean) const;
 };
 
 // Whether `node` is in `list` (a few members: replicas, an ISR).

@@ -1,5 +1,6 @@
 #include "controller/metadata/isr_control.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -115,7 +116,35 @@ absl::Status IsrControl::Check(NodeId sender, const AlterPartition& change,
     return MakeError(ErrorCode::kInvalidUpdateVersion, "partition ", tp, ": ",
                      epochs(), "; wait for the metadata");
   }
-  return CheckIsr(sender, change, tp, *partition);
+  RETURN_IF_ERROR(CheckIsr(sender, change, tp, *partition));
+  if (!change.durability_settled()) return absl::OkStatus();
+  return CheckSettled(change, tp, *topic, *partition);
+}
+
+absl::Status IsrControl::CheckSettled(const AlterPartition& change,
+                                      const TopicPartition& tp,
+                                      const TopicImage& topic,
+                                      const PartitionImage& partition) const {
+  const int members = change.new_isr_size();
+  const bool same = static_cast<size_t>(members) == partition.isr.size() &&
+                    std::all_of(change.new_isr().begin(),
+                                change.new_isr().end(), [&](const auto& m) {
+                                  return Contains(partition.isr,
+                                                  NodeId(m.broker_id()));
+                                });
+  if (!partition.durability_settling || !same) {
+    return MakeError(ErrorCode::kInvalidRequest, "partition ", tp,
+                     partition.durability_settling
+                         ? ": durability settles with the ISR as it is"
+                         : ": no change of durability is settling");
+  }
+  const int min_isr = configs_.MinIsrOf(topic);
+  if (members < min_isr) {
+    return MakeError(ErrorCode::kIneligibleReplica, "partition ", tp, ": ",
+                     members, " in-sync replicas, min.insync.replicas is ",
+                     min_isr, "; durability settles with enough of them");
+  }
+  return absl::OkStatus();
 }
 
 ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
@@ -154,7 +183,7 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
       *answer->mutable_error() = ToError(status);
       continue;
     }
-    PartitionChange change(tp, *partition, configs_.MinIsrOf(*topic));
+    PartitionChange change(tp, *partition, configs_.ElectionRulesOf(*topic));
     // In the order of the replicas, so that equal ISRs are equal lists.
     std::vector<NodeId> isr;
     for (const NodeId node : partition->replicas) {
@@ -163,6 +192,7 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
       }
     }
     change.SetIsr(std::move(isr));
+    if (wanted.durability_settled()) change.SetDurabilitySettling(false);
     if (auto record =
             change.Build([&](NodeId n) { return image_.IsActive(n); })) {
       Overlay(*record, answer);

@@ -20,7 +20,9 @@ class IsrControl {
   // order of kafka-semantics.md 2.4: UNKNOWN_TOPIC_ID,
   // UNKNOWN_TOPIC_OR_PARTITION, NOT_CONTROLLER (the leader knows more than this
   // node), FENCED_LEADER_EPOCH, INVALID_REQUEST (not its leader),
-  // INVALID_UPDATE_VERSION, INVALID_REQUEST (a bad ISR), INELIGIBLE_REPLICA.
+  // INVALID_UPDATE_VERSION, INVALID_REQUEST (a bad ISR; durability that is not
+  // settling, or settled with another ISR), INELIGIBLE_REPLICA (also: settled
+  // below min ISR, where the ELR may hold records in memory alone).
   // Of the whole request: STALE_BROKER_EPOCH, INVALID_REQUEST (too many, one
   // twice).
   ControlResultOr<internal::v1::AlterPartitionsResponse> Alter(
@@ -30,6 +32,9 @@ class IsrControl {
   absl::Status Check(NodeId sender, const internal::v1::AlterPartition& change,
                      const TopicPartition& tp, const TopicImage* topic,
                      const PartitionImage* partition) const;
+  absl::Status CheckSettled(const internal::v1::AlterPartition& change,
+                            const TopicPartition& tp, const TopicImage& topic,
+                            const PartitionImage& partition) const;
   absl::Status CheckIsr(NodeId sender,
                         const internal::v1::AlterPartition& change,
                         const TopicPartition& tp,

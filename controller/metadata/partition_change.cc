@@ -16,11 +16,42 @@ void Remove(std::vector<NodeId>& list, NodeId node) {
 }  // namespace
 
 PartitionChange::PartitionChange(const TopicPartition& tp,
-                                 const PartitionImage& before, int min_isr)
+                                 const PartitionImage& before,
+                                 const ElectionRules& rules)
     : tp_(tp),
       before_(before),
-      min_isr_(min_isr > 0 ? static_cast<size_t>(min_isr) : 1),
+      min_isr_(rules.min_isr > 0 ? static_cast<size_t>(rules.min_isr) : 1),
+      unclean_(rules.unclean),
       next_(before) {}
+
+void PartitionChange::Fail(NodeId node) {
+  Drop(node);
+  if (!Contains(next_.failed_replicas, node)) {
+    next_.failed_replicas.push_back(node);
+  }
+}
+
+void PartitionChange::ClearFailed(NodeId node) {
+  Remove(next_.failed_replicas, node);
+}
+
+void PartitionChange::Tell(const CandidateLog& log) {
+  ForgetLog(log.node);
+  std::vector<CandidateLog> all;
+  for (const NodeId node : before_.replicas) {
+    if (node == log.node) {
+      all.push_back(log);
+    } else if (const CandidateLog* other = next_.CandidateOf(node)) {
+      all.push_back(*other);
+    }
+  }
+  next_.candidates = std::move(all);
+}
+
+void PartitionChange::ForgetLog(NodeId node) {
+  std::erase_if(next_.candidates,
+                [&](const CandidateLog& log) { return log.node == node; });
+}
 
 void PartitionChange::MoveTo(NodeId node, const DirectoryId& directory) {
   for (size_t i = 0; i < next_.replicas.size(); ++i) {
@@ -62,9 +93,13 @@ void PartitionChange::ComputeElr() {
 }
 
 void PartitionChange::Elect(absl::FunctionRef<bool(NodeId)> is_active) {
+  // Every member of next_.isr is active.
+  if (prefer_first_ && Contains(next_.isr, next_.replicas.front())) {
+    next_.leader = next_.replicas.front();
+    return;
+  }
   if (next_.leader != kNoNode && Contains(next_.isr, next_.leader)) return;
   next_.leader = kNoNode;
-  // Every member of next_.isr is active.
   for (const NodeId node : next_.replicas) {
     if (Contains(next_.isr, node)) {
       next_.leader = node;
@@ -74,15 +109,80 @@ void PartitionChange::Elect(absl::FunctionRef<bool(NodeId)> is_active) {
   for (const NodeId node : next_.replicas) {
     if (!Contains(next_.elr, node)) continue;
     if (!is_active(node) && !MUTANT(kDeadLeaderElected)) continue;
-    next_.leader = node;
-    next_.isr = {node};
     Remove(next_.elr, node);
-    if (next_.isr.size() >= min_isr_) {
-      next_.elr.clear();
-      next_.unverified_elr.clear();
-    }
+    LeadAlone(node);
     return;
   }
+  ElectBestLog(is_active);
+}
+
+void PartitionChange::LeadAlone(NodeId node) {
+  next_.leader = node;
+  next_.isr = {node};
+  if (next_.isr.size() >= min_isr_) {
+    next_.elr.clear();
+    next_.unverified_elr.clear();
+  }
+}
+
+void PartitionChange::ElectBestLog(absl::FunctionRef<bool(NodeId)> is_active) {
+  // Before a leaderless epoch is committed nobody has told of it.
+  if (before_.leader != kNoNode || !MayElectUnclean(is_active)) return;
+  const bool any_will_do = unclean_ || next_.unclean_ordered;
+  const CandidateLog* best = BestLog([&](NodeId node) {
+    // Who told and died since may be back with more than all others.
+    return !any_will_do || is_active(node);
+  });
+  if (best == nullptr || !is_active(best->node)) return;
+  // Above its high watermark it may hold what others replaced since.
+  UncleanLoss loss{best->node, std::min(best->high_watermark, best->end),
+                   best->end};
+  for (const CandidateLog& log : next_.candidates) {
+    loss.known_end =
+        std::max({loss.known_end, log.end, log.high_watermark});
+  }
+  next_.unclean_loss = loss;
+  if (!MUTANT(kUncleanElectionUnmarked)) {
+    next_.last_unclean_leader_epoch = before_.leader_epoch + 1;
+  }
+  // Their histories end where this one begins.
+  next_.elr.clear();
+  next_.unverified_elr.clear();
+  LeadAlone(best->node);
+}
+
+bool PartitionChange::MayElectUnclean(
+    absl::FunctionRef<bool(NodeId)> is_active) const {
+  if (!next_.AsksForLogs(unclean_)) return false;
+  for (const NodeId node : next_.replicas) {
+    if (is_active(node) && next_.CandidateOf(node) == nullptr &&
+        !MUTANT(kFirstLogElected)) {
+      return false;
+    }
+  }
+  if (unclean_ || next_.unclean_ordered) return true;
+  return std::all_of(next_.last_full_isr.begin(), next_.last_full_isr.end(),
+                     [&](NodeId node) {
+                       const CandidateLog* log = next_.CandidateOf(node);
+                       // What a failed log held is for people to judge.
+                       return (log != nullptr && !log->failed) ||
+                              MUTANT(kLastFullIsrNotAwaited);
+                     });
+}
+
+const CandidateLog* PartitionChange::BestLog(
+    absl::FunctionRef<bool(NodeId)> counts) const {
+  const CandidateLog* best = nullptr;
+  const auto better = [](const CandidateLog& a, const CandidateLog& b) {
+    // The epoch first: a longer log of an older one holds what was cut since.
+    if (MUTANT(kLongestLogWhateverEpoch)) return a.end > b.end;
+    return std::pair(a.last_epoch, a.end) > std::pair(b.last_epoch, b.end);
+  };
+  for (const CandidateLog& log : next_.candidates) {
+    if (log.failed || !counts(log.node)) continue;
+    if (best == nullptr || better(log, *best)) best = &log;
+  }
+  return best;
 }
 
 void PartitionChange::ComputeLastFullIsr() {
@@ -93,14 +193,26 @@ void PartitionChange::ComputeLastFullIsr() {
   }
 }
 
+void PartitionChange::ClearWhatIsSettled() {
+  if (next_.leader != kNoNode) {
+    next_.candidates.clear();
+    next_.unclean_ordered = false;
+  }
+  for (const NodeId node : next_.isr) ClearFailed(node);
+}
+
 std::optional<internal::v1::PartitionChangeRecord> PartitionChange::Build(
     absl::FunctionRef<bool(NodeId)> is_active) {
   ComputeIsr(is_active);
   ComputeElr();
   Elect(is_active);
   ComputeLastFullIsr();
+  ClearWhatIsSettled();
   if (next_ == before_) return std::nullopt;
+  return Record();
+}
 
+internal::v1::PartitionChangeRecord PartitionChange::Record() const {
   internal::v1::PartitionChangeRecord record;
   record.set_topic_id(tp_.topic_id.ToBytes());
   record.set_partition(tp_.partition.value());
@@ -119,10 +231,30 @@ std::optional<internal::v1::PartitionChangeRecord> PartitionChange::Build(
       [&] { return record.mutable_unverified_elr(); });
   put(before_.last_full_isr, next_.last_full_isr,
       [&] { return record.mutable_last_full_isr(); });
+  put(before_.failed_replicas, next_.failed_replicas,
+      [&] { return record.mutable_failed_replicas(); });
   if (next_.directories != before_.directories) {
     for (const DirectoryId& id : next_.directories) {
       record.mutable_directories()->add_ids(BytesOf(id));
     }
+  }
+  if (next_.durability_settling != before_.durability_settling) {
+    record.set_durability_settling(next_.durability_settling);
+  }
+  if (next_.candidates != before_.candidates) {
+    auto* list = record.mutable_candidates();
+    for (const CandidateLog& log : next_.candidates) {
+      *list->add_logs() = ToMessage(log);
+    }
+  }
+  // An order that is carried out at once leaves its trace in the record.
+  if (next_.unclean_ordered != before_.unclean_ordered || ordered_) {
+    record.set_unclean_ordered(next_.unclean_ordered);
+  }
+  if (next_.last_unclean_leader_epoch != before_.last_unclean_leader_epoch) {
+    record.set_last_unclean_leader_epoch(
+        next_.last_unclean_leader_epoch.value());
+    *record.mutable_unclean_loss() = ToMessage(next_.unclean_loss);
   }
   return record;
 }

@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "common/base/ids.h"
+#include "controller/metadata/config_registry.h"
 #include "controller/metadata/image.h"
 #include "sluice/internal/v1/metadata.pb.h"
 
@@ -22,15 +23,17 @@ namespace sluice {
 //   in the verified list, or in the unverified one after an unclean stop;
 // - the leader stays while it is in the ISR and active. Else the first active
 //   replica of the ISR; else, with the ISR empty, the first active one of the
-//   verified ELR, which then is the ISR; else nobody;
+//   verified ELR, which then is the ISR; else the best log that is told of, if
+//   the rules allow an unclean election (ElectBestLog); else nobody;
+// - with a leader, candidates and orders are gone: they were for this election;
 // - partition_epoch rises with every record, leader_epoch with every change
 //   of the leader, to and from "none" too (RP16): a restarted broker, which
 //   registers fenced, never leads again in an old leader epoch.
 class PartitionChange {
  public:
-  // `is_active` is asked during Build; `before` outlives this.
+  // `before` outlives this.
   PartitionChange(const TopicPartition& tp, const PartitionImage& before,
-                  int min_isr);
+                  const ElectionRules& rules);
 
   // The leader's proposal. Members that left it may join the ELR.
   void SetIsr(std::vector<NodeId> isr) { target_isr_ = std::move(isr); }
@@ -42,8 +45,26 @@ class PartitionChange {
   void Verify(NodeId node) { verified_.insert(node); }
   // Its data is lost or unusable: out of the ISR and both ELR lists.
   void Drop(NodeId node) { dropped_.insert(node); }
+  // Dropped, and shown as failed until it is in sync or its broker says
+  // otherwise.
+  void Fail(NodeId node);
+  // It can be used, as far as its broker knows.
+  void ClearFailed(NodeId node);
+  // Nobody leads: what its log is now, in this leader epoch.
+  void Tell(const CandidateLog& log);
+  // What it told is of a process that is gone.
+  void ForgetLog(NodeId node);
+  // An operator's: the best log shall lead once it is known, unless somebody
+  // comes who holds everything.
+  void OrderUnclean() { ordered_ = next_.unclean_ordered = true; }
+  // An operator's: the first of the replicas leads, if it is in sync.
+  void PreferFirst() { prefer_first_ = true; }
   // Its data is in another directory from now on.
   void MoveTo(NodeId node, const DirectoryId& directory);
+  // See PartitionImage.
+  void SetDurabilitySettling(bool settling) {
+    next_.durability_settling = settling;
+  }
 
   // nullopt when nothing changes. Safe to call once.
   std::optional<internal::v1::PartitionChangeRecord> Build(
@@ -53,11 +74,25 @@ class PartitionChange {
   void ComputeIsr(absl::FunctionRef<bool(NodeId)> is_active);
   void ComputeElr();
   void Elect(absl::FunctionRef<bool(NodeId)> is_active);
+  void LeadAlone(NodeId node);
+  // The longest log of the newest epoch leads, when it may: the topic or an
+  // operator allows it, or nobody is left who might hold more. "Nobody left":
+  // ISR and ELR are empty and every member of the last full ISR has told of a
+  // log that can be used; then the best of them all has to be alive. Whoever is
+  // alive and has not told is always waited for.
+  void ElectBestLog(absl::FunctionRef<bool(NodeId)> is_active);
+  bool MayElectUnclean(absl::FunctionRef<bool(NodeId)> is_active) const;
+  const CandidateLog* BestLog(absl::FunctionRef<bool(NodeId)> counts) const;
   void ComputeLastFullIsr();
+  void ClearWhatIsSettled();
+  internal::v1::PartitionChangeRecord Record() const;
 
   const TopicPartition tp_;
   const PartitionImage& before_;
   const size_t min_isr_;
+  const bool unclean_;
+  bool prefer_first_ = false;
+  bool ordered_ = false;
   std::optional<std::vector<NodeId>> target_isr_;
   std::set<NodeId> leaving_;
   std::set<NodeId> doubted_;

@@ -12,11 +12,11 @@ void SweepPartitions(
         tell,
     internal::v1::MetadataBatch& out) {
   for (const auto& [id, topic] : image.topics()) {
-    const int min_isr = configs.MinIsrOf(*topic);
+    const ElectionRules rules = configs.ElectionRulesOf(*topic);
     for (const auto& [index, partition] : topic->partitions) {
       if (!Contains(partition->replicas, concerned)) continue;
       const TopicPartition tp{id, index};
-      PartitionChange change(tp, *partition, min_isr);
+      PartitionChange change(tp, *partition, rules);
       if (!tell(tp, *partition, change)) continue;
       if (auto record = change.Build(is_active)) {
         *out.add_records()->mutable_partition_change() = *std::move(record);

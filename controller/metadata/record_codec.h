@@ -44,6 +44,12 @@ void SetNodes(const std::vector<NodeId>& nodes, Repeated* out) {
   for (const NodeId node : nodes) out->Add(node.value());
 }
 
+// nullopt when an offset or epoch makes no sense.
+std::optional<CandidateLog> FromMessage(const v1::CandidateLog& log);
+v1::CandidateLog ToMessage(const CandidateLog& log);
+UncleanLoss LossOf(const v1::UncleanLoss& loss);
+v1::UncleanLoss ToMessage(const UncleanLoss& loss);
+
 internal::v1::PartitionRecord ToRecord(const TopicPartition& tp,
                                        const PartitionImage& partition);
 

@@ -6,14 +6,17 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/random.h"
 #include "controller/metadata/broker_control.h"
+#include "controller/metadata/config_control.h"
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/delta.h"
+#include "controller/metadata/election_control.h"
 #include "controller/metadata/image.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/record_codec.h"
@@ -35,6 +38,8 @@ inline void CheckInvariants(const MetadataImage& image,
                    " isr " + NodesText(p->isr) + " elr " + NodesText(p->elr) +
                    " unverified " + NodesText(p->unverified_elr));
       if (p->leader != kNoNode) {
+        EXPECT_TRUE(p->candidates.empty());
+        EXPECT_FALSE(p->unclean_ordered);
         EXPECT_TRUE(Contains(p->isr, p->leader));
         EXPECT_TRUE(image.IsActive(p->leader));
       }
@@ -145,6 +150,12 @@ class TestCluster {
   void StartAll(int count) {
     for (int id = 1; id <= count; ++id) Start(id);
   }
+  // Back after its machine lost power; fenced until Unfence.
+  void PowerUp(int broker) {
+    auto request = Registration(broker, ++incarnations_[broker]);
+    request.set_boot_id("boot after a cut");
+    Register(request);
+  }
   int NextIncarnation(int broker) { return ++incarnations_[broker]; }
 
   BrokerEpoch EpochOf(int broker) const {
@@ -229,6 +240,35 @@ class TestCluster {
     ASSERT_FALSE(response->results(0).has_error())
         << response->results(0).error().message();
   }
+  // The answer for one topic: `set`, where "" takes a key back.
+  v1::AlterConfigsResult AlterConfigs(
+      const std::string& topic, const std::map<std::string, std::string>& set) {
+    v1::AlterConfigsRequest request;
+    auto* resource = request.add_resources();
+    resource->mutable_resource()->set_type(v1::ConfigResource::TYPE_TOPIC);
+    resource->mutable_resource()->set_name(topic);
+    for (const auto& [key, value] : set) {
+      auto* change = resource->add_changes();
+      change->set_name(key);
+      change->set_operation(value.empty() ? v1::ConfigChange::OPERATION_DELETE
+                                          : v1::ConfigChange::OPERATION_SET);
+      change->set_value(value);
+    }
+    auto result = ConfigControl(image(), *configs_).Alter(request);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok()) return {};
+    Apply(result->batch);
+    return result->response.results(0);
+  }
+  // As the leader says it.
+  absl::StatusOr<internal::v1::AlterPartitionsResponse> Settle(
+      const TopicPartition& tp) {
+    std::vector<int32_t> isr;
+    for (const NodeId node : At(tp).isr) isr.push_back(node.value());
+    auto request = Proposal(tp, isr);
+    request.mutable_partitions(0)->set_durability_settled(true);
+    return Alter(request);
+  }
   void Report(int broker, const TopicPartition& tp, bool lossy, bool failed) {
     internal::v1::ReportReplicasRequest request;
     request.set_broker_id(broker);
@@ -241,6 +281,38 @@ class TestCluster {
     auto result = BrokerControl(image(), *configs_).ReportReplicas(request);
     ASSERT_TRUE(result.ok()) << result.status();
     Apply(result->batch);
+  }
+
+  struct Log {
+    int32_t last_epoch = -1;
+    int64_t end = 0;
+    int64_t high_watermark = 0;
+    bool failed = false;
+    std::optional<int32_t> leader_epoch = std::nullopt;  // unset: as it is now
+  };
+  void Tell(int broker, const TopicPartition& tp, const Log& log) {
+    internal::v1::ReportReplicasRequest request;
+    request.set_broker_id(broker);
+    request.set_broker_epoch(EpochOf(broker).value());
+    auto* verdict = request.add_verdicts();
+    verdict->set_topic_id(tp.topic_id.ToBytes());
+    verdict->set_partition(tp.partition.value());
+    verdict->set_candidate_epoch(
+        log.leader_epoch.value_or(At(tp).leader_epoch.value()));
+    verdict->set_last_epoch(log.last_epoch);
+    verdict->set_log_end_offset(log.end);
+    verdict->set_high_watermark(log.high_watermark);
+    verdict->set_failed(log.failed);
+    auto result = BrokerControl(image(), *configs_).ReportReplicas(request);
+    ASSERT_TRUE(result.ok()) << result.status();
+    Apply(result->batch);
+  }
+  v1::ElectLeadersResponse Elect(const v1::ElectLeadersRequest& request) {
+    auto result = ElectionControl(image(), *configs_).Elect(request);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok()) return {};
+    Apply(result->batch);
+    return result->response;
   }
 
  private:

@@ -48,6 +48,26 @@ absl::Status CheckTopicName(std::string_view name) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<const TopicImage*> FindTopicOf(const MetadataImage& image,
+                                              const v1::TopicRef& ref) {
+  if (ref.topic_case() == v1::TopicRef::kName) {
+    const TopicImage* topic = image.FindTopic(ref.name());
+    if (topic != nullptr) return topic;
+    return MakeError(ErrorCode::kUnknownTopicOrPartition, "no topic is called ",
+                     Quoted(ref.name()));
+  }
+  const auto id = TopicId::FromBytes(ref.id());
+  if (!id.has_value() || !id->is_set()) {
+    return MakeError(ErrorCode::kInvalidRequest,
+                     "a topic is named by its name "
+                     "or by an id of 16 bytes; this id has ",
+                     ref.id().size());
+  }
+  const TopicImage* topic = image.FindTopic(*id);
+  if (topic != nullptr) return topic;
+  return MakeError(ErrorCode::kUnknownTopicId, "no topic has the id ", *id);
+}
+
 absl::Status TopicControl::CheckNew(const v1::NewTopic& topic,
                                     TopicRecord::Kind kind) const {
   RETURN_IF_ERROR(CheckTopicName(topic.name()));
@@ -283,26 +303,6 @@ ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
   return result;
 }
 
-absl::StatusOr<const TopicImage*> TopicControl::Find(
-    const v1::TopicRef& ref) const {
-  if (ref.topic_case() == v1::TopicRef::kName) {
-    const TopicImage* topic = image_.FindTopic(ref.name());
-    if (topic != nullptr) return topic;
-    return MakeError(ErrorCode::kUnknownTopicOrPartition, "no topic is called ",
-                     Quoted(ref.name()));
-  }
-  const auto id = TopicId::FromBytes(ref.id());
-  if (!id.has_value() || !id->is_set()) {
-    return MakeError(ErrorCode::kInvalidRequest,
-                     "a topic is named by its name "
-                     "or by an id of 16 bytes; this id has ",
-                     ref.id().size());
-  }
-  const TopicImage* topic = image_.FindTopic(*id);
-  if (topic != nullptr) return topic;
-  return MakeError(ErrorCode::kUnknownTopicId, "no topic has the id ", *id);
-}
-
 ControlResultOr<v1::DeleteTopicsResponse> TopicControl::Delete(
     const v1::DeleteTopicsRequest& request) {
   if (request.topics_size() > kTopicsPerCallMax || request.timeout_ms() < 0) {
@@ -313,13 +313,15 @@ ControlResultOr<v1::DeleteTopicsResponse> TopicControl::Delete(
   }
   std::map<TopicId, int> seen;
   for (const auto& ref : request.topics()) {
-    if (const auto topic = Find(ref); topic.ok()) ++seen[(*topic)->id];
+    if (const auto topic = FindTopicOf(image_, ref); topic.ok()) {
+      ++seen[(*topic)->id];
+    }
   }
   ControlResult<v1::DeleteTopicsResponse> result;
   for (const auto& ref : request.topics()) {
     auto* answer = result.response.add_results();
     *answer->mutable_topic() = ref;
-    auto topic = Find(ref);
+    auto topic = FindTopicOf(image_, ref);
     if (topic.ok() && seen[(*topic)->id] > 1) {
       topic = MakeError(ErrorCode::kInvalidRequest, "topic ", (*topic)->name,
                         " is in the request ", seen[(*topic)->id], " times");

@@ -27,6 +27,11 @@ inline constexpr int kReplicationFactorMax = 100;
 // "..".
 absl::Status CheckTopicName(std::string_view name);
 
+// UNKNOWN_TOPIC_OR_PARTITION by name, UNKNOWN_TOPIC_ID by id, INVALID_REQUEST
+// (neither). Not null when OK; lives as long as the image.
+absl::StatusOr<const TopicImage*> FindTopicOf(const MetadataImage& image,
+                                              const v1::TopicRef& ref);
+
 // Made for one request; decides against `image`.
 class TopicControl {
  public:
@@ -68,7 +73,6 @@ class TopicControl {
   void Write(const v1::NewTopic& topic, const Plan& plan, const TopicId& id,
              internal::v1::TopicRecord::Kind kind, ReplicaPlacer& placer,
              internal::v1::MetadataBatch& out) const;
-  absl::StatusOr<const TopicImage*> Find(const v1::TopicRef& ref) const;
 
   const MetadataImage& image_;
   const ConfigRegistry& configs_;

@@ -132,6 +132,10 @@ void ControllerRpcService::Serve(rpc::CompletionLoop* loop) {
              &ControllerApi::CreateTopics);
   ServeUnary(loop, &Service::RequestDeleteTopics,
              &ControllerApi::DeleteTopics);
+  ServeUnary(loop, &Service::RequestAlterConfigs,
+             &ControllerApi::AlterConfigs);
+  ServeUnary(loop, &Service::RequestElectLeaders,
+             &ControllerApi::ElectLeaders);
   ServeUnary(loop, &Service::RequestDescribeQuorum,
              &ControllerApi::DescribeQuorum);
   ServeLiveness(loop);

@@ -175,6 +175,14 @@ class FakeController final : public ControllerApi {
                     PeerReply<v1::DeleteTopicsResponse> r) override {
     Answer(std::move(q), std::move(r));
   }
+  void AlterConfigs(v1::AlterConfigsRequest q,
+                    PeerReply<v1::AlterConfigsResponse> r) override {
+    Answer(std::move(q), std::move(r));
+  }
+  void ElectLeaders(v1::ElectLeadersRequest q,
+                    PeerReply<v1::ElectLeadersResponse> r) override {
+    Answer(std::move(q), std::move(r));
+  }
   void DescribeQuorum(v1::DescribeQuorumRequest q,
                       PeerReply<v1::DescribeQuorumResponse> r) override {
     Answer(std::move(q), std::move(r));
@@ -373,6 +381,8 @@ TEST_F(ControllerServiceTest, EveryMethodCarriesEveryField) {
   ExpectCarried(&ControllerPeer::AllocateProducerIds);
   ExpectCarried(&ControllerPeer::CreateTopics);
   ExpectCarried(&ControllerPeer::DeleteTopics);
+  ExpectCarried(&ControllerPeer::AlterConfigs);
+  ExpectCarried(&ControllerPeer::ElectLeaders);
   ExpectCarried(&ControllerPeer::DescribeQuorum);
 }
 

@@ -152,6 +152,11 @@ class RecordingPeer final : public BrokerPeer {
         });
   }
 
+  void DeleteRecords(const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override {
+    real_->DeleteRecords(request, timeout_us, std::move(reply));
+  }
   void DescribeCluster(const v1::DescribeClusterRequest& request,
                        int64_t timeout_us,
                        PeerReply<v1::DescribeClusterResponse> reply) override {
@@ -173,6 +178,23 @@ class RecordingPeer final : public BrokerPeer {
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     real_->DeleteTopics(request, timeout_us, std::move(reply));
+  }
+  void DescribeConfigs(const v1::DescribeConfigsRequest& request,
+                       int64_t timeout_us,
+                       PeerReply<v1::DescribeConfigsResponse> reply) override {
+    real_->DescribeConfigs(request, timeout_us, std::move(reply));
+  }
+  void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,
+                    PeerReply<v1::AlterConfigsResponse> reply) override {
+    real_->AlterConfigs(request, timeout_us, std::move(reply));
+  }
+  void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ElectLeadersResponse> reply) override {
+    real_->ElectLeaders(request, timeout_us, std::move(reply));
+  }
+  void ResetReplica(const v1::ResetReplicaRequest& request, int64_t timeout_us,
+                    PeerReply<v1::ResetReplicaResponse> reply) override {
+    real_->ResetReplica(request, timeout_us, std::move(reply));
   }
   void InitProducerId(const v1::InitProducerIdRequest& request,
                       int64_t timeout_us,

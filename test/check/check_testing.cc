@@ -41,7 +41,7 @@ void CheckTest::Commit(const Batch& batch) {
   const auto before = std::exchange(cluster_.committed, applied->image);
   metadata_.OnCommitted(*before, applied->changes);
   isr_.OnCommitted(*before, applied->changes);
-  replication_.OnCommitted(applied->changes);
+  replication_.OnCommitted(*before, applied->changes);
   for (auto& [id, node] : cluster_.nodes) {
     if (node.up) node.broker_image = cluster_.committed;
   }
@@ -102,6 +102,16 @@ void CheckTest::CreateTopic(const TopicId& id, const std::string& name,
   Commit(batch);
 }
 
+void CheckTest::SetConfig(const std::string& key, const std::string& value) {
+  Batch batch;
+  auto* config = batch.add_records()->mutable_config();
+  config->set_resource_type(internal::v1::ConfigRecord::RESOURCE_TYPE_TOPIC);
+  config->set_resource_name(cluster_.committed->FindTopic(kTp.topic_id)->name);
+  config->set_key(key);
+  config->set_value(value);
+  Commit(batch);
+}
+
 void CheckTest::AddChange(Batch& batch, const PartitionChange& change) {
   auto* record = batch.add_records()->mutable_partition_change();
   record->set_topic_id(kTp.topic_id.ToBytes());
@@ -115,12 +125,28 @@ void CheckTest::AddChange(Batch& batch, const PartitionChange& change) {
   if (change.leader_epoch.has_value()) {
     record->set_leader_epoch(*change.leader_epoch);
   }
+  if (change.durability_settling.has_value()) {
+    record->set_durability_settling(*change.durability_settling);
+  }
   const auto put = [](const std::optional<Ids>& ids, auto make) {
     if (ids.has_value()) SetNodes(NodesFrom(*ids), make()->mutable_ids());
   };
   put(change.isr, [&] { return record->mutable_isr(); });
   put(change.elr, [&] { return record->mutable_elr(); });
   put(change.unverified_elr, [&] { return record->mutable_unverified_elr(); });
+  if (change.candidates.has_value()) {
+    auto* list = record->mutable_candidates();
+    for (const CandidateLog& log : *change.candidates) {
+      *list->add_logs() = ToMessage(log);
+    }
+  }
+  if (change.ordered.has_value()) record->set_unclean_ordered(*change.ordered);
+  if (change.lost_from.has_value()) {
+    record->set_last_unclean_leader_epoch(record->leader_epoch());
+    *record->mutable_unclean_loss() =
+        ToMessage(UncleanLoss{NodeId(record->leader()),
+                              Offset(*change.lost_from), Offset(100)});
+  }
 }
 
 void CheckTest::Change(const PartitionChange& change) {

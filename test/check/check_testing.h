@@ -43,6 +43,7 @@ class CheckTest : public testing::Test {
   void MarkStopping(int broker);
   void CreateTopic(const TopicId& id, const std::string& name,
                    std::map<std::string, std::string> configs = {});
+  void SetConfig(const std::string& key, const std::string& value);
   struct PartitionChange {
     std::optional<int> leader;  // with a new leader epoch
     std::optional<Ids> isr;
@@ -50,6 +51,11 @@ class CheckTest : public testing::Test {
     std::optional<Ids> unverified_elr;
     std::optional<int> leader_epoch;
     std::optional<int> partition_epoch;  // else the next one
+    std::optional<bool> durability_settling;
+    std::optional<std::vector<CandidateLog>> candidates;
+    std::optional<bool> ordered;
+    // The leader is elected unclean; from here on records may be lost.
+    std::optional<int64_t> lost_from;
   };
   // Into `batch`, or committed by itself.
   void AddChange(Batch& batch, const PartitionChange& change);

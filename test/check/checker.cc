@@ -34,6 +34,8 @@ struct Checker::Parts {
   void OnImages(const NodeView& node, const Changes& changes);
   void NoteLost(const NodeView& node, bool wiped);
   void NoteJoined(const MetadataChanges& changes);
+  void CheckUncleanElections(const MetadataImage& before,
+                             const MetadataChanges& changes);
 
   const Deps deps;
   Cluster cluster;
@@ -105,8 +107,8 @@ void Checker::OnSyncFailed(NodeId id) {
 
 void Checker::Parts::NoteLost(const NodeView& node, bool wiped) {
   for (const auto& [id, topic] : cluster.committed->topics()) {
-    if (!wiped && cluster.configs->SettingsOf(*topic).durable) continue;
     for (const auto& [index, partition] : topic->partitions) {
+      if (!wiped && cluster.PromisesDisk({id, index})) continue;
       if (Contains(partition->replicas, node.id)) {
         lost[{id, index}].insert(node.id);
       }
@@ -123,6 +125,32 @@ void Checker::Parts::NoteJoined(const MetadataChanges& changes) {
     }
   }
   for (const TopicPartition& tp : changes.partitions_removed) lost.erase(tp);
+}
+
+// RP1: nobody orders an election by itself while fewer than min ISR copies were
+// destroyed.
+void Checker::Parts::CheckUncleanElections(const MetadataImage& before,
+                                           const MetadataChanges& changes) {
+  for (const TopicPartition& tp : changes.partitions_changed) {
+    const PartitionImage& old = *before.FindPartition(tp);
+    const PartitionImage& now = *cluster.committed->FindPartition(tp);
+    const TopicImage& topic = *cluster.committed->FindTopic(tp.topic_id);
+    if (now.last_unclean_leader_epoch == old.last_unclean_leader_epoch ||
+        old.unclean_ordered || cluster.ordered.contains(tp) ||
+        deps.disks_lie ||
+        cluster.configs->ElectionRulesOf(topic).unclean) {
+      continue;
+    }
+    const auto found = lost.find(tp);
+    const int copies =
+        found == lost.end() ? 0 : static_cast<int>(found->second.size());
+    deps.findings->Check(Rule::kRP1, copies >= cluster.MinIsrOf(tp), [&] {
+      return StrCat("partition ", tp.ToString(), " elected ", now.leader,
+                    " unclean in epoch ", now.leader_epoch, " though only ",
+                    copies, " copies were destroyed, min ISR is ",
+                    cluster.MinIsrOf(tp));
+    });
+  }
 }
 
 // ---- What crosses the edges ----
@@ -197,9 +225,18 @@ void Checker::Parts::FoldEntry(const raft::Entry& entry) {
   }
   const auto before =
       std::exchange(cluster.committed, std::move(applied->image));
+  cluster.ordered.clear();
+  for (const auto& record : batch.records()) {
+    const auto& change = record.partition_change();
+    const auto id = TopicId::FromBytes(change.topic_id());
+    if (change.has_unclean_ordered() && id.has_value()) {
+      cluster.ordered.insert({*id, PartitionIndex(change.partition())});
+    }
+  }
   metadata.OnCommitted(*before, applied->changes);
   isr.OnCommitted(*before, applied->changes);
-  replication.OnCommitted(applied->changes);
+  replication.OnCommitted(*before, applied->changes);
+  CheckUncleanElections(*before, applied->changes);
   NoteJoined(applied->changes);
 }
 
@@ -242,7 +279,6 @@ void Checker::AtEnd() {
   for (const auto& [id, topic] : parts_->cluster.committed->topics()) {
     for (const auto& [index, partition] : topic->partitions) {
       const TopicPartition tp{id, index};
-      if (is_lost(tp)) continue;
       parts_->replication.CheckConverged(tp);
       for (const NodeId node : partition->replicas) {
         const auto live = parts_->live.find(node);
@@ -264,15 +300,6 @@ void Checker::AtEnd() {
 
 Offset Checker::committed(const TopicPartition& tp) const {
   return parts_->replication.committed(tp);
-}
-
-bool Checker::is_lost(const TopicPartition& tp) const {
-  const auto found = parts_->lost.find(tp);
-  const PartitionImage* state = parts_->cluster.committed->FindPartition(tp);
-  return found != parts_->lost.end() && state != nullptr &&
-         state->leader == kNoNode &&
-         static_cast<int>(found->second.size()) >=
-             parts_->cluster.MinIsrOf(tp);
 }
 
 }  // namespace sluice::check

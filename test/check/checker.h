@@ -77,9 +77,6 @@ class Checker {
 
   // The end of what any leader ever called committed; 0: nothing.
   Offset committed(const TopicPartition& tp) const;
-  // The run itself destroyed so many copies in memory mode (or by wiping) that
-  // nobody may lead the partition: no progress is owed there.
-  bool is_lost(const TopicPartition& tp) const;
 
  private:
   struct Parts;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/image.h"
@@ -17,6 +18,9 @@ struct Cluster {
   Nodes nodes;
   std::shared_ptr<const MetadataImage> committed = MetadataImage::Empty();
   std::shared_ptr<const ConfigRegistry> configs;
+  // Of whose changes in the batch that is being committed an operator ordered
+  // an unclean election.
+  std::set<TopicPartition> ordered;
   // The run damages what disks hold: a replica may be quarantined.
   bool disks_lie = false;
 
@@ -43,6 +47,13 @@ struct Cluster {
     if (node == nullptr || !node->up) return nullptr;
     const auto found = node->replicas.find(tp);
     return found == node->replicas.end() ? nullptr : &found->second;
+  }
+  // What is acknowledged is on disks: positions count once they are durable.
+  bool PromisesDisk(const TopicPartition& tp) const {
+    const TopicImage* topic = committed->FindTopic(tp.topic_id);
+    const PartitionImage* partition =
+        topic == nullptr ? nullptr : topic->Find(tp.partition);
+    return partition != nullptr && configs->PromisesDisk(*topic, *partition);
   }
   int MinIsrOf(const TopicPartition& tp) const {
     const TopicImage* topic = committed->FindTopic(tp.topic_id);

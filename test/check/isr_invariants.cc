@@ -184,9 +184,11 @@ void IsrInvariants::CheckForm(const TopicPartition& tp,
   const bool remembers =
       !members.empty() ||
       static_cast<int>(now.last_full_isr.size()) >= min_isr;
+  const bool settled = now.leader == kNoNode ||
+                       (now.candidates.empty() && !now.unclean_ordered);
   findings_.Check(
       Rule::kRP17,
-      disjoint && leads_in_sync && elr_is_needed && remembers &&
+      disjoint && leads_in_sync && elr_is_needed && remembers && settled &&
           std::includes(replicas.begin(), replicas.end(), members.begin(),
                         members.end()),
       [&] { return StrCat(Text(tp, now), ", min ISR ", min_isr); });
@@ -211,17 +213,61 @@ void IsrInvariants::CheckEpochs(const Transition& t) {
                   });
 }
 
-// RP20: from the ISR, or when that is empty from the ELR, alive; a doubted
-// replica only once its verdict says that it lost nothing. No unclean election
-// exists yet.
-void IsrInvariants::CheckElection(const Transition& t) {
+// RP20, an unclean one: by order, or when nobody is left who might hold more;
+// of those who told of their logs the best, alive; marked.
+void IsrInvariants::CheckUncleanElection(const Transition& t) {
+  const auto text = [&] {
+    return StrCat(Text(t.tp, t.before), " becomes ", Text(t.tp, t.now));
+  };
+  const TopicImage& topic = *cluster_.committed->FindTopic(t.tp.topic_id);
+  const bool allowed = t.before.unclean_ordered ||
+                       cluster_.ordered.contains(t.tp) ||
+                       cluster_.configs->ElectionRulesOf(topic).unclean;
+  const NodeId leader = t.now.leader;
   findings_.Check(Rule::kRP20,
-                  t.now.last_unclean_leader_epoch ==
-                      t.before.last_unclean_leader_epoch,
-                  [&] {
-                    return StrCat(Text(t.tp, t.now),
-                                  ": an unclean election that nobody ordered");
-                  });
+                  t.before.leader == kNoNode &&
+                      t.now.last_unclean_leader_epoch == t.now.leader_epoch &&
+                      t.now.isr == std::vector<NodeId>{leader} &&
+                      cluster_.committed->IsActive(leader),
+                  [&] { return StrCat(text(), ", unclean"); });
+  // Whoever told last did so in the same batch.
+  const auto silent = std::count_if(
+      t.before.last_full_isr.begin(), t.before.last_full_isr.end(),
+      [&](NodeId node) {
+        const CandidateLog* log = t.before.CandidateOf(node);
+        return log == nullptr || log->failed;
+      });
+  const bool nobody_left = t.before.isr.empty() && t.before.elr.empty() &&
+                           t.before.unverified_elr.empty() && silent <= 1;
+  findings_.Check(Rule::kRP20, allowed || nobody_left, [&] {
+    return StrCat(text(), ": an unclean election that nobody ordered, ", silent,
+                  " of the last full ISR ", NodesText(t.before.last_full_isr),
+                  " have not told");
+  });
+  const ReplicaView* elected = cluster_.FindReplica(leader, t.tp);
+  if (elected == nullptr) return;
+  const std::pair<LeaderEpoch, Offset> held(
+      elected->epochs.empty() ? kNoLeaderEpoch : elected->epochs.back().epoch,
+      elected->leo);
+  for (const CandidateLog& log : t.before.candidates) {
+    const bool counts =
+        !log.failed && (!allowed || cluster_.committed->IsActive(log.node));
+    findings_.Check(
+        Rule::kRP20, !counts || std::pair(log.last_epoch, log.end) <= held,
+        [&] {
+          return StrCat(text(), ", whose log ends at ", held.second,
+                        " of epoch ", held.first, "; broker ", log.node,
+                        " told of ", log.end, " of epoch ", log.last_epoch);
+        });
+  }
+}
+
+// RP20: from the ISR, or when that is empty from the ELR, alive; a doubted
+// replica only once its verdict says that it lost nothing.
+void IsrInvariants::CheckElection(const Transition& t) {
+  if (t.now.last_unclean_leader_epoch != t.before.last_unclean_leader_epoch) {
+    return CheckUncleanElection(t);
+  }
   if (t.now.leader == t.before.leader || t.now.leader == kNoNode) return;
   const NodeId leader = t.now.leader;
   const bool from_isr = Contains(t.before.isr, leader);

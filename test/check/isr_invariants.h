@@ -55,6 +55,7 @@ class IsrInvariants {
                  int min_isr);
   void CheckEpochs(const Transition& t);
   void CheckElection(const Transition& t);
+  void CheckUncleanElection(const Transition& t);
   void CheckAdditions(const Transition& t);
   void CheckAsked(const Transition& t, const std::vector<NodeId>& added);
   static std::string Text(const TopicPartition& tp, const PartitionImage& p);

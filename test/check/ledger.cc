@@ -44,6 +44,23 @@ std::optional<std::string> Ledger::Commit(LeaderEpoch epoch,
     entries_.push_back({*it, epoch});
     end_ = it->last.Next();
   }
+  furthest_ = std::max(furthest_, end_);
+  return std::nullopt;
+}
+
+std::optional<Offset> Ledger::Adopt(const std::vector<StoredBatch>& log,
+                                    Offset log_start, Offset upto) {
+  for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+    if (it->batch.last < log_start) continue;
+    const auto held = FindBatch(log, it->batch.last);
+    if (it->batch.last < upto && held != log.end() &&
+        held->SameRecords(it->batch)) {
+      continue;
+    }
+    end_ = it->batch.base;
+    entries_.erase(it, entries_.end());
+    return end_;
+  }
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 // counts: its high watermark may have been read.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,8 +14,10 @@ namespace sluice::check {
 
 class Ledger {
  public:
-  // The true high watermark: where it ends. Never falls.
+  // The true high watermark: where it ends. Falls with an unclean election only.
   Offset end() const { return end_; }
+  // The furthest that it ever ended.
+  Offset furthest() const { return furthest_; }
   // Of the batches that leaders of `epoch` or an older one committed first.
   Offset EndAsOf(LeaderEpoch epoch) const;
 
@@ -24,6 +27,13 @@ class Ledger {
   std::optional<std::string> Commit(LeaderEpoch epoch,
                                     const std::vector<StoredBatch>& log,
                                     Offset from, Offset upto);
+  // A leader whose history has ended by an unclean election called all below
+  // `upto` committed: it may have been told to clients.
+  void NoteZombie(Offset upto) { furthest_ = std::max(furthest_, upto); }
+  // An unclean election made [log_start, upto) of `log` the history: forgets
+  // what it does not hold. The first offset that is forgotten; nullopt: none.
+  std::optional<Offset> Adopt(const std::vector<StoredBatch>& log,
+                              Offset log_start, Offset upto);
   // The committed batch that holds `offset`; null: none is.
   const StoredBatch* Find(Offset offset) const;
   // Whether `log`, which starts at `log_start`, holds what is committed in
@@ -40,6 +50,7 @@ class Ledger {
 
   std::vector<Entry> entries_;  // contiguous
   Offset end_{0};
+  Offset furthest_{0};
 };
 
 // The first batch of `log` that ends at or behind `offset`.

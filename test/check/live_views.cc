@@ -78,6 +78,7 @@ void FillCore(const replica::ReplicaCore& core, ReplicaView& view) {
   view.high_watermark = core.high_watermark();
   view.position = core.position();
   view.durable_counts = core.durable_counts();
+  view.promises_disk = core.promises_disk();
   view.min_isr = core.min_isr();
   view.last_unclean_leader_epoch = core.last_unclean_leader_epoch();
   view.leads = core.leads();

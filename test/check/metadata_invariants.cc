@@ -138,9 +138,10 @@ void MetadataInvariants::CheckRestart(const BrokerImage& before,
                       Text(before), " was not");
       });
   for (const auto& [id, topic] : cluster_.committed->topics()) {
-    const bool durable = cluster_.configs->SettingsOf(*topic).durable;
-    const bool lost = wiped || (!durable && fate.how == End::kPowerCut);
     for (const auto& [index, partition] : topic->partitions) {
+      const bool on_disk = cluster_.PromisesDisk({id, index});
+      const bool lost =
+          wiped || (!on_disk && fate.how == End::kPowerCut);
       if (!Contains(partition->replicas, now.id)) continue;
       const bool doubted = Contains(partition->unverified_elr, now.id);
       const bool trusted = Contains(partition->isr, now.id) ||
@@ -152,6 +153,11 @@ void MetadataInvariants::CheckRestart(const BrokerImage& before,
                       lost ? ", of which its disk lost a part"
                            : ", unverified after an unclean end");
       });
+      findings_.Check(
+          Rule::kRP18, partition->CandidateOf(now.id) == nullptr, [&] {
+            return StrCat("what ", Text(before), " told of its log of partition ",
+                          index, " of ", topic->name, " outlived it");
+          });
     }
   }
 }

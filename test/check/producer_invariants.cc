@@ -175,6 +175,7 @@ void ProducerInvariants::OnAnswered(const ProducerAnswer& answer) {
     return;
   }
   const TopicPartition tp{topic->id, answer.partition};
+  if (replication_.MayBeLost(tp, answer.base)) return;
   const StoredBatch* stored = replication_.FindCommitted(tp, answer.base);
   findings_.Check(
       Rule::kIP2,

@@ -15,8 +15,8 @@ std::set<NodeId> MustHold(const PartitionImage& state) {
   return members;
 }
 
-Offset PositionOf(const ReplicaView& view) {
-  return view.hosted && view.durable_counts ? view.durable_leo : view.leo;
+Offset PositionOf(const ReplicaView& view, bool on_disk) {
+  return view.hosted && on_disk ? view.durable_leo : view.leo;
 }
 
 }  // namespace
@@ -179,7 +179,10 @@ void ReplicationInvariants::CheckAccepted(const Scene& scene) {
 void ReplicationInvariants::CheckFollowerHighWatermark(const Scene& scene) {
   const ReplicaView& now = scene.now;
   const Ledger& ledger = scene.record.ledger;
-  if (now.high_watermark <= scene.own.verified_to) return;
+  if (now.high_watermark <= scene.own.verified_to ||
+      IsOfOlderHistory(scene.record, now)) {
+    return;
+  }
   const auto missing = ledger.Missing(
       now.batches, now.log_start, scene.own.verified_to, now.high_watermark);
   findings_.Check(
@@ -210,20 +213,27 @@ void ReplicationInvariants::CheckLeads(const Scene& scene) {
                                                    : "",
                   " has led");
   });
+  if (now.leader_epoch < scene.record.unclean_epoch) return;  // a zombie
+  if (!scene.record.adopted) {
+    Adopt(scene.tp, scene.state, now, scene.record);
+  }
   // Who comes late need not have what the next leaders committed meanwhile.
   const Offset upto = scene.record.ledger.EndAsOf(now.leader_epoch);
   const auto missing = scene.record.ledger.Missing(now.batches, now.log_start,
                                                    Offset(0), upto);
-  findings_.Check(Rule::kRP1,
-                  !missing.has_value() ||
-                      now.last_unclean_leader_epoch != kNoLeaderEpoch,
-                  [&] { return StrCat(Where(scene), " leads: ", *missing); });
+  findings_.Check(Rule::kRP1, !missing.has_value(), [&] {
+    return StrCat(Where(scene), " leads: ", *missing);
+  });
 }
 
 void ReplicationInvariants::CheckCommit(const Scene& scene) {
   const ReplicaView& now = scene.now;
   Ledger& ledger = scene.record.ledger;
   CheckHighWatermarkMove(scene);
+  if (now.leader_epoch < scene.record.unclean_epoch) {
+    ledger.NoteZombie(now.high_watermark);
+    return;
+  }
   const Offset from = std::max(
       now.log_start, std::min(scene.own.verified_to, ledger.end()));
   if (now.high_watermark <= from) return;
@@ -289,7 +299,7 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
                                         Record& record, NodeId member,
                                         Rule rule) {
   const NodeView* node = cluster_.Running(member);
-  if (node == nullptr || !node->logs_recovered) return;
+  if (node == nullptr || !node->logs_recovered || !record.adopted) return;
   const ReplicaView* replica = cluster_.FindReplica(member, tp);
   const Offset end = record.ledger.end();
   if (replica == nullptr) {
@@ -302,7 +312,8 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   if (replica->failed || replica->cutting) return;
   Replica& own = record.replicas[member];
   if (own.life != node->life) own = {node->life, Offset(0), own.reach};
-  const bool holds = PositionOf(*replica) >= end;
+  const Offset position = PositionOf(*replica, cluster_.PromisesDisk(tp));
+  const bool holds = position >= end;
   const auto missing =
       holds ? record.ledger.Missing(replica->batches, replica->log_start,
                                     own.verified_to, end)
@@ -310,7 +321,7 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   findings_.Check(rule, holds && !missing.has_value(), [&] {
     return StrCat("broker ", member, " is in ISR or ELR of ", tp.ToString(),
                   " (epoch ", state.leader_epoch, "/", state.partition_epoch,
-                  ", leader ", state.leader, ") at ", PositionOf(*replica),
+                  ", leader ", state.leader, ") at ", position,
                   " (LEO ", replica->leo, "), committed is ", end, " ",
                   missing.value_or(""));
   });
@@ -325,15 +336,20 @@ void ReplicationInvariants::CheckMembers(const TopicPartition& tp,
   }
 }
 
-void ReplicationInvariants::OnCommitted(const MetadataChanges& changes) {
+void ReplicationInvariants::OnCommitted(const MetadataImage& before,
+                                        const MetadataChanges& changes) {
   for (const TopicPartition& tp : changes.partitions_removed) {
     records_.erase(tp);
   }
   for (const TopicPartition& tp : changes.partitions_changed) {
     const auto found = records_.find(tp);
     if (found == records_.end()) continue;
-    CheckMembers(tp, *cluster_.committed->FindPartition(tp), found->second,
-                 Rule::kRP2);
+    const PartitionImage& state = *cluster_.committed->FindPartition(tp);
+    if (state.last_unclean_leader_epoch !=
+        before.FindPartition(tp)->last_unclean_leader_epoch) {
+      OnUncleanElection(tp, state, found->second);
+    }
+    CheckMembers(tp, state, found->second, Rule::kRP2);
   }
 }
 
@@ -342,9 +358,13 @@ void ReplicationInvariants::OnCommitted(const MetadataChanges& changes) {
 void ReplicationInvariants::OnAcknowledged(const TopicPartition& tp,
                                            Offset next) {
   if (cluster_.committed->FindPartition(tp) == nullptr) return;  // deleted
-  findings_.Check(Rule::kRP21, committed(tp) >= next, [&] {
+  const auto record = records_.find(tp);
+  const Offset furthest = record == records_.end()
+                              ? Offset(0)
+                              : record->second.ledger.furthest();
+  findings_.Check(Rule::kRP21, furthest >= next, [&] {
     return StrCat("a producer of ", tp.ToString(), " was told that all below ",
-                  next, " is committed, that ends at ", committed(tp));
+                  next, " is committed, that ends at ", furthest);
   });
 }
 
@@ -381,10 +401,13 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
     const bool equal =
         replica != nullptr && !replica->failed && replica->leo == leader->leo &&
         replica->high_watermark == leader->leo &&
+        replica->log_start == leader->log_start &&
         // Epochs without a record are their leaders' own; of the others RP10
         // says that they agree where the records do.
-        std::equal(replica->batches.begin(), replica->batches.end(),
-                   leader->batches.begin(), leader->batches.end(),
+        std::equal(FindBatch(replica->batches, replica->log_start),
+                   replica->batches.end(),
+                   FindBatch(leader->batches, leader->log_start),
+                   leader->batches.end(),
                    [](const StoredBatch& a, const StoredBatch& b) {
                      return a.SameRecords(b);
                    });
@@ -392,9 +415,11 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
       return StrCat(text(), ": replica ", node,
                     replica == nullptr
                         ? std::string(" is missing")
-                        : StrCat(" ends at ", replica->leo, ", HW ",
-                                 replica->high_watermark, ", its leader's at ",
-                                 leader->leo, ", or their records differ"));
+                        : StrCat(" is [", replica->log_start, ", ",
+                                 replica->leo, "), HW ",
+                                 replica->high_watermark, ", its leader's [",
+                                 leader->log_start, ", ", leader->leo,
+                                 "), or their records differ"));
     });
   }
 }

@@ -23,8 +23,9 @@ class ReplicationInvariants {
 
   // An event touched a replica of `node`.
   void OnChange(const NodeView& node, const ReplicaChange& change);
-  // cluster->committed is new.
-  void OnCommitted(const MetadataChanges& changes);
+  // cluster->committed is new, `before` was the one before it.
+  void OnCommitted(const MetadataImage& before,
+                   const MetadataChanges& changes);
   // acks=all was answered for what lies below `next`.
   void OnAcknowledged(const TopicPartition& tp, Offset next);
   void FullScan();
@@ -32,6 +33,8 @@ class ReplicationInvariants {
   void CheckConverged(const TopicPartition& tp) const;
 
   Offset committed(const TopicPartition& tp) const;
+  // An unclean election said that what was acknowledged there may be lost.
+  bool MayBeLost(const TopicPartition& tp, Offset offset) const;
   // The batch that leaders called committed at `offset`; null: none did.
   const StoredBatch* FindCommitted(const TopicPartition& tp,
                                    Offset offset) const;
@@ -66,6 +69,11 @@ class ReplicationInvariants {
     std::map<LeaderEpoch, Leader> leaders;
     absl::flat_hash_map<std::pair<Offset, LeaderEpoch>, Link> links;
     std::map<NodeId, Replica> replicas;
+    // The newest unclean election, and whether what its leader holds is the
+    // ledger yet.
+    LeaderEpoch unclean_epoch = kNoLeaderEpoch;
+    bool adopted = true;
+    Offset lost_from{INT64_MAX};  // the lowest that any election named
   };
   // All that a check of one change needs.
   struct Scene {
@@ -88,6 +96,12 @@ class ReplicationInvariants {
   void CheckCommit(const Scene& scene);
   void CheckHighWatermarkMove(const Scene& scene);
   void CheckFollowerHighWatermark(const Scene& scene);
+  // unclean_elections.cc
+  void OnUncleanElection(const TopicPartition& tp, const PartitionImage& state,
+                         Record& record);
+  void Adopt(const TopicPartition& tp, const PartitionImage& state,
+             const ReplicaView& leader, Record& record);
+  static bool IsOfOlderHistory(const Record& record, const ReplicaView& now);
   void CheckMember(const TopicPartition& tp, const PartitionImage& state,
                    Record& record, NodeId member, Rule rule);
   void CheckMembers(const TopicPartition& tp, const PartitionImage& state,

@@ -168,6 +168,7 @@ TEST_F(ReplicationTest, RP4WhatIsAppendedDoesNotCountInDiskMode) {
 }
 
 TEST_F(ReplicationTest, RP4WhatIsAppendedCountsInMemoryMode) {
+  SetConfig(kDurability, "memory");
   for (const int id : {1, 2, 3}) {
     At(id, [](ReplicaView& view) { view.durable_counts = false; });
   }
@@ -181,6 +182,29 @@ TEST_F(ReplicationTest, RP4WhatIsAppendedCountsInMemoryMode) {
   }
   MoveHw(1, 1);
   ExpectNone();
+}
+
+// From memory to disk: what was acknowledged in memory is there, and need not
+// be on disk before the leader has said so.
+TEST_F(ReplicationTest, RP2WhileASwitchToDiskSettlesTheLogsEndCounts) {
+  SetConfig(kDurability, "memory");
+  for (const int id : {1, 2, 3}) {
+    At(id, [](ReplicaView& view) { view.durable_counts = false; });
+  }
+  At(1, [](ReplicaView& view) {
+    Append(view, 0, 100);
+    view.position = view.leo;
+  });
+  for (const int id : {2, 3}) {
+    At(id, [](ReplicaView& view) { Append(view, 0, 100); });
+    Acknowledge(1, id);
+  }
+  MoveHw(1, 1);
+  SetConfig(kDurability, "disk");
+  Change({.durability_settling = true});
+  ExpectNone();
+  Change({.durability_settling = false});  // no disk has it
+  ExpectFound(Rule::kRP2);
 }
 
 // ---- RP5, RP6, RP13, RP23 ----
@@ -481,6 +505,16 @@ TEST_F(ReplicationTest, RP21AnAnswerBeforeTheHw) {
 TEST_F(ReplicationTest, RP24AReplicaThatStayedBehind) {
   Produce(1, {2, 3}, 100);
   AppendAt(1, 0, 101);
+  replication_.CheckConverged(kTp);
+  ExpectFound(Rule::kRP24);
+}
+
+TEST_F(ReplicationTest, RP24AReplicaThatBeginsEarlier) {
+  Produce(1, {2, 3}, 100);
+  Produce(1, {2, 3}, 101);
+  for (const int node : {1, 2}) {
+    At(node, [](ReplicaView& view) { view.log_start = Offset(1); });
+  }
   replication_.CheckConverged(kTp);
   ExpectFound(Rule::kRP24);
 }

@@ -117,7 +117,7 @@ void StorageInvariants::CheckFound(const NodeView& node,
                     return StrCat(text(), " lacks some of what lay below ",
                                   promised);
                   });
-  findings_.Check(Rule::kST8, !now.lossy || !old.durable_counts, [&] {
+  findings_.Check(Rule::kST8, !now.lossy || !old.promises_disk, [&] {
     return StrCat(text(), " takes itself for lossy");
   });
   if (!old.cutting) CheckEpochsLed(node, tp, now, old);
@@ -132,9 +132,15 @@ void StorageInvariants::CheckEpochsLed(const NodeView& node,
   if (led == led_.end()) return;
   for (const EpochStart& start : old.epochs) {
     if (!led->second.contains(start.epoch) || start.start > now.leo) continue;
-    findings_.Check(Rule::kRP10,
-                    std::find(now.epochs.begin(), now.epochs.end(), start) !=
-                        now.epochs.end(),
+    // A trim moves the start of the epoch in which the log begins; it may be
+    // undone.
+    const bool trimmed = start.start <= old.log_start;
+    const bool known = std::any_of(
+        now.epochs.begin(), now.epochs.end(), [&](const EpochStart& at) {
+          return at == start || (trimmed && at.epoch == start.epoch &&
+                                 at.start <= start.start);
+        });
+    findings_.Check(Rule::kRP10, known,
                     [&] {
                       return StrCat(Where(node, tp, now), " forgot that epoch ",
                                     start.epoch, ", which it led, began at ",
@@ -164,8 +170,12 @@ void StorageInvariants::OnRecovered(const NodeView& node) {
 void StorageInvariants::OnReread(const NodeView& node, const TopicPartition& tp,
                                  const ReplicaView& view,
                                  const std::vector<StoredBatch>& batches) {
+  // What is below the log start is not read any more.
+  const auto first = std::find_if(
+      view.batches.begin(), view.batches.end(),
+      [&](const StoredBatch& batch) { return batch.last >= view.log_start; });
   const bool same = std::equal(
-      batches.begin(), batches.end(), view.batches.begin(), view.batches.end(),
+      batches.begin(), batches.end(), first, view.batches.end(),
       [](const StoredBatch& a, const StoredBatch& b) {
         return a.SameRecords(b) && a.crc_matches;
       });

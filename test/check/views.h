@@ -57,6 +57,9 @@ struct ReplicaFacts {
   // What the core counts: durable LEO, or LEO in memory mode.
   Offset position;
   bool durable_counts = true;
+  // What is acknowledged is on disks; with durable_counts, but for the time
+  // that a switch to it settles.
+  bool promises_disk = true;
   int min_isr = 1;
   bool cutting = false;  // a cut of the log is under way
   bool failed = false;

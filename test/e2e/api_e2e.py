@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.request
 
+from record_batch import make_batch
 from cluster import (Cluster, ROOT, SLUICED, cluster_pb2, common_pb2, free_ports, grpc,
                      log_pb2, run, topic_pb2, wait_until)
 
@@ -81,6 +82,52 @@ def disk_mode_syncs_and_memory_mode_does_not():
         # One in flight: no two acknowledgements can share a sync anywhere.
         assert all(d >= 50 for d in disk), disk
         assert all(m < 25 for m in memory), memory
+
+
+def configs_change_on_a_topic_in_use():
+    with Cluster(brokers=3, controllers=1) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("t", partitions=2, durability="memory")
+        cluster.wait_full_isr("t")
+        assert cluster.produce("t", 0, [b"a"]).durability == "memory"
+
+        def sluice(*args, code=0):
+            done = cluster.cli("config", *args, check=False)
+            assert done.returncode == code, (args, done)
+            return (done.stdout if code == 0 else done.stderr).decode()
+
+        def promises(durability):
+            return cluster.produce("t", 0, [b"b"]).durability == durability
+        # The last column is the default.
+        shown = sluice("set", "t", "durability=disk", "flush.ms=100")
+        assert re.search(r"durability +disk +topic +disk", shown), shown
+        wait_until(lambda: promises("disk"), 30, "a switch to disk that has settled")
+        sluice("set", "t", "durability=memory", "--dry-run")
+        assert promises("disk")
+        sluice("set", "t", "durability=memory")
+        wait_until(lambda: promises("memory"), 30, "the switch to memory")
+
+        sluice("set", "t", "min.insync.replicas=3")
+        leader = cluster.leader("t")
+        other = next(n.id for n in cluster.brokers if n.id != leader)
+        cluster.kill(other)
+
+        def refused():
+            result = cluster.produce_once("t", 0, [b"no"], acks=-1)
+            return result is not None and result.error.code == E.ERROR_CODE_NOT_ENOUGH_REPLICAS
+        wait_until(refused, 40, "NOT_ENOUGH_REPLICAS")
+        assert "default" in sluice("unset", "t", "min.insync.replicas")
+        wait_until(lambda: cluster.produce("t", 0, [b"c"]).error.code == 0, 40,
+                   "an acknowledgement of two of three")
+
+        before = sluice("get", "t", "-o", "json")
+        for bad, names in (("no.such.key=1", "segment.bytes"), ("flush.ms=0", "1.."),
+                           ("durability=tape", "disk, memory"),
+                           ("min.insync.replicas=4", "replication factor 3")):
+            said = sluice("set", "t", "segment.bytes=65536", bad, code=1)
+            assert names in said and "INVALID_CONFIG" in said, said
+        assert sluice("get", "t", "-o", "json") == before
+        sluice("get", "nope", code=4)
 
 
 def bad_input_is_named_and_changes_nothing():
@@ -170,9 +217,6 @@ def bad_input_is_named_and_changes_nothing():
                 or "16" in error.details(), error.details()
 
 
-_TABLE = []
-
-
 def produce_stream_pipelines():
     """Generated stubs alone: ten requests before the first answer; each partition's
     answers in order, a stuck partition delays only itself."""
@@ -213,43 +257,6 @@ def produce_stream_pipelines():
             raise AssertionError("a broken topic id was taken")
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
-
-
-def crc32c(data):
-    if not _TABLE:
-        for i in range(256):
-            c = i
-            for _ in range(8):
-                c = (c >> 1) ^ (0x82F63B78 if c & 1 else 0)
-            _TABLE.append(c)
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = (crc >> 8) ^ _TABLE[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
-
-
-def varint(n):
-    n = (n << 1) ^ (n >> 63)
-    out = b""
-    while n >= 0x80:
-        out += bytes([n & 0x7F | 0x80])
-        n >>= 7
-    return out + bytes([n])
-
-
-def make_batch(values, attributes=0, count=None):
-    """An independent encoder of RecordBatch v2."""
-    records = b""
-    for i, value in enumerate(values):
-        body = b"\x00" + varint(0) + varint(i) + varint(-1) + varint(len(value)) + value + varint(0)
-        records += varint(len(body)) + body
-    n = len(values) if count is None else count
-    now = 1700000000000
-    tail = (attributes.to_bytes(2, "big") + (n - 1).to_bytes(4, "big") +
-            now.to_bytes(8, "big") * 2 + b"\xff" * 8 + b"\xff" * 2 + b"\xff" * 4 +
-            n.to_bytes(4, "big") + records)
-    head = b"\x00" * 4 + b"\x02" + crc32c(tail).to_bytes(4, "big")
-    return b"\x00" * 8 + (len(head) + len(tail)).to_bytes(4, "big") + head + tail
 
 
 def start_and_read(flags, seconds=20):
@@ -385,5 +392,6 @@ def health_and_reflection_answer():
 
 if __name__ == "__main__":
     run([acks_and_min_isr, produce_stream_pipelines, disk_mode_syncs_and_memory_mode_does_not,
+         configs_change_on_a_topic_in_use,
          bad_input_is_named_and_changes_nothing, data_directories_are_guarded,
          topics_come_and_go, the_readme_program_runs, health_and_reflection_answer])

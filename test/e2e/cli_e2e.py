@@ -196,6 +196,37 @@ def test_dev_with_separate_controllers():
         assert sorted(read.split()) == [b"a", b"b", b"c"], read
 
 
+def test_leaderships_return_by_order():
+    with Dev() as dev:
+        dev.run("topic", "create", "t", "--partitions", "6")
+        dev.run("produce", "t", stdin=b"kept\n")
+        dev.run("dev", "stop", "node-1", "--dir", dev.directory)
+        dev.run("dev", "start", "node-1", "--dir", dev.directory)
+        dev.run("cluster", "health", "--exit-when-healthy")
+
+        def elsewhere():
+            topics = json.loads(dev.run("topic", "describe", "t", "-o", "json").stdout)["topics"]
+            return [p.get("partition", 0) for p in topics[0]["metadata"]["partitions"]
+                    if p["leaderId"] != p["replicas"][0]]
+
+        assert elsewhere(), "node 1 led nothing"
+        dry = dev.run("partition", "elect", "--dry-run")
+        assert b"would be elected" in dry.stdout, dry
+        assert elsewhere(), "a dry run did something"
+        done = dev.run("partition", "elect")
+        assert b"elected" in done.stdout and not elsewhere(), done
+        again = dev.run("partition", "elect", "t")
+        assert again.stdout.count(b"not needed") == 6, again
+        unclean = dev.run("partition", "elect", "t", "--unclean", "--yes")
+        assert unclean.stdout.count(b"not needed") == 6, unclean
+        reset = dev.run("partition", "reset-replica", "t", "0", "2", "--yes", check=False)
+        assert reset.returncode == 1 and b"has not failed" in reset.stderr, reset
+        wide = dev.run("topic", "describe", "t", "-o", "wide").stdout
+        assert b"CAUGHT UP" in wide and b"in sync" in wide, wide
+        read = dev.run("consume", "t", "--from", "earliest", "--exit-at-end")
+        assert read.stdout == b"kept\n", read
+
+
 def test_a_killed_dev_leaves_no_node():
     dev = Dev()
     with dev:

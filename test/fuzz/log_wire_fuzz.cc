@@ -226,6 +226,34 @@ void OnListOffsetsAnswer(const v1::ListOffsetsResponse& message) {
                           rpc::ListOffsetsResponseFromProto(once)))));
 }
 
+void OnDeleteRecords(const v1::DeleteRecordsRequest& message) {
+  const auto request = rpc::DeleteRecordsRequestFromProto(message);
+  if (Refused(request)) return;
+  const auto once = Received<v1::DeleteRecordsRequest>(
+      rpc::EncodeDeleteRecordsRequest(*request));
+  CheckSame(once, Received<v1::DeleteRecordsRequest>(
+                      rpc::EncodeDeleteRecordsRequest(Promised(
+                          rpc::DeleteRecordsRequestFromProto(once)))));
+}
+
+void OnDeleteRecordsAnswer(const v1::DeleteRecordsResponse& message) {
+  const auto response = rpc::DeleteRecordsResponseFromProto(message);
+  if (Refused(response)) return;
+  const auto once = Received<v1::DeleteRecordsResponse>(
+      rpc::EncodeDeleteRecordsResponse(*response));
+  CheckSame(once, Received<v1::DeleteRecordsResponse>(
+                      rpc::EncodeDeleteRecordsResponse(Promised(
+                          rpc::DeleteRecordsResponseFromProto(once)))));
+}
+
+void OnOffsetForLeaderEpoch(const v1::OffsetForLeaderEpochRequest& message) {
+  const auto request = rpc::OffsetForLeaderEpochRequestFromProto(message);
+  if (Refused(request)) return;
+  INVARIANT(request->partitions.size() ==
+                static_cast<size_t>(message.partitions_size()),
+            "partitions went missing");
+}
+
 template <class Message>
 void With(std::string_view bytes, void (*check)(const Message&)) {
   Message message;
@@ -246,6 +274,13 @@ void Check(uint8_t kind, std::string_view bytes) {
     case 8: return With<v1::ProduceStreamRequest>(bytes, &OnProduceStream);
     case 9:
       return With<v1::ProduceStreamResponse>(bytes, &OnProduceStreamAnswer);
+    case 10:
+      return With<v1::DeleteRecordsRequest>(bytes, &OnDeleteRecords);
+    case 11:
+      return With<v1::DeleteRecordsResponse>(bytes, &OnDeleteRecordsAnswer);
+    case 12:
+      return With<v1::OffsetForLeaderEpochRequest>(bytes,
+                                                   &OnOffsetForLeaderEpoch);
     default: return CheckDecoding(std::string(bytes));
   }
 }
@@ -255,7 +290,7 @@ void Check(uint8_t kind, std::string_view bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   sluice::fuzz::FuzzInput input(data, size);
-  const uint8_t kind = input.Below(10);
+  const uint8_t kind = input.Below(13);
   sluice::fuzz::Check(kind, input.Rest());
   return 0;
 }

@@ -75,6 +75,7 @@ struct TopicOptions {
   int replicas = 3;
   int min_isr = 2;
   bool in_memory = false;  // durability=memory
+  std::map<std::string, std::string> configs = {};  // beside these
 };
 
 // Which messages; a node of kAnyone is any.
@@ -101,6 +102,7 @@ struct Answer {
   ErrorCode code = ErrorCode::kNone;
   Offset offset = kNoOffset;
   bool below_min_isr = false;
+  std::string durability;
 
   bool acked() const { return given && code == ErrorCode::kNone; }
 };
@@ -180,6 +182,12 @@ class Scenario {
   Tp CreateTopic(const std::string& name, const TopicOptions& options = {},
                  Where where = Where::current());
   void DeleteTopic(const std::string& name, Where where = Where::current());
+  // Committed when it returns; its brokers may not know yet.
+  void SetConfig(const std::string& topic, const std::string& key,
+                 const std::string& value, Where where = Where::current());
+  // By the active controller, of this partition.
+  v1::ElectLeaderResult Elect(const Tp& tp, v1::ElectLeadersRequest::Kind kind,
+                              Where where = Where::current());
   // A change of the metadata, asked of this controller whoever is active: a
   // topic of one partition and one replica.
   ProposedPtr Propose(int controller, const std::string& topic);
@@ -266,11 +274,16 @@ class Scenario {
     Offset offset = kNoOffset;
   };
   Latest ListLatest(int broker, const Tp& tp, Where where = Where::current());
+  // DeleteRecords, asked of this broker; the answer's offset is the log start.
+  AnswerPtr Trim(int broker, const Tp& tp, int64_t before);
   void ExpectValue(const Tp& tp, int64_t offset, const std::string& value,
                    Where where = Where::current());
 
   // ---- Ends ----
 
+  // An unclean election has been: what was acknowledged from there on that it
+  // names need not be there any more.
+  void MayLose(const Tp& tp, Where where = Where::current());
   // A process of this node has a reason to end itself.
   void MayFail(int node) { may_fail_.insert(node); }
   void ExpectNoViolation(Where where = Where::current());

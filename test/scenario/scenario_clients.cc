@@ -49,6 +49,7 @@ AnswerPtr Scenario::SendTo(int broker, const api::TopicRef& topic,
           answer->code = result.error.code;
           answer->offset = result.base_offset;
           answer->below_min_isr = result.below_min_isr;
+          answer->durability = result.durability;
         }
         Note(StrCat(value, ": ", NameOf(answer->code), " at ", answer->offset));
         on_answer(*answer);
@@ -170,6 +171,35 @@ Scenario::Latest Scenario::ListLatest(int broker, const Tp& tp, Where where) {
   return **latest;
 }
 
+AnswerPtr Scenario::Trim(int broker, const Tp& tp, int64_t before) {
+  Note(StrCat("trim to ", before, " at ", broker));
+  const auto answer = std::make_shared<Answer>();
+  api::DeleteRecordsRequest request;
+  request.timeout_ms = kProduceTimeoutMs;
+  auto& partition = request.partitions.emplace_back();
+  partition.topic.name = tp.topic;
+  partition.partition = PartitionIndex(tp.partition);
+  partition.before_offset = Offset(before);
+  sim::SimNode& node = sim().at(broker);
+  if (node.broker == nullptr) {
+    *answer = {true, ErrorCode::kBrokerNotAvailable};
+    return answer;
+  }
+  node.broker->DeleteRecords(
+      ContextAt(node), std::move(request),
+      [this, answer](absl::Status status, api::DeleteRecordsResponse response) {
+        answer->given = true;
+        answer->code = CodeOf(status);
+        if (status.ok()) {
+          answer->code = response.results.at(0).error.code;
+          answer->offset = response.results.at(0).log_start_offset;
+        }
+        Note(StrCat("trimmed: ", NameOf(answer->code), ", the log starts at ",
+                    answer->offset));
+      });
+  return answer;
+}
+
 void Scenario::ExpectValue(const Tp& tp, int64_t offset,
                            const std::string& value, Where where) {
   const Fetched fetched =
@@ -182,10 +212,21 @@ void Scenario::ExpectValue(const Tp& tp, int64_t offset,
 }
 
 // Of the partition as all replicas have it now.
+void Scenario::MayLose(const Tp& tp, Where where) {
+  const PartitionImage& state = Committed(tp, where);
+  Expect(state.last_unclean_leader_epoch != kNoLeaderEpoch,
+         StrCat(tp.ToString(), " was elected unclean"), where);
+  auto& acked = acked_[tp];
+  acked.erase(acked.lower_bound(state.unclean_loss.first), acked.end());
+}
+
 void Scenario::CheckRecords(const Tp& tp, Where where) {
-  const Values log = LogOf(Committed(tp).leader.value(), tp);
+  const int leader = Committed(tp).leader.value();
+  const Values log = LogOf(leader, tp);
+  const Offset start = Core(leader, tp, where).log_start();
   for (const auto& [offset, value] : acked_[tp]) {
-    const auto at = static_cast<size_t>(offset.value());
+    if (offset < start) continue;
+    const auto at = static_cast<size_t>(offset - start);
     Expect(at < log.size() && log[at] == value,
            StrCat(value, ", acknowledged at ", offset, ", is there"), where);
   }

@@ -50,10 +50,11 @@ void AddValues(const BatchView& batch, Values& values) {
 Tp Scenario::CreateTopic(const std::string& name, const TopicOptions& options,
                          Where where) {
   Note(StrCat("create ", name));
+  std::map<std::string, std::string> configs = options.configs;
+  configs["min.insync.replicas"] = std::to_string(options.min_isr);
+  configs["durability"] = options.in_memory ? "memory" : "disk";
   const absl::Status created = sim().CreateTopic(
-      name, options.partitions, options.replicas,
-      {{"min.insync.replicas", std::to_string(options.min_isr)},
-       {"durability", options.in_memory ? "memory" : "disk"}});
+      name, options.partitions, options.replicas, configs);
   Expect(created.ok(), StrCat("topic ", name, ": ", created.ToString()), where);
   for (int p = 0; p < options.partitions; ++p) {
     const Tp tp{name, p};
@@ -94,6 +95,53 @@ void Scenario::DeleteTopic(const std::string& name, Where where) {
              entry.second->broker->image()->FindTopic(name) == nullptr;
     });
   }, kLimitMs, where);
+}
+
+void Scenario::SetConfig(const std::string& topic, const std::string& key,
+                         const std::string& value, Where where) {
+  Note(StrCat("set ", key, "=", value, " of ", topic));
+  v1::AlterConfigsRequest request;
+  auto* resource = request.add_resources();
+  resource->mutable_resource()->set_type(v1::ConfigResource::TYPE_TOPIC);
+  resource->mutable_resource()->set_name(topic);
+  auto* change = resource->add_changes();
+  change->set_name(key);
+  change->set_operation(v1::ConfigChange::OPERATION_SET);
+  change->set_value(value);
+  const auto answer =
+      std::make_shared<std::optional<absl::StatusOr<v1::AlterConfigsResponse>>>();
+  const int controller = UntilController(where);
+  sim().at(controller).controller->api().AlterConfigs(
+      request, [answer](auto response) { answer->emplace(std::move(response)); });
+  Until("the change is answered", [&] { return answer->has_value(); },
+        kLimitMs, where);
+  const auto& response = **answer;
+  Expect(response.ok() && !response->results(0).has_error(),
+         StrCat(key, "=", value, " is taken: ",
+                response.ok() ? response->results(0).error().message()
+                              : response.status().ToString()),
+         where);
+}
+
+v1::ElectLeaderResult Scenario::Elect(const Tp& tp,
+                                      v1::ElectLeadersRequest::Kind kind,
+                                      Where where) {
+  Note(StrCat("elect ", tp.ToString(), " ",
+              v1::ElectLeadersRequest::Kind_Name(kind)));
+  v1::ElectLeadersRequest request;
+  request.set_kind(kind);
+  auto* named = request.add_topics();
+  named->mutable_topic()->set_name(tp.topic);
+  named->add_partitions(tp.partition);
+  const auto answer =
+      std::make_shared<std::optional<absl::StatusOr<v1::ElectLeadersResponse>>>();
+  const int controller = UntilController(where);
+  sim().at(controller).controller->api().ElectLeaders(
+      request, [answer](auto response) { answer->emplace(std::move(response)); });
+  Until("the order is answered", [&] { return answer->has_value(); }, kLimitMs,
+        where);
+  Expect((*answer)->ok(), (*answer)->status().ToString(), where);
+  return (**answer)->results(0);
 }
 
 ProposedPtr Scenario::Propose(int controller, const std::string& topic) {

@@ -30,7 +30,6 @@ class ClusterChecks final : public ClusterObserver {
     checker_.OnAcknowledged(tp, offset.Next());
   }
   void OnTopicCreated(const TopicId& id) { checker_.OnTopicCreated(id); }
-  bool is_lost(const TopicPartition& tp) const { return checker_.is_lost(tp); }
   const check::Findings& findings() const { return findings_; }
 
   void OnBoot(SimNode& node) override;

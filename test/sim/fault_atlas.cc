@@ -1,21 +1,27 @@
 #include "test/sim/fault_atlas.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "broker/control/broker_lifecycle.h"
 #include "controller/controller.h"
 
 namespace sluice::sim {
 
-void FaultAtlas::Learn(const SimNode& node) {
-  const auto learn = [this](const std::shared_ptr<const MetadataImage>& image) {
-    if (image != nullptr && image->offset() > newest_->offset()) newest_ = image;
-  };
-  if (node.controller != nullptr) {
-    learn(node.controller->controller().image());
+void FaultAtlas::Take(std::shared_ptr<const MetadataImage> image) {
+  if (image == nullptr || image->offset() <= newest_->offset()) return;
+  newest_ = std::move(image);
+  for (const auto& [id, topic] : newest_->topics()) {
+    const int now = cluster_->configs().MinIsrOf(*topic);
+    int& lowest = min_isr_.try_emplace(id, now).first->second;
+    lowest = std::min(lowest, now);
   }
+}
+
+void FaultAtlas::Learn(const SimNode& node) {
+  if (node.controller != nullptr) Take(node.controller->controller().image());
   if (node.broker == nullptr) return;
-  learn(node.broker->image());
+  Take(node.broker->image());
   epochs_[node.id] =
       std::max(epochs_[node.id], node.broker->lifecycle().epoch());
 }
@@ -36,7 +42,7 @@ bool FaultAtlas::IsIn(const Losses& losses, const PartitionImage& partition,
 
 bool FaultAtlas::IsTainted(const TopicImage& topic,
                            const PartitionImage& partition, NodeId node) {
-  const bool durable = cluster_->configs().SettingsOf(topic).durable;
+  const bool durable = cluster_->configs().PromisesDisk(topic, partition);
   return IsIn(disk_lost_, partition, node) ||
          (!durable && IsIn(memory_lost_, partition, node));
 }
@@ -44,9 +50,11 @@ bool FaultAtlas::IsTainted(const TopicImage& topic,
 bool FaultAtlas::MaySpare(int node, bool memory_only) {
   const NodeId victim(node);
   for (const auto& [id, topic] : NewestImage().topics()) {
-    const TopicSettings settings = cluster_->configs().SettingsOf(*topic);
-    if (memory_only && settings.durable) continue;
     for (const auto& [index, partition] : topic->partitions) {
+      if (memory_only &&
+          cluster_->configs().PromisesDisk(*topic, *partition)) {
+        continue;
+      }
       if (!Contains(partition->replicas, victim)) continue;
       int tainted = 1;
       for (const NodeId replica : partition->replicas) {
@@ -54,7 +62,7 @@ bool FaultAtlas::MaySpare(int node, bool memory_only) {
           ++tainted;
         }
       }
-      if (tainted > settings.min_insync_replicas - 1) return false;
+      if (tainted > min_isr_.at(id) - 1) return false;
     }
   }
   return true;

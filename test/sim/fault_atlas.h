@@ -50,12 +50,16 @@ class FaultAtlas final : public ClusterObserver {
 
   void Learn(const SimNode& node);
   void OnLossy(int node, Losses& losses);
+  void Take(std::shared_ptr<const MetadataImage> image);
   bool MaySpare(int node, bool memory_only);
   bool IsIn(const Losses& losses, const PartitionImage& partition,
             NodeId node) const;
 
   SimCluster* const cluster_;
   std::shared_ptr<const MetadataImage> newest_ = MetadataImage::Empty();
+  // The lowest min ISR that each topic had: of so many copies at least was a
+  // record when it was committed.
+  std::map<TopicId, int> min_isr_;
   std::map<NodeId, BrokerEpoch> epochs_;  // the last that each broker knew
   Losses memory_lost_;  // of what is in memory alone
   Losses disk_lost_;

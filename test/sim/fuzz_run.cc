@@ -88,13 +88,16 @@ RunResult FuzzRun::Run() {
     workload_->SetOnAcked([this](const NamedPartition& tp, Offset offset) {
       if (const auto id = IdOf(tp)) checks_.OnAcknowledged(*id, offset);
     });
+    atlas_.NewestImage();  // before configs are altered
     workload_->SetOnCreated(
         [this](const TopicId& id) { checks_.OnTopicCreated(id); });
     workload_->Start();
     injector_.Start(plan_.faults);
     RunPhase(plan_.faults_us);
+    if (!failed() && plan_.loses_all_power) LoseAllPower();
     if (!failed()) RequireProgress();
     if (!failed()) Converge();
+    if (!failed() && plan_.loses_all_power) HoldToWhatIsSaid();
     if (!failed()) CheckMetadata();
     if (!failed()) checks_.AtEnd();
     if (!failed()) workload_->CheckEnd(plan_.heal_us);
@@ -147,6 +150,43 @@ void FuzzRun::CreateTopics() {
       return Fail(StrCat("a healthy cluster did not create ", topic.name, ": ",
                          created.ToString()));
     }
+  }
+}
+
+// ---- A power cut of everything (F14) ----
+
+// Topics on disks lose nothing; in memory the best log of each partition leads
+// without an operator.
+void FuzzRun::LoseAllPower() {
+  trace_.Line(cluster_.world().MonoMicros(), kNoNode, "all power is lost");
+  for (const NamedPartition& tp : workload_->partitions()) {
+    const TopicImage* topic = atlas_.NewestImage().FindTopic(tp.topic);
+    if (topic == nullptr || cluster_.configs().SettingsOf(*topic).durable) {
+      continue;
+    }
+    workload_->ledger().MayLose(tp);
+  }
+  for (const int id : cluster_.ids()) {
+    atlas_.OnPowerLoss(id);
+    cluster_.PowerCut(id, random_.OneIn(2));
+  }
+  RunPhase(random_.Between(1, 2 * kSecond));
+  for (const int id : cluster_.ids()) {
+    if (!cluster_.up(id)) cluster_.Boot(id);
+  }
+}
+
+// What may be lost is what the elections said, no more.
+void FuzzRun::HoldToWhatIsSaid() {
+  for (const NamedPartition& tp : workload_->partitions()) {
+    if (!workload_->ledger().may_lose(tp)) continue;
+    const auto id = IdOf(tp);
+    const PartitionImage* state =
+        id.has_value() ? atlas_.NewestImage().FindPartition(*id) : nullptr;
+    if (state == nullptr) continue;
+    const bool is_unclean = state->last_unclean_leader_epoch != kNoLeaderEpoch;
+    workload_->ledger().IsKept(
+        tp, is_unclean ? state->unclean_loss.first : Offset(INT64_MAX));
   }
 }
 
@@ -220,17 +260,15 @@ std::string FuzzRun::WhyNotSettled(const std::set<int>& core) {
 
 // One of those that may lead lives in the core, and as many replicas as an
 // acknowledgement takes. Said of settled metadata. With an empty ISR and
-// nobody of the ELR in the core nobody may lead: that is the price of min ISR
-// 1, until elections of the longest log have landed.
+// nobody of the ELR in the core nobody may lead, which is the price of min ISR
+// 1; with nobody eligible at all the best log does, once all have told.
 bool FuzzRun::IsOwedProgress(const std::set<int>& core,
                              const NamedPartition& tp) {
   const MetadataImage& image = atlas_.NewestImage();
   const TopicImage* topic = image.FindTopic(tp.topic);
   const PartitionImage* partition =
       topic == nullptr ? nullptr : topic->Find(tp.partition);
-  if (partition == nullptr || checks_.is_lost({topic->id, tp.partition})) {
-    return false;
-  }
+  if (partition == nullptr) return false;
   const auto in_core = [&core](NodeId id) { return Contains(core, id); };
   int replicas = 0;
   for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;
@@ -239,9 +277,12 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
       return in_core(id) && !atlas_.IsTainted(*topic, *partition, id);
     });
   };
+  const bool all_have_to_tell =
+      partition->AsksForLogs(/*unclean=*/false) &&
+      replicas == static_cast<int>(partition->replicas.size());
   return replicas >=
              cluster_.configs().SettingsOf(*topic).min_insync_replicas &&
-         (any(partition->isr) || any(partition->elr) ||
+         (all_have_to_tell || any(partition->isr) || any(partition->elr) ||
           any(partition->unverified_elr));
 }
 
@@ -261,8 +302,10 @@ void FuzzRun::RequireProgress() {
               StrCat("a healthy core of", who));
   injector_.LeaveHealthy(core);
   JumpWallClocks(core);
-  if (!Await([&] { return WhyNotSettled(core).empty(); },
-             plan_.liveness_us)) {
+  const auto settled = [&] {
+    return workload_->HoldConfigs() && WhyNotSettled(core).empty();
+  };
+  if (!Await(settled, plan_.liveness_us)) {
     return Fail(StrCat("NOT SETTLED with a healthy core of", who, ": ",
                        WhyNotSettled(core)));
   }

@@ -58,6 +58,8 @@ class FuzzRun {
 
   bool Start();
   void CreateTopics();
+  void LoseAllPower();
+  void HoldToWhatIsSaid();
   // Phase 2.
   std::set<int> DrawCore();
   std::optional<TopicPartition> IdOf(const NamedPartition& tp);

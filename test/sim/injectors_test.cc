@@ -308,7 +308,7 @@ TEST_F(RecordLedgerTest, WhatFitsIsSilent) {
     Write(i, i);
     Read(i, i);
   }
-  ledger.CheckEnd(tp, Offset(3));
+  ledger.CheckEnd(tp, Offset(0), Offset(3));
   EXPECT_THAT(found, IsEmpty());
 }
 
@@ -316,7 +316,7 @@ TEST_F(RecordLedgerTest, AMissingRecordIsLost) {
   Write(0, 0);
   Write(1, 1);
   Read(0, 0);
-  ledger.CheckEnd(tp, Offset(1));
+  ledger.CheckEnd(tp, Offset(0), Offset(1));
   EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
 }
 
@@ -337,7 +337,7 @@ TEST_F(RecordLedgerTest, AcknowledgedRecordsAreInOrder) {
   Write(0, 1);
   Read(1, 0);
   Read(0, 1);
-  ledger.CheckEnd(tp, Offset(2));
+  ledger.CheckEnd(tp, Offset(0), Offset(2));
   EXPECT_THAT(found, ElementsAre(HasSubstr("REORDER")));
 }
 
@@ -346,8 +346,30 @@ TEST_F(RecordLedgerTest, AHoleIsAGap) {
   Write(1, 2);
   Read(0, 0);
   Read(1, 2);
-  ledger.CheckEnd(tp, Offset(3));
+  ledger.CheckEnd(tp, Offset(0), Offset(3));
   EXPECT_THAT(found, ElementsAre(HasSubstr("GAP")));
+}
+
+TEST_F(RecordLedgerTest, WhatWasDeletedMayBeMissingAndMayNotComeBack) {
+  for (int i = 0; i < 4; ++i) Write(i, i);
+  Read(0, 0);
+  ledger.OnTrimming(tp, Offset(2));
+  EXPECT_TRUE(ledger.MayBeginAt(tp, Offset(2)));
+  EXPECT_FALSE(ledger.MayBeginAt(tp, Offset(3)));
+  ledger.OnTrimmed(tp, Offset(2));
+  Read(2, 2);
+  Read(3, 3);
+  ledger.CheckEnd(tp, Offset(2), Offset(4));
+  EXPECT_THAT(found, IsEmpty());
+  ledger.CheckEnd(tp, Offset(1), Offset(4));
+  EXPECT_THAT(found, ElementsAre(HasSubstr("BACK")));
+}
+
+TEST_F(RecordLedgerTest, MoreThanWasAskedForIsLost) {
+  Write(0, 0);
+  ledger.OnTrimming(tp, Offset(1));
+  ledger.OnTrimmed(tp, Offset(2));
+  EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ namespace sluice::sim {
   X(AllocateProducerIds) X(AllocateProducerIdsReply)                         \
   X(ForwardCreateTopics) X(ForwardCreateTopicsReply)                         \
   X(ForwardDeleteTopics) X(ForwardDeleteTopicsReply)                         \
+  X(ForwardAlterConfigs) X(ForwardAlterConfigsReply)                         \
+  X(ForwardElectLeaders) X(ForwardElectLeadersReply)                         \
   X(ForwardDescribeQuorum) X(ForwardDescribeQuorumReply)                     \
   /* its streams to a controller: the first message of each is the call */   \
   X(Liveness) X(LivenessReply) X(FollowMetadata) X(MetadataRecords)          \
@@ -38,11 +40,15 @@ namespace sluice::sim {
   X(ProduceStream) X(ProduceStreamReply)                                     \
   X(Produce) X(ProduceReply) X(Fetch) X(FetchReply)                          \
   X(ListOffsets) X(ListOffsetsReply)                                         \
+  X(DeleteRecords) X(DeleteRecordsReply)                                     \
   X(DescribeCluster) X(DescribeClusterReply)                                 \
   X(GetMetadata) X(GetMetadataReply)                                         \
   X(DescribeQuorum) X(DescribeQuorumReply)                                   \
   X(CreateTopics) X(CreateTopicsReply) X(DeleteTopics) X(DeleteTopicsReply)  \
   X(ListTopics) X(ListTopicsReply) X(DescribeTopics) X(DescribeTopicsReply)  \
+  X(DescribeConfigs) X(DescribeConfigsReply)                                 \
+  X(AlterConfigs) X(AlterConfigsReply)                                       \
+  X(ElectLeaders) X(ElectLeadersReply) X(ResetReplica) X(ResetReplicaReply)  \
   X(InitProducerId) X(InitProducerIdReply)                                   \
   /* of any stream; the end is said by the process or by its kernel */       \
   X(StreamOpen) X(StreamEnd)

@@ -1,5 +1,6 @@
 #include "test/sim/record_ledger.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "common/base/str_cat.h"
@@ -32,10 +33,25 @@ void RecordLedger::Compare(const NamedPartition& tp, Offset offset,
                  " is ", one, " and ", two));
 }
 
+bool RecordLedger::may_lose(const NamedPartition& tp) const {
+  const auto found = partitions_.find(tp);
+  return found != partitions_.end() &&
+         found->second.certain < Offset(INT64_MAX);
+}
+
+void RecordLedger::IsKept(const NamedPartition& tp, Offset first) {
+  Partition& partition = partitions_[tp];
+  partition.certain = first;
+  // A new reader says what is there now.
+  partition.read.clear();
+}
+
 void RecordLedger::OnAcked(const NamedPartition& tp, const RecordName& name,
                            Offset offset) {
   Partition& partition = partitions_[tp];
   ++acked_;
+  ++partition.acked_count;
+  if (offset >= partition.certain) return;
   const auto [known, fresh] = partition.acked.emplace(offset, name);
   if (!fresh) Compare(tp, offset, known->second, name);
   const auto read = partition.read.find(offset);
@@ -48,6 +64,10 @@ void RecordLedger::OnRead(const NamedPartition& tp, const RecordName& name,
   if (!partition.sent.contains(name)) {
     report_(StrCat("PHANTOM: ", tp.ToString(), " offset ", offset.value(),
                    " is ", name, ", which nobody sent there"));
+  }
+  if (offset >= partition.certain) {
+    partition.read[offset] = name;
+    return;
   }
   const auto [known, fresh] = partition.read.emplace(offset, name);
   if (!fresh) Compare(tp, offset, known->second, name);
@@ -62,6 +82,7 @@ void RecordLedger::CheckOrder(const NamedPartition& tp,
                               const Partition& partition) {
   std::map<int, int64_t> newest;  // by producer
   for (const auto& [offset, name] : partition.acked) {
+    if (offset >= partition.certain) break;
     const auto [last, first] = newest.emplace(name.producer, -1);
     if (name.number <= last->second) {
       report_(StrCat("REORDER: ", tp.ToString(), " acknowledged ", name,
@@ -76,6 +97,7 @@ void RecordLedger::CheckOnce(const NamedPartition& tp,
                              const Partition& partition) {
   std::map<int, std::pair<int64_t, Offset>> newest;  // by producer
   for (const auto& [offset, name] : partition.read) {
+    if (offset >= partition.certain) break;
     if (!idempotent_.contains(name.producer)) continue;
     const auto [last, first] =
         newest.try_emplace(name.producer, name.number, offset);
@@ -90,11 +112,37 @@ void RecordLedger::CheckOnce(const NamedPartition& tp,
   }
 }
 
-void RecordLedger::CheckEnd(const NamedPartition& tp, Offset end) {
+void RecordLedger::OnTrimming(const NamedPartition& tp, Offset before) {
+  Offset& trimming = partitions_[tp].trimming;
+  trimming = std::max(trimming, before);
+}
+
+bool RecordLedger::MayBeginAt(const NamedPartition& tp, Offset offset) const {
+  const auto found = partitions_.find(tp);
+  return found != partitions_.end() && offset <= found->second.trimming;
+}
+
+void RecordLedger::OnTrimmed(const NamedPartition& tp, Offset start) {
+  Partition& partition = partitions_[tp];
+  partition.trimmed = std::max(partition.trimmed, start);
+  if (start > partition.trimming) {
+    report_(StrCat("LOST: ", tp.ToString(), " was to be trimmed to ",
+                   partition.trimming.value(), " at most, begins at ",
+                   start.value()));
+  }
+}
+
+void RecordLedger::CheckEnd(const NamedPartition& tp, Offset first,
+                            Offset end) {
   const Partition& partition = partitions_[tp];
+  if (first < partition.trimmed) {
+    report_(StrCat("BACK: ", tp.ToString(), " holds offset ", first.value(),
+                   ", all below ", partition.trimmed.value(),
+                   " had been deleted"));
+  }
   Offset next{0};
   for (const auto& [offset, name] : partition.read) {
-    if (offset != next) {
+    if (offset != next && !MayBeginAt(tp, offset)) {
       report_(StrCat("GAP: ", tp.ToString(), " has nothing at offset ",
                      next.value()));
     }
@@ -106,6 +154,7 @@ void RecordLedger::CheckEnd(const NamedPartition& tp, Offset end) {
   }
   for (const auto& [offset, name] : partition.acked) {
     if (offset < end) continue;  // read, and compared
+    if (offset >= partition.certain) break;
     report_(StrCat("LOST: ", tp.ToString(), " ends at ", end.value(), ", ",
                    name, " was acknowledged at ", offset.value()));
     break;
@@ -118,7 +167,7 @@ int64_t RecordLedger::acked_of(const NamedPartition& tp) const {
   const auto found = partitions_.find(tp);
   return found == partitions_.end()
              ? 0
-             : static_cast<int64_t>(found->second.acked.size());
+             : found->second.acked_count;
 }
 
 }  // namespace sluice::sim

@@ -38,8 +38,21 @@ class RecordLedger {
   void OnAcked(const NamedPartition& tp, const RecordName& name, Offset offset);
   // By any reader, at any time.
   void OnRead(const NamedPartition& tp, const RecordName& name, Offset offset);
-  // A reader has read [0, end) of the partition when nothing happens any more.
-  void CheckEnd(const NamedPartition& tp, Offset end);
+  // Somebody asks to delete what lies below `before`: from now on readers may
+  // miss it.
+  void OnTrimming(const NamedPartition& tp, Offset before);
+  bool MayBeginAt(const NamedPartition& tp, Offset offset) const;
+  // That was answered: the log begins at `start`, for good (RP23).
+  void OnTrimmed(const NamedPartition& tp, Offset start);
+  // A reader that began at the start has read all of the partition, up to
+  // `end`, when nothing happens any more; `first` is what it found first.
+  void CheckEnd(const NamedPartition& tp, Offset first, Offset end);
+  // The run itself destroyed copies of the partition: an unclean election may
+  // lose records, and others take their offsets.
+  void MayLose(const NamedPartition& tp) { partitions_[tp].certain = Offset(0); }
+  bool may_lose(const NamedPartition& tp) const;
+  // What lies below `first` was kept all the same, as the cluster says.
+  void IsKept(const NamedPartition& tp, Offset first);
 
   int64_t acked() const { return acked_; }
   int64_t acked_of(const NamedPartition& tp) const;
@@ -50,6 +63,11 @@ class RecordLedger {
     std::set<RecordName> sent;
     std::map<Offset, RecordName> acked;
     std::map<Offset, RecordName> read;
+    Offset trimming;  // asked for, at most
+    Offset trimmed;   // and answered
+    // From here on records may have been lost.
+    Offset certain{INT64_MAX};
+    int64_t acked_count = 0;
   };
 
   // Two sources of one offset must agree.

@@ -136,6 +136,21 @@ class SimBrokerPeer final : public BrokerPeer {
           return nullptr;
         });
   }
+  void DeleteRecords(const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override {
+    using Request = api::DeleteRecordsRequest;
+    Call<api::DeleteRecordsResponse>(
+        MessageKind::kDeleteRecords, Wire<Request>::Encode(request), timeout_us,
+        std::move(reply),
+        [](BrokerApi& broker, const api::CallContext& context,
+           std::string_view bytes,
+           PeerReply<api::DeleteRecordsResponse> answer) -> CancelCall {
+          broker.DeleteRecords(context, Wire<Request>::Decode(bytes),
+                               Answer(std::move(answer)));
+          return nullptr;
+        });
+  }
 
 #define CONTROL(Method)                                                    \
   void Method(const v1::Method##Request& request, int64_t timeout_us,      \
@@ -159,6 +174,10 @@ class SimBrokerPeer final : public BrokerPeer {
   CONTROL(DeleteTopics)
   CONTROL(ListTopics)
   CONTROL(DescribeTopics)
+  CONTROL(DescribeConfigs)
+  CONTROL(AlterConfigs)
+  CONTROL(ElectLeaders)
+  CONTROL(ResetReplica)
   CONTROL(InitProducerId)
 #undef CONTROL
 
@@ -243,21 +262,25 @@ SimClient::SimClient(SimCluster* cluster, ProducerOptions producer,
   life_->clock = &cluster->world();
   executor_ = cluster->world().NewExecutor();
   connector_ = cluster->network().MakeBrokerConnector(life_, observer);
-  ClientDeps deps;
-  deps.executor = executor_.get();
-  deps.clock = &cluster->world();
-  deps.connector = connector_.get();
-  deps.seed = cluster->random().Next64();
-  ClientOptions options;
+  deps_.executor = executor_.get();
+  deps_.clock = &cluster->world();
+  deps_.connector = connector_.get();
+  deps_.seed = cluster->random().Next64();
   for (int id = 1; id <= cluster->broker_count(); ++id) {
-    options.bootstrap.push_back(SimNetwork::PublicEndpointOf(NodeId(id)));
+    options_.bootstrap.push_back(SimNetwork::PublicEndpointOf(NodeId(id)));
   }
-  metadata_ = std::make_unique<MetadataCache>(deps, options);
+  metadata_ = std::make_unique<MetadataCache>(deps_, options_);
   producer_ =
-      std::make_unique<Producer>(deps, options, producer, metadata_.get());
+      std::make_unique<Producer>(deps_, options_, producer, metadata_.get());
   consumer_ =
-      std::make_unique<Consumer>(deps, options, consumer, metadata_.get());
-  admin_ = std::make_unique<Admin>(deps, options, metadata_.get());
+      std::make_unique<Consumer>(deps_, options_, consumer, metadata_.get());
+  admin_ = std::make_unique<Admin>(deps_, options_, metadata_.get());
+}
+
+void SimClient::DeleteRecords(std::map<NamedPartition, Offset> before,
+                              int64_t timeout_us, RecordDeletion::Done done) {
+  RecordDeletion::Start(deps_, options_, metadata_.get(), std::move(before),
+                        /*validate_only=*/false, timeout_us, std::move(done));
 }
 
 SimClient::~SimClient() { cluster_->network().Down(life_); }

@@ -1,12 +1,14 @@
 // A program that uses the client library on a simulated cluster.
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "client/admin.h"
 #include "client/consumer.h"
 #include "client/metadata_cache.h"
 #include "client/producer.h"
+#include "client/record_deletion.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -23,11 +25,16 @@ class SimClient {
   Producer& producer() { return *producer_; }
   Consumer& consumer() { return *consumer_; }
   Admin& admin() { return *admin_; }
+  // As RecordDeletion.
+  void DeleteRecords(std::map<NamedPartition, Offset> before,
+                     int64_t timeout_us, RecordDeletion::Done done);
 
  private:
   SimCluster* const cluster_;
   const LifePtr life_;
   std::unique_ptr<Executor> executor_;
+  ClientDeps deps_;
+  ClientOptions options_;
   std::unique_ptr<BrokerConnector> connector_;
   std::unique_ptr<MetadataCache> metadata_;
   std::unique_ptr<Producer> producer_;

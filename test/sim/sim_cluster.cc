@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/replicas.h"
+#include "broker/shard.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "storage/batch_header.h"
 
 namespace sluice::sim {
 namespace {
@@ -44,6 +47,21 @@ void RemoveForGood(MemFileSystem& fs, const std::string& path) {
   INVARIANT(removed.ok(), removed.ToString());
   const absl::Status synced = fs.SyncAll("/");
   INVARIANT(synced.ok(), synced.ToString());
+}
+
+// Of whole batches that end at or below `log_start`: deleted, though a segment
+// keeps them.
+size_t BytesBelow(Offset log_start, std::string_view log) {
+  BatchCursor cursor(log);
+  size_t below = 0;
+  while (true) {
+    const auto batch = cursor.Next();
+    if (!batch.ok() || !batch->has_value() ||
+        (*batch)->header().next_offset() > log_start) {
+      return below;
+    }
+    below += (*batch)->bytes().size();
+  }
 }
 
 }  // namespace
@@ -370,7 +388,13 @@ std::optional<std::string> SimCluster::LogBytes(int id,
     INVARIANT(part.ok(), part.status().ToString());
     bytes += *part;
   }
-  return bytes;
+  if (at(id).broker == nullptr) return bytes;
+  const Replicas& replicas = at(id).broker->replicas();
+  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
+  const auto* running = shard.Find(tp);
+  return running == nullptr
+             ? bytes
+             : bytes.substr(BytesBelow(running->log().log_start(), bytes));
 }
 
 }  // namespace sluice::sim

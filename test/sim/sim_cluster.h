@@ -165,8 +165,8 @@ class SimCluster {
   int NextClient() { return next_client_++; }
   // Every segment of the node's logs.
   std::vector<std::string> LogFiles(int id);
-  // The bytes of a replica's segments, one behind the other; nullopt: the
-  // node has no such replica.
+  // The bytes of a replica's segments, one behind the other, from where its log
+  // begins if it runs; nullopt: the node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
 
  private:

@@ -76,6 +76,10 @@ class SimControllerPeer final : public ControllerPeer {
        v1::CreateTopicsResponse)
   CALL(DeleteTopics, ForwardDeleteTopics, v1::DeleteTopicsRequest,
        v1::DeleteTopicsResponse)
+  CALL(AlterConfigs, ForwardAlterConfigs, v1::AlterConfigsRequest,
+       v1::AlterConfigsResponse)
+  CALL(ElectLeaders, ForwardElectLeaders, v1::ElectLeadersRequest,
+       v1::ElectLeadersResponse)
   CALL(DescribeQuorum, ForwardDescribeQuorum, v1::DescribeQuorumRequest,
        v1::DescribeQuorumResponse)
 #undef CALL

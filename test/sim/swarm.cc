@@ -213,6 +213,17 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   plan.heal_us = 60 * kSecond;
   plan.faults = DrawFaults(plan, random);
   plan.load.idempotent = !random.OneIn(5);
+  if (random.OneIn(3)) {
+    plan.load.trim_every_us = random.Between(100'000, 3 * kSecond);
+  }
+  if (random.OneIn(3)) {
+    plan.load.config_every_us = random.Between(1, 4) * kSecond;
+  }
+  plan.loses_all_power = random.OneIn(8);
+  // What is in memory alone has to be known.
+  if (plan.loses_all_power) {
+    plan.load.config_every_us = plan.load.trim_every_us = 0;
+  }
   return plan;
 }
 
@@ -229,6 +240,9 @@ std::string SwarmPlan::ToString() const {
                    topic.durable ? ", disk" : ", memory");
   }
   if (!load.idempotent) text += "; at least once";
+  if (load.trim_every_us > 0) text += "; trims";
+  if (loses_all_power) text += "; all power is lost";
+  if (load.config_every_us > 0) text += "; configs are altered";
   return text + StrCat("; ", faults.size(), " faults");
 }
 

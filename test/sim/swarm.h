@@ -34,6 +34,8 @@ struct LoadPlan {
   int consumers = 1;
   int32_t fetch_bytes = 1 << 20;
   int64_t admin_every_us = 0;  // topics come and go; 0: they do not
+  int64_t trim_every_us = 0;   // records are deleted; 0: they are not
+  int64_t config_every_us = 0;  // configs are altered; 0: they are not
 };
 
 struct SwarmPlan {
@@ -45,6 +47,9 @@ struct SwarmPlan {
   int64_t liveness_us = 0;  // phase 2, at most
   int64_t heal_us = 0;      // phase 3, at most
   FaultSchedule faults;
+  // Behind the faults every machine loses its power at once: topics in memory
+  // may lose records then, what is lost has to be said.
+  bool loses_all_power = false;
 
   std::string ToString() const;
 };

@@ -148,4 +148,24 @@ api::ListOffsetsResponse Wire<api::ListOffsetsResponse>::Decode(
       Wire<v1::ListOffsetsResponse>::Decode(bytes)));
 }
 
+std::string Wire<api::DeleteRecordsRequest>::Encode(
+    api::DeleteRecordsRequest request) {
+  return BytesOf(rpc::EncodeDeleteRecordsRequest(request));
+}
+api::DeleteRecordsRequest Wire<api::DeleteRecordsRequest>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::DeleteRecordsRequestFromProto(
+      Wire<v1::DeleteRecordsRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::DeleteRecordsResponse>::Encode(
+    api::DeleteRecordsResponse response) {
+  return BytesOf(rpc::EncodeDeleteRecordsResponse(response));
+}
+api::DeleteRecordsResponse Wire<api::DeleteRecordsResponse>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::DeleteRecordsResponseFromProto(
+      Wire<v1::DeleteRecordsResponse>::Decode(bytes)));
+}
+
 }  // namespace sluice::sim

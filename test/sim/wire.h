@@ -45,6 +45,8 @@ SLUICE_WIRE(api::FetchRequest)
 SLUICE_WIRE(api::FetchResponse)
 SLUICE_WIRE(api::ListOffsetsRequest)
 SLUICE_WIRE(api::ListOffsetsResponse)
+SLUICE_WIRE(api::DeleteRecordsRequest)
+SLUICE_WIRE(api::DeleteRecordsResponse)
 #undef SLUICE_WIRE
 
 }  // namespace sluice::sim

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/str_cat.h"
+#include "controller/metadata/config_registry.h"
 
 namespace sluice::sim {
 namespace {
@@ -60,6 +61,7 @@ struct Workload::Reader {
 
   SimClient client;
   std::map<NamedPartition, Offset> next;
+  std::map<NamedPartition, Offset> first;  // that it found
   std::map<NamedPartition, int64_t> session;
 };
 
@@ -106,6 +108,8 @@ void Workload::Start() {
     ReadSome(*reader);
   }
   if (plan_->load.admin_every_us > 0) ManageTopics();
+  if (plan_->load.trim_every_us > 0) TrimSome();
+  if (plan_->load.config_every_us > 0) ManageConfigs();
 }
 
 void Workload::Stop() { stopped_ = true; }
@@ -174,7 +178,11 @@ void Workload::Take(Reader& reader, const FetchedBatch& batch) {
   HistoryRecorder::Records records;
   const absl::Status read =
       ForEachRecord(batch, [&](const DecodedRecord& record) {
-        if (record.offset != next) {
+        reader.first.emplace(batch.tp, record.offset);
+        const bool deleted = record.offset > next &&
+                             ledger_.MayBeginAt(batch.tp, record.offset);
+        if (record.offset != next && !deleted &&
+            !ledger_.may_lose(batch.tp)) {
           report_(StrCat("GAP: a reader of ", batch.tp, " got offset ",
                          record.offset.value(), " instead of ", next.value()));
         }
@@ -219,13 +227,19 @@ void Workload::CheckEnd(int64_t limit_us) {
   }
   for (const NamedPartition& tp : all) {
     if (at_end(tp)) {
-      ledger_.CheckEnd(tp, consumer.HighWatermark(tp));
+      const auto first = reader.first.find(tp);
+      ledger_.CheckEnd(tp,
+                       first == reader.first.end()
+                           ? consumer.HighWatermark(tp)
+                           : first->second,
+                       consumer.HighWatermark(tp));
       history_.OnFinalRead(reader.session.at(tp), consumer.HighWatermark(tp));
     } else {
       report_(StrCat("UNREADABLE: ", tp, " to its end"));
     }
   }
-  JudgeHistory();
+  // A history does not know of records that were deleted, or given up.
+  if (plan_->load.trim_every_us == 0 && !plan_->loses_all_power) JudgeHistory();
 }
 
 void Workload::JudgeHistory() {
@@ -236,6 +250,47 @@ void Workload::JudgeHistory() {
     text += StrCat(text.empty() ? "" : "; ", example);
   }
   report_(text);
+}
+
+// ---- Records that are deleted ----
+
+bool Workload::IsDurable(const std::string& topic) const {
+  if (plan_->load.config_every_us > 0) return false;  // not for long
+  return std::any_of(plan_->topics.begin(), plan_->topics.end(),
+                     [&](const TopicPlan& plan) {
+                       return plan.name == topic && plan.durable;
+                     });
+}
+
+// Up to what a reader was given: that is committed, so it is never too far.
+void Workload::TrimSome() {
+  if (stopped_) return;
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.trim_every_us),
+                       [this] { TrimSome(); });
+  const std::vector<NamedPartition> all = partitions();
+  const NamedPartition& tp = all[random_.Below(all.size())];
+  const Offset read = readers_.front()->next[tp];
+  const Offset before(static_cast<int64_t>(
+      random_.Below(static_cast<uint64_t>(read.value()) + 1)));
+  if (before == Offset(0)) return;
+  ledger_.OnTrimming(tp, before);
+  const uint64_t call = next_call_++;
+  ++admin_calls_;
+  open_calls_[call] = StrCat("DeleteRecords of ", tp, " before ", before);
+  operator_->DeleteRecords(
+      {{tp, before}}, kAdminTimeoutUs,
+      [this, call, tp, before](RecordDeletion::Results results) {
+        open_calls_.erase(call);
+        const api::DeleteRecordsResult& result = results.at(tp);
+        if (result.error.code == ErrorCode::kOffsetOutOfRange) {
+          report_(StrCat("UNCOMMITTED: ", tp, " up to ", before,
+                         " was read, but: ", result.error.message));
+        }
+        // What memory alone held may go with the power, and its epoch with it.
+        if (result.error.ok() && IsDurable(tp.topic)) {
+          ledger_.OnTrimmed(tp, result.log_start_offset);
+        }
+      });
 }
 
 // ---- Topics that come and go ----
@@ -252,6 +307,63 @@ void Workload::ManageTopics() {
   }
   executor_->PostAfter(random_.Between(1, 2 * plan_->load.admin_every_us),
                        [this] { ManageTopics(); });
+}
+
+// ---- Configs that are altered ----
+
+bool Workload::HoldConfigs() {
+  configs_held_ = true;
+  return open_alters_ == 0;
+}
+
+// min.insync.replicas is the plan's or one more, never less: how many copies
+// the faults may destroy depends on it.
+void Workload::ManageConfigs() {
+  if (stopped_ || configs_held_) return;
+  const TopicPlan& topic = plan_->topics[random_.Below(plan_->topics.size())];
+  switch (random_.Below(4)) {
+    case 0:
+    case 1:
+      AlterConfig(topic.name, kDurability,
+                  random_.OneIn(2) ? "disk" : "memory");
+      break;
+    case 2: {
+      const int raised = std::min(topic.min_isr + 1, topic.replicas);
+      AlterConfig(topic.name, kMinInsyncReplicas,
+                  StrCat(random_.OneIn(3) ? raised : topic.min_isr));
+      break;
+    }
+    default:
+      AlterConfig(topic.name, random_.OneIn(2) ? kFlushMessages : kFlushMs,
+                  StrCat(random_.Between(1, 500)));
+  }
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.config_every_us),
+                       [this] { ManageConfigs(); });
+}
+
+void Workload::AlterConfig(const std::string& topic, const std::string& key,
+                           const std::string& value) {
+  v1::AlterConfigsRequest request;
+  auto* resource = request.add_resources();
+  resource->mutable_resource()->set_type(v1::ConfigResource::TYPE_TOPIC);
+  resource->mutable_resource()->set_name(topic);
+  auto* change = resource->add_changes();
+  change->set_name(key);
+  change->set_operation(v1::ConfigChange::OPERATION_SET);
+  change->set_value(value);
+  const uint64_t call = next_call_++;
+  ++admin_calls_;
+  ++open_alters_;
+  open_calls_[call] = StrCat("AlterConfigs ", topic, " ", key, "=", value);
+  operator_->admin().AlterConfigs(request, kAdminTimeoutUs,
+                                  [this, call, topic](const auto& response) {
+    --open_alters_;
+    open_calls_.erase(call);
+    if (response.ok() && response->results(0).has_error()) {
+      report_(StrCat("a good change of ", topic, " was refused: ",
+                     response->results(0).error().message()));
+    }
+  });
 }
 
 void Workload::CreateTopic(const std::string& name) {

@@ -33,6 +33,9 @@ class Workload {
   void Stop();
   // Every callback of a producer and every admin call has come.
   bool AllAnswered() const;
+  // The configs stay as they are from here on; false while a call that was
+  // under way may still alter them.
+  bool HoldConfigs();
   std::string Unanswered() const;
 
   // With a new reader: every partition of the plan's topics from its start to
@@ -41,6 +44,7 @@ class Workload {
   void CheckEnd(int64_t limit_us);
 
   const RecordLedger& ledger() const { return ledger_; }
+  RecordLedger& ledger() { return ledger_; }
   const check::History& history() const { return history_.history(); }
   std::vector<NamedPartition> partitions() const;
   int64_t records_read() const { return records_read_; }
@@ -53,10 +57,15 @@ class Workload {
   void SendOne(Sender& sender);
   void ReadSome(Reader& reader);
   void Take(Reader& reader, const FetchedBatch& batch);
+  void TrimSome();
+  bool IsDurable(const std::string& topic) const;
   void JudgeHistory();
   void ManageTopics();
   void CreateTopic(const std::string& name);
   void DeleteTopic(const std::string& name);
+  void ManageConfigs();
+  void AlterConfig(const std::string& topic, const std::string& key,
+                   const std::string& value);
 
   SimCluster* const cluster_;
   const SwarmPlan* const plan_;
@@ -74,6 +83,8 @@ class Workload {
   int next_topic_ = 0;
   int64_t records_read_ = 0;
   int64_t admin_calls_ = 0;
+  int64_t open_alters_ = 0;
+  bool configs_held_ = false;
   bool stopped_ = false;
   // Last: their calls are answered when they go.
   std::vector<std::unique_ptr<Sender>> senders_;

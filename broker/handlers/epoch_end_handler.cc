@@ -1,0 +1,29 @@
+#include "broker/handlers/epoch_end_handler.h"
+
+#include "broker/handlers/partition_calls.h"
+
+namespace sluice {
+
+void EpochEndHandler::OffsetForLeaderEpoch(
+    const api::OffsetForLeaderEpochRequest& request,
+    api::Answer<api::OffsetForLeaderEpochResponse> done) {
+  using Calls = PartitionCalls<api::OffsetForLeaderEpochPartition,
+                               EpochEndRequest, EpochEndOutcome,
+                               api::OffsetForLeaderEpochResponse>;
+  Calls::Steps steps;
+  steps.make = [](const api::OffsetForLeaderEpochPartition& asked,
+                  const TopicPartition& tp) {
+    return EpochEndRequest{tp, asked.leader_epoch, asked.current_leader_epoch};
+  };
+  steps.ask = [](PartitionHost& host, const EpochEndRequest& ask, auto take) {
+    take(host.FindEpochEnd(ask));
+  };
+  steps.put = [](EpochEndOutcome outcome,
+                 api::OffsetForLeaderEpochResult& result) {
+    result.end = outcome.end;
+    result.log_start_offset = outcome.log_start_offset;
+  };
+  Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));
+}
+
+}  // namespace sluice

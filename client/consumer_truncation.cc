@@ -1,0 +1,89 @@
+// Leader epochs of what was read, and logs that were cut below it (KIP-320).
+#include <algorithm>
+#include <utility>
+
+#include "client/consumer.h"
+#include "common/base/error.h"
+#include "common/base/mutant.h"
+
+namespace sluice {
+
+// Another topic of the same name has another log: its epochs say nothing of
+// this one's.
+void Consumer::NoteTopic(Partition& partition) {
+  const MetadataCache::Topic* topic = metadata_->Find(partition.tp.topic);
+  if (topic == nullptr || topic->id == partition.topic_id) return;
+  if (partition.topic_id.is_set()) partition.epochs.Clear();
+  partition.topic_id = topic->id;
+}
+
+// Past the last record of whole batches; the fetch offset when there is none.
+Offset Consumer::NoteBatches(Partition& partition,
+                             const std::vector<Buffer>& batches) {
+  Offset end = partition.fetch_offset;
+  for (const Buffer& buffer : batches) {
+    BatchCursor cursor(buffer.view());
+    while (true) {
+      const auto batch = cursor.Next();
+      if (!batch.ok() || !batch->has_value()) break;
+      const BatchHeader& header = (*batch)->header();
+      end = std::max(end, header.next_offset());
+      if (MUTANT(kReaderForgetsEpochs)) continue;
+      partition.epochs.Assign(
+          header.leader_epoch,
+          std::max(header.base_offset, partition.fetch_offset));
+    }
+  }
+  const std::vector<EpochStart>& starts = partition.epochs.starts();
+  if (starts.size() > kEpochsMax) {
+    partition.epochs.TrimTo(starts[starts.size() - kEpochsMax].start);
+  }
+  return end;
+}
+
+// The histories agree up to where the older of both ends of the leader's epoch
+// lies, at most: the next fetch, from there, asks again.
+void Consumer::OnTruncated(Partition& partition,
+                           const api::FetchResult& result) {
+  const EpochEnd theirs = *result.diverging;
+  Offset agreed = result.log_start_offset;
+  if (theirs.epoch != kNoLeaderEpoch) {
+    EpochEnd own = partition.epochs.EndOf(theirs.epoch, partition.fetch_offset);
+    if (own.epoch == kNoLeaderEpoch) {
+      // Every epoch that was read is newer than that.
+      own.end = partition.epochs.starts().empty()
+                    ? partition.fetch_offset
+                    : partition.epochs.starts().front().start;
+    }
+    agreed = std::max(std::min(own.end, theirs.end), result.log_start_offset);
+  }
+  const Offset position = *partition.position;
+  const Offset given = partition.truncated_from.value_or(position);
+  EpochHistory epochs = partition.epochs;
+  // What was fetched and not given yet is fetched again from here.
+  MoveTo(partition, std::min(agreed, position));
+  epochs.TruncateTo(*partition.position);
+  partition.epochs = std::move(epochs);
+  if (*partition.position == given) return;
+  if (given == position) ++counters_.truncations;
+  partition.truncated_from = given;
+}
+
+// The leader's log agrees with all that lies below the position. False: the
+// application has to say how to go on.
+bool Consumer::TellTruncation(Partition& partition) {
+  if (!partition.truncated_from.has_value()) return true;
+  const Offset from = *partition.position;
+  // Told when the first batch from there was pushed.
+  if (options_.reset != OffsetReset::kNone) return true;
+  const Offset given = *std::exchange(partition.truncated_from, {});
+  FailPartition(
+      partition,
+      MakeError(ErrorCode::kLogTruncated, "the log was cut to offset ", from,
+                " below offset ", given, ", up to which it was read: an "
+                "election took back what [", from, ", ", given,
+                ") held; read on from offset ", from));
+  return false;
+}
+
+}  // namespace sluice
