@@ -51,6 +51,7 @@ struct Checker::Parts {
   // Where a node's copy is not to be relied on: memory mode and a power cut, or
   // a wiped disk, and not in the ISR since.
   std::map<TopicPartition, std::set<NodeId>> lost;
+  std::set<TopicId> altered;  // their configs were, at some time
   // Whose log is read anew in the next full scan.
   size_t next_reread = 0;
   // What each process showed last.
@@ -135,7 +136,10 @@ void Checker::Parts::CheckUncleanElections(const MetadataImage& before,
     const PartitionImage& old = *before.FindPartition(tp);
     const PartitionImage& now = *cluster.committed->FindPartition(tp);
     const TopicImage& topic = *cluster.committed->FindTopic(tp.topic_id);
-    if (now.last_unclean_leader_epoch == old.last_unclean_leader_epoch ||
+    // Switched to memory behind a power cut, it left the ELR with its registration
+    // though its disk lost nothing.
+    if (altered.contains(tp.topic_id) ||
+        now.last_unclean_leader_epoch == old.last_unclean_leader_epoch ||
         old.unclean_ordered || cluster.ordered.contains(tp) ||
         deps.disks_lie ||
         cluster.configs->ElectionRulesOf(topic).unclean) {
@@ -225,6 +229,8 @@ void Checker::Parts::FoldEntry(const raft::Entry& entry) {
   }
   const auto before =
       std::exchange(cluster.committed, std::move(applied->image));
+  altered.insert(applied->changes.topics_changed.begin(),
+                 applied->changes.topics_changed.end());
   cluster.ordered.clear();
   for (const auto& record : batch.records()) {
     const auto& change = record.partition_change();
