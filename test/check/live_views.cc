@@ -1,7 +1,9 @@
 #include "test/check/live_views.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "broker/control/broker_lifecycle.h"
 #include "broker/replicas.h"
@@ -13,6 +15,20 @@ namespace {
 
 constexpr int kReadEntriesMax = 1 << 20;
 constexpr size_t kReadEntriesBytesMax = 1 << 30;
+
+// A log may give fewer entries than it was asked for.
+absl::StatusOr<std::vector<raft::Entry>> ReadAll(const raft::LogView& log,
+                                                 LogIndex from, LogIndex end) {
+  std::vector<raft::Entry> all;
+  while (from < end) {
+    auto some = log.Read(from, end, kReadEntriesMax, kReadEntriesBytesMax);
+    if (!some.ok()) return some.status();
+    if (some->empty()) break;
+    from = some->back().index.Next();
+    std::move(some->begin(), some->end(), std::back_inserter(all));
+  }
+  return all;
+}
 
 EntryView Digest(const raft::Entry& entry) {
   const uint64_t crc = Crc32c(entry.payload.view());
@@ -52,8 +68,7 @@ void UpdateLog(const raft::LogView& log, bool truncated, LogIndex committed,
   view.log.resize(kept);
   const LogIndex from(static_cast<int64_t>(kept) + 1);
   if (from <= view.last) {
-    const auto entries =
-        log.Read(from, view.last.Next(), kReadEntriesMax, kReadEntriesBytesMax);
+    const auto entries = ReadAll(log, from, view.last.Next());
     if (entries.ok()) {
       for (const raft::Entry& entry : *entries) {
         view.log.push_back(Digest(entry));
@@ -169,8 +184,7 @@ void LiveNode::RefreshController(Changes& changes) {
 
 absl::StatusOr<std::vector<raft::Entry>> LiveNode::ReadEntries(
     LogIndex from, LogIndex end) const {
-  return process_.controller->raft().core()->log().Read(from, end, kReadEntriesMax,
-                                                        kReadEntriesBytesMax);
+  return ReadAll(process_.controller->raft().core()->log(), from, end);
 }
 
 // ---- The broker role ----

@@ -21,7 +21,7 @@ DEFINE_bool(minimise, false,
             "With --seed: print the fewest of its faults that still fail.");
 DEFINE_string(only, "",
               "With --seed: its faults of these numbers alone, as printed by "
-              "--minimise: 3,7,9.");
+              "--minimise: 3,7,9; none: no fault at all.");
 DEFINE_int32(jobs, 2, "Processes.");
 DEFINE_int32(virtual_seconds, 30, "About how long a run is, in its own time.");
 DEFINE_int32(brokers, 0, "1-5, in place of what a seed draws.");
@@ -43,6 +43,19 @@ void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 16 << 20);
+}
+
+// What is wrong with the flags that have a range; "" for nothing.
+std::string WrongFlag() {
+  if (FLAGS_jobs < 1) return "--jobs: at least 1";
+  if (FLAGS_virtual_seconds < 1) return "--virtual_seconds: at least 1";
+  if (FLAGS_brokers < 0 || FLAGS_brokers > 5) return "--brokers: 1-5";
+  const int controllers = FLAGS_controllers;
+  if (controllers != 0 && controllers != 1 && controllers != 3 && controllers != 5) {
+    return "--controllers: 1, 3 or 5";
+  }
+  if (FLAGS_failures_max < 1) return "--failures_max: at least 1";
+  return "";
 }
 
 // "1..50,700..849"; nullopt: that is no list of ranges.
@@ -75,6 +88,12 @@ int main(int argc, char** argv) {
   google::InitGoogleLogging(argv[0]);
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = FLAGS_trace ? 0 : google::GLOG_FATAL;
+  const std::string wrong = argc > 1 ? "unknown argument " + std::string(argv[1])
+                                     : WrongFlag();
+  if (!wrong.empty()) {
+    std::fprintf(stderr, "fuzz: %s; try --help\n", wrong.c_str());
+    return 2;
+  }
   if (!FLAGS_mutant.empty() && !sluice::ChooseMutant(FLAGS_mutant)) {
     std::fprintf(stderr, "--mutant=%s: this build has no such mutant\n",
                  FLAGS_mutant.c_str());

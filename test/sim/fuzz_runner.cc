@@ -126,6 +126,7 @@ void PrintThroughput(const Totals& totals, double real_s, int jobs) {
 // "3,7,9"; nullopt: that is no list.
 std::optional<std::vector<size_t>> ParseList(const std::string& text) {
   std::vector<size_t> numbers;
+  if (text == "none") return numbers;
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at < end) {
@@ -175,8 +176,11 @@ int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
   std::printf("%s\n", plan.ToString().c_str());
   if (!only.empty()) {
     const auto kept = ParseList(only);
-    if (!kept.has_value()) {
-      std::fprintf(stderr, "--only=3,7,9\n");
+    if (!kept.has_value() ||
+        std::any_of(kept->begin(), kept->end(),
+                    [&](size_t i) { return i >= plan.faults.size(); })) {
+      std::fprintf(stderr, "--only=3,7,9, each below %zu, or --only=none\n",
+                   plan.faults.size());
       return 2;
     }
     plan.faults = Subset(plan.faults, *kept);
@@ -207,7 +211,8 @@ int MinimiseSeed(uint64_t seed, const FuzzOptions& options) {
     list += StrCat(list.empty() ? "" : ",", index);
   }
   std::printf("%s\nreplay: --seed=%llu --only=%s\n", minimal->failure.c_str(),
-              static_cast<unsigned long long>(seed), list.c_str());
+              static_cast<unsigned long long>(seed),
+              list.empty() ? "none" : list.c_str());
   return 1;
 }
 

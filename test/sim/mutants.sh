@@ -163,8 +163,13 @@ try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|seen
   else
     status=0 at=- seen=found
     SLUICE_MUTANT=$name run_test "$by" >"$log" 2>&1 || status=$?
-    [ $status -ne 0 ] || seen=survived
-    [ $status -ne 2 ] || seen=broken  # no such mutant in that test
+    # A failed test (1) and one that died (128 and more) have found it; 2: no
+    # such mutant in that test; others: it never ran.
+    case $status in
+      0) seen=survived ;;
+      1 | 12[89] | 1[3-9][0-9]) ;;
+      *) seen=broken ;;
+    esac
   fi
   seconds=$(echo "$EPOCHREALTIME - $start" | bc)
   saw=$(seen_by "$log")
