@@ -17,7 +17,9 @@ ClusterChecks::ClusterChecks(
       checker_({&findings_, cluster->shared_configs(), disks_lie}) {
   cluster->AddObserver(this);
   cluster->network().AddObserver(
-      [this](const Message& message, Fate fate) { OnMessage(message, fate); });
+      [this, alive = alive_](const Message& message, Fate fate) {
+        if (*alive) OnMessage(message, fate);
+      });
 }
 
 void ClusterChecks::OnMessage(const Message& message, Fate fate) {

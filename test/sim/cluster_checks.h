@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "test/check/checker.h"
@@ -20,7 +21,10 @@ class ClusterChecks final : public ClusterObserver {
   // `on_violation`: the first one; the run should end.
   ClusterChecks(SimCluster* cluster, bool disks_lie,
                 std::function<void(const std::string&)> on_violation);
-  ~ClusterChecks() override { cluster_->RemoveObserver(this); }
+  ~ClusterChecks() override {
+    *alive_ = false;
+    cluster_->RemoveObserver(this);
+  }
 
   void AfterEvent(NodeId ran);
   // Healed and quiet.
@@ -44,6 +48,8 @@ class ClusterChecks final : public ClusterObserver {
   check::Checker checker_;
   // Told to the checks behind the event, when its other effects were seen.
   ProduceAnswers produce_answers_;
+  // The network outlives this, and what ends with it still says farewell.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   int64_t events_ = 0;
 };
 
