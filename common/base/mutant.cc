@@ -5,23 +5,15 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "common/base/mutant_names.h"
+
 namespace sluice {
 namespace {
 
-struct Named {
-  Mutant mutant;
-  std::string_view name;
-};
-
-constexpr Named kMutants[] = {
-    {Mutant::kNone, ""},
-#define SLUICE_MUTANT(name, rule, found_by, what) {Mutant::name, #name},
-#include "common/base/mutants.def"
-#undef SLUICE_MUTANT
-};
+constexpr NamedMutant kNone = {MutantId{0}, ""};
 
 // Read by the threads of a test with real ones, too; chosen before they start.
-Mutant chosen = Mutant::kNone;
+NamedMutant chosen = kNone;
 int64_t reached = 0;
 
 // Before main: a test has no place to ask.
@@ -35,23 +27,25 @@ int64_t reached = 0;
 }  // namespace
 
 bool ChooseMutant(std::string_view name) {
-  for (const Named& known : kMutants) {
+  reached = 0;
+  if (name.empty()) {
+    chosen = kNone;
+    return true;
+  }
+  for (const NamedMutant& known : MutantList()) {
     if (known.name != name) continue;
-    chosen = known.mutant;
-    reached = 0;
+    chosen = known;
     return true;
   }
   return false;
 }
 
-std::string_view ChosenMutant() {
-  return kMutants[static_cast<int>(chosen)].name;
-}
+std::string_view ChosenMutant() { return chosen.name; }
 
 int64_t MutantReached() { return reached; }
 
-bool MutantOn(Mutant mutant) {
-  if (mutant != chosen) return false;
+bool MutantOn(MutantId mutant) {
+  if (mutant != chosen.id) return false;
   ++reached;
   return true;
 }

@@ -51,15 +51,38 @@ from sluice.v1 import log_pb2, log_pb2_grpc  # noqa: E402
 from sluice.v1 import topic_pb2, topic_pb2_grpc  # noqa: E402
 
 
-def free_ports(count):
-    """Ports nobody listens on now, below the ephemeral range."""
-    found, tries = [], 0
-    while len(found) < count:
-        tries += 1
-        assert tries < 10000, "no free ports"
-        port = random.randint(10000, 30000)
-        if port in found:
+PORT_RANGE = (10000, 30000)  # below the ephemeral range
+PORTS_IN_BLOCK = 100
+_claims = []  # sockets that hold our blocks of ports until this process ends
+_ports_left = []
+
+
+def _claim_block():
+    """A block of ports of our own. Its name in the abstract Unix namespace is
+    taken as long as we live, so no test beside us draws the same ports, and
+    none is given twice here: a free port alone is free only when looked at."""
+    blocks = list(range(PORT_RANGE[0], PORT_RANGE[1], PORTS_IN_BLOCK))
+    random.shuffle(blocks)
+    for block in blocks:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind("\0sluice-e2e-ports-%d" % block)
+        except OSError:
+            claim.close()
             continue
+        _claims.append(claim)
+        _ports_left.extend(range(block, block + PORTS_IN_BLOCK))
+        return
+    raise AssertionError("every block of ports is claimed by another test")
+
+
+def free_ports(count):
+    """Ports that nobody listens on, and that this process alone hands out."""
+    found = []
+    while len(found) < count:
+        if not _ports_left:
+            _claim_block()
+        port = _ports_left.pop()
         with contextlib.closing(socket.socket()) as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -157,9 +157,20 @@ def check_mutants(path, text, built):
     return []
 
 
-def check_mutant_names(mutants, readme):
+def mutants_listed(mutants):
+    return set(re.findall(r"^SLUICE_MUTANT\((k\w+),", mutants, re.M))
+
+
+def check_mutants_used(listed, used):
+    """A name is only text where it is used: a misspelt one would never be on."""
+    return (["MUTANT(%s) is not in common/base/mutants.def" % name
+             for name in sorted(used - listed)] +
+            ["common/base/mutants.def has %s, which no line uses" % name
+             for name in sorted(listed - used)])
+
+
+def check_mutant_names(listed, readme):
     """The README of the rules names every mutant, and nothing else for one."""
-    listed = set(re.findall(r"^SLUICE_MUTANT\((k\w+),", mutants, re.M))
     named = set(re.findall(r"`(k[A-Z]\w*)`", readme))
     return (["test/check/README.md names %s, which is no mutant" % name
              for name in sorted(named - listed)] +
@@ -197,8 +208,11 @@ def self_test():
     assert check_mutants("a/b.h", "if (MUTANT(kX)) {", built)
     assert not check_mutants("a/b.cc", "if (MUTANT(kX)) {", built)
     one = 'SLUICE_MUTANT(kX, "RP1", "fuzz", "does wrong")'
-    assert check_mutant_names(one, "") and check_mutant_names("", "`kX`")
-    assert not check_mutant_names(one, "RP1 `kX`")
+    listed = mutants_listed(one)
+    assert check_mutant_names(listed, "") and check_mutant_names(set(), "`kX`")
+    assert not check_mutant_names(listed, "RP1 `kX`")
+    assert check_mutants_used(listed, set()) and check_mutants_used(set(), listed)
+    assert not check_mutants_used(listed, {"kX"})
     assert not check("broker/rpc/log_service.cc", "#include <grpcpp/grpcpp.h>")
     assert not check("storage/rocks_kv_store.cc", "#include <rocksdb/db.h>")
     assert not check("broker/shard.cc", '#include "storage/log.h"')
@@ -207,7 +221,7 @@ def self_test():
 def main():
     self_test()
     root = sys.argv[1] if len(sys.argv) > 1 else "."
-    wrong, seen = [], 0
+    wrong, seen, mutants_used = [], 0, set()
     with open(os.path.join(root, ".bazelrc"), encoding="utf-8") as bazelrc:
         built = mutant_files(bazelrc.read())
     for path in sources(root):
@@ -215,9 +229,13 @@ def main():
         with open(os.path.join(root, path), encoding="utf-8") as source:
             text = source.read()
         wrong += check(path, text) + check_mutants(path, text, built)
+        if path != "common/base/mutant.h":
+            mutants_used.update(re.findall(r"\bMUTANT\((\w+)\)", text))
     with open(os.path.join(root, "common/base/mutants.def"), encoding="utf-8") as listed, \
             open(os.path.join(root, "test/check/README.md"), encoding="utf-8") as readme:
-        wrong += check_mutant_names(listed.read(), readme.read())
+        names = mutants_listed(listed.read())
+        wrong += check_mutant_names(names, readme.read())
+        wrong += check_mutants_used(names, mutants_used)
     print("\n".join(wrong))
     print("%d files, %d walls broken" % (seen, len(wrong)))
     if seen < 20:
