@@ -32,7 +32,8 @@ Partition::Partition(Deps deps, const TopicSettings& settings)
       settings_(settings),
       waiters_(shard_->deps.executor),
       expired_(deps.producer_expiration_us),
-      lossy_(deps.lossy) {
+      lossy_(deps.lossy),
+      lossy_on_disk_(deps.lossy) {
   log_->SetSegmentBytes(settings.segment_bytes);
 }
 
@@ -72,7 +73,10 @@ void Partition::OnMetadata(const MetadataImage& image,
   if (leads() && partition.isr != isr_) ++shard_->counters.isr_changes;
   isr_ = partition.isr;
   // It was out of it since its registration: it holds what is committed again.
-  if (Contains(isr_, shard_->deps.self)) lossy_ = false;
+  if (lossy_ && Contains(isr_, shard_->deps.self)) {
+    lossy_ = false;
+    PersistWhole();
+  }
   Step(std::move(e));
   // A reader of a partition led elsewhere must learn so.
   if (!leads()) waiters_.WakeAll();

@@ -127,6 +127,8 @@ class Partition final : public ShipSource {
   bool corrupt() const { return corrupt_; }
   // A cut of the log is under way.
   bool cutting() const { return cutting_; }
+  // Whether the next start takes this log for one that lost records (ST8).
+  bool lossy_on_disk() const { return lossy_on_disk_; }
   LogDirectory* directory() const { return directory_; }
   const Log& log() const { return *log_; }
   const replica::ReplicaCore& core() const { return core_; }
@@ -180,6 +182,7 @@ class Partition final : public ShipSource {
   void CutLog(const Cut& cut);
   void NoteCut(const Cut& cut, Offset from, Offset to, LeaderEpoch last_epoch);
   void FinishCut(Offset leo);
+  void PersistWhole();
 
   // ---- partition_trim.cc ----
   void AdvanceLogStart(Offset start);
@@ -263,6 +266,7 @@ class Partition final : public ShipSource {
 
   PartitionMarks marks_written_;
   bool lossy_ = false;  // since the recovery, until it is in sync again
+  bool lossy_on_disk_ = false;  // and until the marks say so
   NotSynced unsynced_;
   bool sync_in_flight_ = false;
   bool cutting_ = false;

@@ -53,6 +53,18 @@ void Partition::PersistEpochStart(LeaderEpoch epoch) {
       });
 }
 
+// At once: a kill before the marks said so would cost the ELR a member that
+// lacks nothing, and the next fail-over would find too few to elect from.
+void Partition::PersistWhole() {
+  // A cut's lowered marks stand until it is done.
+  if (lossy_ || !lossy_on_disk_ || cutting_ || MUTANT(kWholeNotWritten)) return;
+  marks_written_ = Marks();
+  directory_->PersistMarks(tp_, marks_written_, shard_->deps.executor,
+                           [this, alive = alive_] {
+                             if (*alive) lossy_on_disk_ = false;
+                           });
+}
+
 // ---- Syncs ----
 
 void Partition::AfterAppend(const AppendInfo& info,
@@ -190,6 +202,7 @@ void Partition::FinishCut(Offset leo) {
     return;
   }
   cutting_ = false;
+  PersistWhole();
   unsynced_ = {};
   Step(replica::TruncateDone{leo});
 }

@@ -36,7 +36,8 @@ Offset Consumer::NoteBatches(Partition& partition,
   }
   const std::vector<EpochStart>& starts = partition.epochs.starts();
   if (starts.size() > kEpochsMax) {
-    partition.epochs.TrimTo(starts[starts.size() - kEpochsMax].start);
+    // The epoch that ends there stays.
+    partition.epochs.TrimTo(starts[starts.size() - kEpochsMax + 1].start);
   }
   return end;
 }

@@ -123,8 +123,12 @@ absl::Status DirStore::CreateJournal() {
 
 absl::Status DirStore::StartRun(std::string_view boot_id) {
   boot_id_ = std::string(boot_id.substr(0, kBootIdBytesMax));
-  const bool lost_page_cache = !is_new_ && !previous_run_.clean() &&
-                               previous_run_.boot_id != boot_id_;
+  // Unset: a loss that nobody has been told of yet, however that run ended.
+  const bool untold =
+      previous_run_.boot_id.empty() && !MUTANT(kCleanStopHidesPowerCut);
+  const bool lost_page_cache =
+      !is_new_ && (untold || (!previous_run_.clean() &&
+                              previous_run_.boot_id != boot_id_));
   return WriteRunStarted(lost_page_cache ? "" : boot_id_);
 }
 

@@ -128,6 +128,13 @@ TEST_F(DirStoreTest, ALostPageCacheIsRememberedUntilARunIsConfirmed) {
   fs_.Kill();
   Open({}, "boot 2");
   EXPECT_EQ(store_->previous_run().boot_id, "");
+  // A clean stop of a run that never registered tells nobody either (seed 975).
+  ASSERT_TRUE(store_->StopClean(kNoBrokerEpoch).ok());
+  Open({}, "boot 2");
+  EXPECT_EQ(store_->previous_run().boot_id, "");
+  fs_.Kill();
+  Open({}, "boot 2");
+  EXPECT_EQ(store_->previous_run().boot_id, "");
 
   ASSERT_TRUE(store_->ConfirmRun().ok());
   fs_.CrashLosingAll();

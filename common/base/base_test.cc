@@ -133,8 +133,18 @@ TEST(EpochHistoryTest, CutsAndTrims) {
   history.TrimTo(Offset(8));
   history.TrimTo(Offset(8));
   EXPECT_THAT(history.starts(),
-              testing::ElementsAre(EpochStart{LeaderEpoch(5), Offset(8)},
+              testing::ElementsAre(EpochStart{LeaderEpoch(2), Offset(8)},
+                                   EpochStart{LeaderEpoch(5), Offset(8)},
                                    EpochStart{LeaderEpoch(6), Offset(8)}));
+  // The same whichever came first, the trim or the next epoch.
+  EpochHistory trimmed_first = *EpochHistory::From({{LeaderEpoch(2), Offset(3)}});
+  trimmed_first.TrimTo(Offset(8));
+  trimmed_first.Assign(LeaderEpoch(5), Offset(8));
+  trimmed_first.Assign(LeaderEpoch(6), Offset(8));
+  EXPECT_EQ(trimmed_first, history);
+  history.TrimTo(Offset(9));
+  EXPECT_THAT(history.starts(),
+              testing::ElementsAre(EpochStart{LeaderEpoch(6), Offset(9)}));
   EXPECT_FALSE(EpochHistory::From({{LeaderEpoch(2), Offset(0)},
                                    {LeaderEpoch(2), Offset(4)}})
                    .has_value());

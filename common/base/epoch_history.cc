@@ -35,7 +35,7 @@ void EpochHistory::TruncateTo(Offset end) {
 void EpochHistory::TrimTo(Offset log_start) {
   size_t covered = 0;
   while (covered + 1 < starts_.size() && starts_[covered].start < log_start &&
-         starts_[covered + 1].start <= log_start) {
+         starts_[covered + 1].start < log_start) {
     ++covered;
   }
   starts_.erase(starts_.begin(),

@@ -38,8 +38,10 @@ class EpochHistory {
   bool Assign(LeaderEpoch epoch, Offset start);
   // Forgets epochs that begin at or after `end`: what a cut to `end` leaves.
   void TruncateTo(Offset end);
-  // Forgets epochs that lie wholly below `log_start`; the one that covers it
-  // now starts there. Those that begin at it without a batch stay (F4).
+  // Forgets epochs that end below `log_start`; the first that is left now
+  // starts there. One that ended at it stays, as one that begins at it without
+  // a batch does (F4): what a log knows does not depend on whether it was
+  // trimmed before or after the next epoch began.
   void TrimTo(Offset log_start);
   void Clear() { starts_.clear(); }
 

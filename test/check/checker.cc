@@ -122,7 +122,10 @@ void Checker::Parts::NoteJoined(const MetadataChanges& changes) {
     const auto found = lost.find(tp);
     if (found == lost.end()) continue;
     for (const NodeId node : cluster.committed->FindPartition(tp)->isr) {
-      if (cluster.Running(node) != nullptr) found->second.erase(node);
+      if (cluster.Running(node) == nullptr) continue;
+      // Killed before its marks say so, it tells of the old loss once more.
+      const ReplicaView* replica = cluster.FindReplica(node, tp);
+      if (replica != nullptr && !replica->lossy) found->second.erase(node);
     }
   }
   for (const TopicPartition& tp : changes.partitions_removed) lost.erase(tp);

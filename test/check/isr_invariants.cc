@@ -149,11 +149,15 @@ void IsrInvariants::OnCommitted(const MetadataImage& before,
                                 const MetadataChanges& changes) {
   const MetadataImage& now = *cluster_.committed;
   for (const TopicPartition& tp : changes.partitions_created) {
+    full_at_[tp] = cluster_.MinIsrOf(tp);
     CheckForm(tp, *now.FindPartition(tp), cluster_.MinIsrOf(tp));
   }
   for (const TopicPartition& tp : changes.partitions_changed) {
     const Transition t{tp, *before.FindPartition(tp), *now.FindPartition(tp),
                        cluster_.MinIsrOf(tp)};
+    if (t.now.last_full_isr != t.before.last_full_isr) {
+      full_at_[tp] = t.min_isr;
+    }
     CheckForm(tp, t.now, t.min_isr);
     CheckEpochs(t);
     CheckElection(t);
@@ -183,7 +187,8 @@ void IsrInvariants::CheckForm(const TopicPartition& tp,
       (now.elr.empty() && now.unverified_elr.empty());
   const bool remembers =
       !members.empty() ||
-      static_cast<int>(now.last_full_isr.size()) >= min_isr;
+      static_cast<int>(now.last_full_isr.size()) >=
+          full_at_.try_emplace(tp, min_isr).first->second;
   const bool settled = now.leader == kNoNode ||
                        (now.candidates.empty() && !now.unclean_ordered);
   findings_.Check(

@@ -64,6 +64,9 @@ class IsrInvariants {
   const Cluster& cluster_;
   const ReplicationInvariants& replication_;
   std::map<Moment, std::vector<Question>> asked_;
+  // The min.insync.replicas for which last_full_isr was full: raised since, it
+  // asks for more than were needed (F31).
+  std::map<TopicPartition, int> full_at_;
   // What each leader's question was when last seen.
   std::map<std::pair<TopicPartition, NodeId>, Question> current_;
 };

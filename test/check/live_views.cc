@@ -201,6 +201,7 @@ void LiveNode::RefreshBroker(Changes& changes) {
     view_->logs_recovered = true;
     changes.logs_recovered = true;
   }
+  view_->closing = life.state() >= BrokerLifecycle::State::kClosing;
   if (!view_->released && life.released()) {
     view_->released = changes.released = true;
   }
@@ -210,7 +211,7 @@ LiveNode::Version LiveNode::VersionOf(const Partition& partition) {
   const Log& log = partition.log();
   return {&partition,           partition.core().steps(), log.generation(),
           log.leo(),            log.durable_leo(),        partition.failed(),
-          partition.cutting()};
+          partition.cutting(),  partition.lossy_on_disk()};
 }
 
 void LiveNode::RefreshShard(ShardState& state, Changes& changes) {
@@ -288,7 +289,7 @@ void LiveNode::Note(const TopicPartition& tp, const Partition& partition,
                     bool log_was_cut, Changes& changes) {
   ReplicaView& view = Touch(tp, changes);
   view.hosted = true;
-  view.lossy = false;
+  view.lossy = partition.lossy_on_disk();
   view.failed = partition.failed();
   view.corrupt = partition.corrupt();
   view.cutting = partition.cutting();

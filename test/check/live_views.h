@@ -54,6 +54,7 @@ class LiveNode {
     Offset durable_leo;
     bool failed = false;
     bool cutting = false;
+    bool lossy_on_disk = false;
 
     bool operator==(const Version&) const = default;
   };

@@ -33,6 +33,7 @@ void MetadataInvariants::OnEnd(const NodeView& node, End how) {
   // A clean stop has synced all: a power cut after it takes nothing.
   if (!fate.known || fate.how == End::kKilled) fate.how = how;
   fate.known = true;
+  fate.maybe_clean = node.closing && how != End::kStopped;
   last_incarnation_[node.id] = node.incarnation;
   // A registered incarnation that was killed loses its page cache with the
   // machine's power, unless a successor's recovery has synced it before.
@@ -131,9 +132,11 @@ void MetadataInvariants::CheckRestart(const BrokerImage& before,
   if (found == fates_.end() || !found->second.known) return;
   const Fate& fate = found->second;
   const bool wiped = WasWiped(before.incarnation, now.incarnation);
+  const bool stopped = fate.how == End::kStopped ||
+                       (fate.maybe_clean && now.was_clean);
   findings_.Check(
       Rule::kRP18,
-      !now.was_clean || (fate.how == End::kStopped && !wiped), [&] {
+      !now.was_clean || (stopped && !wiped), [&] {
         return StrCat(Text(now), " passes for cleanly stopped: ",
                       Text(before), " was not");
       });
@@ -141,12 +144,11 @@ void MetadataInvariants::CheckRestart(const BrokerImage& before,
     for (const auto& [index, partition] : topic->partitions) {
       const bool on_disk = cluster_.PromisesDisk({id, index});
       const bool lost =
-          wiped || (!on_disk && fate.how == End::kPowerCut);
+          wiped || (!on_disk && !stopped && fate.how == End::kPowerCut);
       if (!Contains(partition->replicas, now.id)) continue;
       const bool doubted = Contains(partition->unverified_elr, now.id);
       const bool trusted = Contains(partition->isr, now.id) ||
-                           (fate.how != End::kStopped &&
-                            Contains(partition->elr, now.id));
+                           (!stopped && Contains(partition->elr, now.id));
       findings_.Check(Rule::kRP18, !trusted && !(lost && doubted), [&] {
         return StrCat(Text(now), " is trusted with partition ", index, " of ",
                       topic->name,

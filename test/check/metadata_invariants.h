@@ -39,6 +39,8 @@ class MetadataInvariants {
     NodeId node;
     bool known = false;
     End how = End::kKilled;
+    // Ended while it stopped: the clean marker may be there or not.
+    bool maybe_clean = false;
     int64_t first_wipe = 0;  // of all disks, behind its end; 0: none
   };
   // Where a stopping broker was first seen to lead nothing, and who was active.

@@ -184,6 +184,16 @@ TEST_F(MetadataInvariantsTest, RP18AKilledBrokerPassesForClean) {
   ExpectFound(Rule::kRP18);
 }
 
+// The marker was written, and the process killed before it had ended (seed
+// 2048).
+TEST_F(MetadataInvariantsTest, RP18AKillBehindTheCleanMarker) {
+  node(3).closing = true;
+  End(3, check::End::kKilled);
+  Change({.isr = Ids{1, 2}});
+  RegisterAnew(2, true, {.elr = Ids{}});
+  ExpectNone();
+}
+
 TEST_F(MetadataInvariantsTest, RP18AnUncleanBrokerStaysElectable) {
   Change({.isr = Ids{1}, .elr = Ids{2, 3}});
   End(3, check::End::kKilled);

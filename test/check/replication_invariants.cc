@@ -421,6 +421,11 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
                                  leader->log_start, ", ", leader->leo,
                                  "), or their records differ"));
     });
+    // A member that lacks nothing any more has that on disk, too.
+    findings_.Check(Rule::kST8, replica == nullptr || !replica->lossy, [&] {
+      return StrCat(text(), ": replica ", node,
+                    " is in sync, and would still pass for lossy after a kill");
+    });
   }
 }
 

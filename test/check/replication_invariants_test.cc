@@ -519,6 +519,13 @@ TEST_F(ReplicationTest, RP24AReplicaThatBeginsEarlier) {
   ExpectFound(Rule::kRP24);
 }
 
+TEST_F(ReplicationTest, ST8AReplicaInSyncThatIsStillMarkedLossy) {
+  Produce(1, {2, 3}, 100);
+  At(2, [](ReplicaView& view) { view.lossy = true; });
+  replication_.CheckConverged(kTp);
+  ExpectFound(Rule::kST8);
+}
+
 TEST_F(ReplicationTest, RP24AnIsrThatIsNotFull) {
   Change({.isr = Ids{1, 2}});
   replication_.CheckConverged(kTp);

@@ -15,6 +15,14 @@ std::string Where(const NodeView& node, const TopicPartition& tp,
                 view.lossy ? ", LOSSY" : "", ")");
 }
 
+std::string Text(const std::vector<EpochStart>& epochs) {
+  std::string text = "{";
+  for (const EpochStart& at : epochs) {
+    text += StrCat(text.size() > 1 ? ", " : "", at.epoch, " from ", at.start);
+  }
+  return text + "}";
+}
+
 std::string_view NameOf(End how) {
   switch (how) {
     case End::kStopped: return "a clean stop";
@@ -117,7 +125,8 @@ void StorageInvariants::CheckFound(const NodeView& node,
                     return StrCat(text(), " lacks some of what lay below ",
                                   promised);
                   });
-  findings_.Check(Rule::kST8, !now.lossy || !old.promises_disk, [&] {
+  findings_.Check(Rule::kST8,
+                  !now.lossy || !old.promises_disk || old.lossy, [&] {
     return StrCat(text(), " takes itself for lossy");
   });
   if (!old.cutting) CheckEpochsLed(node, tp, now, old);
@@ -142,9 +151,12 @@ void StorageInvariants::CheckEpochsLed(const NodeView& node,
         });
     findings_.Check(Rule::kRP10, known,
                     [&] {
-                      return StrCat(Where(node, tp, now), " forgot that epoch ",
+                      return StrCat(Where(node, tp, now), ", epochs ",
+                                    Text(now.epochs), ", forgot that epoch ",
                                     start.epoch, ", which it led, began at ",
-                                    start.start);
+                                    start.start, ": it knew ",
+                                    Text(old.epochs), " with the log from ",
+                                    old.log_start);
                     });
   }
 }

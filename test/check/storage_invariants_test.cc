@@ -8,11 +8,14 @@ namespace {
 class StorageInvariantsTest : public CheckTest {
  protected:
   // Broker 2 holds three records, the last of them not synced, and goes.
-  void Leave(check::End how) {
+  void Leave(check::End how, bool lossy = false) {
     Produce(1, {2, 3}, 100);
     Produce(1, {2, 3}, 101);
     AppendAt(1, 0, 102);
-    At(2, [](ReplicaView& view) { Append(view, 0, 102); });
+    At(2, [&](ReplicaView& view) {
+      Append(view, 0, 102);
+      view.lossy = lossy;
+    });
     ExpectNone();
     End(2, how);
   }
@@ -90,6 +93,13 @@ TEST_F(StorageInvariantsTest, ST8AHealthyLogTakesItselfForLossy) {
   Leave(check::End::kPowerCut);
   Find(2, /*lossy=*/true);
   ExpectFound(Rule::kST8);
+}
+
+// Its marks said so before, and it was killed before they said otherwise.
+TEST_F(StorageInvariantsTest, ST8ALossThatWasNotForgottenYet) {
+  Leave(check::End::kPowerCut, /*lossy=*/true);
+  Find(3, /*lossy=*/true);
+  ExpectNone();
 }
 
 TEST_F(StorageInvariantsTest, ST7ASecondRecoveryFindsLess) {

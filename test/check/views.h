@@ -45,7 +45,8 @@ struct ReplicaFacts {
   // A log that no metadata has claimed yet in this life has no core: what it
   // recovered is in log_start, high_watermark, leo, lossy and epochs.
   bool hosted = false;
-  bool lossy = false;  // only while not hosted
+  // What the next start will take it for; while not hosted what this one did.
+  bool lossy = false;
   replica::State state = replica::State::kWaiting;
   NodeId leader = kNoNode;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
@@ -142,6 +143,7 @@ struct NodeView {
   BrokerEpoch broker_epoch = kNoBrokerEpoch;  // as it was told
   bool logs_recovered = false;
   bool released = false;  // the active controller has allowed it to stop
+  bool closing = false;   // it syncs its logs and writes the clean marker
   std::shared_ptr<const MetadataImage> broker_image;
   std::map<TopicPartition, ReplicaView> replicas;
 };
