@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kPollUs = 200'000;
 constexpr int64_t kAdminTimeoutUs = 30'000'000;
+constexpr int64_t kTrimAgainUs = 500'000;
 constexpr int32_t kPollBytes = 1 << 20;
 
 ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
@@ -262,7 +263,7 @@ bool Workload::IsDurable(const std::string& topic) const {
                      });
 }
 
-// Up to what a reader was given: that is committed, so it is never too far.
+// Up to what a reader was given: that is committed, so whoever leads can.
 void Workload::TrimSome() {
   if (stopped_) return;
   executor_->PostAfter(random_.Between(1, 2 * plan_->load.trim_every_us),
@@ -274,6 +275,12 @@ void Workload::TrimSome() {
       random_.Below(static_cast<uint64_t>(read.value()) + 1)));
   if (before == Offset(0)) return;
   ledger_.OnTrimming(tp, before);
+  Trim(tp, before);
+}
+
+// A leader that was deposed and has not heard of it refuses what its successor
+// committed: asked again until the one that leads has answered.
+void Workload::Trim(const NamedPartition& tp, Offset before) {
   const uint64_t call = next_call_++;
   ++admin_calls_;
   open_calls_[call] = StrCat("DeleteRecords of ", tp, " before ", before);
@@ -282,9 +289,14 @@ void Workload::TrimSome() {
       [this, call, tp, before](RecordDeletion::Results results) {
         open_calls_.erase(call);
         const api::DeleteRecordsResult& result = results.at(tp);
-        if (result.error.code == ErrorCode::kOffsetOutOfRange) {
-          report_(StrCat("UNCOMMITTED: ", tp, " up to ", before,
-                         " was read, but: ", result.error.message));
+        if (result.error.code == ErrorCode::kOffsetOutOfRange &&
+            !ledger_.may_lose(tp)) {
+          const uint64_t wait = next_call_++;
+          open_calls_[wait] = result.error.message;
+          executor_->PostAfter(kTrimAgainUs, [this, wait, tp, before] {
+            open_calls_.erase(wait);
+            Trim(tp, before);
+          });
         }
         // What memory alone held may go with the power, and its epoch with it.
         if (result.error.ok() && IsDurable(tp.topic)) {

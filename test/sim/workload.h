@@ -58,6 +58,7 @@ class Workload {
   void ReadSome(Reader& reader);
   void Take(Reader& reader, const FetchedBatch& batch);
   void TrimSome();
+  void Trim(const NamedPartition& tp, Offset before);
   bool IsDurable(const std::string& topic) const;
   void JudgeHistory();
   void ManageTopics();
