@@ -86,17 +86,19 @@ void ReplicationInvariants::CheckBatch(const Scene& scene, size_t i) {
                                       : StrCat(" and that epoch from ",
                                                start->start));
                   });
-  // What a log begins with need not be what it was there.
-  if (i == 0 && batch.base > Offset(0)) return;
-  const Link link{batch.last, batch.crc, before};
+  Link link{batch.last, batch.crc, before};
+  // What a log begins with need not be the first that was.
+  if (i == 0 && batch.base > Offset(0)) link.epoch_before.reset();
   const auto [it, fresh] =
       scene.record.links.try_emplace({batch.base, batch.epoch}, link);
-  findings_.Check(Rule::kRP9, it->second == link, [&] {
+  Link& known = it->second;
+  findings_.Check(Rule::kRP9, known.Agrees(link), [&] {
     return StrCat(Where(scene), " holds ", Text(batch), " crc ", batch.crc,
                   " after epoch ", before, "; elsewhere that is up to ",
-                  it->second.last, " crc ", it->second.crc, " after epoch ",
-                  it->second.epoch_before);
+                  known.last, " crc ", known.crc, " after epoch ",
+                  known.epoch_before.value_or(kNoLeaderEpoch));
   });
+  if (!known.epoch_before) known.epoch_before = link.epoch_before;
   if (fresh) CheckOrigin(scene, batch);
 }
 

@@ -51,8 +51,14 @@ class ReplicationInvariants {
   struct Link {
     Offset last;
     uint32_t crc = 0;
-    LeaderEpoch epoch_before;
-    bool operator==(const Link&) const = default;
+    // Of the batch before; nullopt: only seen where a log begins with it.
+    std::optional<LeaderEpoch> epoch_before;
+
+    bool Agrees(const Link& other) const {
+      return last == other.last && crc == other.crc &&
+             (!epoch_before || !other.epoch_before ||
+              epoch_before == other.epoch_before);
+    }
   };
   struct Replica {
     int64_t life = 0;

@@ -386,6 +386,25 @@ TEST_F(ReplicationTest, RP11ARecordThatItsLeaderNeverWrote) {
   ExpectFound(Rule::kRP11);
 }
 
+// A leader whose log was trimmed to its end writes what its log begins with; a
+// follower still holds the batch before (seed 4440).
+TEST_F(ReplicationTest, RP11TheFirstRecordBehindATrim) {
+  Produce(1, {2, 3}, 100);
+  At(1, [](ReplicaView& view) {
+    view.batches.clear();
+    view.log_start = Offset(1);
+  });
+  AppendAt(1, 0, 101);
+  AppendAt(2, 0, 101);
+  ExpectNone();
+  At(3, [](ReplicaView& view) {
+    view.batches.clear();
+    view.log_start = Offset(1);
+  });
+  AppendAt(3, 0, 102);
+  ExpectFound(Rule::kRP9);
+}
+
 TEST_F(ReplicationTest, RP22AGap) {
   At(1, [](ReplicaView& view) {
     view.batches.push_back({Offset(1), Offset(1), LeaderEpoch(0), 5});
