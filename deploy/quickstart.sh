@@ -10,7 +10,9 @@
 # Installs what is missing (deploy/install-deps.sh), builds, starts three nodes
 # in a temporary directory, produces every line with its number as the key and
 # an idempotent producer, kills the leader of partition 0 with SIGKILL at half of the
-# acknowledgements while requests are in flight, reads everything back and
+# acknowledgements while requests are in flight (a follower is held still for
+# 100 ms before, so that some are stored but not answered: they are sent again
+# and deduplicated), reads everything back and
 # compares by line number (definitions: tools/run_verifier.h). Then it starts
 # the killed node again and waits until it is back in every ISR.
 #

@@ -161,6 +161,11 @@ void DevCluster::ForgetCrash(const DevNode& node) const {
   unlink(PathOf(node, "sluiced.pid").c_str());
 }
 
+bool DevCluster::HoldStill(const DevNode& node, bool still) const {
+  const auto pid = PidOf(node);
+  return pid.has_value() && ::kill(*pid, still ? SIGSTOP : SIGCONT) == 0;
+}
+
 bool DevCluster::Stop(const std::vector<DevNode>& nodes, bool kill) const {
   std::vector<std::pair<const DevNode*, pid_t>> stopping;
   for (const DevNode& node : nodes) {
@@ -170,6 +175,7 @@ bool DevCluster::Stop(const std::vector<DevNode>& nodes, bool kill) const {
     WriteFile(PathOf(node, "sluiced.pid"), std::to_string(*pid) + "\n" + kAsked)
         .IgnoreError();
     ::kill(*pid, kill ? SIGKILL : SIGTERM);
+    ::kill(*pid, SIGCONT);  // one that is held still would not hear SIGTERM
     stopping.emplace_back(&node, *pid);
   }
   bool clean = true;

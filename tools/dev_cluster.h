@@ -50,6 +50,8 @@ class DevCluster {
   // Forgets a crash, once it was told.
   void ForgetCrash(const DevNode& node) const;
 
+  // SIGSTOP, or SIGCONT with `still` false. False: it does not run.
+  bool HoldStill(const DevNode& node, bool still) const;
   // SIGTERM and wait; SIGKILL after kStopUs, or at once with `kill`.
   // All of `nodes` at the same time. True when each ended by itself.
   bool Stop(const std::vector<DevNode>& nodes, bool kill) const;

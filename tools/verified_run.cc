@@ -7,6 +7,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "common/base/error.h"
@@ -23,6 +24,10 @@ constexpr int64_t kPollBytes = 8 << 20;
 constexpr int64_t kLinesMin = 2;
 constexpr int64_t kLookEveryUs = 1000;
 constexpr int64_t kInFlightPollUs = 20;
+// So long one follower is held still before the leader dies: what is sent
+// meanwhile is stored and not answered, so it is sent again and found to be
+// there. Well below any session's timeout.
+constexpr int64_t kHoldStillUs = 100'000;
 constexpr int64_t kLeaderAskedEveryUs = 50'000;
 // Not in the last twentieth of the lines before half.
 constexpr int64_t kQuestionsEndPart = 20;
@@ -85,6 +90,7 @@ class VerifiedRun {
   absl::Status AwaitHalf(absl::StatusOr<DevNode>& leader);
   void OpenGate();
   absl::StatusOr<DevNode> LeaderOfPartition0();
+  std::optional<DevNode> RunningBrokerBeside(const DevNode& leader) const;
   // So many failed that those not held back cannot make up half.
   bool HalfIsOutOfReach() const { return failed_ > held_back_from_ - half_; }
   absl::Status Consume();
@@ -228,6 +234,10 @@ absl::Status VerifiedRun::KillAtHalf() {
                      cluster_.directory(), ", which leads ", options_.topic,
                      "-0, does not run");
   }
+  const std::optional<DevNode> follower = RunningBrokerBeside(node);
+  if (follower.has_value() && cluster_.HoldStill(*follower, true)) {
+    usleep(kHoldStillUs);
+  }
   OpenGate();
   while (sent_ <= acknowledged_ + failed_ && !sending_ended_) {
     usleep(kInFlightPollUs);
@@ -236,12 +246,24 @@ absl::Status VerifiedRun::KillAtHalf() {
   result_.in_flight_at_kill = sent_ - acknowledged - failed_;
   killed_us_ = NowUs();
   cluster_.Stop({node}, /*kill=*/true);
+  if (follower.has_value()) cluster_.HoldStill(*follower, false);
   result_.killed = node.name;
   std::cerr << "killed " << node.name << ", the leader of " << options_.topic
             << "-0, with SIGKILL: " << acknowledged << " of " << lines_
             << " lines acknowledged, " << result_.in_flight_at_kill
             << " in flight\n";
   return absl::OkStatus();
+}
+
+std::optional<DevNode> VerifiedRun::RunningBrokerBeside(
+    const DevNode& leader) const {
+  for (const DevNode& node : cluster_.nodes()) {
+    if (node.is_broker && node.name != leader.name &&
+        cluster_.PidOf(node).has_value()) {
+      return node;
+    }
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<DevNode> VerifiedRun::LeaderOfPartition0() {
