@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "broker/group/group_testing.h"
-#include "common/consumer/consumer_protocol.h"
 
 namespace sluice::group {
 namespace {
@@ -448,49 +447,6 @@ TEST_F(GroupCoreTest, AProtocolNamedTwiceCountsOnce) {
   EXPECT_EQ(core().state(), GroupState::kCompleting);
 }
 
-// ---- The limit ----
-
-TEST(GroupSizeTest, AFullGroupTakesNobody) {
-  GroupTester group({.members_max = 2});
-  group.MakeStable(2);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kGroupMaxSizeReached);
-  EXPECT_EQ(group.core().state(), GroupState::kStable);
-}
-
-TEST(GroupSizeTest, IdsThatWaitAreBoundedToo) {
-  GroupTester group({.members_max = 2});
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kMemberIdRequired);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kMemberIdRequired);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kGroupMaxSizeReached);
-}
-
-TEST(GroupSizeTest, WithALowerLimitTheLastToJoinGo) {
-  GroupTester big({.members_max = 3});
-  const auto ids = big.MakeStable(3);
-  const GroupImage image = *big.writes().back().image;
-  Random random(1);
-  GroupCore core({"g", {.members_max = 2}, &random}, image, 0);
-  EXPECT_EQ(core.state(), GroupState::kPreparing);
-  std::vector<ErrorCode> codes;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const auto actions = core.Step(
-        Join{.request = RequestId(static_cast<int64_t>(i)),
-             .member = ids[i],
-             .session_timeout_us = 10 * kSecondUs,
-             .rebalance_timeout_us = 30 * kSecondUs,
-             .protocol_type = "consumer",
-             .protocols = {{"range", "subscription"}}});
-    for (const Action& action : actions) {
-      if (const auto* a = std::get_if<AnswerJoin>(&action)) {
-        codes.push_back(a->code);
-      }
-    }
-  }
-  EXPECT_EQ(codes, (std::vector<ErrorCode>{kGroupMaxSizeReached}));
-  EXPECT_EQ(core.member_count(), 2u);
-  EXPECT_EQ(core.state(), GroupState::kCompleting);
-}
-
 // ---- The end ----
 
 TEST_F(GroupCoreTest, OnlyAnEmptyGroupIsDeleted) {
@@ -524,25 +480,6 @@ TEST_F(GroupCoreTest, ACoordinatorThatResignsAnswersAllThatWait) {
   EXPECT_EQ(group_.JoinAnswer(join)->code, kNotCoordinator);
   EXPECT_EQ(core().state(), GroupState::kDead);
   EXPECT_EQ(core().NextDeadlineUs(), kNever);
-}
-
-// ---- What is known of it ----
-
-TEST_F(GroupCoreTest, TheTopicsThatItsMembersSubscribeTo) {
-  const auto subscription = [](std::vector<std::string> topics) {
-    return consumer::EncodeSubscription({.topics = std::move(topics)});
-  };
-  EXPECT_EQ(core().SubscribedTopics(), std::nullopt);  // no type yet
-  group_.Admit({.protocols = {{"range", subscription({"a", "b"})}}});
-  EXPECT_EQ(core().SubscribedTopics(), std::nullopt);  // nothing chosen yet
-  group_.Admit({.protocols = {{"range", subscription({"c"})}}});
-  group_.Advance(6 * kSecondUs);
-  EXPECT_EQ(core().SubscribedTopics(), (std::set<std::string>{"a", "b", "c"}));
-}
-
-TEST_F(GroupCoreTest, BytesOfAnotherKindAreNeverRead) {
-  group_.MakeStable(1, {.protocols = {{"v1", "\x00\x01"}}, .type = "connect"});
-  EXPECT_EQ(core().SubscribedTopics(), std::nullopt);
 }
 
 }  // namespace

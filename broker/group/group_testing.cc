@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/group/commit_rules.h"
 #include "common/base/invariant.h"
 
 namespace sluice::group {
@@ -200,6 +201,18 @@ std::vector<MemberId> GroupTester::MakeStable(int members,
   INVARIANT(core_->state() == GroupState::kStable, "the group is ",
             NameOf(core_->state()));
   return ids;
+}
+
+JoinSpec Again(const MemberId& member, JoinSpec spec) {
+  spec.member = member.ToString();
+  return spec;
+}
+
+ErrorCode CommitCode(GroupTester& group, const MemberId& member,
+                     Generation generation, const std::string& instance) {
+  return CheckCommit(&group.core(), {.member = member,
+                                     .instance = InstanceId(instance),
+                                     .generation = generation});
 }
 
 }  // namespace sluice::group

@@ -97,4 +97,10 @@ class GroupTester {
   std::string rebalance_reason_;
 };
 
+// A known member's next join.
+JoinSpec Again(const MemberId& member, JoinSpec spec = {});
+// What a commit of this member and generation is answered.
+ErrorCode CommitCode(GroupTester& group, const MemberId& member,
+                     Generation generation, const std::string& instance = "");
+
 }  // namespace sluice::group

@@ -3,259 +3,27 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <future>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "client/grpc_peers/grpc_controller_peer.h"
 #include "common/base/error.h"
-#include "common/base/random.h"
 #include "common/env/thread_executor.h"
+#include "common/rpc/happenings_testing.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status_wire.h"
+#include "controller/rpc/fake_controller_testing.h"
+#include "controller/rpc/random_messages_testing.h"
 
 namespace sluice {
 namespace {
 
-namespace iv1 = internal::v1;
-using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
 using google::protobuf::util::MessageDifferencer;
 
 constexpr int64_t kLongUs = 30000000;
-
-// Gives every field of a message a value, three deep.
-class RandomMessages {
- public:
-  explicit RandomMessages(uint64_t seed) : random_(seed) {}
-
-  template <class M>
-  M Next() {
-    M message;
-    Fill(&message, 3);
-    return message;
-  }
-
- private:
-  void Fill(Message* message, int depth) {
-    const auto* reflection = message->GetReflection();
-    for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
-      const FieldDescriptor* field = message->GetDescriptor()->field(i);
-      if (field->real_containing_oneof() != nullptr && random_.OneIn(2)) {
-        continue;
-      }
-      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && depth == 0) {
-        continue;
-      }
-      const int count =
-          field->is_repeated() ? static_cast<int>(random_.Below(3)) : 1;
-      for (int n = 0; n < count; ++n) FillField(message, reflection, field, depth);
-    }
-  }
-  void FillField(Message* message, const google::protobuf::Reflection* r,
-                 const FieldDescriptor* f, int depth) {
-    const bool many = f->is_repeated();
-    switch (f->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32: {
-        const auto v = static_cast<int32_t>(random_.Next64());
-        many ? r->AddInt32(message, f, v) : r->SetInt32(message, f, v);
-        break;
-      }
-      case FieldDescriptor::CPPTYPE_INT64: {
-        const auto v = static_cast<int64_t>(random_.Next64());
-        many ? r->AddInt64(message, f, v) : r->SetInt64(message, f, v);
-        break;
-      }
-      case FieldDescriptor::CPPTYPE_BOOL:
-        many ? r->AddBool(message, f, true) : r->SetBool(message, f, true);
-        break;
-      case FieldDescriptor::CPPTYPE_STRING: {
-        const std::string v = StrCat("text ", random_.Below(1000000));
-        many ? r->AddString(message, f, v) : r->SetString(message, f, v);
-        break;
-      }
-      case FieldDescriptor::CPPTYPE_ENUM: {
-        const auto* type = f->enum_type();
-        const auto* v = type->value(
-            static_cast<int>(random_.Below(type->value_count())));
-        many ? r->AddEnum(message, f, v) : r->SetEnum(message, f, v);
-        break;
-      }
-      case FieldDescriptor::CPPTYPE_MESSAGE:
-        Fill(many ? r->AddMessage(message, f) : r->MutableMessage(message, f),
-             depth - 1);
-        break;
-      default:
-        FAIL() << f->full_name() << " has a type this test does not know";
-    }
-  }
-
-  Random random_;
-};
-
-// What happened, in order, for a test that waits for it.
-class Happenings {
- public:
-  void Add(std::string what) {
-    std::lock_guard lock(mutex_);
-    happened_.push_back(std::move(what));
-    changed_.notify_all();
-  }
-  std::string Next() {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(30),
-                      [this] { return !happened_.empty(); });
-    if (happened_.empty()) return "(nothing)";
-    std::string next = std::move(happened_.front());
-    happened_.pop_front();
-    return next;
-  }
-  bool empty() {
-    std::lock_guard lock(mutex_);
-    return happened_.empty();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> happened_;
-};
-
-// Answers with what it was told to, and keeps what it was asked.
-class FakeController final : public ControllerApi {
- public:
-  FakeController(Executor* executor, Happenings* log)
-      : executor_(executor), log_(log) {}
-
-  // The next answer of the method whose request type is Request.
-  template <class Request, class Response>
-  void WillAnswer(absl::StatusOr<Response> answer) {
-    answers_[Request::descriptor()->full_name()] = std::make_shared<
-        absl::StatusOr<Response>>(std::move(answer));
-  }
-  template <class Request>
-  const Request& asked() {
-    return static_cast<const Request&>(
-        *asked_.at(Request::descriptor()->full_name()));
-  }
-
-  void Hello(iv1::HelloRequest q, PeerReply<iv1::HelloResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void RegisterBroker(iv1::RegisterBrokerRequest q,
-                      PeerReply<iv1::RegisterBrokerResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void ReportReplicas(iv1::ReportReplicasRequest q,
-                      PeerReply<iv1::ReportReplicasResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void AlterPartitions(iv1::AlterPartitionsRequest q,
-                       PeerReply<iv1::AlterPartitionsResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void AllocateProducerIds(
-      iv1::AllocateProducerIdsRequest q,
-      PeerReply<iv1::AllocateProducerIdsResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void CreateTopics(v1::CreateTopicsRequest q,
-                    PeerReply<v1::CreateTopicsResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void DeleteTopics(v1::DeleteTopicsRequest q,
-                    PeerReply<v1::DeleteTopicsResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void AlterConfigs(v1::AlterConfigsRequest q,
-                    PeerReply<v1::AlterConfigsResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void ElectLeaders(v1::ElectLeadersRequest q,
-                    PeerReply<v1::ElectLeadersResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  void DescribeQuorum(v1::DescribeQuorumRequest q,
-                      PeerReply<v1::DescribeQuorumResponse> r) override {
-    Answer(std::move(q), std::move(r));
-  }
-  Executor* executor() override { return executor_; }
-  NodeId ActiveController() const override { return active; }
-
-  PeerStreamEvents<iv1::LivenessRequest> AcceptLiveness(
-      std::shared_ptr<PeerStream<iv1::LivenessResponse>> stream) override {
-    EXPECT_TRUE(executor_->IsCurrent());
-    if (!refusal.ok()) {
-      stream->Close(refusal);
-      return {};
-    }
-    liveness = std::move(stream);
-    PeerStreamEvents<iv1::LivenessRequest> events;
-    events.on_message = [this](iv1::LivenessRequest request) {
-      EXPECT_TRUE(executor_->IsCurrent());
-      heard = request;
-      log_->Add(StrCat("beat ", request.applied_metadata_offset()));
-    };
-    events.on_closed = [this](absl::Status) { log_->Add("liveness closed"); };
-    return events;
-  }
-  PeerStreamEvents<iv1::FollowMetadataRequest> AcceptMetadataFollower(
-      iv1::FollowMetadataRequest request,
-      std::shared_ptr<PeerStream<iv1::FollowMetadataResponse>> stream)
-      override {
-    EXPECT_TRUE(executor_->IsCurrent());
-    follow = request;
-    follower = std::move(stream);
-    log_->Add("follow");
-    if (first_piece.has_value()) follower->Send(*first_piece);
-    PeerStreamEvents<iv1::FollowMetadataRequest> events;
-    events.on_closed = [this](absl::Status) { log_->Add("follow closed"); };
-    events.on_drained = [this] { log_->Add("drained"); };
-    return events;
-  }
-
-  NodeId active = kNoNode;
-  absl::Status refusal;
-  std::shared_ptr<PeerStream<iv1::LivenessResponse>> liveness;
-  std::shared_ptr<PeerStream<iv1::FollowMetadataResponse>> follower;
-  iv1::LivenessRequest heard;
-  iv1::FollowMetadataRequest follow;
-  std::optional<iv1::FollowMetadataResponse> first_piece;
-  // Replies that are never given.
-  std::vector<std::function<void()>> kept;
-  bool keep = false;
-
- private:
-  template <class Request, class Response>
-  void Answer(Request request, PeerReply<Response> reply) {
-    const std::string name = Request::descriptor()->full_name();
-    executor_->Post([this, name, request = std::move(request),
-                     reply = std::make_shared<PeerReply<Response>>(
-                         std::move(reply))] {
-      if (keep) {
-        kept.push_back([reply] { (*reply)(Response()); });
-        log_->Add("kept");
-        return;
-      }
-      asked_[name] = std::make_shared<Request>(request);
-      (*reply)(*std::static_pointer_cast<absl::StatusOr<Response>>(
-          answers_.at(name)));
-    });
-  }
-
-  Executor* const executor_;
-  Happenings* const log_;
-  std::map<std::string, std::shared_ptr<void>> answers_;
-  std::map<std::string, std::shared_ptr<Message>> asked_;
-};
 
 // A controller and a broker's peer of it, over loopback.
 class ControllerServiceTest : public testing::Test {
@@ -361,8 +129,8 @@ class ControllerServiceTest : public testing::Test {
   RandomMessages random_{5};
   ThreadExecutor controller_executor_{"controller"};
   ThreadExecutor broker_executor_{"broker"};
-  Happenings at_controller_;
-  Happenings at_broker_;
+  rpc::Happenings at_controller_;
+  rpc::Happenings at_broker_;
   iv1::LivenessResponse answered_;
   iv1::FollowMetadataResponse piece_;
   FakeController controller_{&controller_executor_, &at_controller_};
