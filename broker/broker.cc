@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/broker_identity.h"
 #include "broker/control/control_side.h"
+#include "broker/disk_watch.h"
 #include "broker/handlers/delete_records_handler.h"
 #include "broker/handlers/epoch_end_handler.h"
 #include "broker/handlers/fetch_handler.h"
@@ -50,41 +52,6 @@ absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
   return opened;
 }
 
-internal::v1::BrokerListener Listener(const char* name,
-                                      const api::Endpoint& endpoint) {
-  internal::v1::BrokerListener listener;
-  listener.set_name(name);
-  listener.set_protocol("GRPC");
-  listener.set_authenticator("NONE");
-  listener.mutable_endpoint()->set_host(endpoint.host);
-  listener.mutable_endpoint()->set_port(endpoint.port);
-  return listener;
-}
-
-BrokerIdentity IdentityOf(const Broker::Deps& deps,
-                          const Directories& directories, Random& random) {
-  BrokerIdentity identity;
-  identity.node_id = deps.node_id;
-  identity.incarnation = IncarnationId(random.NextUuid());
-  identity.cluster_name = deps.cluster_name;
-  identity.listeners = {Listener(kPublicListener, deps.public_endpoint),
-                        Listener(kInternalListener, deps.internal_endpoint)};
-  identity.rack = deps.rack;
-  identity.boot_id = deps.boot_id;
-  for (const auto& directory : directories) {
-    if (directory->cluster_id_at_start().is_set()) {
-      identity.cluster_id = directory->cluster_id_at_start();
-    }
-    auto& told = identity.directories.emplace_back();
-    const PreviousRun& before = directory->previous_run();
-    told.set_id(directory->id().ToBytes());
-    told.set_clean_broker_epoch(
-        before.clean_broker_epoch.value_or(kNoBrokerEpoch).value());
-    told.set_last_boot_id(before.boot_id);
-  }
-  return identity;
-}
-
 std::vector<LogDirectory*> PointersTo(const Directories& directories) {
   std::vector<LogDirectory*> out;
   for (const auto& directory : directories) out.push_back(directory.get());
@@ -118,6 +85,7 @@ struct Broker::Parts {
   HandlerDeps ForHandlers();
   ControlSide::Deps ForControl();
   void AddShards();
+  void WatchDisks();
 
   using Logs = absl::AnyInvocable<void(std::vector<v1::PartitionLog>)>;
 
@@ -148,6 +116,7 @@ struct Broker::Parts {
   SubscribeHandler subscribe;
 
   // On the control executor.
+  std::vector<std::unique_ptr<DiskWatch>> disk_watches;
   ClusterId cluster_id;
   BrokerEpoch linked_epoch = kNoBrokerEpoch;  // known to `links`
   // On the replication executor.
@@ -159,7 +128,7 @@ struct Broker::Parts {
 Broker::Parts::Parts(Deps given, Directories opened, Random random)
     : deps(std::move(given)),
       directories(std::move(opened)),
-      identity(IdentityOf(deps, directories, random)),
+      identity(BrokerIdentityOf(deps, PointersTo(directories), random)),
       image(MetadataImage::Empty()),
       control(ForControl()),
       replicas(deps.control_executor, PointersTo(directories)),
@@ -196,6 +165,7 @@ ControlSide::Deps Broker::Parts::ForControl() {
   out.configs = deps.configs;
   out.identity = identity;
   out.random_seed = deps.random_seed;
+  out.liveness = deps.liveness;
   out.adopt_cluster = [this](ClusterId id,
                              absl::AnyInvocable<void(absl::Status)> done) {
     AdoptCluster(id, std::move(done));
@@ -240,6 +210,15 @@ void Broker::Parts::AddShards() {
 }
 
 // ---- Control ----
+
+void Broker::Parts::WatchDisks() {
+  for (const DataDirectory& directory : deps.directories) {
+    disk_watches.push_back(std::make_unique<DiskWatch>(
+        DiskWatch::Deps{deps.control_executor, directory.sync_executor,
+                        directory.path, deps.on_fatal}));
+    disk_watches.back()->Start();
+  }
+}
 
 void Broker::Parts::AdoptCluster(ClusterId id,
                                  absl::AnyInvocable<void(absl::Status)> done) {
@@ -370,7 +349,10 @@ absl::StatusOr<std::unique_ptr<Broker>> Broker::Open(Deps deps) {
 
 void Broker::Start() {
   parts_->deps.control_executor->Post(
-      [parts = parts_.get()] { parts->control.Start(&parts->replicas); });
+      [parts = parts_.get()] {
+        parts->WatchDisks();
+        parts->control.Start(&parts->replicas);
+      });
 }
 
 void Broker::RequestStop(absl::AnyInvocable<void(absl::Status)> done) {

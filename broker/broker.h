@@ -14,6 +14,7 @@
 #include "broker/broker_api.h"
 #include "broker/broker_facts.h"
 #include "broker/control/controller_directory.h"
+#include "broker/control/liveness_session.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
@@ -31,6 +32,8 @@ class Replicas;
 // their one thread): a killed process. The executors outlive it.
 class Broker final : public BrokerApi {
  public:
+  static constexpr int64_t kTailCacheBytesPerShard = 64 << 20;
+
   struct DataDirectory {
     std::string path;
     Executor* sync_executor = nullptr;  // a thread of its own: it waits for
@@ -67,7 +70,8 @@ class Broker final : public BrokerApi {
     // New with each process: the incarnation comes from it.
     uint64_t random_seed = 0;
     // All tail caches of a shard together.
-    int64_t tail_cache_bytes_per_shard = 64 << 20;
+    int64_t tail_cache_bytes_per_shard = kTailCacheBytesPerShard;
+    LivenessTimes liveness;
 
     // ---- What its owner is told; from any thread ----
     // Log, flush what can be flushed, end the process: a data directory is

@@ -293,7 +293,9 @@ void Controller::AllocateProducerIds(
   using Response = internal::v1::AllocateProducerIdsResponse;
   Carry<Response>(
       [this, request = std::move(request)](const MetadataImage& latest) {
-        return ProducerIdControl(latest, deps_.log->salt()).Allocate(request);
+        return ProducerIdControl(latest, deps_.log->salt(),
+                                 deps_.producer_id_block)
+            .Allocate(request);
       },
       NoFinish<Response>, std::move(reply));
 }

@@ -19,6 +19,7 @@
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/control_result.h"
 #include "controller/metadata/image.h"
+#include "controller/metadata/producer_id_control.h"
 #include "controller/metadata_feed.h"
 #include "controller/metadata_log.h"
 
@@ -47,6 +48,7 @@ class Controller final : public ControllerApi {
     std::string cluster_name;
     uint64_t random_seed = 0;
     SessionOptions sessions;
+    int32_t producer_id_block = kProducerIdBlockSize;
     // A committed record that cannot be applied (MD8) or a broken store: the
     // owner ends the process. The controller has stopped by itself.
     absl::AnyInvocable<void(absl::Status)> on_fatal;

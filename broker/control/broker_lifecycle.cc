@@ -75,7 +75,7 @@ BrokerLifecycle::BrokerLifecycle(Deps deps)
                 [this](const internal::v1::LivenessResponse& answer) {
                   OnAnswer(answer);
                 },
-                [this](absl::Status why) { OnStale(why); }}),
+                [this](absl::Status why) { OnStale(why); }, deps_.liveness}),
       alive_(std::make_shared<bool>(true)) {}
 
 BrokerLifecycle::~BrokerLifecycle() = default;

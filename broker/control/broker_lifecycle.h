@@ -91,6 +91,7 @@ class BrokerLifecycle final : public ReplicaFailures {
     std::function<void()> on_change;
     // The process cannot go on; the message says why and what to do.
     std::function<void(absl::Status)> on_fatal;
+    LivenessTimes liveness;
   };
 
   explicit BrokerLifecycle(Deps deps);

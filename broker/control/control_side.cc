@@ -32,6 +32,7 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
     follower_->NoteCommitted(offset);
   };
   lifecycle.on_change = [this] { OnLifecycle(); };
+  lifecycle.liveness = deps_.liveness;
   lifecycle.on_fatal = [this](absl::Status why) {
     deps_.on_fatal(std::move(why));
   };

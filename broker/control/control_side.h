@@ -43,6 +43,7 @@ class ControlSide {
     std::function<void(bool serving)> on_serving;
     // Log, and end the process.
     std::function<void(absl::Status)> on_fatal;
+    LivenessTimes liveness;
   };
 
   explicit ControlSide(Deps deps);

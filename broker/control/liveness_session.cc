@@ -56,7 +56,7 @@ void LivenessSession::Drop(absl::Status why) {
 
 bool LivenessSession::connected() const {
   return stream_ != nullptr && answered_ &&
-         deps_.clock->MonoMicros() - heard_us_ < kSilenceUs;
+         deps_.clock->MonoMicros() - heard_us_ < deps_.times.silence_us;
 }
 
 void LivenessSession::Connect() {
@@ -151,7 +151,7 @@ void LivenessSession::Break(const absl::Status& why) {
 
 void LivenessSession::ScheduleTick() {
   tick_timer_ = deps_.executor->PostAfter(
-      kHeartbeatUs, [this, alive = std::weak_ptr<bool>(alive_)] {
+      deps_.times.heartbeat_us, [this, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired() || !open_) return;
         Tick();
         if (open_) ScheduleTick();
@@ -160,9 +160,9 @@ void LivenessSession::ScheduleTick() {
 
 void LivenessSession::Tick() {
   if (stream_ == nullptr) return;
-  if (deps_.clock->MonoMicros() - heard_us_ >= kSilenceUs) {
+  if (deps_.clock->MonoMicros() - heard_us_ >= deps_.times.silence_us) {
     Break(MakeError(ErrorCode::kRequestTimedOut, "no answer for ",
-                    kSilenceUs / 1000, " ms"));
+                    deps_.times.silence_us / 1000, " ms"));
     return;
   }
   Send();

@@ -11,17 +11,21 @@
 
 namespace sluice {
 
+struct LivenessTimes {
+  int64_t heartbeat_us = 300'000;
+  // A stream without an answer for so long has broken: well below the session
+  // (SessionOptions), so that another one is there before it ends.
+  int64_t silence_us = 1'500'000;
+};
+
 // Keeps a stream to whoever is active for as long as it is open. A stream that
-// broke, was refused or gives no answer for kSilenceUs is replaced within
+// broke, was refused or gives no answer for silence_us is replaced within
 // 50-200 ms of an active controller being known; controllers that stay away
 // are waited for without end (F77).
 //
 // Belongs to the control executor.
 class LivenessSession {
  public:
-  static constexpr int64_t kHeartbeatUs = 300000;
-  static constexpr int64_t kSilenceUs = 1500000;
-
   struct Deps {
     Executor* executor = nullptr;
     const Clock* clock = nullptr;
@@ -33,6 +37,7 @@ class LivenessSession {
     std::function<void(const internal::v1::LivenessResponse&)> on_answer;
     // STALE_BROKER_EPOCH or BROKER_ID_NOT_REGISTERED. The session has closed.
     std::function<void(absl::Status)> on_stale;
+    LivenessTimes times;
   };
 
   explicit LivenessSession(Deps deps);
@@ -45,7 +50,7 @@ class LivenessSession {
   bool is_open() const { return open_; }
   // A heartbeat out of turn; several of one moment are one.
   void Beat();
-  // Whether the present stream has been answered within kSilenceUs.
+  // Whether the present stream has been answered within silence_us.
   bool connected() const;
   // When an answer last came; 0: never.
   int64_t last_answer_us() const { return last_answer_us_; }

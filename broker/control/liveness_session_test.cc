@@ -80,7 +80,7 @@ TEST_F(LivenessSessionTest, BeatsOfOneMomentAreOne) {
 TEST_F(LivenessSessionTest, ASilentStreamIsReplaced) {
   session_->Open(BrokerEpoch(12));
   Serve(1, 500);
-  Run(LivenessSession::kSilenceUs / 1000 + 700);
+  Run(LivenessTimes().silence_us / 1000 + 700);
   EXPECT_FALSE(fake_.at(1).sessions[0]->open);
   EXPECT_GE(fake_.at(1).sessions.size(), 2u);
   EXPECT_TRUE(session_->is_open());

@@ -59,6 +59,7 @@ RaftNodeOptions ControllerProcess::NodeOptions() const {
   RaftNodeOptions options;
   options.node_id = deps_.node_id;
   options.directory_id = store_->facts().directory_id;
+  options.raft = deps_.raft;
   for (const ControllerAddress& controller : deps_.controllers) {
     options.initial_controllers.push_back(
         {controller.id, DirectoryId(), controller.endpoint.ToString()});
@@ -89,6 +90,8 @@ void ControllerProcess::MakeParts() {
   controller.node_id = deps_.node_id;
   controller.cluster_name = deps_.cluster_name;
   controller.random_seed = random_.Next64();
+  controller.sessions = deps_.sessions;
+  controller.producer_id_block = deps_.producer_id_block;
   controller.on_fatal = [this](absl::Status why) { Fatal(why); };
   controller_ = std::make_unique<Controller>(std::move(controller));
 }

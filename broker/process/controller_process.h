@@ -47,6 +47,10 @@ class ControllerProcess {
     std::vector<ControllerAddress> controllers;
     std::string boot_id;
     uint64_t random_seed = 0;
+    SessionOptions sessions;
+    int32_t producer_id_block = kProducerIdBlockSize;
+    // Its self, cluster_id and voters are filled in.
+    raft::RaftConfig raft;
     // The Raft log's disk failed, or a committed record is unknown (MD8): end
     // the process. From the executor.
     std::function<void(absl::Status)> on_fatal;

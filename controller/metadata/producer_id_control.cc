@@ -23,17 +23,16 @@ ProducerIdControl::Allocate(
       known == kNoProducerId
           ? FirstProducerIdOf(salt_)
           : known;
-  INVARIANT(first.value() <= std::numeric_limits<int64_t>::max() -
-                                 kProducerIdBlockSize,
+  INVARIANT(first.value() <= std::numeric_limits<int64_t>::max() - block_size_,
             "all producer ids are given");
   ControlResult<internal::v1::AllocateProducerIdsResponse> result;
   auto* record = result.batch.add_records()->mutable_producer_ids();
   record->set_broker_id(request.broker_id());
   record->set_broker_epoch(request.broker_epoch());
   record->set_first_producer_id(first.value());
-  record->set_next_producer_id(first.value() + kProducerIdBlockSize);
+  record->set_next_producer_id(first.value() + block_size_);
   result.response.set_first_producer_id(first.value());
-  result.response.set_count(kProducerIdBlockSize);
+  result.response.set_count(block_size_);
   return result;
 }
 

@@ -18,8 +18,9 @@ ProducerId FirstProducerIdOf(const Uuid& salt);
 // for ever: blocks follow each other in the committed log (IP5).
 class ProducerIdControl {
  public:
-  ProducerIdControl(const MetadataImage& image, const Uuid& salt)
-      : image_(image), salt_(salt) {}
+  ProducerIdControl(const MetadataImage& image, const Uuid& salt,
+                    int32_t block_size = kProducerIdBlockSize)
+      : image_(image), salt_(salt), block_size_(block_size) {}
 
   // STALE_BROKER_EPOCH. Each call that commits gives another block.
   ControlResultOr<internal::v1::AllocateProducerIdsResponse> Allocate(
@@ -28,6 +29,7 @@ class ProducerIdControl {
  private:
   const MetadataImage& image_;
   const Uuid salt_;
+  const int32_t block_size_;
 };
 
 }  // namespace sluice

@@ -81,7 +81,7 @@ FENCED = [
 # A file is one noun. Those that were longer when the limit came may shrink.
 LINES_MAX = 500
 LONGER = {
-    "broker/broker.cc": 559,
+    "broker/broker.cc": 541,
     "broker/control/broker_lifecycle.cc": 503,
 }
 
