@@ -75,6 +75,23 @@ TEST(SimWorldTest, AnExecutorThatDiesTakesItsEventsAlong) {
   EXPECT_FALSE(ran);
 }
 
+TEST(SimWorldTest, BehindAHaltTimePassesWithoutEvents) {
+  SimWorld world;
+  const auto executor = world.NewExecutor();
+  int ran = 0;
+  std::function<void()> again = [&] {
+    if (++ran == 3) world.Halt();
+    executor->Post(again);
+  };
+  again();
+  world.RunFor(100);  // would never end
+  EXPECT_EQ(ran, 3);
+  EXPECT_EQ(world.MonoMicros(), 100);
+  EXPECT_FALSE(world.RunUntil([&] { return ran == 4; }, 50));
+  EXPECT_EQ(world.MonoMicros(), 150);
+  EXPECT_FALSE(world.Step());
+}
+
 TEST(PublishedTest, ReadersKeepTheValueTheyLoaded) {
   Published<int> holder(std::make_shared<const int>(1));
   const auto before = holder.Load();

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/base/error.h"
-#include "common/base/invariant.h"
 #include "common/base/status_macros.h"
 #include "common/env/mem_file_system_disk.h"
 
@@ -66,7 +65,7 @@ class MemFile final : public File {
     if (status.ok()) status = disk_->Check(Operation::kWrite, path_);
     if (!status.ok()) {
       // A call that is interrupted may have done a part.
-      if (ran) inode_->Write(offset, StdHalf(bytes));
+      if (ran) Write(offset, StdHalf(bytes));
       return status;
     }
     ++disk_->write_count;
@@ -75,7 +74,7 @@ class MemFile final : public File {
                             static_cast<int64_t>(inode_->content.size());
       const int64_t room = *disk_->capacity - disk_->Bytes();
       if (grows > room) {
-        inode_->Write(offset, StdHalf(bytes));
+        Write(offset, StdHalf(bytes));
         return MakeError(ErrorCode::kStorageFull, "cannot write ", path_,
                          ": no space left");
       }
@@ -84,7 +83,8 @@ class MemFile final : public File {
     inode_->Write(offset, bytes,
                   !misdirected             ? offset
                   : offset >= kPageBytes ? offset - kPageBytes
-                                         : offset + kPageBytes);
+                                         : offset + kPageBytes,
+                  disk_->change_count);
     return absl::OkStatus();
   }
 
@@ -92,7 +92,7 @@ class MemFile final : public File {
     const Guard guard(disk_->mutex);
     RETURN_IF_ERROR(CheckChange());
     RETURN_IF_ERROR(disk_->BeginChange(path_));
-    inode_->Truncate(size);
+    inode_->Truncate(size, disk_->change_count);
     return absl::OkStatus();
   }
 
@@ -104,9 +104,10 @@ class MemFile final : public File {
     if (synced.ok()) synced = disk_->Check(Operation::kSyncAny, path_);
     if (!synced.ok()) {
       inode_->DropDirty();
+      ++disk_->failed_sync_count;
       return synced;
     }
-    inode_->Sync();
+    disk_->SyncFile(*inode_);
     ++disk_->sync_count;
     return absl::OkStatus();
   }
@@ -122,6 +123,9 @@ class MemFile final : public File {
  private:
   static std::string_view StdHalf(std::string_view bytes) {
     return bytes.substr(0, bytes.size() / 2);
+  }
+  void Write(int64_t offset, std::string_view bytes) {
+    inode_->Write(offset, bytes, offset, disk_->change_count);
   }
 
   absl::Status CheckOpen() const {
@@ -282,7 +286,11 @@ absl::Status MemFileSystem::SyncDirectory(const std::string& path) {
   const Guard guard(disk_->mutex);
   if (!disk_->entries.contains(path)) return Missing(path);
   RETURN_IF_ERROR(disk_->BeginChange(path));
-  RETURN_IF_ERROR(disk_->Check(Operation::kSyncAny, path));
+  if (absl::Status synced = disk_->Check(Operation::kSyncAny, path);
+      !synced.ok()) {
+    ++disk_->failed_sync_count;
+    return synced;
+  }
   disk_->SyncEntries(path);
   ++disk_->sync_count;
   return absl::OkStatus();
@@ -295,6 +303,7 @@ absl::Status MemFileSystem::SyncAll(const std::string& path) {
   if (const absl::Status synced = disk_->Check(Operation::kSyncAny, path);
       !synced.ok()) {
     disk_->DropAllDirty();
+    ++disk_->failed_sync_count;
     return synced;
   }
   disk_->SyncEverything();
@@ -333,120 +342,6 @@ void MemFileSystem::CrashLosingAll() {
 void MemFileSystem::Kill() {
   const Guard guard(disk_->mutex);
   disk_->EndKeepingAll();
-}
-
-void MemFileSystem::FailNext(Operation operation, int count, bool full) {
-  FailNextOn("", operation, count, full);
-}
-
-void MemFileSystem::FailNextOn(const std::string& part, Operation operation,
-                               int count, bool full) {
-  const Guard guard(disk_->mutex);
-  disk_->faults.push_back({part, operation, count, full});
-}
-
-void MemFileSystem::StopAfter(int64_t operations) {
-  const Guard guard(disk_->mutex);
-  disk_->changes_left = operations;
-}
-
-bool MemFileSystem::stopped() const {
-  const Guard guard(disk_->mutex);
-  return disk_->stopped;
-}
-
-int64_t MemFileSystem::change_count() const {
-  const Guard guard(disk_->mutex);
-  return disk_->change_count;
-}
-
-void MemFileSystem::SetCapacity(int64_t bytes) {
-  const Guard guard(disk_->mutex);
-  // To count all files at each write costs more than the writes.
-  disk_->capacity.reset();
-  if (bytes != INT64_MAX) disk_->capacity = bytes;
-}
-
-void MemFileSystem::ClearFaults() {
-  const Guard guard(disk_->mutex);
-  disk_->faults.clear();
-  disk_->misdirects_next = false;
-}
-
-void MemFileSystem::MisdirectNextWrite() {
-  const Guard guard(disk_->mutex);
-  disk_->misdirects_next = true;
-}
-
-void MemFileSystem::DropCaches() {
-  const Guard guard(disk_->mutex);
-  for (auto& [path, node] : disk_->entries) {
-    if (node.inode == nullptr || !node.inode->unsynced.empty()) continue;
-    node.inode->content = node.inode->durable;
-  }
-}
-
-bool MemFileSystem::FlipRandomBit(const std::string& path, Random& random) {
-  int64_t size = 0;
-  {
-    const Guard guard(disk_->mutex);
-    const auto found = disk_->entries.find(path);
-    if (found == disk_->entries.end() || found->second.inode == nullptr) {
-      return false;
-    }
-    size = static_cast<int64_t>(found->second.inode->content.size());
-  }
-  if (size == 0) return false;
-  FlipBit(path, random.Between(0, size - 1),
-          static_cast<int>(random.Below(8)));
-  return true;
-}
-
-void MemFileSystem::FlipBit(const std::string& path, int64_t byte, int bit) {
-  const Guard guard(disk_->mutex);
-  const auto found = disk_->entries.find(path);
-  INVARIANT(found != disk_->entries.end() && found->second.inode != nullptr,
-            "FlipBit of ", path, ", which is no file");
-  MemInode& inode = *found->second.inode;
-  const auto mask = static_cast<char>(1 << bit);
-  const auto at = static_cast<size_t>(byte);
-  INVARIANT(at < inode.content.size(), "FlipBit past the end of ", path);
-  inode.content[at] ^= mask;
-  if (at < inode.durable.size()) inode.durable[at] ^= mask;
-}
-
-int64_t MemFileSystem::sync_count() const {
-  const Guard guard(disk_->mutex);
-  return disk_->sync_count;
-}
-
-int64_t MemFileSystem::write_count() const {
-  const Guard guard(disk_->mutex);
-  return disk_->write_count;
-}
-
-int64_t MemFileSystem::read_count() const {
-  const Guard guard(disk_->mutex);
-  return disk_->read_count;
-}
-
-int64_t MemFileSystem::bytes() const {
-  const Guard guard(disk_->mutex);
-  return disk_->Bytes();
-}
-
-std::optional<std::string> MemFileSystem::Peek(const std::string& path) const {
-  const Guard guard(disk_->mutex);
-  const auto found = disk_->entries.find(path);
-  if (found == disk_->entries.end() || found->second.inode == nullptr) {
-    return std::nullopt;
-  }
-  return found->second.inode->content;
-}
-
-void MemFileSystem::SetCold(bool cold) {
-  const Guard guard(disk_->mutex);
-  disk_->cold = cold;
 }
 
 }  // namespace sluice

@@ -74,11 +74,21 @@ class MemFileSystem final : public FileSystem {
   int64_t change_count() const;
   // Writes fail with kStorageFull past this many bytes in all files.
   void SetCapacity(int64_t bytes);
+  // As FailNext, but a fault of the disk: it outlives Kill and Crash, and ends
+  // with MendDisk of what this returned. Several do not know of each other.
+  uint64_t BreakDisk(Operation operation, int count = kForEver);
+  void MendDisk(uint64_t fault);
   // The disk works again (what a failed sync dropped stays dropped).
   void ClearFaults();
   // Of the next write the disk puts the bytes one page away from where they
   // belong; the page cache shows them in their place until it is dropped.
   void MisdirectNextWrite();
+  // Until EndLongSync syncs are as if they had begun when change_count() was
+  // `began` and end now: what others changed meanwhile may have missed them, so
+  // it is not on the disk. Of a file or directory that changes after this call
+  // (by who syncs it, then) all is.
+  void BeginLongSync(int64_t began);
+  void EndLongSync();
   // Every clean page is read from the disk again.
   void DropCaches();
   // Flips one bit of the file's, somewhere; false when it has none.
@@ -90,12 +100,16 @@ class MemFileSystem final : public FileSystem {
 
   // SyncData, SyncDirectory and SyncAll calls that succeeded.
   int64_t sync_count() const;
+  // Those that failed with an ordered EIO.
+  int64_t failed_sync_count() const;
   int64_t write_count() const;
   int64_t read_count() const;
   int64_t bytes() const;
   // What programs would read, past every fault and counter; nullopt: there is
   // no such file. For checks.
   std::optional<std::string> Peek(const std::string& path) const;
+  // Likewise: the paths of all files below `directory`, sorted.
+  std::vector<std::string> PeekFiles(const std::string& directory) const;
   // ReadAtNoWait answers nullopt (a cold cache) while set.
   void SetCold(bool cold);
 

@@ -1,6 +1,8 @@
 #include "common/env/mem_file_system_disk.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 
 #include "common/base/error.h"
 #include "common/base/str_cat.h"
@@ -80,19 +82,20 @@ std::string MemParentOf(const std::string& path) {
 }
 
 void MemInode::Write(int64_t offset, std::string_view bytes,
-                     int64_t disk_offset) {
+                     int64_t disk_offset, int64_t made) {
   WriteInto(content, offset, bytes);
-  unsynced.push_back({false, disk_offset, std::string(bytes)});
+  unsynced.push_back({false, disk_offset, std::string(bytes), made});
 }
 
-void MemInode::Truncate(int64_t size) {
+void MemInode::Truncate(int64_t size, int64_t made) {
   content.resize(static_cast<size_t>(size), '\0');
-  unsynced.push_back({true, size, ""});
+  unsynced.push_back({true, size, "", made});
 }
 
-void MemInode::Sync() {
-  for (const Change& change : unsynced) Apply(durable, change);
-  unsynced.clear();
+void MemInode::Sync(size_t count) {
+  const auto end = unsynced.begin() + static_cast<std::ptrdiff_t>(count);
+  for (auto it = unsynced.begin(); it != end; ++it) Apply(durable, *it);
+  unsynced.erase(unsynced.begin(), end);
 }
 
 void MemInode::Crash(MemSurvival survival, Random* random) {
@@ -139,34 +142,44 @@ bool MemEntryChange::IsIn(const std::string& directory) const {
 }
 
 void MemDisk::Change(MemEntryChange change) {
+  change.made = change_count;
   Apply(entries, change);
   unsynced_entries.push_back(std::move(change));
 }
 
 void MemDisk::SyncEntries(const std::string& directory) {
   std::vector<MemEntryChange> rest;
+  std::vector<MemEntryChange> here;
   for (MemEntryChange& change : unsynced_entries) {
     // A directory that had this name before must not take the entries of its
     // successor along when its removal is synced at last.
     const bool ended_here =
         !change.erased.empty() &&
         (directory + "/").starts_with(change.erased + "/");
-    if (change.IsIn(directory) || ended_here) {
-      Apply(durable_entries, change);
-    } else {
-      rest.push_back(std::move(change));
-    }
+    (change.IsIn(directory) || ended_here ? here : rest)
+        .push_back(std::move(change));
   }
-  unsynced_entries = std::move(rest);
+  const size_t covered = Covered(here);
+  for (size_t i = 0; i < covered; ++i) Apply(durable_entries, here[i]);
+  here.erase(here.begin(), here.begin() + static_cast<std::ptrdiff_t>(covered));
+  unsynced_entries.clear();
+  std::merge(rest.begin(), rest.end(), here.begin(), here.end(),
+             std::back_inserter(unsynced_entries),
+             [](const MemEntryChange& a, const MemEntryChange& b) {
+               return a.made < b.made;
+             });
 }
 
 void MemDisk::SyncEverything() {
-  for (const MemEntryChange& change : unsynced_entries) {
-    Apply(durable_entries, change);
+  const size_t covered = Covered(unsynced_entries);
+  const auto end =
+      unsynced_entries.begin() + static_cast<std::ptrdiff_t>(covered);
+  for (auto it = unsynced_entries.begin(); it != end; ++it) {
+    Apply(durable_entries, *it);
   }
-  unsynced_entries.clear();
+  unsynced_entries.erase(unsynced_entries.begin(), end);
   for (auto& [path, node] : entries) {
-    if (node.inode != nullptr) node.inode->Sync();
+    if (node.inode != nullptr) SyncFile(*node.inode);
   }
 }
 
@@ -204,7 +217,8 @@ void MemDisk::End(MemSurvival survival, Random* random) {
 void MemDisk::EndKeepingAll() {
   ++era;
   locks.clear();
-  faults.clear();
+  std::erase_if(faults, [](const Fault& fault) { return fault.id == 0; });
+  long_sync.reset();
   changes_left.reset();
   stopped = false;
 }
@@ -229,7 +243,7 @@ absl::Status MemDisk::Check(MemFileSystem::Operation operation,
         path.find(fault.part) == std::string::npos) {
       continue;
     }
-    --fault.count;
+    if (fault.count != MemFileSystem::kForEver) --fault.count;
     if (fault.full) {
       return MakeError(ErrorCode::kStorageFull, "ordered ENOSPC at ", path);
     }

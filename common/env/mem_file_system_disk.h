@@ -2,6 +2,7 @@
 // Private to mem_file_system.cc and mem_file_system_disk.cc; guarded by MemDisk::mutex.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -27,6 +28,7 @@ struct MemInode {
     bool truncates = false;
     int64_t offset = 0;  // or the size
     std::string bytes;
+    int64_t made = 0;  // MemDisk::change_count then
   };
 
   std::string content;  // page cache
@@ -34,12 +36,11 @@ struct MemInode {
   std::vector<Change> unsynced;
 
   // `disk_offset`: where the disk will put it.
-  void Write(int64_t offset, std::string_view bytes, int64_t disk_offset);
-  void Write(int64_t offset, std::string_view bytes) {
-    Write(offset, bytes, offset);
-  }
-  void Truncate(int64_t size);
-  void Sync();
+  void Write(int64_t offset, std::string_view bytes, int64_t disk_offset,
+             int64_t made);
+  void Truncate(int64_t size, int64_t made);
+  // The first `count` of `unsynced`.
+  void Sync(size_t count);
   // The sync failed: the pages are clean, the bytes are not on the disk.
   void DropDirty() { unsynced.clear(); }
   void Crash(MemSurvival survival, Random* random);
@@ -55,6 +56,7 @@ struct MemEntryChange {
   std::string set;               // path that gets `node`; "" for none
   std::string erased;            // path that goes; "" for none
   std::optional<MemNode> node;
+  int64_t made = 0;  // MemDisk::change_count then
 
   // Whether it changes this directory.
   bool IsIn(const std::string& directory) const;
@@ -67,6 +69,13 @@ struct MemDisk {
     MemFileSystem::Operation operation;
     int count;
     bool full;
+    uint64_t id = 0;  // of the disk, not of the process; 0: of the process
+  };
+  // A sync that has taken its time (MemFileSystem::BeginLongSync): from when
+  // until when, as change_count.
+  struct LongSync {
+    int64_t began;
+    int64_t ended;
   };
 
   std::mutex mutex;
@@ -77,6 +86,8 @@ struct MemDisk {
   uint64_t era = 1;                       // rises when the machine ends
 
   std::vector<Fault> faults;
+  uint64_t next_fault_id = 1;
+  std::optional<LongSync> long_sync;
   std::optional<int64_t> changes_left;
   bool stopped = false;
   std::optional<int64_t> capacity;
@@ -84,17 +95,33 @@ struct MemDisk {
   bool misdirects_next = false;
   int64_t change_count = 0;
   int64_t sync_count = 0;
+  int64_t failed_sync_count = 0;
   int64_t write_count = 0;
   int64_t read_count = 0;
 
   // Does the change and remembers that it is not synced.
   void Change(MemEntryChange change);
+  void SyncFile(MemInode& inode) { inode.Sync(Covered(inode.unsynced)); }
   void SyncEntries(const std::string& directory);
   void SyncEverything();
   void DropAllDirty();
   void End(MemSurvival survival, Random* random);
   void EndKeepingAll();
   int64_t Bytes() const;
+  // How many of these changes, oldest first, a sync puts on the disk.
+  template <class Changes>
+  size_t Covered(const Changes& changes) const {
+    if (!long_sync.has_value() || changes.empty() ||
+        changes.back().made > long_sync->ended) {
+      return changes.size();
+    }
+    size_t count = 0;
+    while (count < changes.size() &&
+           changes[count].made <= long_sync->began) {
+      ++count;
+    }
+    return count;
+  }
 
   // OK, or the fault that was ordered for this operation.
   absl::Status Check(MemFileSystem::Operation operation,

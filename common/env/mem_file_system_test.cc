@@ -54,6 +54,71 @@ TEST_F(MemCrashTest, RenamesAndRemovalsAreUndoneUnlessTheDirectoryIsSynced) {
   EXPECT_EQ(Content("/d/b"), "b");
 }
 
+// What another thread writes while a sync runs may have missed it.
+TEST_F(MemCrashTest, ALongSyncPromisesWhatWasWrittenBeforeItBegan) {
+  auto file = Create("/d/file");
+  ASSERT_TRUE(fs_.SyncDirectory("/d").ok());
+  ASSERT_TRUE(file->Write(0, "before").ok());
+  const int64_t began = fs_.change_count();
+  ASSERT_TRUE(file->Write(6, " meanwhile").ok());
+  auto late = Create("/d/late");
+  fs_.BeginLongSync(began);
+  ASSERT_TRUE(file->SyncData().ok());
+  ASSERT_TRUE(fs_.SyncDirectory("/d").ok());
+  fs_.EndLongSync();
+  EXPECT_EQ(Content("/d/file"), "before meanwhile");
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/file"), "before");
+  EXPECT_EQ(Content("/d/late"), "(none)");
+}
+
+TEST_F(MemCrashTest, ALongSyncOfEverythingPromisesNoMoreThanOneOfAFile) {
+  auto file = Create("/d/file");
+  ASSERT_TRUE(file->Write(0, "before").ok());
+  const int64_t began = fs_.change_count();
+  ASSERT_TRUE(file->Write(6, " meanwhile").ok());
+  auto late = Create("/d/late");
+  fs_.BeginLongSync(began);
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  fs_.EndLongSync();
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/file"), "before");
+  EXPECT_EQ(Content("/d/late"), "(none)");
+}
+
+TEST_F(MemCrashTest, ALongSyncTakesAllOfWhatItsOwnThreadWrote) {
+  auto file = Create("/d/file");
+  ASSERT_TRUE(fs_.SyncDirectory("/d").ok());
+  const int64_t began = fs_.change_count();
+  ASSERT_TRUE(file->Write(0, "meanwhile").ok());
+  fs_.BeginLongSync(began);
+  ASSERT_TRUE(file->Write(9, " and own").ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  fs_.EndLongSync();
+  ASSERT_TRUE(file->Write(17, " and none").ok());
+  ASSERT_TRUE(file->SyncData().ok());  // a short one again
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Content("/d/file"), "meanwhile and own and none");
+}
+
+TEST_F(MemCrashTest, ABrokenDiskOutlivesProcessAndMachineUntilItIsMended) {
+  using Operation = MemFileSystem::Operation;
+  const uint64_t one = fs_.BreakDisk(Operation::kWrite);
+  const uint64_t other = fs_.BreakDisk(Operation::kWrite, 2);
+  const auto writes = [this] { return Create("/d/file")->Write(0, "x").ok(); };
+  EXPECT_FALSE(writes());
+  fs_.Kill();
+  EXPECT_FALSE(writes());
+  fs_.CrashLosingAll();
+  EXPECT_FALSE(writes());
+  fs_.MendDisk(one);
+  EXPECT_FALSE(writes()) << "one fault does not end with another";
+  EXPECT_FALSE(writes());
+  EXPECT_TRUE(writes()) << "it was of two writes";
+  fs_.MendDisk(other);
+  EXPECT_TRUE(writes());
+}
+
 TEST_F(MemCrashTest, ACrashKeepsAPrefixOfUnsyncedBytesTornAtSectors) {
   bool lost_all = false;
   bool kept_all = false;

@@ -89,7 +89,7 @@ int64_t SimWorld::NextTime() {
 }
 
 bool SimWorld::Step() {
-  if (NextTime() == INT64_MAX) return false;
+  if (halted_ || NextTime() == INT64_MAX) return false;
   std::pop_heap(heap_.begin(), heap_.end());
   const Due due = heap_.back();
   heap_.pop_back();
@@ -115,7 +115,7 @@ bool SimWorld::Step() {
 
 void SimWorld::RunFor(int64_t duration_us) {
   const int64_t end_us = now_us_ + duration_us;
-  while (NextTime() <= end_us) Step();
+  while (!halted_ && NextTime() <= end_us) Step();
   now_us_ = end_us;
 }
 

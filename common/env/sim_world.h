@@ -35,6 +35,9 @@ class SimWorld final : public Clock {
   using Watcher = std::function<void(NodeId ran)>;
   void Watch(Watcher watcher) { watcher_ = std::move(watcher); }
 
+  // The run is over: time passes, but no event runs any more.
+  void Halt() { halted_ = true; }
+
   // Runs one event; false when there is none.
   bool Step();
   // Runs every event due up to `now + duration_us`, then stands there.
@@ -44,7 +47,7 @@ class SimWorld final : public Clock {
   bool RunUntil(Predicate done, int64_t limit_us) {
     const int64_t end_us = now_us_ + limit_us;
     while (!done()) {
-      if (NextTime() > end_us) {
+      if (halted_ || NextTime() > end_us) {
         now_us_ = end_us;
         return done();
       }
@@ -97,6 +100,7 @@ class SimWorld final : public Clock {
   std::vector<uint32_t> free_;
   std::vector<Due> heap_;
   const SimExecutor* current_ = nullptr;
+  bool halted_ = false;
   Watcher watcher_;
 };
 

@@ -174,6 +174,10 @@ void Checker::OnProducerAnswered(const ProducerAnswer& answer) {
   parts_->producers.OnAnswered(answer);
 }
 
+void Checker::OnProducerIdentified(const IdentityAnswer& answer) {
+  parts_->producers.OnIdentified(answer);
+}
+
 void Checker::OnTopicCreated(const TopicId& id) {
   parts_->metadata.OnTopicCreated(id);
 }

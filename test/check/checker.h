@@ -60,6 +60,7 @@ class Checker {
   void OnAcknowledged(const TopicPartition& tp, Offset next);
   // A broker has answered an idempotent producer; told behind that event.
   void OnProducerAnswered(const ProducerAnswer& answer);
+  void OnProducerIdentified(const IdentityAnswer& answer);
   // A client was told that its topic was created (RA16).
   void OnTopicCreated(const TopicId& id);
 

@@ -75,4 +75,12 @@ HistoryVerdict CheckHistory(const History& history) {
   return verdict;
 }
 
+HistoryVerdict CheckHistoryTimes(const History& history) {
+  HistoryVerdict verdict;
+  CountWork(history, &verdict);
+  HistoryFindings findings(history, &verdict);
+  CheckTimes(findings);
+  return verdict;
+}
+
 }  // namespace sluice::check

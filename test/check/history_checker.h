@@ -74,5 +74,8 @@ struct HistoryVerdict {
 };
 
 HistoryVerdict CheckHistory(const History& history);
+// STALE, REALTIME and HW-BACK alone: of a history in which records were
+// deleted, which the other flaws know nothing of.
+HistoryVerdict CheckHistoryTimes(const History& history);
 
 }  // namespace sluice::check

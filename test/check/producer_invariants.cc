@@ -162,6 +162,27 @@ void ProducerInvariants::CheckTable(const NodeView& node,
   });
 }
 
+// IP5: out of a block that is committed, and nobody was given it before. The
+// next epoch of an identity is that identity.
+void ProducerInvariants::OnIdentified(const IdentityAnswer& answer) {
+  if (answer.epoch != 0) return;
+  const auto [given, first] = given_.emplace(answer.producer, answer.broker);
+  const MetadataImage& committed = *cluster_.committed;
+  findings_.Check(
+      Rule::kIP5,
+      first && committed.next_producer_id() != kNoProducerId &&
+          answer.producer >= committed.first_producer_id() &&
+          answer.producer < committed.next_producer_id(),
+      [&] {
+        return StrCat("broker ", answer.broker, " gives producer id ",
+                      answer.producer,
+                      first ? StrCat(", which is in no block: they end at ",
+                                     committed.next_producer_id())
+                            : StrCat(", which broker ", given->second,
+                                     " has given before"));
+      });
+}
+
 // IP2: first attempt or retry, of whatever leader: the producer is told where
 // its batch is committed.
 void ProducerInvariants::OnAnswered(const ProducerAnswer& answer) {

@@ -1,4 +1,4 @@
-// IP1-IP4: what logs hold of idempotent producers, what replicas know of them,
+// IP1-IP5: what logs hold of idempotent producers, what replicas know of them,
 // what producers are told. The checks fold each log themselves.
 #pragma once
 
@@ -30,6 +30,13 @@ struct ProducerAnswer {
   bool duplicate = false;   // stored by an earlier attempt, it says
 };
 
+// A broker's answer to InitProducerId.
+struct IdentityAnswer {
+  NodeId broker;
+  ProducerId producer;
+  int32_t epoch = 0;  // 0: a new identity
+};
+
 class ProducerInvariants {
  public:
   ProducerInvariants(Findings* findings, const Cluster* cluster,
@@ -40,6 +47,8 @@ class ProducerInvariants {
   void OnChange(const NodeView& node, const ReplicaChange& change);
   // Behind the event that answered, when its other effects were seen.
   void OnAnswered(const ProducerAnswer& answer);
+  // Likewise.
+  void OnIdentified(const IdentityAnswer& answer);
   // All that the replica knows, whether an event touched it or not.
   void CheckTable(const NodeView& node, const TopicPartition& tp,
                   const ReplicaView& now, const ProducerTable& table);
@@ -73,6 +82,7 @@ class ProducerInvariants {
   // What a topic's name meant when it was first answered for: one that was
   // made again may be meant either way.
   std::map<std::string, TopicId> named_;
+  std::map<ProducerId, NodeId> given_;  // by this broker
 };
 
 }  // namespace sluice::check

@@ -294,5 +294,55 @@ TEST_F(ProducerInvariantsTest, IP4ANewLeaderThatForgot) {
   ExpectFound(Rule::kIP4);
 }
 
+// ---- IP5 ----
+
+class IdentityTest : public CheckTest {
+ protected:
+  // Broker 1 is given [first, next).
+  void AllocateBlock(int64_t first, int64_t next) {
+    Batch batch;
+    auto* record = batch.add_records()->mutable_producer_ids();
+    record->set_broker_id(1);
+    record->set_broker_epoch(EpochOf(1).value());
+    record->set_first_producer_id(first);
+    record->set_next_producer_id(next);
+    Commit(batch);
+  }
+  void Give(int broker, int64_t id, int32_t epoch = 0) {
+    producers_.OnIdentified({NodeId(broker), ProducerId(id), epoch});
+  }
+};
+
+TEST_F(IdentityTest, IP5AnIdIsGivenTwice) {
+  AllocateBlock(1000, 1003);
+  Give(1, 1000);
+  Give(1, 1002);
+  ExpectNone();
+  Give(2, 1000);
+  ExpectFound(Rule::kIP5);
+}
+
+TEST_F(IdentityTest, IP5AnIdIsOfNoBlock) {
+  AllocateBlock(1000, 1003);
+  Give(1, 1003);
+  ExpectFound(Rule::kIP5);
+}
+
+TEST_F(IdentityTest, IP5AnIdIsGivenBeforeItsBlockIsCommitted) {
+  Give(1, 1000);
+  ExpectFound(Rule::kIP5);
+}
+
+TEST_F(IdentityTest, IP5TheNextEpochIsTheSameIdentity) {
+  AllocateBlock(1000, 1003);
+  Give(1, 1000);
+  Give(2, 1000, 1);
+  Give(3, 1000, 1);  // a call that came twice
+  AllocateBlock(1003, 1004);
+  Give(1, 1003);
+  ExpectNone();
+  EXPECT_EQ(findings_.evaluations(Rule::kIP5), 2u);
+}
+
 }  // namespace
 }  // namespace sluice::check

@@ -111,7 +111,9 @@ void ReplicationInvariants::CheckOffsets(const Scene& scene) {
                     return StrCat(Where(scene), " uses its HW as truth before ",
                                   now.epoch_start);
                   });
+  // What was corrupt has been set aside: this one begins anew.
   if (scene.before == nullptr ||
+      (scene.before->corrupt && !now.corrupt) ||
       now.last_unclean_leader_epoch != kNoLeaderEpoch) {
     return;
   }

@@ -158,6 +158,21 @@ TEST_F(ReplicationTest, ST2QuarantineOfAnHonestDisk) {
   ExpectFound(Rule::kST2);
 }
 
+TEST_F(ReplicationTest, RP5AReplicaThatWasCorruptBeginsAnew) {
+  cluster_.disks_lie = true;
+  Produce(1, {2, 3}, 100);
+  At(2, [](ReplicaView& view) { view.failed = view.corrupt = true; });
+  At(2, [](ReplicaView& view) {
+    CutTo(view, 0);
+    view.high_watermark = Offset(0);
+    view.failed = view.corrupt = false;
+  });
+  for (const auto& violation : {findings_.first()}) {
+    EXPECT_TRUE(!violation.has_value() || violation->rule != Rule::kRP5)
+        << violation->ToString();
+  }
+}
+
 TEST_F(ReplicationTest, RP13ACutAboveTheHwIsWhatFollowersDo) {
   Produce(1, {2, 3}, 100);
   AppendAt(1, 0, 101);

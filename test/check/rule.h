@@ -16,7 +16,7 @@ enum class Rule {
   kRP24,
   kST1, kST2, kST4, kST5, kST7, kST8, kST11,
   kMD1, kMD2, kMD3, kMD4, kMD5, kMD6, kMD7, kMD9,
-  kIP1, kIP2, kIP3, kIP4,
+  kIP1, kIP2, kIP3, kIP4, kIP5,
 };
 
 inline constexpr std::array kRuleNames = {
@@ -27,11 +27,11 @@ inline constexpr std::array kRuleNames = {
     "RP19", "RP20", "RP21", "RP22", "RP23", "RP24",
     "ST1",  "ST2",  "ST4",  "ST5",  "ST7",  "ST8",  "ST11",
     "MD1",  "MD2",  "MD3",  "MD4",  "MD5",  "MD6",  "MD7",  "MD9",
-    "IP1",  "IP2",  "IP3",  "IP4",
+    "IP1",  "IP2",  "IP3",  "IP4",  "IP5",
 };
 
 inline constexpr size_t kRuleCount = kRuleNames.size();
-static_assert(static_cast<size_t>(Rule::kIP4) + 1 == kRuleCount);
+static_assert(static_cast<size_t>(Rule::kIP5) + 1 == kRuleCount);
 
 inline std::string_view NameOf(Rule rule) {
   return kRuleNames[static_cast<size_t>(rule)];

@@ -20,6 +20,7 @@ sim::SimOptions OptionsOf(const ScenarioOptions& options) {
   out.separate = true;
   out.settings = options.settings;
   out.drift_ppm = options.drift_ppm;
+  out.tail_cache_bytes_per_shard = options.tail_cache_bytes;
   return out;
 }
 
@@ -29,7 +30,7 @@ std::string Tp::ToString() const { return StrCat(topic, "-", partition); }
 
 Scenario::Scenario(ScenarioOptions options, Where where)
     : sim_(OptionsOf(options), options.seed),
-      checks_(&sim_, /*disks_lie=*/false,
+      checks_(&sim_, options.disks_lie,
               [this](const std::string& what) { violation_ = what; }) {
   sim().world().Watch([this](NodeId ran) { AfterEvent(ran); });
   if (options.before_boot) options.before_boot(*this);
@@ -50,6 +51,7 @@ Scenario::~Scenario() {
 
 void Scenario::AfterEvent(NodeId ran) {
   checks_.AfterEvent(ran);
+  TellOfFailedSyncs(ran);
   for (const auto& [tp, offset] : std::exchange(unchecked_acks_, {})) {
     checks_.OnAcknowledged(tp, offset);
   }
@@ -84,6 +86,7 @@ void Scenario::Fail(std::string_view what, Where where) {
 void Scenario::Boot(int node) {
   Note(StrCat("boot ", node));
   sim().Boot(node);
+  ForgetFailedSyncs(node);
 }
 
 void Scenario::Kill(int node) {
@@ -123,16 +126,6 @@ void Scenario::WipeLogs(int node) {
 void Scenario::Wipe(int node) {
   Note(StrCat("the disks of ", node, " are replaced"));
   sim().Wipe(node);
-}
-
-void Scenario::HangDisk(int node) {
-  Note(StrCat("the disk of ", node, " hangs"));
-  sim().SetDisks(node, 0, /*hung=*/true);
-}
-
-void Scenario::FreeDisk(int node) {
-  Note(StrCat("the disk of ", node, " answers"));
-  sim().SetDisks(node, 0, /*hung=*/false);
 }
 
 // ---- The network ----
@@ -329,8 +322,10 @@ void Scenario::Converge(const std::map<Tp, Values>& logs, Where where) {
   sim().network().Heal();
   for (const int id : sim().ids()) {
     sim().SetDisks(id, 0, /*hung=*/false);
+    sim().at(id).fs.ClearFaults();
+    sim().at(id).fs.SetCapacity(INT64_MAX);
     sim().Resume(id);
-    if (!sim().up(id)) sim().Boot(id);
+    if (!sim().up(id)) Boot(id);
   }
   std::string why;
   const int64_t end_ms = NowMs() + 3 * kLimitMs;

@@ -35,8 +35,10 @@
 #include <utility>
 #include <vector>
 
+#include "broker/broker.h"
 #include "broker/replica/replica_core.h"
 #include "common/base/error.h"
+#include "common/env/mem_file_system.h"
 #include "controller/metadata/image.h"
 #include "controller/raft/raft_core.h"
 #include "test/sim/cluster_checks.h"
@@ -65,6 +67,11 @@ struct ScenarioOptions {
   int controllers = 3;  // 101, 102, ... : processes of their own
   std::map<std::string, std::string> settings;
   std::map<int, int64_t> drift_ppm;
+  // Bits of logs are flipped, writes go astray: a replica may then find itself
+  // corrupt, and what it calls durable need not be there.
+  bool disks_lie = false;
+  // 1: every read of a log asks the disk.
+  int64_t tail_cache_bytes = Broker::kTailCacheBytesPerShard;
   uint64_t seed = 1;
   // Before the first process starts: what is to be caught from then on.
   std::function<void(Scenario&)> before_boot = nullptr;
@@ -132,8 +139,29 @@ class Scenario {
   void Stop(int node, Where where = Where::current());  // clean
   void WipeLogs(int node);  // its broker's disk is replaced; it is down
   void Wipe(int node);      // all its disks are
+
+  // ---- Disks (scenario_disks.cc) ----
+
   void HangDisk(int node);  // every sync waits, until
   void FreeDisk(int node);
+  // Of the record at this offset, in the replica's log: on the disk and in the
+  // page cache.
+  void FlipBit(int node, const Tp& tp, int64_t offset,
+               Where where = Where::current());
+  // Of the next write the disk puts the bytes a page away from their place; the
+  // page cache shows them where they belong until the machine ends.
+  void MisdirectWrite(int node);
+  // The next `count` operations of the kind fail with EIO.
+  using Operation = MemFileSystem::Operation;
+  void BreakDisk(int node, Operation operation,
+                 int count = MemFileSystem::kForEver);
+  void FillDisk(int node);
+  // It works again and has room; what it lost stays lost.
+  void MendDisk(int node);
+  // The process of the node has ended itself; it had reason to.
+  void UntilDead(int node, int64_t limit_ms = kLimitMs,
+                 Where where = Where::current());
+  bool IsCorrupt(int node, const Tp& tp);
 
   // ---- The network ----
 
@@ -307,6 +335,8 @@ class Scenario {
   Fetched FetchFrom(int broker, const api::TopicRef& topic, int partition,
                     int64_t offset, Where where);
   void AfterEvent(NodeId ran);
+  void TellOfFailedSyncs(NodeId ran);
+  void ForgetFailedSyncs(int node);
   CaughtPtr Catch(Match match, std::optional<sim::Verdict> verdict,
                   std::string_view verb);
   bool AllEqual(const Tp& tp);
@@ -324,6 +354,7 @@ class Scenario {
   std::map<Tp, std::map<Offset, std::string>> acked_;
   std::map<Tp, std::set<std::string>> sent_;
   std::set<int> may_fail_;
+  std::map<int, int64_t> failed_syncs_;  // that the checks know of, by node
   std::vector<std::string> history_;
   std::vector<CaughtPtr> catching_;
   bool over_ = false;  // converged, or failed
