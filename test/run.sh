@@ -7,7 +7,8 @@
 #   chaos                 one case on processes in network namespaces
 #   one sanitizer lane    cores and storage under ASan + UBSan
 # --long: 20,000 seeds, every mutant, every chaos case, 10 minutes a fuzzer,
-# everything under the sanitizers, the e2e tests three times more.
+# everything and 300 seeds under ASan + UBSan, threads under TSan, the e2e tests
+# three times more.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +16,7 @@ long=0
 for arg in "$@"; do
   case "$arg" in
     --long) long=1 ;;
-    -h|--help) sed -n '2,10p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,11p' "$0" | cut -c3-; exit 0 ;;
     *) echo "test/run.sh: unknown argument $arg; try --help" >&2; exit 2 ;;
   esac
 done
@@ -105,6 +106,13 @@ if [ $status -eq 0 ]; then
   if [ $long -eq 1 ]; then
     run "fuzzers" test/fuzz/run.sh --seconds=600
     bazel_tests asan --config=asan //...
+    run "simulation 1..300 under ASan" bazel run --config=asan \
+      //test/sim:fuzz -- --seeds=1..300
+    # Executors, the shared holders, storage's sync threads, handlers whose
+    # broker has threads: all over fake transports, for gRPC and abseil are
+    # Debian's and not instrumented.
+    bazel_tests tsan --config=tsan //common/env:all //storage:group_commit_test \
+      //broker/handlers:handlers_threads_test
     for round in 1 2 3; do
       for test in test/e2e/*_e2e.py; do
         run "$(basename "$test" .py) round $round" /usr/bin/python3 "$test"

@@ -2,9 +2,12 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <type_traits>
 
 #include "common/base/invariant.h"
@@ -55,6 +58,24 @@ std::optional<RunResult> ReadResult(int fd) {
   return result;
 }
 
+// From now on this process may take so much of a processor: then it dies of
+// SIGXCPU.
+void LimitProcessor(int seconds) {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  rlimit limit{};
+  getrlimit(RLIMIT_CPU, &limit);
+  limit.rlim_cur = std::min<rlim_t>(
+      limit.rlim_max, static_cast<rlim_t>(used.tv_sec + 1 + seconds));
+  INVARIANT(setrlimit(RLIMIT_CPU, &limit) == 0, "no limit of processor time");
+}
+
+// Of a child that died before it had a result.
+RunResult Dead(int status) {
+  return {WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU ? kHung : kCrashed,
+          {}};
+}
+
 // The child runs `body(fd)` and ends.
 template <class Body>
 std::pair<int, int> Fork(Body body) {
@@ -77,17 +98,21 @@ std::pair<int, int> Fork(Body body) {
 
 RunResult RunInChild(const SwarmPlan& plan) {
   const auto [pid, fd] = Fork([&plan](int out) {
+    LimitProcessor(kRunProcessorSecondsMax);
     WriteResult(out, FuzzRun(plan, nullptr).Run());
   });
   auto result = ReadResult(fd);
   close(fd);
-  waitpid(pid, nullptr, 0);
-  return result.value_or(RunResult{kCrashed, {}});
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return result.has_value() ? *std::move(result) : Dead(status);
 }
 
-SeedWorkers::SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run)
+SeedWorkers::SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run,
+                         int processor_seconds_max)
     : seeds_(std::move(seeds)),
       run_(std::move(run)),
+      processor_seconds_max_(processor_seconds_max),
       workers_(static_cast<size_t>(jobs)) {
   for (size_t i = 0; i < workers_.size(); ++i) Launch(workers_[i], i);
 }
@@ -104,6 +129,7 @@ void SeedWorkers::Launch(Worker& worker, size_t from) {
   if (from >= seeds_.size()) return;
   const auto [pid, fd] = Fork([this, from](int out) {
     for (size_t i = from; i < seeds_.size(); i += workers_.size()) {
+      LimitProcessor(processor_seconds_max_);
       WriteResult(out, run_(seeds_[i]));
     }
   });
@@ -111,11 +137,13 @@ void SeedWorkers::Launch(Worker& worker, size_t from) {
   worker.fd = fd;
 }
 
-void SeedWorkers::Reap(Worker& worker) {
+int SeedWorkers::Reap(Worker& worker) {
+  int status = 0;
   if (worker.fd >= 0) close(worker.fd);
-  if (worker.pid != 0) waitpid(worker.pid, nullptr, 0);
+  if (worker.pid != 0) waitpid(worker.pid, &status, 0);
   worker.fd = -1;
   worker.pid = 0;
+  return status;
 }
 
 bool SeedWorkers::Take(
@@ -124,10 +152,13 @@ bool SeedWorkers::Take(
   const auto result = ReadResult(worker.fd);
   const uint64_t seed = seeds_[worker.next];
   worker.next += workers_.size();
-  const bool more =
-      on_result(seed, result.value_or(RunResult{kCrashed, {}}));
-  if (!result.has_value() || worker.next >= seeds_.size()) Reap(worker);
-  if (more && !result.has_value()) Launch(worker, worker.next);
+  if (result.has_value()) {
+    const bool more = on_result(seed, *result);
+    if (worker.next >= seeds_.size()) Reap(worker);
+    return more;
+  }
+  const bool more = on_result(seed, Dead(Reap(worker)));
+  if (more) Launch(worker, worker.next);
   return more;
 }
 

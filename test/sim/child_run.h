@@ -12,8 +12,12 @@
 namespace sluice::sim {
 
 inline constexpr char kCrashed[] = "CRASHED";
+// It took more of a processor than any run does: some event never ends.
+inline constexpr char kHung[] = "HUNG";
+// A run takes about a second, thirty in a build with sanitizers.
+inline constexpr int kRunProcessorSecondsMax = 300;
 
-// `plan` in a child; a failure of kCrashed where that died.
+// `plan` in a child; a failure of kCrashed or kHung where that died.
 RunResult RunInChild(const SwarmPlan& plan);
 
 // Seeds on their way through some processes, each in one of them.
@@ -22,7 +26,8 @@ class SeedWorkers {
   // What a process does for a seed.
   using RunSeed = std::function<RunResult(uint64_t seed)>;
 
-  SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run);
+  SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run,
+              int processor_seconds_max = kRunProcessorSecondsMax);
   ~SeedWorkers();
 
   // Until all are done or `on_result` has had enough: it returns false.
@@ -38,12 +43,14 @@ class SeedWorkers {
 
   // A process for the seeds from the `from`th on, `jobs` apart.
   void Launch(Worker& worker, size_t from);
-  void Reap(Worker& worker);
+  // How it ended, as waitpid says.
+  int Reap(Worker& worker);
   bool Take(Worker& worker,
             const std::function<bool(uint64_t, const RunResult&)>& on_result);
 
   const std::vector<uint64_t> seeds_;
   const RunSeed run_;
+  const int processor_seconds_max_;
   std::vector<Worker> workers_;
 };
 

@@ -34,6 +34,10 @@ void ClusterChecks::AfterEvent(NodeId ran) {
   for (const check::ProducerAnswer& answer : produce_answers_.Take()) {
     checker_.OnProducerAnswered(answer);
   }
+  for (const check::IdentityAnswer& answer :
+       produce_answers_.TakeIdentities()) {
+    checker_.OnProducerIdentified(answer);
+  }
   if (++events_ % kEventsBetweenScans == 0) checker_.FullScan();
 }
 

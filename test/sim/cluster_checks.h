@@ -33,6 +33,7 @@ class ClusterChecks final : public ClusterObserver {
   void OnAcknowledged(const TopicPartition& tp, Offset offset) {
     checker_.OnAcknowledged(tp, offset.Next());
   }
+  void OnSyncFailed(NodeId node) { checker_.OnSyncFailed(node); }
   void OnTopicCreated(const TopicId& id) { checker_.OnTopicCreated(id); }
   const check::Findings& findings() const { return findings_; }
 

@@ -26,16 +26,20 @@ bool DiskExecutor::Cancel(TimerId timer) {
 void DiskExecutor::Begin() {
   if (busy_ || line_.empty() || speed_->hung) return;
   busy_ = true;
+  std::optional<int64_t>& began = line_.front().began;
+  if (fs_ != nullptr && !began.has_value()) began = fs_->change_count();
   thread_->PostAfter(speed_->task_us, [this] { RunFirst(); });
 }
 
 void DiskExecutor::RunFirst() {
   busy_ = false;
   if (speed_->hung) return;
-  Task task = std::move(line_.front().task);
+  Waiting first = std::move(line_.front());
   line_.pop_front();
-  task();
-  task = nullptr;
+  if (first.began.has_value()) fs_->BeginLongSync(*first.began);
+  first.task();
+  if (first.began.has_value()) fs_->EndLongSync();
+  first.task = nullptr;
   Begin();
 }
 

@@ -6,9 +6,11 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "common/env/executor.h"
+#include "common/env/mem_file_system.h"
 
 namespace sluice::sim {
 
@@ -16,16 +18,17 @@ namespace sluice::sim {
 struct DiskSpeed {
   // Of each task posted while it is above 0: one round of a group commit, one
   // write of marks, one batch of the Raft log. What the task syncs is durable
-  // only at the end.
+  // only at the end, and of what others write only what they wrote before.
   int64_t task_us = 0;
   bool hung = false;
 };
 
 class DiskExecutor final : public Executor {
  public:
+  // `fs`: what the tasks sync; null: nothing that others write.
   DiskExecutor(std::unique_ptr<Executor> thread,
-               std::shared_ptr<DiskSpeed> speed)
-      : thread_(std::move(thread)), speed_(std::move(speed)) {}
+               std::shared_ptr<DiskSpeed> speed, MemFileSystem* fs)
+      : thread_(std::move(thread)), speed_(std::move(speed)), fs_(fs) {}
   ~DiskExecutor() override = default;
 
   void Post(Task task) override { Enqueue(0, std::move(task)); }
@@ -49,10 +52,12 @@ class DiskExecutor final : public Executor {
   struct Waiting {
     uint64_t id;  // 0: no timer
     Task task;
+    // MemFileSystem::change_count when the disk got it.
+    std::optional<int64_t> began;
   };
 
   void Enqueue(uint64_t id, Task task) {
-    line_.push_back({id, std::move(task)});
+    line_.push_back({id, std::move(task), std::nullopt});
     Begin();
   }
   void Begin();
@@ -60,6 +65,7 @@ class DiskExecutor final : public Executor {
 
   const std::unique_ptr<Executor> thread_;
   const std::shared_ptr<DiskSpeed> speed_;
+  MemFileSystem* const fs_;
   std::map<uint64_t, TimerId> timers_;
   std::deque<Waiting> line_;
   uint64_t next_id_ = 1;

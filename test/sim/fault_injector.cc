@@ -308,21 +308,54 @@ std::string FaultInjector::LogOf(int node, const Fault& fault) const {
   return logs[static_cast<size_t>(fault.amount) % logs.size()];
 }
 
+// What is slow, hung and full at once is as bad as all of it together.
+void FaultInjector::SetDisks(int node) {
+  int64_t more_us = 0;
+  bool hung = false;
+  int64_t capacity = INT64_MAX;
+  for (const auto& [id, fault] : disks_) {
+    if (fault.node != node) continue;
+    if (fault.kind == FaultKind::kSlowDisk) more_us += fault.amount;
+    if (fault.kind == FaultKind::kHungDisk) hung = true;
+    if (fault.kind == FaultKind::kFullDisk) {
+      capacity = std::min(capacity, fault.amount);
+    }
+  }
+  cluster_->SetDisks(node, more_us, hung);
+  cluster_->at(node).fs.SetCapacity(capacity);
+}
+
 std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
     const Fault& fault) {
   const int node = fault.node;
-  MemFileSystem& fs = cluster_->at(node).fs;
-  using Operation = MemFileSystem::Operation;
-  const int count =
-      fault.amount < 0 ? MemFileSystem::kForEver : static_cast<int>(fault.amount);
   switch (fault.kind) {
     case FaultKind::kSlowDisk:
     case FaultKind::kHungDisk:
-      cluster_->SetDisks(node, fault.amount,
-                         fault.kind == FaultKind::kHungDisk);
-      return [this, node] { cluster_->SetDisks(node, 0, false); };
+    case FaultKind::kFullDisk: {
+      const uint64_t id = next_++;
+      Fault& now = disks_[id] = fault;
+      if (fault.kind == FaultKind::kFullDisk) {
+        now.amount = cluster_->at(node).fs.bytes();
+      }
+      SetDisks(node);
+      return [this, node, id] {
+        disks_.erase(id);
+        SetDisks(node);
+      };
+    }
+    default:
+      return BeginBadDisk(fault);
+  }
+}
+
+std::optional<FaultInjector::Mend> FaultInjector::BeginBadDisk(
+    const Fault& fault) {
+  MemFileSystem& fs = cluster_->at(fault.node).fs;
+  using Operation = MemFileSystem::Operation;
+  Operation operation = Operation::kRead;
+  switch (fault.kind) {
     case FaultKind::kBitFlip: {
-      const std::string log = LogOf(node, fault);
+      const std::string log = LogOf(fault.node, fault);
       return !log.empty() && fs.FlipRandomBit(log, random_)
                  ? std::optional<Mend>(Mend())
                  : std::nullopt;
@@ -331,21 +364,21 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
       fs.MisdirectNextWrite();
       return Mend();
     case FaultKind::kReadError:
-      fs.FailNext(Operation::kRead, count);
       break;
     case FaultKind::kWriteError:
-      fs.FailNext(Operation::kWrite, count);
+      operation = Operation::kWrite;
       break;
     case FaultKind::kSyncError:
-      fs.FailNext(Operation::kSyncAny, count);
+      operation = Operation::kSyncAny;
       break;
-    case FaultKind::kFullDisk:
-      fs.SetCapacity(fs.bytes());
-      return [&fs] { fs.SetCapacity(INT64_MAX); };
     default:
       INVARIANT(false, "no fault of disks: ", NameOf(fault.kind));
   }
-  return [&fs] { fs.ClearFaults(); };
+  const uint64_t id =
+      fs.BreakDisk(operation, fault.amount < 0
+                                  ? MemFileSystem::kForEver
+                                  : static_cast<int>(fault.amount));
+  return [&fs, id] { fs.MendDisk(id); };
 }
 
 // ---- Ends ----
@@ -355,12 +388,12 @@ void FaultInjector::Forget() {
   mends_.clear();
   cuts_.clear();
   qualities_.clear();
+  disks_.clear();
   SetLinks();
   SetQuality();
   for (const int id : cluster_->ids()) {
-    cluster_->SetDisks(id, 0, false);
+    SetDisks(id);
     cluster_->at(id).fs.ClearFaults();
-    cluster_->at(id).fs.SetCapacity(INT64_MAX);
     cluster_->at(id).host.CorrectWall();
     cluster_->Resume(id);
   }

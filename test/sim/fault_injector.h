@@ -51,6 +51,7 @@ class FaultInjector {
   std::optional<Mend> BeginLinks(const Fault& fault);
   std::optional<Mend> BeginQuality(const Fault& fault);
   std::optional<Mend> BeginDisk(const Fault& fault);
+  std::optional<Mend> BeginBadDisk(const Fault& fault);
   std::optional<Mend> CleanStop(int node);
   std::optional<Mend> PowerLossAll();
   Mend BootAgain(int node);
@@ -58,6 +59,7 @@ class FaultInjector {
   SimNetwork::Cuts CutsOf(const Fault& fault) const;
   void SetLinks();
   void SetQuality();
+  void SetDisks(int node);
   void Forget();
   std::vector<int> Everybody() const;  // clients too
   std::string LogOf(int node, const Fault& fault) const;
@@ -73,6 +75,7 @@ class FaultInjector {
   // What is broken now, by an id of its own.
   std::map<uint64_t, SimNetwork::Cuts> cuts_;
   std::map<uint64_t, Fault> qualities_;
+  std::map<uint64_t, Fault> disks_;  // slow, hung, full
   std::map<uint64_t, Mend> mends_;
   // The life that was last asked to stop: one is asked once.
   std::map<int, std::weak_ptr<Life>> stopping_;

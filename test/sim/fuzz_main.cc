@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/base/mutant.h"
+#include "test/sim/child_run.h"
 #include "test/sim/fuzz_runner.h"
 
 DEFINE_int64(seed, -1, "Run this one seed.");
@@ -28,6 +29,8 @@ DEFINE_int32(brokers, 0, "1-5, in place of what a seed draws.");
 DEFINE_int32(controllers, 0, "1, 3 or 5, in place of what a seed draws.");
 DEFINE_bool(require_all, false,
             "Fail when a fault never fired or a check was never evaluated.");
+DEFINE_int32(processor_seconds_max, sluice::sim::kRunProcessorSecondsMax,
+             "A seed that takes more of a processor has failed: HUNG.");
 DEFINE_int32(failures_max, 10, "Stop after so many failing seeds.");
 DEFINE_string(mutant, "",
               "In a build with --config=mutants: the seeded bug of "
@@ -55,6 +58,9 @@ std::string WrongFlag() {
     return "--controllers: 1, 3 or 5";
   }
   if (FLAGS_failures_max < 1) return "--failures_max: at least 1";
+  if (FLAGS_processor_seconds_max < 1) {
+    return "--processor_seconds_max: at least 1";
+  }
   return "";
 }
 
@@ -106,6 +112,7 @@ int main(int argc, char** argv) {
   options.jobs = FLAGS_jobs;
   options.require_all = FLAGS_require_all;
   options.failures_max = FLAGS_failures_max;
+  options.processor_seconds_max = FLAGS_processor_seconds_max;
   if (FLAGS_seed >= 0) {
     const auto seed = static_cast<uint64_t>(FLAGS_seed);
     if (FLAGS_minimise) return sluice::sim::MinimiseSeed(seed, options);

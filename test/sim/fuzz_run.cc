@@ -27,6 +27,7 @@ bool Contains(const std::set<int>& core, NodeId id) {
 FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
     : plan_(plan),
       trace_(lines),
+      instant_(plan.instant_events_max),
       cluster_(plan.cluster, plan.seed),
       atlas_(&cluster_),
       checks_(&cluster_, /*disks_lie=*/false,
@@ -38,19 +39,29 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
                 }),
       random_(plan.seed + 9) {
   ObserveMessages();
-  cluster_.world().Watch([this](NodeId ran) {
-    trace_.Mix(static_cast<uint64_t>(cluster_.world().MonoMicros()));
-    trace_.Mix(static_cast<uint64_t>(ran.value()));
-    checks_.AfterEvent(ran);
-  });
+  cluster_.world().Watch([this](NodeId ran) { AfterEvent(ran); });
 }
 
 FuzzRun::~FuzzRun() { cluster_.world().Watch(nullptr); }
+
+void FuzzRun::AfterEvent(NodeId ran) {
+  const int64_t now_us = cluster_.world().MonoMicros();
+  trace_.Mix(static_cast<uint64_t>(now_us));
+  trace_.Mix(static_cast<uint64_t>(ran.value()));
+  checks_.AfterEvent(ran);
+  if (!instant_.OnEvent(now_us, ran)) return;
+  Fail(instant_.ToString());
+  cluster_.world().Halt();
+}
 
 void FuzzRun::ObserveMessages() {
   cluster_.network().AddObserver([this](const Message& message, Fate fate) {
     trace_.Mix(message.sequence << 8 | static_cast<uint64_t>(fate));
     if (fate == Fate::kSent) trace_.MixBytes(message.bytes);
+    if (instant_.wants_notes()) {
+      instant_.Note(StrCat(NameOf(fate), " ", NameOf(message.kind), " #",
+                           message.sequence));
+    }
     if (!trace_.verbose()) return;
     trace_.Line(cluster_.world().MonoMicros(),
                 fate == Fate::kSent ? message.from : message.to,
@@ -116,6 +127,7 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.evaluations = checks_.findings().evaluations();
   numbers.progress_owed = progress_owed_;
   numbers.progress_not_owed = progress_not_owed_;
+  numbers.instant_events_most = instant_.most();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
     numbers.read = workload_->records_read();

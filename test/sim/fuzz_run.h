@@ -12,6 +12,7 @@
 
 #include "test/sim/cluster_checks.h"
 #include "test/sim/fault_injector.h"
+#include "test/sim/instant_bound.h"
 #include "test/sim/sim_cluster.h"
 #include "test/sim/swarm.h"
 #include "test/sim/trace.h"
@@ -29,6 +30,7 @@ struct RunNumbers {
   // Partitions, in phase 2.
   int64_t progress_owed = 0;
   int64_t progress_not_owed = 0;
+  int64_t instant_events_most = 0;
   NetworkCounts network;
   FaultInjector::Counts faults{};
   std::array<uint64_t, check::kRuleCount> evaluations{};  // by check::Rule
@@ -52,6 +54,7 @@ class FuzzRun {
   void Fail(const std::string& what);
   bool failed() const { return !failure_.empty(); }
   void ObserveMessages();
+  void AfterEvent(NodeId ran);
   void RunPhase(int64_t us);
   template <class Predicate>
   bool Await(Predicate done, int64_t limit_us);
@@ -77,6 +80,7 @@ class FuzzRun {
 
   const SwarmPlan plan_;
   Trace trace_;
+  InstantBound instant_;
   SimCluster cluster_;
   FaultAtlas atlas_;
   ClusterChecks checks_;

@@ -37,6 +37,8 @@ void Totals::Add(const RunResult& result) {
   sum.read += n.read;
   sum.progress_owed += n.progress_owed;
   sum.progress_not_owed += n.progress_not_owed;
+  sum.instant_events_most =
+      std::max(sum.instant_events_most, n.instant_events_most);
   for (size_t i = 0; i < n.faults.size(); ++i) sum.faults[i] += n.faults[i];
   for (size_t i = 0; i < n.evaluations.size(); ++i) {
     sum.evaluations[i] += n.evaluations[i];
@@ -97,6 +99,7 @@ bool PrintCounts(const Totals& totals) {
   PrintCount("records", "read", totals.sum.read);
   PrintCount("progress", "owed", totals.sum.progress_owed);
   PrintCount("progress", "not owed", totals.sum.progress_not_owed);
+  PrintCount("events", "most at one moment", totals.sum.instant_events_most);
   return all;
 }
 
@@ -145,9 +148,10 @@ std::optional<std::vector<size_t>> ParseList(const std::string& text) {
 int RunSeeds(const FuzzOptions& options) {
   const auto began = std::chrono::steady_clock::now();
   Totals totals;
-  SeedWorkers workers(options.seeds, options.jobs, [&options](uint64_t seed) {
-    return RunSeed(seed, options.limits);
-  });
+  SeedWorkers workers(
+      options.seeds, options.jobs,
+      [&options](uint64_t seed) { return RunSeed(seed, options.limits); },
+      options.processor_seconds_max);
   workers.Run([&](uint64_t seed, const RunResult& result) {
     totals.Add(result);
     totals.twice += RunsTwice(seed) ? 1 : 0;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "test/sim/child_run.h"
 #include "test/sim/swarm.h"
 
 namespace sluice::sim {
@@ -14,6 +15,7 @@ struct FuzzOptions {
   DrawLimits limits;
   int jobs = 2;
   int failures_max = 10;
+  int processor_seconds_max = kRunProcessorSecondsMax;  // of one seed
   bool require_all = false;
 };
 

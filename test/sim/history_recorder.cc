@@ -161,8 +161,12 @@ void HistoryRecorder::OnListed(const api::ListOffsetsRequest& request,
   for (size_t i = 0; i < request.partitions.size(); ++i) {
     const api::ListOffsetsPartition& asked = request.partitions[i];
     const api::ListOffsetsResult& result = response.results[i];
-    if (!result.error.ok() ||
-        asked.position != api::OffsetPosition::kLatest) {
+    if (!result.error.ok()) continue;
+    if (asked.position == api::OffsetPosition::kEarliest) {
+      if (on_earliest_ == nullptr) continue;
+      on_earliest_({asked.topic.name, asked.partition},
+                   {asked.leader_epoch.value_or(kNoLeaderEpoch), result.offset,
+                    began_us, clock_->MonoMicros()});
       continue;
     }
     OnAnswer(check::Answer::Kind::kLatest, asked.topic.name, asked.partition,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -61,6 +62,16 @@ class HistoryRecorder final : public ClientObserver {
                 int64_t began_us) override;
 
   check::HistoryVerdict Judge() const { return check::CheckHistory(history_); }
+  // What was known when: the only flaws that deleted records are none of.
+  check::HistoryVerdict JudgeTimes() const {
+    return check::CheckHistoryTimes(history_);
+  }
+  // Told of each answer to where a log begins.
+  using OnEarliest = std::function<void(
+      const NamedPartition&, const RecordLedger::Earliest&)>;
+  void SetOnEarliest(OnEarliest on_earliest) {
+    on_earliest_ = std::move(on_earliest);
+  }
   const check::History& history() const { return history_; }
 
  private:
@@ -70,6 +81,7 @@ class HistoryRecorder final : public ClientObserver {
 
   const Clock* const clock_;
   std::map<std::pair<std::string, PartitionIndex>, int32_t> partitions_;
+  OnEarliest on_earliest_;
   std::map<RecordName, bool> once_;  // of what is not settled
   std::map<int32_t, LeaderEpoch> acked_by_;  // last, by partition
   check::History history_;

@@ -20,6 +20,8 @@ class HistoryRecorderTest : public testing::Test {
   void SetUp() override {
     plan.topics.push_back({.name = "t", .partitions = 2, .replicas = 3});
     plan.load.weak_producer = true;
+    plan.load.list_every_us = 100'000;
+    plan.load.identify_every_us = 100'000;
     cluster.BootAll();
     ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
     ASSERT_TRUE(cluster.CreateTopic("t", 2, 3).ok());
@@ -68,6 +70,20 @@ TEST_F(HistoryRecorderTest, AHealthyRunIsWholeAndWithoutFlaw) {
   EXPECT_GT(verdict.answers, 10);
   EXPECT_EQ(verdict.answers_without_epoch, 0);
   EXPECT_EQ(verdict.acks_without_epoch, 0);
+}
+
+TEST_F(HistoryRecorderTest, WhatIsAnsweredToListOffsetsIsThereAndJudged) {
+  check::Answer latest;
+  for (const check::Answer& answer : history.answers()) {
+    if (answer.kind == check::Answer::Kind::kLatest) latest = answer;
+  }
+  ASSERT_GT(latest.high_watermark, 0);
+  EXPECT_GT(workload->earliest_answers(), 10);
+  latest.began_us = latest.ended_us = cluster.world().MonoMicros();
+  --latest.high_watermark;
+  ASSERT_TRUE(history.AddAnswer(latest).ok());
+  EXPECT_EQ(Count(Flaw::kHwBack), 1);
+  EXPECT_EQ(check::CheckHistoryTimes(history).count(Flaw::kHwBack), 1);
 }
 
 TEST_F(HistoryRecorderTest, AnOlderHighWatermarkOfTheSameLeaderIsSeen) {

@@ -1,5 +1,4 @@
-// What the injectors of disks, clocks and processes do, and what the schedule
-// and the minimiser make of them.
+// What the injectors of disks, clocks and processes do.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,16 +9,11 @@
 #include "test/sim/fault.h"
 #include "test/sim/fault_atlas.h"
 #include "test/sim/fault_injector.h"
-#include "test/sim/fuzz_run.h"
-#include "test/sim/minimiser.h"
-#include "test/sim/record_ledger.h"
-#include "test/sim/swarm.h"
 
 namespace sluice::sim {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 
 // ---- Clocks ----
@@ -75,7 +69,7 @@ TEST(SimHostTest, WhatWasDueDuringAPauseRunsAtOnceInOrder) {
 TEST(DiskExecutorTest, ATaskTakesAsLongAsTheDiskAndAHungOneWaits) {
   SimWorld world;
   const auto speed = std::make_shared<DiskSpeed>();
-  DiskExecutor thread(world.NewExecutor(), speed);
+  DiskExecutor thread(world.NewExecutor(), speed, nullptr);
   std::vector<int64_t> ran_us;
   const auto note = [&] { ran_us.push_back(world.MonoMicros()); };
   speed->task_us = 1'000;
@@ -96,7 +90,7 @@ TEST(DiskExecutorTest, ATaskTakesAsLongAsTheDiskAndAHungOneWaits) {
 TEST(DiskExecutorTest, ATimerThatIsDueStandsInLineAndCanBeCancelledThere) {
   SimWorld world;
   const auto speed = std::make_shared<DiskSpeed>();
-  DiskExecutor thread(world.NewExecutor(), speed);
+  DiskExecutor thread(world.NewExecutor(), speed, nullptr);
   bool ran = false;
   speed->hung = true;
   const TimerId timer = thread.PostAfter(100, [&] { ran = true; });
@@ -106,6 +100,30 @@ TEST(DiskExecutorTest, ATimerThatIsDueStandsInLineAndCanBeCancelledThere) {
   thread.Wake();
   world.RunFor(1'000);
   EXPECT_FALSE(ran);
+}
+
+// As fsync: what others write while it runs may not be on the disk.
+TEST(DiskExecutorTest, ASyncPromisesWhatWasWrittenBeforeTheDiskGotIt) {
+  SimWorld world;
+  MemFileSystem fs;
+  const auto speed = std::make_shared<DiskSpeed>();
+  DiskExecutor thread(world.NewExecutor(), speed, &fs);
+  auto file = *fs.Open("/file", OpenMode::kCreate);
+  ASSERT_TRUE(fs.SyncDirectory("/").ok());
+  speed->task_us = 1'000;
+  ASSERT_TRUE(file->Write(0, "before").ok());
+  thread.Post([&] { EXPECT_TRUE(file->SyncData().ok()); });
+  world.RunFor(500);
+  ASSERT_TRUE(file->Write(6, " meanwhile").ok());
+  // Hung, and back: it is the same sync.
+  speed->hung = true;
+  world.RunFor(10'000);
+  speed->hung = false;
+  thread.Wake();
+  world.RunFor(10'000);
+  ASSERT_EQ(fs.sync_count(), 2);
+  fs.CrashLosingAll();
+  EXPECT_EQ(fs.Peek("/file"), "before");
 }
 
 // ---- Faults of a cluster ----
@@ -223,6 +241,36 @@ TEST_F(FaultInjectorTest, AFailedSyncEndsTheProcessAndNotTheOthers) {
   EXPECT_TRUE(cluster.up(2));
 }
 
+TEST_F(FaultInjectorTest, FaultsOfOneDiskAreMendedOneByOne) {
+  SimNode& node = cluster.at(1);
+  EXPECT_TRUE(Do(FaultKind::kSlowDisk, 1, 1'000'000, 300));
+  EXPECT_TRUE(Do(FaultKind::kSlowDisk, 1, 2'000'000, 20));
+  EXPECT_TRUE(Do(FaultKind::kHungDisk, 1, 1'000'000));
+  EXPECT_TRUE(Do(FaultKind::kHungDisk, 1, 2'000'000));
+  EXPECT_TRUE(Do(FaultKind::kFullDisk, 1, 2'000'000));
+  EXPECT_TRUE(Do(FaultKind::kReadError, 1, 3'000'000, -1));
+  EXPECT_TRUE(Do(FaultKind::kReadError, 1, 1'000'000, -1));
+  EXPECT_EQ(node.log_disk->task_us, 320);
+  const auto reads = [&] { return node.fs.List("/data").ok(); };
+  const auto has_room = [&] {
+    auto file = *node.fs.Open("/data/probe", OpenMode::kCreate);
+    return file->Write(0, std::string(1 << 20, 'x')).ok();
+  };
+  cluster.RunFor(1'500);
+  EXPECT_EQ(node.log_disk->task_us, 20);
+  EXPECT_EQ(node.raft_disk->task_us, 20);
+  EXPECT_TRUE(node.log_disk->hung);
+  EXPECT_FALSE(has_room());
+  EXPECT_FALSE(reads());
+  cluster.RunFor(1'000);
+  EXPECT_EQ(node.log_disk->task_us, 0);
+  EXPECT_FALSE(node.log_disk->hung);
+  EXPECT_TRUE(has_room());
+  EXPECT_FALSE(reads());
+  cluster.RunFor(1'000);
+  EXPECT_TRUE(reads());
+}
+
 TEST_F(FaultInjectorTest, HealAllEndsEverything) {
   Do(FaultKind::kKill, 1, 60'000'000);
   Do(FaultKind::kPause, 2, 60'000'000);
@@ -232,144 +280,6 @@ TEST_F(FaultInjectorTest, HealAllEndsEverything) {
   injector.HealAll();
   cluster.RunFor(5'000);
   EXPECT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
-}
-
-// ---- Plans ----
-
-TEST(SwarmTest, OneSeedOnePlanAndSeedsReachEverything) {
-  std::set<FaultKind> kinds;
-  std::set<int> brokers;
-  std::set<int> controllers;
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
-    const SwarmPlan plan = DrawPlan(seed);
-    EXPECT_EQ(plan.ToString(), DrawPlan(seed).ToString());
-    brokers.insert(plan.cluster.nodes);
-    controllers.insert(plan.cluster.controllers);
-    for (const Fault& fault : plan.faults) kinds.insert(fault.kind);
-    for (const TopicPlan& topic : plan.topics) {
-      EXPECT_LE(topic.replicas, plan.cluster.nodes);
-      EXPECT_LE(topic.min_isr, topic.replicas);
-    }
-  }
-  EXPECT_EQ(kinds.size(), static_cast<size_t>(kDrawnFaultKindCount));
-  EXPECT_THAT(brokers, ElementsAre(1, 2, 3, 4, 5));
-  EXPECT_THAT(controllers, ElementsAre(1, 3, 5));
-}
-
-TEST(SwarmTest, WhatIsNotLeftToTheSeedIsAsAsked) {
-  for (uint64_t seed = 1; seed <= 50; ++seed) {
-    const SwarmPlan plan = DrawPlan(seed, {.brokers = 3, .controllers = 3});
-    EXPECT_EQ(plan.cluster.nodes, 3);
-    EXPECT_EQ(plan.cluster.controllers, 3);
-    for (const TopicPlan& topic : plan.topics) EXPECT_LE(topic.replicas, 3);
-  }
-}
-
-TEST(FuzzRunTest, ASeedHasOneHashAndAnotherSeedAnother) {
-  const auto hash = [](uint64_t seed) {
-    const RunResult result =
-        FuzzRun(DrawPlan(seed, {.virtual_us = 5'000'000}), nullptr).Run();
-    EXPECT_EQ(result.failure, "") << seed;
-    return result.numbers.hash;
-  };
-  const uint64_t first = hash(3);
-  EXPECT_EQ(first, hash(3));
-  EXPECT_NE(first, hash(5));
-}
-
-TEST(MinimiserTest, SubsetKeepsOrderAndIgnoresWhatIsNotThere) {
-  FaultSchedule faults(4);
-  for (size_t i = 0; i < faults.size(); ++i) faults[i].node = static_cast<int>(i);
-  const FaultSchedule part = Subset(faults, {3, 1, 9});
-  ASSERT_EQ(part.size(), 2u);
-  EXPECT_EQ(part[0].node, 1);
-  EXPECT_EQ(part[1].node, 3);
-}
-
-// ---- The ledger can fail ----
-
-class RecordLedgerTest : public testing::Test {
- protected:
-  void Write(int64_t number, int64_t offset) {
-    ledger.OnSent(tp, {1, number});
-    ledger.OnAcked(tp, {1, number}, Offset(offset));
-  }
-  void Read(int64_t number, int64_t offset) {
-    ledger.OnRead(tp, {1, number}, Offset(offset));
-  }
-
-  const NamedPartition tp{"t", PartitionIndex(0)};
-  std::vector<std::string> found;
-  RecordLedger ledger{[this](const std::string& what) { found.push_back(what); }};
-};
-
-TEST_F(RecordLedgerTest, WhatFitsIsSilent) {
-  for (int i = 0; i < 3; ++i) {
-    Write(i, i);
-    Read(i, i);
-  }
-  ledger.CheckEnd(tp, Offset(0), Offset(3));
-  EXPECT_THAT(found, IsEmpty());
-}
-
-TEST_F(RecordLedgerTest, AMissingRecordIsLost) {
-  Write(0, 0);
-  Write(1, 1);
-  Read(0, 0);
-  ledger.CheckEnd(tp, Offset(0), Offset(1));
-  EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
-}
-
-TEST_F(RecordLedgerTest, TwoRecordsAtAnOffsetAreDivergent) {
-  Write(0, 0);
-  Write(1, 1);
-  Read(1, 0);
-  EXPECT_THAT(found, ElementsAre(HasSubstr("DIVERGENT")));
-}
-
-TEST_F(RecordLedgerTest, WhatNobodySentIsAPhantom) {
-  Read(7, 0);
-  EXPECT_THAT(found, ElementsAre(HasSubstr("PHANTOM")));
-}
-
-TEST_F(RecordLedgerTest, AcknowledgedRecordsAreInOrder) {
-  Write(1, 0);
-  Write(0, 1);
-  Read(1, 0);
-  Read(0, 1);
-  ledger.CheckEnd(tp, Offset(0), Offset(2));
-  EXPECT_THAT(found, ElementsAre(HasSubstr("REORDER")));
-}
-
-TEST_F(RecordLedgerTest, AHoleIsAGap) {
-  Write(0, 0);
-  Write(1, 2);
-  Read(0, 0);
-  Read(1, 2);
-  ledger.CheckEnd(tp, Offset(0), Offset(3));
-  EXPECT_THAT(found, ElementsAre(HasSubstr("GAP")));
-}
-
-TEST_F(RecordLedgerTest, WhatWasDeletedMayBeMissingAndMayNotComeBack) {
-  for (int i = 0; i < 4; ++i) Write(i, i);
-  Read(0, 0);
-  ledger.OnTrimming(tp, Offset(2));
-  EXPECT_TRUE(ledger.MayBeginAt(tp, Offset(2)));
-  EXPECT_FALSE(ledger.MayBeginAt(tp, Offset(3)));
-  ledger.OnTrimmed(tp, Offset(2));
-  Read(2, 2);
-  Read(3, 3);
-  ledger.CheckEnd(tp, Offset(2), Offset(4));
-  EXPECT_THAT(found, IsEmpty());
-  ledger.CheckEnd(tp, Offset(1), Offset(4));
-  EXPECT_THAT(found, ElementsAre(HasSubstr("BACK")));
-}
-
-TEST_F(RecordLedgerTest, MoreThanWasAskedForIsLost) {
-  Write(0, 0);
-  ledger.OnTrimming(tp, Offset(1));
-  ledger.OnTrimmed(tp, Offset(2));
-  EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 namespace sluice::sim {
 namespace {
 
-// "LOST: ..." is the same finding as another "LOST: ...".
 std::string ClassOf(const std::string& failure) {
   return failure.substr(0, failure.find(':'));
 }
@@ -35,13 +34,16 @@ FaultSchedule Subset(const FaultSchedule& faults,
 }
 
 std::optional<Minimum> Minimise(const SwarmPlan& plan) {
-  const auto run = [&plan](const std::vector<size_t>& kept) {
+  return MinimiseBy(plan.faults.size(), [&](const std::vector<size_t>& kept) {
     SwarmPlan part = plan;
     part.faults = Subset(plan.faults, kept);
     return RunInChild(part).failure;
-  };
+  });
+}
+
+std::optional<Minimum> MinimiseBy(size_t count, const RunKept& run) {
   Minimum minimum;
-  minimum.kept.resize(plan.faults.size());
+  minimum.kept.resize(count);
   std::iota(minimum.kept.begin(), minimum.kept.end(), size_t{0});
   minimum.failure = run(minimum.kept);
   if (minimum.failure.empty()) return std::nullopt;

@@ -1,6 +1,7 @@
 // The fewest faults of a schedule that still make a run fail.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,5 +24,10 @@ struct Minimum {
 // Delta debugging: no single fault of what is left can be left out too. nullopt:
 // the plan does not fail.
 std::optional<Minimum> Minimise(const SwarmPlan& plan);
+
+// The same of `count` faults: `run` says how a run with those at `kept` fails,
+// "" for not at all. "LOST: ..." is the same failure as another "LOST: ...".
+using RunKept = std::function<std::string(const std::vector<size_t>& kept)>;
+std::optional<Minimum> MinimiseBy(size_t count, const RunKept& run);
 
 }  // namespace sluice::sim

@@ -13,7 +13,9 @@
 #   --jobs N      so many at a time (the number of cores)
 #   --list        says what each does, and runs nothing
 # A seed that fails with a mutant is run again without it: where it fails too,
-# it has found nothing, and the search goes on behind it.
+# it has found nothing, and the search goes on behind it. So with one that hangs
+# (HUNG, when it took a minute of a processor). A search ends after an hour:
+# "slow" is not found.
 # Exit: 0 all found, 1 one survived, 2 nothing was proven.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,6 +29,8 @@ only=()
 by=
 list_only=false
 test_limit_s=1800  # a mutant may hang a test
+search_limit_s=3600
+seed_limit_s=60  # of a processor; a seed takes about one
 while [ $# -gt 0 ]; do
   case "$1" in
     --seeds) seeds=$2; shift 2 ;;
@@ -36,7 +40,7 @@ while [ $# -gt 0 ]; do
     --count) count=$2; shift 2 ;;
     --rotate) rotate=$2; shift 2 ;;
     --list) list_only=true; shift ;;
-    -h|--help) sed -n '2,16p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,19p' "$0" | cut -c3-; exit 0 ;;
     *) echo "mutants.sh: unknown argument $1; try --help" >&2; exit 2 ;;
   esac
 done
@@ -129,7 +133,8 @@ is_green() {  # is_green SEED
   local verdict=$work/seeds/$1
   if [ ! -e "$verdict" ]; then
     local said=green
-    "$fuzz" --seeds="$1..$1" --jobs=1 >"$work/seed.$BASHPID" 2>&1 || said=red
+    "$fuzz" --seeds="$1..$1" --jobs=1 --processor_seconds_max=$seed_limit_s \
+      >"$work/seed.$BASHPID" 2>&1 || said=red
     echo $said >"$work/verdict.$BASHPID"
     mv "$work/verdict.$BASHPID" "$verdict"
   fi
@@ -137,14 +142,18 @@ is_green() {  # is_green SEED
 }
 
 # The first seed that fails with the mutant alone. Prints "found SEED",
-# "survived -" or "broken -".
+# "survived -", "slow -" or "broken -".
 search() {  # search NAME LOG
-  local first=1 status at
+  local first=1 status at left end=$((SECONDS + search_limit_s))
   while [ "$first" -le "$seeds" ]; do
+    left=$((end - SECONDS))
+    [ "$left" -gt 0 ] || { echo "slow -"; return; }
     status=0
-    "$fuzz" --mutant="$1" --seeds="$first..$seeds" --jobs=1 --failures_max=1 \
+    timeout "$left" "$fuzz" --mutant="$1" --seeds="$first..$seeds" --jobs=1 \
+      --failures_max=1 --processor_seconds_max=$seed_limit_s \
       >"$2" 2>&1 || status=$?
     [ $status -ne 0 ] || break
+    [ $status -ne 124 ] || { echo "slow -"; return; }
     at=$(grep -m 1 -oE '^seed [0-9]+ FAILED' "$2" | grep -oE '[0-9]+') ||
       { echo "broken -"; return; }  # usage: nothing was tried
     if is_green "$at"; then echo "found $at"; return; fi

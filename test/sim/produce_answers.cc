@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "sluice/v1/transaction.pb.h"
 #include "storage/batch_header.h"
 #include "test/sim/wire.h"
 
@@ -30,6 +31,14 @@ void ProduceAnswers::OnSent(const Message& message) {
       const RequestId id{message.lane, answer.correlation_id};
       OnResults(id, answer.results);
       if (answer.complete) asked_.erase(id);
+      return;
+    }
+    case MessageKind::kInitProducerIdReply: {
+      if (!message.status.ok()) return;
+      const auto answer =
+          Wire<v1::InitProducerIdResponse>::Decode(message.bytes);
+      identities_.push_back({message.from, ProducerId(answer.producer_id()),
+                             answer.producer_epoch()});
       return;
     }
     case MessageKind::kStreamEnd:

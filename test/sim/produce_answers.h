@@ -1,5 +1,5 @@
 // What brokers tell idempotent producers, read off the wire: for the checks
-// (IP2).
+// (IP2, IP5).
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,10 @@ class ProduceAnswers {
   std::vector<check::ProducerAnswer> Take() {
     return std::exchange(answers_, {});
   }
+  // Identities, likewise.
+  std::vector<check::IdentityAnswer> TakeIdentities() {
+    return std::exchange(identities_, {});
+  }
 
  private:
   // Lane, correlation id: lanes are numbered in their order.
@@ -36,6 +40,7 @@ class ProduceAnswers {
 
   std::map<RequestId, std::vector<check::ProducerAnswer>> asked_;
   std::vector<check::ProducerAnswer> answers_;
+  std::vector<check::IdentityAnswer> identities_;
 };
 
 }  // namespace sluice::sim

@@ -11,6 +11,15 @@ std::string RecordName::ToString() const {
   return StrCat(producer, ":", number);
 }
 
+std::string RecordName::Value(int bytes) const {
+  std::string value;
+  for (int part = 0; part == 0 || static_cast<int>(value.size()) < bytes;
+       ++part) {
+    value += StrCat(producer, ":", number, ".", part, ";");
+  }
+  return value;
+}
+
 RecordName RecordName::FromString(std::string_view text) {
   RecordName name;
   const size_t colon = text.find(':');
@@ -130,6 +139,28 @@ void RecordLedger::OnTrimmed(const NamedPartition& tp, Offset start) {
                    partition.trimming.value(), " at most, begins at ",
                    start.value()));
   }
+}
+
+void RecordLedger::OnEarliest(const NamedPartition& tp, const Earliest& answer,
+                              bool stays) {
+  if (answer.start != Offset(0) && !MayBeginAt(tp, answer.start)) {
+    report_(StrCat("LOST: ", tp.ToString(), " begins at ", answer.start.value(),
+                   ", as the leader of epoch ", answer.epoch,
+                   " says: nobody asked for that"));
+  }
+  if (!stays) return;
+  std::vector<Earliest>& known = partitions_[tp].earliest;
+  for (const Earliest& before : known) {
+    if (before.ended_us >= answer.began_us) break;
+    if (before.epoch <= answer.epoch && before.start > answer.start) {
+      return report_(StrCat(
+          "BACK: ", tp.ToString(), " begins at ", answer.start.value(),
+          ", as the leader of epoch ", answer.epoch, " says; at ",
+          before.start.value(), ", said that of epoch ", before.epoch,
+          " before it was asked"));
+    }
+  }
+  known.push_back(answer);
 }
 
 void RecordLedger::CheckEnd(const NamedPartition& tp, Offset first,

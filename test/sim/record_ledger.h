@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "client/client_types.h"
 
@@ -20,6 +22,9 @@ struct RecordName {
   auto operator<=>(const RecordName&) const = default;
   std::string ToString() const;  // "2:17"
   static RecordName FromString(std::string_view text);
+  // The bytes of the record's value, about so many: no two records have the
+  // same, and no part of one could stand where another of it does.
+  std::string Value(int bytes) const;
 };
 
 // Violations are reported as they are found, by the names of correctness.md
@@ -44,6 +49,16 @@ class RecordLedger {
   bool MayBeginAt(const NamedPartition& tp, Offset offset) const;
   // That was answered: the log begins at `start`, for good (RP23).
   void OnTrimmed(const NamedPartition& tp, Offset start);
+  // A leader's answer to where a log begins, as it comes.
+  struct Earliest {
+    LeaderEpoch epoch;
+    Offset start;
+    int64_t began_us = 0;  // when it was asked
+    int64_t ended_us = 0;
+  };
+  // `stays`: no leader of this epoch or a newer one may say less later (a
+  // deposed one may not know).
+  void OnEarliest(const NamedPartition& tp, const Earliest& answer, bool stays);
   // A reader that began at the start has read all of the partition, up to
   // `end`, when nothing happens any more; `first` is what it found first.
   void CheckEnd(const NamedPartition& tp, Offset first, Offset end);
@@ -65,6 +80,7 @@ class RecordLedger {
     std::map<Offset, RecordName> read;
     Offset trimming;  // asked for, at most
     Offset trimmed;   // and answered
+    std::vector<Earliest> earliest;  // as they came
     // From here on records may have been lost.
     Offset certain{INT64_MAX};
     int64_t acked_count = 0;

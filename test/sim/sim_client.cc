@@ -277,6 +277,20 @@ SimClient::SimClient(SimCluster* cluster, ProducerOptions producer,
   admin_ = std::make_unique<Admin>(deps_, options_, metadata_.get());
 }
 
+void SimClient::ListOffsets(std::vector<NamedPartition> partitions,
+                            api::OffsetPosition position, int64_t timeout_us,
+                            OffsetLookup::Done done) {
+  OffsetLookup::Start(deps_, options_, metadata_.get(), std::move(partitions),
+                      position, timeout_us, std::move(done));
+}
+
+void SimClient::InitProducerId(NodeId broker, int64_t timeout_us,
+                               PeerReply<v1::InitProducerIdResponse> reply) {
+  connector_->Connect(SimNetwork::PublicEndpointOf(broker), executor_.get())
+      ->InitProducerId(v1::InitProducerIdRequest(), timeout_us,
+                       std::move(reply));
+}
+
 void SimClient::DeleteRecords(std::map<NamedPartition, Offset> before,
                               int64_t timeout_us, RecordDeletion::Done done) {
   RecordDeletion::Start(deps_, options_, metadata_.get(), std::move(before),

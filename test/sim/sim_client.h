@@ -3,10 +3,12 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "client/admin.h"
 #include "client/consumer.h"
 #include "client/metadata_cache.h"
+#include "client/offset_lookup.h"
 #include "client/producer.h"
 #include "client/record_deletion.h"
 #include "test/sim/sim_cluster.h"
@@ -25,6 +27,13 @@ class SimClient {
   Producer& producer() { return *producer_; }
   Consumer& consumer() { return *consumer_; }
   Admin& admin() { return *admin_; }
+  // As OffsetLookup.
+  void ListOffsets(std::vector<NamedPartition> partitions,
+                   api::OffsetPosition position, int64_t timeout_us,
+                   OffsetLookup::Done done);
+  // A new identity, of this broker; as BrokerPeer::InitProducerId.
+  void InitProducerId(NodeId broker, int64_t timeout_us,
+                      PeerReply<v1::InitProducerIdResponse> reply);
   // As RecordDeletion.
   void DeleteRecords(std::map<NamedPartition, Offset> before,
                      int64_t timeout_us, RecordDeletion::Done done);

@@ -78,6 +78,7 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
     auto node = std::make_unique<SimNode>(&world_, NodeId(id));
     const auto drift = options_.drift_ppm.find(id);
     if (drift != options_.drift_ppm.end()) node->host.SetDrift(drift->second);
+    node->log_disk->task_us = node->raft_disk->task_us = options_.disk_us;
     nodes_.emplace(node->id, std::move(node));
   };
   for (int id = 1; id <= options_.nodes; ++id) add(id);
@@ -109,9 +110,10 @@ Executor* SimCluster::NewExecutor(SimNode& node) {
 }
 
 Executor* SimCluster::NewDiskExecutor(SimNode& node,
-                                      std::shared_ptr<DiskSpeed> speed) {
+                                      std::shared_ptr<DiskSpeed> speed,
+                                      MemFileSystem* fs) {
   auto executor = std::make_unique<DiskExecutor>(node.host.NewExecutor(),
-                                                 std::move(speed));
+                                                 std::move(speed), fs);
   node.disk_threads.push_back(executor.get());
   node.executors.push_back(std::move(executor));
   return node.executors.back().get();
@@ -141,10 +143,13 @@ void SimCluster::Boot(int id) {
   node.life->clock = &node.host;
   node.life->controller_executor = NewExecutor(node);
   node.life->edge_executor = NewExecutor(node);
-  if (is_controller(id)) OpenController(node);
-  if (is_broker(id)) {
-    OpenBroker(node);
-    if (node.broker == nullptr) return;
+  if ((is_controller(id) && !OpenController(node)) ||
+      (is_broker(id) && !OpenBroker(node))) {
+    Destroy(node);  // nobody has seen it
+    node.fs.Kill();
+    return;
+  }
+  if (node.broker != nullptr) {
     node.life->replication = &node.broker->replication_acceptor();
     node.life->broker = node.broker.get();
   }
@@ -157,7 +162,8 @@ void SimCluster::Boot(int id) {
   if (node.broker != nullptr) node.broker->Start();
 }
 
-void SimCluster::OpenController(SimNode& node) {
+// False: it cannot; the process ends before it has begun.
+bool SimCluster::OpenController(SimNode& node) {
   std::vector<NodeId> voters;
   for (const int id : ControllerIds()) voters.push_back(NodeId(id));
   node.raft_transport = network_.MakeRaftTransport(node.life, voters);
@@ -170,12 +176,15 @@ void SimCluster::OpenController(SimNode& node) {
   };
   deps.clock = &node.host;
   deps.executor = node.life->controller_executor;
-  deps.writer = NewDiskExecutor(node, node.raft_disk);
+  deps.writer = NewDiskExecutor(node, node.raft_disk, nullptr);
   deps.transport = node.raft_transport.get();
   deps.dialer = node.dialer.get();
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.cluster_name = "sim";
+  deps.sessions = options_.sessions;
+  deps.raft = options_.raft;
+  deps.producer_id_block = options_.producer_id_block;
   for (const int id : ControllerIds()) {
     deps.controllers.push_back(
         {NodeId(id), SimNetwork::EndpointOf(NodeId(id))});
@@ -186,12 +195,13 @@ void SimCluster::OpenController(SimNode& node) {
   auto opened = ControllerProcess::Open(std::move(deps), "/data/controller");
   if (!opened.ok()) {
     node.fatal.push_back(opened.status());
-    return;
+    return false;
   }
   node.controller = *std::move(opened);
+  return true;
 }
 
-void SimCluster::OpenBroker(SimNode& node) {
+bool SimCluster::OpenBroker(SimNode& node) {
   node.connector = network_.MakeConnector(node.life);
   Broker::Deps deps;
   deps.fs = &node.fs;
@@ -204,7 +214,7 @@ void SimCluster::OpenBroker(SimNode& node) {
     deps.shard_executors.push_back(NewExecutor(node));
   }
   deps.directories.push_back(
-      {kLogDirectory, NewDiskExecutor(node, node.log_disk)});
+      {kLogDirectory, NewDiskExecutor(node, node.log_disk, &node.fs)});
   for (const int id : ControllerIds()) {
     node.peers.push_back(network_.MakeControllerPeer(
         node.life, NodeId(id), deps.control_executor));
@@ -214,6 +224,8 @@ void SimCluster::OpenBroker(SimNode& node) {
   deps.replication_connector = node.connector.get();
   deps.configs = configs_;
   deps.node_id = node.id;
+  deps.liveness = options_.liveness;
+  deps.tail_cache_bytes_per_shard = options_.tail_cache_bytes_per_shard;
   deps.cluster_name = "sim";
   deps.public_endpoint = SimNetwork::PublicEndpointOf(node.id);
   deps.internal_endpoint = SimNetwork::EndpointOf(node.id);
@@ -224,9 +236,10 @@ void SimCluster::OpenBroker(SimNode& node) {
   auto opened = Broker::Open(std::move(deps));
   if (!opened.ok()) {
     node.fatal.push_back(opened.status());
-    return;
+    return false;
   }
   node.broker = *std::move(opened);
+  return true;
 }
 
 void SimCluster::End(SimNode& node, ProcessEnd how) {
@@ -235,6 +248,10 @@ void SimCluster::End(SimNode& node, ProcessEnd how) {
                                ? SimNetwork::Death::kSilent
                                : SimNetwork::Death::kKernelLives);
   node.host.Resume();
+  Destroy(node);
+}
+
+void SimCluster::Destroy(SimNode& node) {
   node.serving = false;
   // What dies with the process must not be seen to close its streams.
   node.broker.reset();
@@ -341,10 +358,10 @@ void SimCluster::WipeLogs(int id) {
   for (ClusterObserver* observer : observers_) observer->OnWiped(node);
 }
 
-void SimCluster::SetDisks(int id, int64_t task_us, bool hung) {
+void SimCluster::SetDisks(int id, int64_t more_us, bool hung) {
   SimNode& node = at(id);
   for (DiskSpeed* speed : {node.log_disk.get(), node.raft_disk.get()}) {
-    speed->task_us = task_us;
+    speed->task_us = options_.disk_us + more_us;
     speed->hung = hung;
   }
   for (DiskExecutor* thread : node.disk_threads) thread->Wake();
@@ -357,44 +374,36 @@ std::vector<int> SimCluster::ids() const {
 }
 
 std::vector<std::string> SimCluster::LogFiles(int id) {
-  MemFileSystem& fs = at(id).fs;
-  std::vector<std::string> files;
-  const auto partitions = fs.List(kLogDirectory);
-  if (!partitions.ok()) return files;
-  for (const DirectoryEntry& partition : *partitions) {
-    if (!partition.is_directory) continue;
-    const std::string path = StrCat(kLogDirectory, "/", partition.name);
-    const auto entries = fs.List(path);
-    if (!entries.ok()) continue;
-    for (const DirectoryEntry& entry : *entries) {
-      if (entry.name.ends_with(".log")) {
-        files.push_back(StrCat(path, "/", entry.name));
-      }
-    }
-  }
+  std::vector<std::string> files = at(id).fs.PeekFiles(kLogDirectory);
+  std::erase_if(files, [](const std::string& file) {
+    return !file.ends_with(".log");
+  });
+  return files;
+}
+
+std::vector<std::string> SimCluster::LogFiles(int id,
+                                              const TopicPartition& tp) {
+  std::vector<std::string> files = LogFiles(id);
+  const std::string home = StrCat(kLogDirectory, "/", tp.ToString(), "/");
+  std::erase_if(files, [&home](const std::string& file) {
+    return !file.starts_with(home);
+  });
   return files;
 }
 
 std::optional<std::string> SimCluster::LogBytes(int id,
                                                 const TopicPartition& tp) {
-  MemFileSystem& fs = at(id).fs;
-  const std::string path = StrCat(kLogDirectory, "/", tp.ToString());
-  const auto entries = fs.List(path);
-  if (!entries.ok()) return std::nullopt;
+  const std::vector<std::string> files = LogFiles(id, tp);
   std::string bytes;
-  for (const DirectoryEntry& entry : *entries) {  // sorted: by base offset
-    if (!entry.name.ends_with(".log")) continue;
-    const auto part = ReadFile(fs, StrCat(path, "/", entry.name), 1 << 30);
-    INVARIANT(part.ok(), part.status().ToString());
-    bytes += *part;
+  for (const std::string& file : files) bytes += *at(id).fs.Peek(file);
+  if (at(id).broker != nullptr) {
+    const Replicas& replicas = at(id).broker->replicas();
+    const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
+    if (const auto* running = shard.Find(tp)) {
+      return bytes.substr(BytesBelow(running->log().log_start(), bytes));
+    }
   }
-  if (at(id).broker == nullptr) return bytes;
-  const Replicas& replicas = at(id).broker->replicas();
-  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
-  const auto* running = shard.Find(tp);
-  return running == nullptr
-             ? bytes
-             : bytes.substr(BytesBelow(running->log().log_start(), bytes));
+  return files.empty() ? std::nullopt : std::optional(std::move(bytes));
 }
 
 }  // namespace sluice::sim

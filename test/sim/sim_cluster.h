@@ -31,6 +31,14 @@ struct SimOptions {
   std::map<std::string, std::string> settings;
   // How much faster than true time a node's clock runs, in millionths.
   std::map<int, int64_t> drift_ppm;
+  // What a task of a disk's thread takes when nothing is wrong with the disk.
+  int64_t disk_us = 0;
+  // Small ones make rare branches common.
+  SessionOptions sessions;
+  LivenessTimes liveness;
+  raft::RaftConfig raft;
+  int32_t producer_id_block = kProducerIdBlockSize;
+  int64_t tail_cache_bytes_per_shard = Broker::kTailCacheBytesPerShard;
 };
 
 // How a process ended.
@@ -115,8 +123,9 @@ class SimCluster {
   // The disks of a node that is down are replaced; WipeLogs: the broker's only.
   void Wipe(int id);
   void WipeLogs(int id);
-  // How long a task of the disk's threads takes; hung: until it is no more.
-  void SetDisks(int id, int64_t task_us, bool hung);
+  // How much longer than usual a task of the disk's threads takes; hung: until
+  // it is no more.
+  void SetDisks(int id, int64_t more_us, bool hung);
   void AddObserver(ClusterObserver* observer) {
     observers_.push_back(observer);
   }
@@ -163,8 +172,10 @@ class SimCluster {
   std::vector<int> controller_ids() const { return ControllerIds(); }
   bool is_controller(int id) const;
   int NextClient() { return next_client_++; }
-  // Every segment of the node's logs.
+  // Every segment of the node's logs, strays too; of one replica, from the
+  // first on.
   std::vector<std::string> LogFiles(int id);
+  std::vector<std::string> LogFiles(int id, const TopicPartition& tp);
   // The bytes of a replica's segments, one behind the other, from where its log
   // begins if it runs; nullopt: the node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
@@ -172,11 +183,13 @@ class SimCluster {
  private:
   std::vector<int> ControllerIds() const;
   Executor* NewExecutor(SimNode& node);
-  Executor* NewDiskExecutor(SimNode& node, std::shared_ptr<DiskSpeed> speed);
+  Executor* NewDiskExecutor(SimNode& node, std::shared_ptr<DiskSpeed> speed,
+                            MemFileSystem* fs);
   void OnFatal(SimNode& node, const absl::Status& why);
-  void OpenController(SimNode& node);
-  void OpenBroker(SimNode& node);
+  bool OpenController(SimNode& node);
+  bool OpenBroker(SimNode& node);
   void End(SimNode& node, ProcessEnd how);
+  void Destroy(SimNode& node);
   void Reboot(SimNode& node);
   int AnyBroker();
   api::CallContext ContextAt(int id);

@@ -33,13 +33,40 @@ SimOptions DrawCluster(Random& random, const DrawLimits& limits) {
   options.separate = random.OneIn(2) || options.controllers > options.nodes;
   options.shards = static_cast<int>(random.Between(1, 3));
   options.settings["replica.lag.time.max.ms"] =
-      StrCat(random.OneIn(2) ? 10'000 : random.Between(1'000, 4'000));
+      StrCat(random.OneIn(2) ? 10'000 : random.Between(500, 4'000));
   if (random.OneIn(3)) {
     for (const int id : NodesOf(options)) {
       options.drift_ppm[id] = random.Between(-100'000, 100'000);
     }
   }
   return options;
+}
+
+// Whatever has a size or a time of its own is small now and then, so that what
+// happens at its end is common. What progress may take (phases 2 and 3) is
+// longer than the longest of these times.
+void DrawSmallConstants(SimOptions& options, Random& random) {
+  if (random.OneIn(2)) {
+    const int64_t session_us = random.Between(600'000, 2'500'000);
+    options.sessions.session_us = session_us;
+    options.liveness.heartbeat_us =
+        random.Between(session_us / 20, session_us / 5);
+    options.liveness.silence_us = session_us / 2;
+  }
+  if (random.OneIn(2)) {
+    options.raft.append_entries_max = static_cast<int>(random.Between(1, 3));
+    options.raft.inflight_appends_max = static_cast<int>(random.Between(1, 3));
+    options.raft.append_bytes_max = 1;  // still one entry
+    options.raft.apply_bytes_max = 1;
+  }
+  if (random.OneIn(2)) {
+    options.tail_cache_bytes_per_shard =
+        random.OneIn(2) ? 1 : random.Between(1 << 10, 1 << 16);
+  }
+  if (random.OneIn(2)) {
+    options.producer_id_block = static_cast<int32_t>(random.Between(1, 3));
+  }
+  if (random.OneIn(2)) options.disk_us = random.Between(20, 3'000);
 }
 
 TopicPlan DrawTopic(Random& random, const std::string& name, int brokers) {
@@ -68,6 +95,12 @@ LoadPlan DrawLoad(Random& random) {
   load.consumers = static_cast<int>(random.Between(1, 2));
   if (random.OneIn(6)) load.fetch_bytes = 256;
   if (random.OneIn(2)) load.admin_every_us = random.Between(1, 5) * kSecond;
+  if (random.OneIn(2)) {
+    load.identify_every_us = random.Between(50'000, 1'000'000);
+  }
+  if (!random.OneIn(3)) {
+    load.list_every_us = random.Between(100'000, 1'500'000);
+  }
   return load;
 }
 
@@ -202,6 +235,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   SwarmPlan plan;
   plan.seed = seed;
   plan.cluster = DrawCluster(random, limits);
+  DrawSmallConstants(plan.cluster, random);
   const int topics = static_cast<int>(random.Between(1, 2));
   for (int i = 0; i < topics; ++i) {
     plan.topics.push_back(
@@ -233,7 +267,12 @@ std::string SwarmPlan::ToString() const {
       cluster.separate ? " separate" : " combined", " controllers, ",
       cluster.shards, " shards, lag ",
       cluster.settings.at("replica.lag.time.max.ms"), " ms, drift ",
-      cluster.drift_ppm.empty() ? "no" : "yes");
+      cluster.drift_ppm.empty() ? "no" : "yes", ", session ",
+      cluster.sessions.session_us / 1000, " ms, heartbeat ",
+      cluster.liveness.heartbeat_us / 1000, " ms, disk ", cluster.disk_us,
+      " us, tail cache ", cluster.tail_cache_bytes_per_shard, ", ",
+      cluster.raft.append_entries_max, " x ",
+      cluster.raft.inflight_appends_max, " Raft entries in flight");
   for (const TopicPlan& topic : topics) {
     text += StrCat("; ", topic.name, ": ", topic.partitions, " x ",
                    topic.replicas, ", min ISR ", topic.min_isr,

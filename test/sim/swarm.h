@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "test/sim/fault.h"
+#include "test/sim/instant_bound.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -35,6 +36,8 @@ struct LoadPlan {
   int32_t fetch_bytes = 1 << 20;
   int64_t admin_every_us = 0;  // topics come and go; 0: they do not
   int64_t trim_every_us = 0;   // records are deleted; 0: they are not
+  int64_t identify_every_us = 0;  // producer ids are asked for; 0: by producers
+  int64_t list_every_us = 0;   // somebody asks where logs begin, end; 0: nobody
   int64_t config_every_us = 0;  // configs are altered; 0: they are not
 };
 
@@ -50,6 +53,8 @@ struct SwarmPlan {
   // Behind the faults every machine loses its power at once: topics in memory
   // may lose records then, what is lost has to be said.
   bool loses_all_power = false;
+  // More events at one virtual moment are a livelock.
+  int64_t instant_events_max = InstantBound::kEventsMax;
 
   std::string ToString() const;
 };

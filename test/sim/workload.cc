@@ -13,6 +13,8 @@ namespace {
 constexpr int64_t kPollUs = 200'000;
 constexpr int64_t kAdminTimeoutUs = 30'000'000;
 constexpr int64_t kTrimAgainUs = 500'000;
+constexpr int64_t kListTimeoutUs = 5'000'000;
+constexpr int64_t kIdentifyTimeoutUs = 5'000'000;
 constexpr int32_t kPollBytes = 1 << 20;
 
 ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
@@ -88,6 +90,13 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
         std::make_unique<Reader>(cluster, load, &history_, partitions(), i));
   }
   operator_ = std::make_unique<SimClient>(cluster);
+  lister_ = std::make_unique<SimClient>(cluster, ProducerOptions(),
+                                        ConsumerOptions(), &history_);
+  history_.SetOnEarliest([this](const NamedPartition& tp,
+                                const RecordLedger::Earliest& answer) {
+    ++earliest_answers_;
+    ledger_.OnEarliest(tp, answer, IsDurable(tp.topic));
+  });
 }
 
 Workload::~Workload() { stopped_ = true; }
@@ -110,6 +119,8 @@ void Workload::Start() {
   }
   if (plan_->load.admin_every_us > 0) ManageTopics();
   if (plan_->load.trim_every_us > 0) TrimSome();
+  if (plan_->load.list_every_us > 0) ListSome();
+  if (plan_->load.identify_every_us > 0) Identify();
   if (plan_->load.config_every_us > 0) ManageConfigs();
 }
 
@@ -136,8 +147,7 @@ void Workload::SendOne(Sender& sender) {
   record.topic = tp.topic;
   record.partition = tp.partition;
   record.key = name.ToString();
-  record.value = std::string(
-      static_cast<size_t>(plan_->load.record_bytes), 'x');
+  record.value = name.Value(plan_->load.record_bytes);
   ledger_.OnSent(tp, name);
   history_.OnSent(tp, name, sender.weak ? 1 : -1, sender.once, *record.value);
   ++unanswered_sends_;
@@ -192,6 +202,10 @@ void Workload::Take(Reader& reader, const FetchedBatch& batch) {
         const RecordName name =
             RecordName::FromString(record.key.value_or(""));
         ledger_.OnRead(batch.tp, name, record.offset);
+        if (record.value != name.Value(plan_->load.record_bytes)) {
+          report_(StrCat("TORN: ", batch.tp, " offset ", record.offset.value(),
+                         " is called ", name, " and has other bytes"));
+        }
         records.push_back(
             {record.offset, name, check::HashOf(record.value.value_or(""))});
         return true;
@@ -239,12 +253,15 @@ void Workload::CheckEnd(int64_t limit_us) {
       report_(StrCat("UNREADABLE: ", tp, " to its end"));
     }
   }
-  // A history does not know of records that were deleted, or given up.
-  if (plan_->load.trim_every_us == 0 && !plan_->loses_all_power) JudgeHistory();
+  JudgeHistory();
 }
 
 void Workload::JudgeHistory() {
-  const check::HistoryVerdict verdict = history_.Judge();
+  // A history does not know of records that were given up, or deleted.
+  if (plan_->loses_all_power) return;
+  const check::HistoryVerdict verdict = plan_->load.trim_every_us > 0
+                                            ? history_.JudgeTimes()
+                                            : history_.Judge();
   if (verdict.passed()) return;
   std::string text;
   for (const std::string& example : verdict.examples) {
@@ -303,6 +320,32 @@ void Workload::Trim(const NamedPartition& tp, Offset before) {
           ledger_.OnTrimmed(tp, result.log_start_offset);
         }
       });
+}
+
+// ---- Where logs begin and end ----
+
+void Workload::ListSome() {
+  if (stopped_) return;
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.list_every_us),
+                       [this] { ListSome(); });
+  // The answers are judged one by one as they come; the whole, or that there is
+  // none in time, says nothing more.
+  lister_->ListOffsets(partitions(),
+                       random_.OneIn(2) ? api::OffsetPosition::kLatest
+                                        : api::OffsetPosition::kEarliest,
+                       kListTimeoutUs, [](const auto&) {});
+}
+
+// ---- Producer ids ----
+
+// What is answered is judged on the wire (IP5).
+void Workload::Identify() {
+  if (stopped_) return;
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.identify_every_us),
+                       [this] { Identify(); });
+  operator_->InitProducerId(
+      NodeId(static_cast<int32_t>(random_.Between(1, cluster_->broker_count()))),
+      kIdentifyTimeoutUs, [](const auto&) {});
 }
 
 // ---- Topics that come and go ----

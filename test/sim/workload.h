@@ -49,6 +49,7 @@ class Workload {
   std::vector<NamedPartition> partitions() const;
   int64_t records_read() const { return records_read_; }
   int64_t admin_calls() const { return admin_calls_; }
+  int64_t earliest_answers() const { return earliest_answers_; }
 
  private:
   struct Sender;
@@ -59,6 +60,8 @@ class Workload {
   void Take(Reader& reader, const FetchedBatch& batch);
   void TrimSome();
   void Trim(const NamedPartition& tp, Offset before);
+  void ListSome();
+  void Identify();
   bool IsDurable(const std::string& topic) const;
   void JudgeHistory();
   void ManageTopics();
@@ -84,6 +87,7 @@ class Workload {
   int next_topic_ = 0;
   int64_t records_read_ = 0;
   int64_t admin_calls_ = 0;
+  int64_t earliest_answers_ = 0;
   int64_t open_alters_ = 0;
   bool configs_held_ = false;
   bool stopped_ = false;
@@ -91,6 +95,7 @@ class Workload {
   std::vector<std::unique_ptr<Sender>> senders_;
   std::vector<std::unique_ptr<Reader>> readers_;
   std::unique_ptr<SimClient> operator_;
+  std::unique_ptr<SimClient> lister_;
 };
 
 }  // namespace sluice::sim
