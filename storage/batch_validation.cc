@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "storage/batch_header.h"
 #include "storage/compression.h"
@@ -107,7 +108,7 @@ class RecordChecks {
 
  private:
   void Check(int32_t index, const DecodedRecord& record) {
-    if (record.offset_delta != index) {
+    if (record.offset_delta != index && !MUTANT(kRecordsUnchecked)) {
       Note(ErrorCode::kInvalidRecord, index,
            StrCat("record ", index, " has offset delta ",
                   record.offset_delta));
@@ -149,7 +150,9 @@ absl::Status CheckProducedBatch(const BatchView& batch,
                      header.size_bytes(), " bytes, max.message.bytes is ",
                      limits.batch_bytes_max, "; send smaller batches");
   }
-  if (!batch.CrcMatches()) return Corrupt("the CRC does not match");
+  if (!batch.CrcMatches() && !MUTANT(kProducedCrcUnchecked)) {
+    return Corrupt("the CRC does not match");
+  }
   RETURN_IF_ERROR(CheckAttributes(header));
   RETURN_IF_ERROR(CheckCounts(header));
   return RecordChecks(limits, first_index, faults).Run(batch);
@@ -250,7 +253,7 @@ absl::StatusOr<ReplicatedFacts> ValidateReplicated(std::string_view batches,
                             ", expected ", facts.last_epoch, " to ",
                             epoch_max));
     }
-    if (!batch->CrcMatches()) {
+    if (!batch->CrcMatches() && !MUTANT(kCopiedCrcUnchecked)) {
       return Corrupt(StrCat("the CRC of the batch at ", header.base_offset,
                             " does not match"));
     }

@@ -86,10 +86,12 @@ absl::Status Log::MakeRoomFor(int64_t bytes, Offset last, bool* rolled) {
 absl::Status Log::Write(Segment& segment, std::string_view bytes) {
   segment.sync.unasked = true;
   const absl::Status written = segment.file->Write(segment.size_bytes, bytes);
-  if (written.ok()) return written;
+  if (written.ok() || MUTANT(kRefusedBytesKept)) return written;
   // Durably: a power cut must not bring back batches that were refused.
   absl::Status undone = segment.file->Truncate(segment.size_bytes);
-  if (undone.ok()) undone = segment.file->SyncData();
+  if (undone.ok() && !MUTANT(kUndoingNotSynced)) {
+    undone = segment.file->SyncData();
+  }
   if (undone.ok()) return written;
   failed_ = true;
   return MakeError(ErrorCode::kStorageError, StdView(written.message()),

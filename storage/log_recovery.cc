@@ -375,7 +375,9 @@ absl::Status LogRecovery::CutBadPlace() {
 void LogRecovery::FinishEpochs() {
   // Epochs that began at the end and have no batch yet (RP10).
   for (const EpochStart& known : marks_.epochs.starts()) {
-    if (known.start == next_) epochs_.Assign(known.epoch, known.start);
+    if (known.start == next_ && !MUTANT(kEmptyEpochNotRecovered)) {
+      epochs_.Assign(known.epoch, known.start);
+    }
   }
   epochs_.TrimTo(log_.log_start_);
   log_.epochs_ = epochs_;

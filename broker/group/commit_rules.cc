@@ -3,6 +3,7 @@
 #include <string>
 
 #include "broker/group/group_errors.h"
+#include "common/base/mutant.h"
 #include "common/consumer/consumer_protocol.h"
 
 namespace sluice::group {
@@ -23,7 +24,10 @@ ErrorCode CheckCommit(const GroupCore* group, const CommitClaim& claim) {
   if (has_generation || !claim.member.empty() || !claim.instance.empty()) {
     const ErrorCode member = group->CheckMember(claim.member, claim.instance);
     if (member != ErrorCode::kNone) return member;
-    if (claim.generation != group->generation()) return kIllegalGeneration;
+    if (claim.generation != group->generation() &&
+        !MUTANT(kOldGenerationCommits)) {
+      return kIllegalGeneration;
+    }
   } else if (!claim.transactional && state != GroupState::kEmpty) {
     return kUnknownMemberId;
   }

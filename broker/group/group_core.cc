@@ -5,6 +5,7 @@
 
 #include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "common/consumer/consumer_protocol.h"
 
 namespace sluice::group {
@@ -121,7 +122,9 @@ ErrorCode GroupCore::CheckMember(const MemberId& member,
   if (!instance.empty()) {
     const auto known = instances_.find(instance);
     if (known == instances_.end()) return kUnknownMemberId;
-    if (known->second != member) return kFencedInstanceId;
+    if (known->second != member && !MUTANT(kOlderInstanceServed)) {
+      return kFencedInstanceId;
+    }
   }
   return HasMember(member) ? ErrorCode::kNone : kUnknownMemberId;
 }

@@ -5,6 +5,7 @@
 #include "broker/group/group_core.h"
 #include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice::group {
 namespace {
@@ -45,7 +46,9 @@ WriteId GroupCore::Write(std::optional<GroupImage> image) {
 
 // Behind all writes under way, or at once.
 void GroupCore::TellOnceWritten(const MemberId& member, Action answer) {
-  if (writes_.empty()) return Do(std::move(answer));
+  if (writes_.empty() || MUTANT(kGenerationToldUnwritten)) {
+    return Do(std::move(answer));
+  }
   held_.push_back({writes_.back().id, member, std::move(answer)});
 }
 

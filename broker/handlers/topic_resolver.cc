@@ -3,6 +3,7 @@
 #include "broker/handlers/handler_deps.h"
 #include "broker/present_metadata.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "controller/metadata/topic_control.h"
 
@@ -23,6 +24,9 @@ absl::StatusOr<const TopicImage*> ResolveTopic(const MetadataImage& image,
                      "; create it, or try again if it is new");
   }
   const TopicImage* topic = image.FindTopic(ref.id);
+  if (topic == nullptr && MUTANT(kStaleTopicIdTaken)) {
+    topic = image.FindTopic(ref.name);
+  }
   if (topic == nullptr) {
     RETURN_IF_ERROR(CheckMetadataIsPresent(image));
     return MakeError(ErrorCode::kUnknownTopicId, "no topic has id ", ref.id,

@@ -1,5 +1,7 @@
 #include "broker/offsets/offset_expiry.h"
 
+#include "common/base/mutant.h"
+
 namespace sluice::offsets {
 namespace {
 
@@ -36,7 +38,10 @@ bool IsExpired(ExpiryRule rule, const GroupUse& group, const OffsetUse& offset,
   if (rule == ExpiryRule::kWithTopic || offset.transaction_pending) {
     return false;
   }
-  if (!group.empty && MaySubscribe(group, offset.topic)) return false;
+  if (!group.empty && MaySubscribe(group, offset.topic) &&
+      !MUTANT(kOffsetsInUseExpire)) {
+    return false;
+  }
   const auto since_ms = UnusedSinceMs(group, offset);
   return since_ms.has_value() && now_ms - *since_ms >= retention_ms;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice::offsets {
 namespace {
@@ -53,8 +54,10 @@ absl::StatusOr<std::vector<ViewWrite>> ApplyBatch(const Applied& applied,
           record.change));
     }
   }
-  writes.push_back(
-      {AppliedKey(), EncodeApplied({.next = batch.next, .epoch = batch.epoch})});
+  if (batch.control || !MUTANT(kAppliedMarkApart)) {
+    writes.push_back({AppliedKey(), EncodeApplied({.next = batch.next,
+                                                   .epoch = batch.epoch})});
+  }
   return writes;
 }
 
@@ -66,7 +69,7 @@ bool IsOfLog(const Applied& applied, const EpochHistory& epochs, Offset leo) {
 }
 
 bool OutlivesCut(const Applied& applied, Offset target) {
-  return applied.next <= target;
+  return applied.next <= target || MUTANT(kViewOutlivesCut);
 }
 
 Offset RestartHighWatermark(Offset high_watermark, const Applied& applied) {
@@ -75,7 +78,9 @@ Offset RestartHighWatermark(Offset high_watermark, const Applied& applied) {
 
 bool MayServe(bool leads, Offset high_watermark, Offset epoch_start,
               const Applied& applied) {
-  return leads && high_watermark >= epoch_start && applied.next >= epoch_start;
+  return leads && ((high_watermark >= epoch_start &&
+                    applied.next >= epoch_start) ||
+                   MUTANT(kOffsetsServedWhileLoading));
 }
 
 bool IsVisible(const Applied& applied, Offset record) {

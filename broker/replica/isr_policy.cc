@@ -21,7 +21,7 @@ bool IsGoodMember(const IsrView& view, NodeId broker) {
   if (!Contains(view.isr, broker)) return MayJoin(view, broker);
   const auto found = view.followers.find(broker);
   return IsActive(view, broker) && found != view.followers.end() &&
-         !Lags(view, found->second);
+         (!Lags(view, found->second) || MUTANT(kSilentFollowerStays));
 }
 
 }  // namespace

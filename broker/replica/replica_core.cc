@@ -110,6 +110,7 @@ void ReplicaCore::On(const MetadataChanged& e) {
         e.partition_epoch < partition_epoch_))) {
     return;  // MD2
   }
+  if (MUTANT(kDeposedLeadsOn) && leads() && e.leader != config_.self) return;
   const bool new_epoch = !knows_metadata_ || e.leader_epoch > leader_epoch_;
   if (!new_epoch && e.leader != leader_) {
     return Fail(StrCat("the metadata names both ", leader_, " and ", e.leader,
@@ -153,6 +154,9 @@ void ReplicaCore::TakeRole() {
   following_.reset();
   if (leads_now) {
     if (!leadership_.has_value()) leadership_.emplace(config_.lag_time_max_us);
+    if (MUTANT(kNewLeaderCuts) && !cut_.has_value()) {
+      return Cut(high_watermark_, "the high watermark");
+    }
     StartEpoch();
   } else if (leader_ != config_.self && leader_ != kNoNode &&
              IsReplica(config_.self) &&

@@ -19,7 +19,9 @@ void ReplicaCore::Ask() {
   following_->accepted = false;
   following_->leader_high_watermark = kNoOffset;
   // Of the own log, however long nothing was fetched (F25).
-  Do(SendAdd{leader_, leader_epoch_, leo_, epochs_.last_epoch()});
+  Do(SendAdd{leader_, leader_epoch_, leo_,
+             MUTANT(kFollowerForgetsEpoch) ? kNoLeaderEpoch
+                                           : epochs_.last_epoch()});
   following_->ask_again_us = now_us_ + following_->patience_us;
   following_->patience_us =
       std::min(2 * following_->patience_us, kAskAgainMaxUs);

@@ -63,7 +63,8 @@ void ReplicaCore::ContinueLeading() {
     const bool registered =
         found != standing_.end() &&
         found->second.epoch == follower.broker_epoch && IsReplica(broker);
-    if (follower.broker_epoch != kNoBrokerEpoch && !registered) {
+    if (follower.broker_epoch != kNoBrokerEpoch && !registered &&
+        !MUTANT(kPositionsOutliveIncarnation)) {
       // Another incarnation, or none: what this one reported is void (RP4).
       if (follower.accepted) Do(DropFollower{broker});
       follower = FollowerState();
@@ -88,7 +89,7 @@ void ReplicaCore::On(const LogStartMoved& e) {
   INVARIANT(hw_is_truth() && e.log_start <= high_watermark_,
             "RP6 log start to ", e.log_start, ", ", Facts());
   log_start_ = e.log_start;
-  epochs_.TrimTo(e.log_start);
+  epochs_.TrimTo(MUTANT(kEpochsLostAtTrim) ? leo_ : e.log_start);
 }
 
 // ---- Followers ----
@@ -161,7 +162,9 @@ void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
     return RejectAdd(add, ErrorCode::kOffsetOutOfRange,
                      StrCat("the log ends at ", leo_));
   }
-  if (follower.broker_epoch != add.broker_epoch) {
+  if (MUTANT(kPositionsOutliveIncarnation)) {
+    follower.broker_epoch = add.broker_epoch;
+  } else if (follower.broker_epoch != add.broker_epoch) {
     follower = FollowerState{.broker_epoch = add.broker_epoch,
                              .last_caught_up_us = follower.last_caught_up_us};
   }
@@ -176,13 +179,17 @@ void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
 
 void ReplicaCore::On(const FollowerAck& ack) {
   SeeTime(ack.now_us);
-  if (state() != State::kLeading || ack.leader_epoch != leader_epoch_) return;
+  if (state() != State::kLeading ||
+      (ack.leader_epoch != leader_epoch_ && !MUTANT(kOlderAcksCount))) {
+    return;
+  }
   const auto found = leadership_->followers.find(ack.broker);
   if (found == leadership_->followers.end()) return;
   FollowerState& follower = found->second;
   // Of an incarnation or an acceptance that is over; or no replica of ours
   // says that.
-  if (!follower.accepted || follower.broker_epoch != ack.broker_epoch ||
+  if (((!follower.accepted || follower.broker_epoch != ack.broker_epoch) &&
+       !MUTANT(kOlderAcksCount)) ||
       ack.appended > leo_ || ack.durable > ack.appended ||
       ack.log_start > ack.appended) {
     return;

@@ -135,7 +135,10 @@ void PartitionChange::ElectBestLog(absl::FunctionRef<bool(NodeId)> is_active) {
   });
   if (best == nullptr || !is_active(best->node)) return;
   // Above its high watermark it may hold what others replaced since.
-  UncleanLoss loss{best->node, std::min(best->high_watermark, best->end),
+  UncleanLoss loss{best->node,
+                   MUTANT(kLossBeginsAtEnd)
+                       ? best->end
+                       : std::min(best->high_watermark, best->end),
                    best->end};
   for (const CandidateLog& log : next_.candidates) {
     loss.known_end =
@@ -196,7 +199,7 @@ void PartitionChange::ComputeLastFullIsr() {
 void PartitionChange::ClearWhatIsSettled() {
   if (next_.leader != kNoNode) {
     next_.candidates.clear();
-    next_.unclean_ordered = false;
+    if (!MUTANT(kOrderOutlivesElection)) next_.unclean_ordered = false;
   }
   for (const NodeId node : next_.isr) ClearFailed(node);
 }

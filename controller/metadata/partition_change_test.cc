@@ -308,9 +308,8 @@ TEST(PartitionChangeTest, BestLogTable) {
     }
     EXPECT_EQ(record->leader_epoch(), 8);  // RP16
     EXPECT_EQ(NodesOf(record->isr().ids()), Nodes({row.leader}));
-    if (row.ordered) {
-      EXPECT_FALSE(record->unclean_ordered());
-    }
+    EXPECT_EQ(record->has_unclean_ordered(), row.ordered);  // RP17: it is over
+    EXPECT_FALSE(record->unclean_ordered());
     if (!row.marked) continue;
     EXPECT_EQ(record->last_unclean_leader_epoch(), 8);  // RP13
     EXPECT_EQ(record->has_elr(), !row.before.elr.empty());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/str_cat.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -26,7 +27,8 @@ SessionActions SessionCore::Activate(const MetadataImage& image,
   for (const auto& [id, broker] : image.brokers()) {
     Session& session = sessions_[id];
     session.epoch = broker->epoch;
-    session.deadline_us = now_us + options_.session_us;
+    session.deadline_us =
+        now_us + (MUTANT(kSessionsEndWithController) ? 0 : options_.session_us);
     session.dialing = true;
     actions.push_back(DialAction(id, broker->epoch));
   }

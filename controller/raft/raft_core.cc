@@ -32,6 +32,9 @@ RaftCore::RaftCore(const RaftConfig& config, const StableState& state,
   INVARIANT(log_.last_term() <= hard_state_.term, "RA8 last entry of term ",
             log_.last_term(), " but hard state of ", hard_state_.term);
   reported_.term = hard_state_.term;
+  if (MUTANT(kVoteForgotten)) {
+    hard_state_.vote = durable_hard_state_.vote = VoterId();
+  }
   ResetTimers();
 }
 

@@ -1,6 +1,6 @@
-// The controller's decisions on arbitrary requests: CreateTopics and
-// DeleteTopics of any client, registrations, ISR changes and verdicts of any
-// broker (controller/metadata/*_control.h; correctness.md 5.3).
+// The controller's decisions on arbitrary requests: CreateTopics, DeleteTopics,
+// AlterConfigs and ElectLeaders of any client, registrations, ISR changes and
+// verdicts of any broker (controller/metadata/*_control.h; correctness.md 5.3).
 //
 // Property: a request is refused as a whole with a code of its own, or has an
 // answer a client can read, with an item for each one asked. What is decided
@@ -20,8 +20,10 @@
 #include "common/base/invariant.h"
 #include "common/base/random.h"
 #include "controller/metadata/broker_control.h"
+#include "controller/metadata/config_control.h"
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/delta.h"
+#include "controller/metadata/election_control.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/topic_control.h"
 #include "test/fuzz/fuzz_input.h"
@@ -47,7 +49,7 @@ class ActiveController {
       : configs_(Configs()), image_(SmallCluster()), random_(1) {}
 
   void Request(FuzzInput& in) {
-    const uint8_t kind = in.Below(7);
+    const uint8_t kind = in.Below(9);
     const std::string_view bytes = in.Piece();
     switch (kind) {
       case 0: return Create(bytes);
@@ -57,7 +59,9 @@ class ActiveController {
       case 4: return Report(bytes);
       // Liveness, without bytes of a peer: states the others meet.
       case 5: return Apply(Brokers().Fence(Broker(bytes), Epoch(bytes)));
-      default: return Apply(Brokers().Unfence(Broker(bytes), Epoch(bytes)));
+      case 6: return Apply(Brokers().Unfence(Broker(bytes), Epoch(bytes)));
+      case 7: return Configure(bytes);
+      default: return Elect(bytes);
     }
   }
 
@@ -128,6 +132,30 @@ class ActiveController {
     Finish(*result);
   }
 
+  void Configure(std::string_view bytes) {
+    v1::AlterConfigsRequest request;
+    if (!Parse(bytes, request)) return;
+    const auto result = ConfigControl(*image_, *configs_).Alter(request);
+    if (!result.ok()) return CheckRefused(result.status());
+    INVARIANT(result->response.results_size() == request.resources_size(),
+              result->response.results_size(), " answers");
+    INVARIANT(!request.validate_only() || result->batch.records().empty(),
+              "a validation makes records");
+    Finish(*result);
+  }
+
+  void Elect(std::string_view bytes) {
+    v1::ElectLeadersRequest request;
+    if (!Parse(bytes, request)) return;
+    const auto result = ElectionControl(*image_, *configs_).Elect(request);
+    if (!result.ok()) return CheckRefused(result.status());
+    INVARIANT(result->response.results_size() >= request.topics_size(),
+              result->response.results_size(), " answers");
+    INVARIANT(!request.validate_only() || result->batch.records().empty(),
+              "a validation makes records");
+    Finish(*result);
+  }
+
   static void CheckRefused(const absl::Status& status) {
     // Anything that is not one of ours comes back as this.
     INVARIANT(CodeOf(status) != ErrorCode::kUnknownServerError,
@@ -164,6 +192,10 @@ class ActiveController {
         INVARIANT(p->leader == kNoNode || image_->IsActive(p->leader), "RP17 ",
                   id, " ", index, " is led by ", p->leader,
                   ", which is not alive");
+        INVARIANT(p->leader == kNoNode ||
+                      (p->candidates.empty() && !p->unclean_ordered),
+                  "RP17 candidates or an order beside a leader: ", id, " ",
+                  index);
         for (const NodeId node : p->isr) {
           INVARIANT(image_->IsActive(node) && !Contains(p->elr, node) &&
                         !Contains(p->unverified_elr, node),

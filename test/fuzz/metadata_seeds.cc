@@ -163,6 +163,45 @@ internal::v1::ReportReplicasRequest Report(int32_t id) {
   return request;
 }
 
+v1::AlterConfigsRequest Configure() {
+  v1::AlterConfigsRequest request;
+  auto* resource = request.add_resources();
+  resource->mutable_resource()->set_type(v1::ConfigResource::TYPE_TOPIC);
+  resource->mutable_resource()->set_name("t");
+  const auto change = [&](const char* name, const char* value) {
+    auto* config = resource->add_changes();
+    config->set_name(name);
+    config->set_value(value);
+    config->set_operation(*value == '\0' ? v1::ConfigChange::OPERATION_DELETE
+                                         : v1::ConfigChange::OPERATION_SET);
+  };
+  change("min.insync.replicas", "1");
+  change("durability", "memory");
+  change("max.message.bytes", "");
+  return request;
+}
+
+v1::ElectLeadersRequest Elect(v1::ElectLeadersRequest::Kind kind) {
+  v1::ElectLeadersRequest request;
+  request.set_kind(kind);
+  if (kind != v1::ElectLeadersRequest::KIND_UNCLEAN) return request;
+  auto* topic = request.add_topics();
+  topic->mutable_topic()->set_name("t");
+  topic->add_partitions(0);
+  topic->add_partitions(1);
+  return request;
+}
+
+// What a replica tells of its log while nobody leads.
+internal::v1::ReportReplicasRequest Tell(int32_t id, int32_t leader_epoch) {
+  internal::v1::ReportReplicasRequest request = Report(id);
+  auto* verdict = request.mutable_verdicts(0);
+  verdict->set_lossy(false);
+  verdict->set_candidate_epoch(leader_epoch);
+  verdict->set_log_end_offset(7);
+  return request;
+}
+
 void AddAdminSeeds(std::vector<Seed>& seeds) {
   const auto add = [&](const char* name, const SeedWriter& out) {
     seeds.push_back({"admin_fuzz", name, out.Finish()});
@@ -191,6 +230,21 @@ void AddAdminSeeds(std::vector<Seed>& seeds) {
   fences.U8(6).Piece(std::string(1, '\2'));
   Put(fences, 0, Create());
   add("fences", fences);
+  SeedWriter configs;
+  Put(configs, 2, Shrink());
+  Put(configs, 7, Configure());
+  Put(configs, 7, Configure());
+  add("configs", configs);
+  SeedWriter elections;
+  for (const int id : {2, 1, 0}) {
+    elections.U8(5).Piece(std::string(1, static_cast<char>(id)));
+  }
+  elections.U8(6).Piece(std::string(1, '\2'));
+  Put(elections, 8, Elect(v1::ElectLeadersRequest::KIND_UNCLEAN));
+  Put(elections, 4, Tell(3, 1));
+  elections.U8(6).Piece(std::string(1, '\0'));
+  Put(elections, 8, Elect(v1::ElectLeadersRequest::KIND_PREFERRED));
+  add("elections", elections);
 }
 
 }  // namespace

@@ -63,8 +63,8 @@ TEST(MetadataScenarios, F45NoBrokerIsAheadOfTheCommittedLog) {
 }
 
 // F72, by the id. A topic is deleted and made again under its name -> who still
-// uses the old id is told UNKNOWN_TOPIC_ID, to write and to read, and nothing of
-// the old topic is in the new one (MD7).
+// uses the old id, with or without the name, is told UNKNOWN_TOPIC_ID, to write
+// and to read, and nothing of the old topic is in the new one (MD7).
 TEST(MetadataScenarios, F72TheIdOfADeletedTopicIsRefused) {
   Scenario s;
   const Tp t = s.CreateTopic("t", {});
@@ -76,10 +76,13 @@ TEST(MetadataScenarios, F72TheIdOfADeletedTopicIsRefused) {
   const Tp again = s.CreateTopic("t", {});
   s.Expect(s.NewestImage().FindTopic("t")->id != old, "it has another id");
   for (const int broker : {A, B, C}) {
-    const AnswerPtr write = s.SendById(broker, old, "stray");
-    s.UntilRefused(write, ErrorCode::kUnknownTopicId);
-    s.Expect(s.FetchById(broker, old, 0).code == ErrorCode::kUnknownTopicId,
-             "reading by the old id is refused");
+    for (const char* name : {"", "t"}) {
+      const AnswerPtr write = s.SendById(broker, old, "stray", name);
+      s.UntilRefused(write, ErrorCode::kUnknownTopicId);
+      s.Expect(s.FetchById(broker, old, 0, name).code ==
+                   ErrorCode::kUnknownTopicId,
+               "reading by the old id is refused");
+    }
   }
   s.Expect(s.Produce(again, "new1") == Offset(0), "the new log begins at 0");
   s.Converge({{again, {"new1"}}});

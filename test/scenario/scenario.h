@@ -269,9 +269,10 @@ class Scenario {
   // To this broker, whoever leads.
   AnswerPtr Send(int broker, const Tp& tp, const std::string& value,
                  int acks = -1);
-  // To the topic of this id, partition 0.
-  AnswerPtr SendById(int broker, const TopicId& topic,
-                     const std::string& value);
+  // To the topic of this id, partition 0; `name` is what the client thinks
+  // that it is called.
+  AnswerPtr SendById(int broker, const TopicId& topic, const std::string& value,
+                     const std::string& name = "");
   // A client of its own sends it.
   void MaySend(const Tp& tp, const std::string& value) {
     sent_[tp].insert(value);
@@ -295,6 +296,7 @@ class Scenario {
   Fetched Fetch(int broker, const Tp& tp, int64_t offset,
                 Where where = Where::current());
   Fetched FetchById(int broker, const TopicId& topic, int64_t offset,
+                    const std::string& name = "",
                     Where where = Where::current());
   // The latest offset, as this broker tells it.
   struct Latest {

@@ -71,9 +71,10 @@ AnswerPtr Scenario::Send(int broker, const Tp& tp, const std::string& value,
 }
 
 AnswerPtr Scenario::SendById(int broker, const TopicId& topic,
-                             const std::string& value) {
+                             const std::string& value,
+                             const std::string& name) {
   Note(StrCat("send ", value, " to ", broker, ", by id"));
-  return SendTo(broker, {"", topic}, 0, value, -1, [](const Answer&) {});
+  return SendTo(broker, {name, topic}, 0, value, -1, [](const Answer&) {});
 }
 
 void Scenario::UntilAnswered(const AnswerPtr& answer, Where where) {
@@ -113,8 +114,9 @@ Scenario::Fetched Scenario::Fetch(int broker, const Tp& tp, int64_t offset,
 }
 
 Scenario::Fetched Scenario::FetchById(int broker, const TopicId& topic,
-                                      int64_t offset, Where where) {
-  return FetchFrom(broker, {"", topic}, 0, offset, where);
+                                      int64_t offset, const std::string& name,
+                                      Where where) {
+  return FetchFrom(broker, {name, topic}, 0, offset, where);
 }
 
 Scenario::Fetched Scenario::FetchFrom(int broker, const api::TopicRef& topic,
