@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "broker/broker_identity.h"
+#include "broker/broker_opening.h"
 #include "broker/control/control_side.h"
 #include "broker/disk_watch.h"
 #include "broker/handlers/delete_records_handler.h"
 #include "broker/handlers/epoch_end_handler.h"
 #include "broker/handlers/fetch_handler.h"
+#include "broker/handlers/leader_calls.h"
 #include "broker/handlers/list_offsets_handler.h"
 #include "broker/handlers/produce_handler.h"
 #include "broker/handlers/subscribe_handler.h"
@@ -24,33 +25,6 @@
 
 namespace sluice {
 namespace {
-
-using Directories = std::vector<std::unique_ptr<LogDirectory>>;
-
-absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
-                                            Random& random) {
-  Directories opened;
-  DirStore::Expected expected;
-  expected.node_id = deps.node_id;
-  for (const Broker::DataDirectory& configured : deps.directories) {
-    LogDirectory::Deps world;
-    world.fs = deps.fs;
-    world.sync_executor = configured.sync_executor;
-    world.io_executor = deps.io_executor;
-    world.on_fatal = deps.on_fatal;
-    world.random_seed = random.Next64();
-    ASSIGN_OR_RETURN(
-        auto directory,
-        LogDirectory::Open(std::move(world), configured.path, expected,
-                           deps.boot_id));
-    // All that have an owner must have the same one.
-    if (directory->cluster_id_at_start().is_set()) {
-      expected.cluster_id = directory->cluster_id_at_start();
-    }
-    opened.push_back(std::move(directory));
-  }
-  return opened;
-}
 
 std::vector<LogDirectory*> PointersTo(const Directories& directories) {
   std::vector<LogDirectory*> out;
@@ -82,6 +56,7 @@ void AddShard(const Shard::Facts& now, const ShardCounters& counters,
 struct Broker::Parts {
   Parts(Deps given, Directories opened, Random random);
 
+  std::unique_ptr<LeaderCalls> MakeLeaderCalls() const;
   HandlerDeps ForHandlers();
   ControlSide::Deps ForControl();
   void AddShards();
@@ -96,6 +71,7 @@ struct Broker::Parts {
   void DescribeLogs(const std::vector<TopicPartition>& partitions,
                     Logs done);
   BrokerFacts ControlFacts() const;
+  void AddMemory(v1::DescribeClusterResponse& response) const;
   // On the replication executor.
   absl::Status CheckSession(const OpenSession& open) const;
 
@@ -108,6 +84,7 @@ struct Broker::Parts {
   Replicas replicas;
   FollowerLinks links;
   LeaderSessions sessions;
+  const std::unique_ptr<LeaderCalls> leaders;  // null: hands nothing on
   ProduceHandler produce;
   FetchHandler fetch;
   ListOffsetsHandler list_offsets;
@@ -128,7 +105,7 @@ struct Broker::Parts {
 Broker::Parts::Parts(Deps given, Directories opened, Random random)
     : deps(std::move(given)),
       directories(std::move(opened)),
-      identity(BrokerIdentityOf(deps, PointersTo(directories), random)),
+      identity(IdentityOf(deps, directories, random)),
       image(MetadataImage::Empty()),
       control(ForControl()),
       replicas(deps.control_executor, PointersTo(directories)),
@@ -138,13 +115,22 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
                 [this](const OpenSession& open) {
                   return CheckSession(open);
                 }}),
-      produce(ForHandlers()),
-      fetch(ForHandlers()),
+      leaders(MakeLeaderCalls()),
+      produce(ForHandlers(), deps.memory.produce_bytes),
+      fetch(ForHandlers(), FetchHandler::kWaitingMax, deps.memory.fetch_bytes),
       list_offsets(ForHandlers()),
       epoch_ends(ForHandlers()),
       delete_records(ForHandlers()),
-      subscribe(ForHandlers()) {
+      subscribe(ForHandlers(), SubscribeHandler::kStreamsMax,
+                deps.memory.subscribe_bytes) {
   AddShards();
+}
+
+std::unique_ptr<LeaderCalls> Broker::Parts::MakeLeaderCalls() const {
+  if (deps.leader_connector == nullptr) return nullptr;
+  return std::make_unique<LeaderCalls>(
+      LeaderCalls::Deps{deps.node_id, deps.worker_executor, deps.clock,
+                        deps.leader_connector});
 }
 
 HandlerDeps Broker::Parts::ForHandlers() {
@@ -154,6 +140,7 @@ HandlerDeps Broker::Parts::ForHandlers() {
   out.hosts = &replicas;
   out.image = &image;
   out.configs = deps.configs;
+  out.leaders = leaders.get();
   return out;
 }
 
@@ -178,6 +165,9 @@ ControlSide::Deps Broker::Parts::ForControl() {
   out.reset_replica = [this](const ReplicaReset& order,
                              AdminHandlers::ResetDone done) {
     replicas.ResetReplica(order, std::move(done));
+  };
+  out.add_memory = [this](v1::DescribeClusterResponse& response) {
+    AddMemory(response);
   };
   out.on_image = [this](std::shared_ptr<const MetadataImage> newest) {
     OnImage(std::move(newest));
@@ -300,7 +290,7 @@ BrokerFacts Broker::Parts::ControlFacts() const {
   facts.broker_epoch = life.epoch();
   facts.metadata_offset = control.image()->offset();
   facts.active_controller = control.directory().active();
-  facts.produce_bytes_in_flight = produce.bytes_in_flight();
+  facts.produce_bytes_in_flight = produce.memory().taken();
   facts.fetches_waiting = fetch.waiting();
   facts.subscriptions = subscribe.streams();
   for (const auto& directory : directories) {
@@ -309,6 +299,24 @@ BrokerFacts Broker::Parts::ControlFacts() const {
                                  commits.file_syncs(), commits.full_syncs()});
   }
   return facts;
+}
+
+void Broker::Parts::AddMemory(v1::DescribeClusterResponse& response) const {
+  const auto add = [&](const char* name, const char* flag,
+                       const Budget& budget) {
+    v1::MemoryBudget* out = response.add_memory_budgets();
+    out->set_name(name);
+    out->set_flag(flag);
+    out->set_used_bytes(budget.taken());
+    out->set_max_bytes(budget.max());
+    out->set_refused(budget.refused());
+  };
+  add("produce", "--produce_memory_bytes", produce.memory());
+  add("fetch", "--fetch_memory_bytes", fetch.memory());
+  add("subscribe", "--subscribe_memory_bytes", subscribe.memory());
+  if (deps.resident_bytes) {
+    response.set_resident_bytes(std::max<int64_t>(deps.resident_bytes(), 0));
+  }
 }
 
 absl::Status Broker::Parts::CheckSession(const OpenSession& open) const {
@@ -431,16 +439,16 @@ CancelCall Broker::Fetch(const api::CallContext& context,
   return parts_->fetch.Fetch(context, std::move(request), std::move(done));
 }
 
-void Broker::ListOffsets(const api::CallContext&,
+void Broker::ListOffsets(const api::CallContext& context,
                          api::ListOffsetsRequest request,
                          api::Answer<api::ListOffsetsResponse> done) {
-  parts_->list_offsets.ListOffsets(request, std::move(done));
+  parts_->list_offsets.ListOffsets(context, request, std::move(done));
 }
 
 void Broker::OffsetForLeaderEpoch(
-    const api::CallContext&, api::OffsetForLeaderEpochRequest request,
+    const api::CallContext& context, api::OffsetForLeaderEpochRequest request,
     api::Answer<api::OffsetForLeaderEpochResponse> done) {
-  parts_->epoch_ends.OffsetForLeaderEpoch(request, std::move(done));
+  parts_->epoch_ends.OffsetForLeaderEpoch(context, request, std::move(done));
 }
 
 void Broker::DeleteRecords(const api::CallContext& context,
@@ -466,6 +474,13 @@ void Broker::GetMetadata(const api::CallContext& context,
                          PeerReply<v1::GetMetadataResponse> reply) {
   parts_->control.admin().GetMetadata(context, std::move(request),
                                       std::move(reply));
+}
+
+std::shared_ptr<WatchSession> Broker::WatchMetadata(
+    const api::CallContext& context, v1::WatchMetadataRequest request,
+    std::shared_ptr<WatchSink> sink) {
+  return parts_->control.watches().Watch(context, std::move(request),
+                                         std::move(sink));
 }
 
 void Broker::DescribeQuorum(const api::CallContext& context,

@@ -15,6 +15,8 @@
 #include "broker/broker_facts.h"
 #include "broker/control/controller_directory.h"
 #include "broker/control/liveness_session.h"
+#include "broker/memory_budgets.h"
+#include "client/peers/leader_peer.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
@@ -57,6 +59,8 @@ class Broker final : public BrokerApi {
     std::vector<DataDirectory> directories;  // at least one
     std::vector<ConfiguredController> controllers;  // at least one
     ReplicationConnector* replication_connector = nullptr;
+    // To other brokers, for calls that are handed on; null: none are.
+    LeaderConnector* leader_connector = nullptr;
     std::shared_ptr<const ConfigRegistry> configs;
 
     // ---- Who it is ----
@@ -72,6 +76,10 @@ class Broker final : public BrokerApi {
     // All tail caches of a shard together.
     int64_t tail_cache_bytes_per_shard = kTailCacheBytesPerShard;
     LivenessTimes liveness;
+    MemoryBudgets memory;
+    // Of this process, as its operating system counts; null or -1:
+    // not known.
+    std::function<int64_t()> resident_bytes;
 
     // ---- What its owner is told; from any thread ----
     // Log, flush what can be flushed, end the process: a data directory is
@@ -141,6 +149,9 @@ class Broker final : public BrokerApi {
   void GetMetadata(const api::CallContext& context,
                    v1::GetMetadataRequest request,
                    PeerReply<v1::GetMetadataResponse> reply) override;
+  std::shared_ptr<WatchSession> WatchMetadata(
+      const api::CallContext& context, v1::WatchMetadataRequest request,
+      std::shared_ptr<WatchSink> sink) override;
   void DescribeQuorum(const api::CallContext& context,
                       v1::DescribeQuorumRequest request,
                       PeerReply<v1::DescribeQuorumResponse> reply) override;

@@ -44,6 +44,17 @@ class StreamSession {
   virtual void OnClosed() = 0;
 };
 
+// The broker's half of one watch. Any thread.
+class WatchSession {
+ public:
+  virtual ~WatchSession() = default;
+  // All that was pushed is on the wire.
+  virtual void OnDrained() = 0;
+  // The client is gone, or Finish was called; the sink is not used afterwards.
+  virtual void OnClosed() = 0;
+};
+
+using WatchSink = StreamSink<v1::WatchMetadataResponse>;
 using SubscribeSink = StreamSink<api::SubscribeResponse>;
 using SubscribeSession = StreamSession<api::SubscribeRequest>;
 using ProduceSink = StreamSink<api::ProduceStreamResponse>;
@@ -93,6 +104,9 @@ class BrokerApi {
   virtual void GetMetadata(const api::CallContext& context,
                            v1::GetMetadataRequest request,
                            PeerReply<v1::GetMetadataResponse> reply) = 0;
+  virtual std::shared_ptr<WatchSession> WatchMetadata(
+      const api::CallContext& context, v1::WatchMetadataRequest request,
+      std::shared_ptr<WatchSink> sink) = 0;
   virtual void DescribeQuorum(const api::CallContext& context,
                               v1::DescribeQuorumRequest request,
                               PeerReply<v1::DescribeQuorumResponse> reply) = 0;

@@ -207,7 +207,10 @@ absl::Status SimCluster::StopClean(int id) {
 // ---- The controller ----
 
 void SimCluster::Register(Node& node) {
-  auto request = TestCluster::Registration(node.id, node.life);
+  const auto rack = options_.racks.find(node.id);
+  auto request = TestCluster::Registration(
+      node.id, node.life,
+      rack == options_.racks.end() ? "" : rack->second);
   const LogDirectory& directory = node.process->directory();
   auto* home = request.mutable_directories(0);
   home->set_id(directory.id().ToBytes());

@@ -37,6 +37,7 @@ class SimCluster {
     // way back; 0: none.
     uint64_t lose_one_proposal_in = 0;
     int64_t tail_cache_bytes = 1 << 20;
+    std::map<int, std::string> racks;  // by node
   };
 
   // How a process ends.

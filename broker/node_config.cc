@@ -121,6 +121,20 @@ absl::Status ParseDirectories(const std::string& text, NodeConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBudget(const char* flag, int64_t bytes, int64_t min) {
+  if (bytes >= min) return absl::OkStatus();
+  return Bad("--", flag, "=", bytes, ": needs at least ", min, " bytes");
+}
+
+absl::Status CheckMemory(const MemoryBudgets& memory) {
+  RETURN_IF_ERROR(CheckBudget("produce_memory_bytes", memory.produce_bytes,
+                              MemoryBudgets::kProduceBytesMin));
+  RETURN_IF_ERROR(CheckBudget("fetch_memory_bytes", memory.fetch_bytes,
+                              MemoryBudgets::kFetchBytesMin));
+  return CheckBudget("subscribe_memory_bytes", memory.subscribe_bytes,
+                     MemoryBudgets::kSubscribeBytesMin);
+}
+
 }  // namespace
 
 bool IsLoopback(const std::string& host) {
@@ -164,6 +178,8 @@ absl::StatusOr<NodeConfig> ParseNodeFlags(const NodeFlags& flags,
   RETURN_IF_ERROR(ParseDirectories(flags.data_dirs, config));
   RETURN_IF_ERROR(ParseSettings(flags.settings, config));
   config.rack = flags.rack;
+  RETURN_IF_ERROR(CheckMemory(flags.memory));
+  config.memory = flags.memory;
   if (flags.shards < 0 || flags.shards > kShardsMax) {
     return Bad("--shards=", flags.shards, ": needs 0 (one a core) to ",
                kShardsMax);

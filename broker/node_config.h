@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "broker/memory_budgets.h"
 #include "common/api/log_api.h"
 #include "common/base/ids.h"
 
@@ -33,6 +34,7 @@ struct NodeFlags {
   std::string metrics_listen;
   int32_t shards = 0;
   bool insecure = false;
+  MemoryBudgets memory;
   std::string settings;  // --set
 };
 
@@ -51,6 +53,7 @@ struct NodeConfig {
   std::optional<api::Endpoint> metrics_listen;
   int32_t shards = 1;
   bool insecure = false;
+  MemoryBudgets memory;
   std::map<std::string, std::string> settings;  // checked by the registry
 };
 

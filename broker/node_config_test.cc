@@ -52,6 +52,11 @@ TEST(NodeConfigTest, EachMistakeNamesItsFlag) {
       {[](NodeFlags& f) { f.settings = "a=1,a=2"; }, "twice"},
       {[](NodeFlags& f) { f.shards = -1; }, "--shards"},
       {[](NodeFlags& f) { f.metrics_listen = "x"; }, "--metrics_listen"},
+      {[](NodeFlags& f) { f.memory.produce_bytes = 1 << 20; },
+       "--produce_memory_bytes"},
+      {[](NodeFlags& f) { f.memory.fetch_bytes = 0; }, "--fetch_memory_bytes"},
+      {[](NodeFlags& f) { f.memory.subscribe_bytes = -1; },
+       "--subscribe_memory_bytes"},
   };
   for (const Row& row : rows) {
     NodeFlags flags = Good();

@@ -214,7 +214,6 @@ class Partition final : public ShipSource {
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
   absl::Status FailedHere() const;
   absl::Status CheckAppend(const AppendRequest& request) const;
-  std::optional<EpochEnd> Divergence(Offset offset, LeaderEpoch epoch) const;
   std::optional<api::LeaderHint> HintWith(const api::ItemError& error) const;
   static Validation Validate(std::string_view payload,
                              const ProduceLimits& limits);
@@ -235,10 +234,23 @@ class Partition final : public ShipSource {
   std::string Promise() const;
   api::ItemError UnknownOutcome(Purgatory::End end, bool all,
                                 Offset base) const;
+
+  // ---- partition_reads.cc ----
+  // Readers with a rack may read a follower that is in sync.
+  bool ServesAsFollower() const;
+  absl::Status CheckReads(const ReadRequest& request) const;
+  std::optional<PreferredReplica> ReplicaNear(const ReadRequest& request) const;
+  absl::Status JudgeRead(const ReadRequest& request, Offset limit,
+                         std::optional<EpochEnd>& diverging) const;
+  absl::Status JudgeFollowerRead(const ReadRequest& request,
+                                 Offset limit) const;
+  absl::Status NotCommittedYet(Offset offset, Offset limit) const;
+  std::optional<EpochEnd> Divergence(Offset offset, LeaderEpoch epoch) const;
+  void ReadUpTo(Offset limit, int64_t room, ReadOutcome outcome, ReadDone done);
   void ReadDiskUpTo(
       Offset from, Offset upto, int64_t bytes_max,
       absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done);
-  absl::Status JudgeRead(const absl::Status& failed, uint64_t generation);
+  absl::Status JudgeFailedRead(const absl::Status& failed, uint64_t generation);
 
   ShardContext* const shard_;
   const TopicPartition tp_;

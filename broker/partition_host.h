@@ -48,12 +48,22 @@ struct ReadRequest {
   api::Isolation isolation = api::Isolation::kReadUncommitted;
   // Of the last record before `offset`, as the reader has it: checked.
   std::optional<LeaderEpoch> last_fetched_epoch;
+  // Where the reader is. Set: an in-sync follower may answer, and a leader in
+  // another rack names one in this.
+  std::string rack;
+};
+
+struct PreferredReplica {
+  NodeId id;
+  api::Endpoint endpoint;  // for clients
 };
 
 struct ReadOutcome {
   api::ItemError error;
   std::optional<EpochEnd> diverging;  // with LOG_TRUNCATED
   std::optional<api::LeaderHint> leader;
+  // Set: nothing was read, this one is nearer to the reader.
+  std::optional<PreferredReplica> preferred_replica;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   Offset high_watermark = kNoOffset;
   Offset last_stable_offset = kNoOffset;
@@ -138,7 +148,8 @@ class PartitionHost {
                     absl::AnyInvocable<void(TrimOutcome)> done) = 0;
 
   // Runs `wake` once, as soon as the visible limit passes `offset` or this
-  // broker stops leading the partition; at once (posted, kWaitPosted) when
+  // broker stops leading the partition (as a follower that is read: soon after
+  // it stops, or for no reason); at once (posted, kWaitPosted) when
   // that is so already. At most Waiters::kWaitersMax a partition; 0 when there
   // is no room: the caller answers with what it has. A wake that was posted
   // before CancelWait still runs.

@@ -1,4 +1,5 @@
-// What clients ask of a partition: append, read, find an offset.
+// What clients ask of a partition: append, find an offset. Reading is in
+// partition_reads.cc.
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -6,7 +7,6 @@
 
 #include "broker/partition.h"
 #include "common/base/error.h"
-#include "common/base/invariant.h"
 #include "common/base/mutant.h"
 
 namespace sluice {
@@ -226,160 +226,7 @@ api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
       " before the acknowledgement; the outcome is unknown"));
 }
 
-// ---- Read ----
-
-void Partition::Read(const ReadRequest& request, ReadDone done) {
-  ReadOutcome outcome;
-  outcome.leader_epoch = leader_epoch_;
-  outcome.log_start_offset = ShownLogStart();
-  outcome.next_offset = request.offset;
-  const auto refuse = [&](const absl::Status& why) {
-    outcome.error = api::ItemError(why);
-    outcome.leader = HintWith(outcome.error);
-    done(std::move(outcome));
-  };
-  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
-    return refuse(s);
-  }
-  const Offset limit =
-      MUTANT(kReadsPastHw) ? log_->leo() : core_.high_watermark();
-  outcome.high_watermark = limit;
-  outcome.last_stable_offset = limit;
-  if (request.last_fetched_epoch > std::optional(leader_epoch_)) {
-    return refuse(MakeError(ErrorCode::kUnknownLeaderEpoch, "a record of ",
-                            name(), " in leader epoch ",
-                            *request.last_fetched_epoch,
-                            " is not known here yet; the epoch is ",
-                            leader_epoch_, "; try again"));
-  }
-  if (request.last_fetched_epoch.has_value() &&
-      request.offset >= log_->log_start()) {
-    outcome.diverging = Divergence(request.offset, *request.last_fetched_epoch);
-    if (outcome.diverging.has_value()) {
-      return refuse(MakeError(
-          ErrorCode::kLogTruncated, "what was read of ", name(), " up to offset ",
-          request.offset, " in leader epoch ", *request.last_fetched_epoch,
-          " is not what the log holds any more: epoch ",
-          outcome.diverging->epoch, " ends at ", outcome.diverging->end,
-          ", the log begins at ", log_->log_start(),
-          "; read again from where both agree"));
-    }
-  }
-  if (request.offset < log_->log_start() &&
-      request.offset >= ShownLogStart()) {
-    return refuse(BeingTrimmed(request.offset));
-  }
-  if (request.offset < log_->log_start() || request.offset > log_->leo()) {
-    return refuse(MakeError(ErrorCode::kOffsetOutOfRange, "offset ",
-                            request.offset, " of ", name(), " is outside [",
-                            log_->log_start(), ", ", log_->leo(), "]"));
-  }
-  if (request.offset > limit) {
-    // F23: a new leader may not know yet how much is committed.
-    return refuse(MakeError(MUTANT(kOutOfRangePastHw)
-                                ? ErrorCode::kOffsetOutOfRange
-                                : ErrorCode::kOffsetNotAvailable,
-                            "offset ", request.offset, " of ", name(),
-                            " is not known to be committed yet (high "
-                            "watermark ", limit, "); try again"));
-  }
-  int64_t room = std::max<int32_t>(request.max_bytes, 1);
-  Offset& from = outcome.next_offset;
-  while (from < limit && room > 0) {
-    auto tail = log_->ReadInMemory(from, limit, room);
-    if (!tail.has_value()) break;
-    const auto bytes = static_cast<int64_t>(tail->batches.size());
-    if (!outcome.batches.empty() && bytes > room) break;
-    room -= bytes;
-    outcome.batches_bytes += tail->batches.size();
-    outcome.batches.push_back(std::move(tail->batches));
-    from = tail->next_offset;
-  }
-  if (!outcome.batches.empty()) {
-    outcome.last_record_epoch = log_->epochs().EpochAt(from - 1);
-  }
-  if (!outcome.batches.empty() || from >= limit) {
-    shard_->counters.read_bytes +=
-        static_cast<int64_t>(outcome.batches_bytes);
-    return done(std::move(outcome));
-  }
-  ReadDiskUpTo(from, limit, room,
-               [this, alive = alive_, outcome = std::move(outcome),
-                done = std::move(done)](
-                   absl::StatusOr<ReadResult> result) mutable {
-                 if (!result.ok()) {
-                   outcome.error = api::ItemError(result.status());
-                   if (*alive) outcome.leader = HintWith(outcome.error);
-                 } else {
-                   outcome.next_offset = result->next_offset;
-                   outcome.batches_bytes = result->batches.size();
-                   outcome.batches.push_back(std::move(result->batches));
-                   if (*alive) {
-                     outcome.last_record_epoch =
-                         log_->epochs().EpochAt(outcome.next_offset - 1);
-                     shard_->counters.read_bytes +=
-                         static_cast<int64_t>(outcome.batches_bytes);
-                   }
-                 }
-                 done(std::move(outcome));
-               });
-}
-
-std::optional<ReadResult> Partition::ReadTail(Offset from,
-                                              int64_t bytes_max) {
-  return log_->ReadInMemory(from, log_->leo(), bytes_max);
-}
-
-void Partition::ReadDisk(
-    Offset from, int64_t bytes_max,
-    absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) {
-  ReadDiskUpTo(from, log_->leo(), bytes_max, std::move(done));
-}
-
-// `from` < `upto`: the result is never empty.
-void Partition::ReadDiskUpTo(
-    Offset from, Offset upto, int64_t bytes_max,
-    absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) {
-  auto plan = log_->PlanRead(from, upto, bytes_max);
-  if (!plan.ok()) return done(JudgeRead(plan.status(), log_->generation()));
-  auto at_once = ExecuteRead(*plan, /*no_wait=*/true);
-  if (!at_once.ok()) {
-    return done(JudgeRead(at_once.status(), plan->generation));
-  }
-  if (at_once->has_value()) return done(*std::move(*at_once));
-  shard_->deps.io_executor->Post([this, alive = alive_,
-                                  plan = *std::move(plan),
-                                  executor = shard_->deps.executor,
-                                  done = std::move(done)]() mutable {
-    auto result = ExecuteRead(plan, /*no_wait=*/false);
-    executor->Post([this, alive = std::move(alive),
-                    generation = plan.generation, result = std::move(result),
-                    done = std::move(done)]() mutable {
-      if (!*alive || log_->generation() != generation) {
-        return done(MakeError(ErrorCode::kNotLeader,
-                              "the log was cut while it was read; refresh the "
-                              "metadata"));
-      }
-      if (!result.ok()) return done(JudgeRead(result.status(), generation));
-      INVARIANT(result->has_value(), name(), ": a waiting read answers");
-      done(*std::move(*result));
-    });
-  });
-}
-
-// A read that failed fails its request (ST10); one that found bad bytes fails
-// the replica (ST2): what it holds must not be served, or elected, again.
-absl::Status Partition::JudgeRead(const absl::Status& failed,
-                                  uint64_t generation) {
-  if (CodeOf(failed) == ErrorCode::kCorruptMessage &&
-      generation == log_->generation()) {
-    Fail(std::string(failed.message()), /*corrupt=*/true);
-    return FailedHere();
-  }
-  return failed;
-}
-
-// ---- Offsets, waits, facts ----
+// ---- Offsets, facts ----
 
 OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   OffsetOutcome outcome;
@@ -416,19 +263,6 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   return outcome;
 }
 
-// Where the histories part, when a reader's record before `offset` is of
-// `epoch` and this log's is not. A reader at the log start is past comparing.
-std::optional<EpochEnd> Partition::Divergence(Offset offset,
-                                              LeaderEpoch epoch) const {
-  if (epoch < LeaderEpoch(0) || offset == log_->log_start() ||
-      MUTANT(kCutUnseenByReaders)) {
-    return std::nullopt;
-  }
-  const EpochEnd end = log_->epochs().EndOf(epoch, log_->leo());
-  if (end.epoch == epoch && end.end >= offset) return std::nullopt;
-  return end;
-}
-
 EpochEndOutcome Partition::FindEpochEnd(const EpochEndRequest& request) const {
   EpochEndOutcome outcome;
   if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
@@ -443,14 +277,6 @@ EpochEndOutcome Partition::FindEpochEnd(const EpochEndRequest& request) const {
   }
   outcome.end = log_->epochs().EndOf(request.epoch, log_->leo());
   return outcome;
-}
-
-WaitId Partition::WaitForProgress(Offset offset, Task wake) {
-  if (!CheckLeads(std::nullopt).ok() || core_.high_watermark() > offset) {
-    shard_->deps.executor->Post(std::move(wake));
-    return kWaitPosted;
-  }
-  return waiters_.Add(offset, std::move(wake));
 }
 
 v1::PartitionLog Partition::DescribeLog() const {

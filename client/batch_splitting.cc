@@ -37,6 +37,7 @@ std::unique_ptr<PendingBatch> Begin(const PendingBatch& whole,
   half->number = whole.number;
   half->order = whole.order;
   half->maybe_stored = whole.maybe_stored;
+  half->half = true;
   return half;
 }
 

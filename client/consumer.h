@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -28,6 +29,9 @@ struct ConsumerOptions {
   // Fetched and not yet polled; no more is fetched beyond.
   int64_t buffer_bytes_max = 32 << 20;
   int32_t requests_in_flight_max = 4;  // a broker
+  // Where this consumer is. Set: partitions are read from an in-sync follower
+  // in this rack, if there is one and the leader is elsewhere.
+  std::string rack;
 };
 
 struct ConsumerCounters {
@@ -35,6 +39,8 @@ struct ConsumerCounters {
   int64_t fetches = 0;
   int64_t resets = 0;
   int64_t truncations = 0;  // of logs, below what was read of them
+  int64_t follower_fetches = 0;  // of partitions, from followers
+  int64_t follower_returns = 0;  // of partitions, to their leaders
 };
 
 // Lives on the client's executor (BlockingConsumer is the door for threads).
@@ -51,6 +57,14 @@ struct ConsumerCounters {
 // position then goes back to where the histories part. With reset = none Poll
 // answers LOG_TRUNCATED and the partition rests until Seek; else it goes on
 // from there, and the next batch says so (FetchedBatch::truncated_from).
+//
+// With a rack the leader is asked first and may name a follower nearby
+// (KIP-392). That one is read until metadata_age_max_ms have passed, then the
+// leader is asked again who is near. Whatever else a follower answers than
+// records, or nothing yet, brings the partition back to its leader, who alone
+// says where the log begins and what it holds, for kLeaderAgainUs at least.
+// Only OFFSET_NOT_AVAILABLE (it is a little behind) is waited out,
+// kBehindMax times.
 class Consumer {
  public:
   using Batches = std::vector<FetchedBatch>;
@@ -108,14 +122,28 @@ class Consumer {
     int64_t not_before_us = 0;
     int64_t unknown_since_us = 0;  // its topic
     Backoff backoff{20'000, 200'000};
+    std::optional<api::Endpoint> replica;  // a follower that is read
+    int64_t replica_until_us = 0;
+    int32_t behind = 0;  // OFFSET_NOT_AVAILABLE of the replica, in a row
+    int64_t leader_until_us = 0;  // no follower is asked for before
   };
   using PartitionRef = std::shared_ptr<Partition>;
   struct Asked {
     PartitionRef partition;
     uint64_t generation = 0;
     LeaderEpoch leader_epoch;
+    bool of_follower = false;
+  };
+  // One request's: whom it goes to, and whether followers may answer it.
+  struct Target {
+    api::Endpoint endpoint;
+    bool near = false;
+
+    auto operator<=>(const Target&) const = default;
   };
 
+  static constexpr int64_t kLeaderAgainUs = 5'000'000;
+  static constexpr int32_t kBehindMax = 10;
   static constexpr size_t kEpochsMax = 32;
   // Before it asks again about an offset that is gone: the app still reads.
   static constexpr int64_t kFullPauseUs = 50'000;
@@ -124,7 +152,7 @@ class Consumer {
   void SchedulePump(int64_t delay_us);
   void Pump();
   bool MayFetch(const Partition& partition, int64_t now_us) const;
-  void Fetch(const api::Endpoint& endpoint, std::vector<Asked> asked);
+  void Fetch(const Target& target, std::vector<Asked> asked);
   void OnFetched(const api::Endpoint& endpoint, std::vector<Asked> asked,
                  absl::StatusOr<api::FetchResponse> answer);
   void OnResult(const Asked& asked, api::FetchResult& result);
@@ -134,6 +162,11 @@ class Consumer {
   Offset NoteBatches(Partition& partition, const std::vector<Buffer>& batches);
   void OnTruncated(Partition& partition, const api::FetchResult& result);
   bool TellTruncation(Partition& partition);
+  // ---- consumer_followers.cc ----
+  Target TargetOf(Partition& partition, const PartitionLeader& leader,
+                  int64_t now_us, Asked& asked);
+  void ReadFrom(Partition& partition, const api::Endpoint& replica);
+  void OnFollowerError(Partition& partition, const absl::Status& error);
   // ---- consumer_fetches.cc, on ----
   bool CheckTopic(Partition& partition, int64_t now_us);
   void Reset(const PartitionRef& partition, api::OffsetPosition to);

@@ -37,7 +37,7 @@ bool Consumer::MayFetch(const Partition& partition, int64_t now_us) const {
 
 void Consumer::Pump() {
   const int64_t now_us = deps_.clock->MonoMicros();
-  std::map<api::Endpoint, std::vector<Asked>> due;
+  std::map<Target, std::vector<Asked>> due;
   int64_t wake_us = INT64_MAX;
   for (const auto& [tp, partition] : partitions_) {
     if (partition->failed || partition->in_flight) continue;
@@ -63,12 +63,15 @@ void Consumer::Pump() {
       continue;
     }
     NoteTopic(*partition);
-    due[leader->endpoint].push_back(
-        {partition, partition->generation, leader->leader_epoch});
+    Asked asked{partition, partition->generation, leader->leader_epoch};
+    const Target target = TargetOf(*partition, *leader, now_us, asked);
+    due[target].push_back(std::move(asked));
   }
-  for (auto& [endpoint, asked] : due) {
-    if (in_flight_[endpoint] >= options_.requests_in_flight_max) continue;
-    Fetch(endpoint, std::move(asked));
+  for (auto& [target, asked] : due) {
+    if (in_flight_[target.endpoint] >= options_.requests_in_flight_max) {
+      continue;
+    }
+    Fetch(target, std::move(asked));
   }
   if (wake_us != INT64_MAX) SchedulePump(wake_us - now_us);
 }
@@ -85,13 +88,16 @@ bool Consumer::CheckTopic(Partition& partition, int64_t now_us) {
   return true;  // the cache keeps asking, and tells
 }
 
-void Consumer::Fetch(const api::Endpoint& endpoint, std::vector<Asked> asked) {
+void Consumer::Fetch(const Target& target, std::vector<Asked> asked) {
+  const api::Endpoint& endpoint = target.endpoint;
   api::FetchRequest request;
+  if (target.near) request.rack = options_.rack;
   request.min_bytes = options_.fetch_bytes_min;
   request.max_wait_ms = options_.fetch_wait_ms_max;
   request.max_bytes = options_.fetch_bytes_max;
   request.form = api::PayloadForm::kBatches;
   for (const Asked& one : asked) {
+    if (one.of_follower) ++counters_.follower_fetches;
     one.partition->in_flight = true;
     api::FetchPartition& partition = request.partitions.emplace_back();
     partition.topic.name = one.partition->tp.topic;
@@ -136,7 +142,10 @@ void Consumer::OnFetched(const api::Endpoint& endpoint,
 void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
   Partition& partition = *asked.partition;
   if (result.leader.has_value()) metadata_->Learn(partition.tp, *result.leader);
-  if (result.error.code == ErrorCode::kLogTruncated &&
+  if (result.preferred_replica.value() > 0 && result.error.ok()) {
+    return ReadFrom(partition, result.preferred_endpoint);
+  }
+  if (result.error.code == ErrorCode::kLogTruncated && !asked.of_follower &&
       result.diverging.has_value()) {
     OnTruncated(partition, result);
     return;
@@ -148,7 +157,12 @@ void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
   partition.backoff.Reset();
   partition.unknown_since_us = 0;
   metadata_->Trust(partition.tp);
-  partition.high_watermark = result.high_watermark;
+  // A follower may know of less.
+  partition.high_watermark =
+      asked.of_follower
+          ? std::max(partition.high_watermark, result.high_watermark)
+          : result.high_watermark;
+  partition.behind = 0;
   if (!TellTruncation(partition)) return;
   const Offset from = partition.fetch_offset;
   const Offset next =
@@ -173,6 +187,7 @@ void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
 
 void Consumer::OnError(const Asked& asked, const absl::Status& error) {
   Partition& partition = *asked.partition;
+  if (asked.of_follower) return OnFollowerError(partition, error);
   if (CodeOf(error) == ErrorCode::kOffsetOutOfRange) {
     // What is buffered is still good and comes first.
     if (!partition.buffered.empty()) {

@@ -31,6 +31,10 @@ class FakeCluster final : public BrokerConnector {
     FakeProducers producers;
     Offset start{0};
     Offset end{0};
+    // A follower in the rack of readers that have one; kNoNode: there is none.
+    NodeId near = kNoNode;
+    Offset near_high_watermark{INT64_MAX};
+    ErrorCode near_error = ErrorCode::kNone;  // its answer, when set
   };
   struct Topic {
     TopicId id;
@@ -93,6 +97,9 @@ class FakeCluster final : public BrokerConnector {
   void Append(Partition& state, MutableBuffer bytes, api::ProduceResult& result);
   api::FetchResponse Fetch(NodeId at, const api::FetchRequest& request);
   api::FetchResult FetchOne(NodeId at, const api::FetchPartition& part);
+  // What a reader with a rack is told; nullopt: as any other is.
+  std::optional<api::FetchResult> FetchNear(NodeId at,
+                                            const api::FetchPartition& part);
   api::ListOffsetsResponse ListOffsets(NodeId at,
                                        const api::ListOffsetsRequest& request);
   api::DeleteRecordsResponse DeleteRecords(

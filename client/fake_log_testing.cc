@@ -178,9 +178,53 @@ api::FetchResponse FakeCluster::Fetch(NodeId at,
                                       const api::FetchRequest& request) {
   api::FetchResponse response;
   for (const auto& part : request.partitions) {
-    response.results.push_back(FetchOne(at, part));
+    std::optional<api::FetchResult> near;
+    if (!request.rack.empty()) near = FetchNear(at, part);
+    response.results.push_back(near.has_value() ? *std::move(near)
+                                                : FetchOne(at, part));
   }
   return response;
+}
+
+std::optional<api::FetchResult> FakeCluster::FetchNear(
+    NodeId at, const api::FetchPartition& part) {
+  const auto topic = topics_.find(part.topic.name);
+  if (topic == topics_.end()) return std::nullopt;
+  const Partition& state = topic->second.partitions[part.partition.value()];
+  if (state.near == kNoNode || (at != state.leader && at != state.near)) {
+    return std::nullopt;
+  }
+  api::FetchResult result;
+  result.topic = part.topic;
+  result.partition = part.partition;
+  result.next_offset = part.offset;
+  result.high_watermark = std::min(state.end, state.near_high_watermark);
+  if (at == state.leader) {
+    result.high_watermark = state.end;
+    result.preferred_replica = state.near;
+    result.preferred_endpoint = EndpointOf(state.near);
+    return result;
+  }
+  ++calls["FetchNear"];
+  const Offset limit = result.high_watermark;
+  if (state.near_error != ErrorCode::kNone) {
+    result.error = {state.near_error, "as ordered"};
+  } else if (part.leader_epoch != state.epoch) {
+    result.error = {ErrorCode::kFencedLeaderEpoch, "another epoch"};
+  } else if (part.offset > limit) {
+    result.error = {ErrorCode::kOffsetNotAvailable, "not here yet"};
+  } else {
+    result = FetchOne(state.leader, part);
+    while (!result.batches.empty() && result.next_offset > limit) {
+      const auto last = BatchView::Parse(result.batches.back().view());
+      result.next_offset =
+          std::max(last->header().base_offset, part.offset);
+      result.batches.pop_back();
+    }
+    result.high_watermark = limit;
+    result.log_start_offset = kNoOffset;
+  }
+  return result;
 }
 
 api::ListOffsetsResponse FakeCluster::ListOffsets(

@@ -213,6 +213,11 @@ void Producer::OnDefiniteError(Flight& flight, const absl::Status& error) {
     } else {
       queue.numbering.Break();
     }
+    // What is behind one that is too large has done nothing wrong.
+    if (CodeOf(error) == ErrorCode::kMessageTooLarge &&
+        !batches.front()->maybe_stored) {
+      NumberSentAnew(queue);
+    }
   }
   Reschedule(queue);
   Settle(*batches.front(), FinalError(*batches.front(), error));

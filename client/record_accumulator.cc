@@ -121,6 +121,9 @@ int64_t NextActionUs(const PartitionQueue& queue,
   if (queue.numbering.broken() && !queue.HasSent() && in_flight > 0) {
     return INT64_MAX;
   }
+  if (in_flight > 0 && queue.flights.back()->batches.front()->half) {
+    return INT64_MAX;
+  }
   const PendingBatch& first = *queue.batches.front();
   // A second batch means that the first is full.
   const bool ready = first.sealed() || queue.batches.size() > 1 || flushing ||
@@ -221,13 +224,35 @@ void PutBack(Flight& flight) {
   InsertSent(queue, Land(flight));
 }
 
+namespace {
+
+void ForgetNumber(PendingBatch& batch) {
+  batch.order = 0;
+  batch.attempts = 0;
+  batch.number.reset();
+}
+
+}  // namespace
+
 void PutBackAsNew(Flight& flight) {
   PartitionQueue& queue = *flight.queue;
   PutBack(flight);
   PendingBatch& batch = *queue.batches.front();
-  batch.order = 0;
-  batch.attempts = 0;
-  batch.number.reset();
+  ForgetNumber(batch);
+  queue.numbering.Break();
+}
+
+void NumberSentAnew(PartitionQueue& queue) {
+  const auto was_sent = [](const auto& batch) { return batch->attempts > 0; };
+  const auto end = std::find_if_not(queue.batches.begin(), queue.batches.end(),
+                                    was_sent);
+  if (!queue.flights.empty() ||
+      std::any_of(queue.batches.begin(), end,
+                  [](const auto& batch) { return batch->maybe_stored; })) {
+    return;
+  }
+  std::for_each(queue.batches.begin(), end,
+                [](const auto& batch) { ForgetNumber(*batch); });
   queue.numbering.Break();
 }
 

@@ -60,6 +60,9 @@ struct PendingBatch {
   // An attempt ended without the broker's word that nothing was stored.
   bool maybe_stored = false;
   bool alone = false;  // sent as a payload of its own
+  // Of one that was too large, and perhaps too large itself: nothing is sent
+  // behind it before it is settled.
+  bool half = false;
 
   bool sealed() const { return !builder.has_value(); }
   int32_t record_count() const {
@@ -177,6 +180,11 @@ void PutBack(Flight& flight);
 // Likewise what was sent, refused and stored nowhere: it is numbered as if it
 // had never been sent, in a new epoch.
 void PutBackAsNew(Flight& flight);
+// Of batches that were refused for a gap in the numbers, after the batch that
+// left the gap has failed and while nothing is on its way: all that were sent
+// are numbered as if they never had been, in the next epoch. No-op when one of
+// them may be stored: its number is its for life (IP1).
+void NumberSentAnew(PartitionQueue& queue);
 // Takes a flight off its queue; its batches are the caller's.
 std::vector<std::unique_ptr<PendingBatch>> Land(Flight& flight);
 

@@ -81,6 +81,11 @@ class CannedPeer final : public BrokerPeer {
   void ElectLeaders(const v1::ElectLeadersRequest& request, int64_t timeout_us,
                     PeerReply<v1::ElectLeadersResponse> reply) override {
     canned_->last_elect = request;
+    if (++canned_->elections_asked > 1 && !canned_->elected_again.ok()) {
+      executor_->Post([why = canned_->elected_again,
+                       reply = std::move(reply)]() mutable { reply(why); });
+      return;
+    }
     if (!canned_->elected.has_value()) {
       real_->ElectLeaders(request, timeout_us, std::move(reply));
       return;

@@ -23,6 +23,8 @@ class CannedBroker {
   std::optional<v1::AlterConfigsResponse> altered;
   std::optional<v1::ElectLeadersResponse> elected;
   std::optional<v1::ResetReplicaResponse> reset;
+  // When set: how every ElectLeaders but the first fails.
+  absl::Status elected_again;
   // What was asked last.
   v1::CreateTopicsRequest last_create;
   v1::DeleteTopicsRequest last_delete;
@@ -30,6 +32,7 @@ class CannedBroker {
   v1::AlterConfigsRequest last_alter;
   v1::ElectLeadersRequest last_elect;
   v1::ResetReplicaRequest last_reset;
+  int elections_asked = 0;
 
  private:
   FakeCluster* const brokers_;

@@ -263,6 +263,22 @@ TEST_F(CliTest, InfoShowsRolesAndTheActiveController) {
     EXPECT_NE(ran.out.find(text), std::string::npos) << text << ran.out;
   }
   EXPECT_EQ(names.out, "1\n2\n");
+  EXPECT_EQ(ran.out.find("memory of node"), std::string::npos);
+  cluster.set_answering_node_id(2);
+  cluster.set_resident_bytes(100 << 20);
+  auto* budget = cluster.add_memory_budgets();
+  budget->set_name("fetch");
+  budget->set_flag("--fetch_memory_bytes");
+  budget->set_used_bytes(1);
+  budget->set_max_bytes(64 << 20);
+  budget->set_refused(5);
+  const Ran memory = RunThere({"cluster", "info"});
+  EXPECT_NE(memory.out.find("memory of node 2, 100 MiB resident\n"
+                            "FOR    USED   LIMIT   REFUSED  FLAG\n"
+                            "fetch  1 MiB  64 MiB  5        "
+                            "--fetch_memory_bytes\n"),
+            std::string::npos)
+      << memory.out;
   // No metadata yet: how many topics there are is not known.
   EXPECT_EQ(ran.out.find("0 with 0"), std::string::npos) << ran.out;
   cluster.set_metadata_offset(7);

@@ -40,6 +40,27 @@ std::string TopicsOf(const v1::DescribeClusterResponse& cluster) {
          std::to_string(cluster.partition_count()) + " partitions";
 }
 
+std::string Mebibytes(int64_t bytes) {
+  return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
+}
+
+// Of the node that answered: the others tell theirs when they are asked.
+void PrintMemory(const v1::DescribeClusterResponse& cluster) {
+  if (cluster.memory_budgets().empty()) return;
+  std::cout << "\nmemory of node " << cluster.answering_node_id()
+            << (cluster.resident_bytes() > 0
+                    ? ", " + Mebibytes(cluster.resident_bytes()) + " resident"
+                    : "")
+            << "\n";
+  Table table({"FOR", "USED", "LIMIT", "REFUSED", "FLAG"});
+  for (const auto& budget : cluster.memory_budgets()) {
+    table.Add({budget.name(), Mebibytes(budget.used_bytes()),
+               Mebibytes(budget.max_bytes()), std::to_string(budget.refused()),
+               budget.flag()});
+  }
+  table.Print(std::cout);
+}
+
 void PrintTable(const v1::DescribeClusterResponse& cluster) {
   std::cout << "cluster      " << cluster.cluster_name() << " ("
             << cluster.cluster_id() << ")\n"
@@ -81,6 +102,7 @@ void PrintTable(const v1::DescribeClusterResponse& cluster) {
                "-", "-", "-", "-", "-"});
   }
   table.Print(std::cout);
+  PrintMemory(cluster);
 }
 
 absl::Status Info(Context* context) {
@@ -104,7 +126,7 @@ absl::Status Info(Context* context) {
 
 void AddClusterInfo(CLI::App* cluster, Context* context) {
   CLI::App* command =
-      cluster->add_subcommand("info", "nodes, roles, controller, epochs");
+      cluster->add_subcommand("info", "nodes, roles, controller, epochs, memory");
   context->AddCluster(command);
   context->AddOutput(command);
   command->footer(

@@ -24,6 +24,7 @@ struct Options {
   bool exit_at_end = false;
   std::string format = "%v\\n";
   std::string output;
+  std::string rack;
 };
 
 using Offsets = std::map<NamedPartition, Offset>;
@@ -204,6 +205,7 @@ absl::Status Consume(Context* context, const Options& options) {
   if (!starts.ok()) return starts.status();
   ConsumerOptions consuming;
   consuming.reset = OffsetReset::kNone;  // an offset asked for by number
+  consuming.rack = options.rack;
   BlockingConsumer consumer(*client, consuming);
   Offsets unfinished;
   for (const auto& [tp, start] : *starts) {
@@ -243,6 +245,9 @@ void AddConsume(CLI::App* root, Context* context) {
   command->add_option("-o,--output", options->output,
                       "json: one object a line")
       ->check(CLI::IsMember({"json"}));
+  command->add_option("--rack", options->rack,
+                      "where this is: read in-sync followers in this rack, if "
+                      "the leader is in another");
   context->AddCluster(command);
   command->footer(
       "Examples:\n  sluice consume orders --from earliest --exit-at-end\n"

@@ -103,8 +103,9 @@ absl::Status ConfirmUnclean(const Context& context, BlockingClient* client,
                               "for good.");
 }
 
-// An order stands until all live replicas have told of their logs.
-void AwaitLeaders(const Context& context, BlockingClient* client,
+// An order stands until all live replicas have told of their logs. An error:
+// how it stands could not be asked any more; `results` is what was known.
+absl::Status AwaitLeaders(const Context& context, BlockingClient* client,
                   const v1::ElectLeadersRequest& request, Results& results) {
   const int64_t end_us =
       context.clock().MonoMicros() +
@@ -113,7 +114,12 @@ void AwaitLeaders(const Context& context, BlockingClient* client,
          context.clock().MonoMicros() < end_us) {
     usleep(kAskAgainUs);
     auto again = client->ElectLeaders(request, context.timeout_us());
-    if (!again.ok() || again->results_size() != results.size()) return;
+    if (!again.ok()) return again.status();
+    if (again->results_size() != results.size()) {
+      return MakeError(ErrorCode::kUnknownServerError, "the broker answered ",
+                       again->results_size(), " results for ", results.size(),
+                       " partitions; ask again");
+    }
     for (int i = 0; i < results.size(); ++i) {
       if (!IsOpen(results[i])) continue;
       v1::ElectLeaderResult& now = *again->mutable_results(i);
@@ -121,6 +127,7 @@ void AwaitLeaders(const Context& context, BlockingClient* client,
       results[i] = std::move(now);
     }
   }
+  return absl::OkStatus();
 }
 
 absl::Status Elect(Context* context, const Options& options) {
@@ -147,8 +154,10 @@ absl::Status Elect(Context* context, const Options& options) {
   request.set_validate_only(options.dry_run);
   auto response = (*client)->ElectLeaders(request, context->timeout_us());
   if (!response.ok()) return response.status();
+  absl::Status awaited;
   if (options.unclean && !options.dry_run) {
-    AwaitLeaders(*context, *client, request, *response->mutable_results());
+    awaited = AwaitLeaders(*context, *client, request,
+                           *response->mutable_results());
   }
   Print(context->format(), *response, [&](OutputFormat format) {
     PrintResults(response->results(), options.dry_run, format);
@@ -160,7 +169,13 @@ absl::Status Elect(Context* context, const Options& options) {
     }
     if (IsOpen(result) && !options.dry_run) context->exit = kExitUnhealthy;
   }
-  return absl::OkStatus();
+  if (awaited.ok()) return absl::OkStatus();
+  context->exit = kExitError;
+  return MakeErrorStatus(
+      CodeOf(awaited),
+      StrCat("the election is ordered and stands; whether it has come to an "
+             "end could not be asked: ", std::string(awaited.message()),
+             "; see sluice topic describe"));
 }
 
 }  // namespace

@@ -70,6 +70,18 @@ TEST_F(PartitionCliTest, AnUncleanElectionShowsItsPriceAndAsks) {
   EXPECT_NE(dry.out.find("would be elected"), std::string::npos) << dry.out;
 }
 
+TEST_F(PartitionCliTest, AnElectionWhoseEndCannotBeAskedSaysWhy) {
+  AddResult(0, -1);  // ordered, and waits for replicas to tell
+  canned_.elected_again =
+      MakeError(ErrorCode::kShuttingDown, "the broker is stopping");
+  canned_.elections_asked = -1;  // the first is the question what it costs
+  const Ran ran = RunThere({"partition", "elect", "t", "--unclean", "--yes"});
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("SHUTTING_DOWN"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("the broker is stopping"), std::string::npos);
+  EXPECT_NE(ran.out.find("t-0"), std::string::npos) << ran.out;
+}
+
 TEST_F(PartitionCliTest, UncleanWithoutATopicIsMisuse) {
   EXPECT_EQ(RunThere({"partition", "elect", "--unclean"}).code, kExitUsage);
   EXPECT_EQ(RunThere({"partition", "elect", "-p", "0"}).code, kExitUsage);

@@ -28,6 +28,8 @@ absl::Status Describe(const MetadataImage& image, const ConfigRegistry& configs,
   return absl::OkStatus();
 }
 
+void AsTheControllerSays(v1::AlterConfigsResponse&, bool) {}
+
 }  // namespace
 
 void AdminHandlers::DescribeConfigs(
@@ -60,26 +62,10 @@ void AdminHandlers::DescribeConfigs(
 void AdminHandlers::AlterConfigs(const api::CallContext& context,
                                  v1::AlterConfigsRequest request,
                                  PeerReply<v1::AlterConfigsResponse> reply) {
-  using Response = v1::AlterConfigsResponse;
-  Run<Response>(
-      std::move(reply), [this, context, request = std::move(request)](
-                            PeerReply<Response> answer) mutable {
-        const auto deadline_us = CheckChange(context, request.resources_size(),
-                                             request.timeout_ms());
-        if (!deadline_us.ok()) {
-          answer(deadline_us.status());
-          return;
-        }
-        const bool validate_only = request.validate_only();
-        Change<Response>(
-            *deadline_us, validate_only,
-            [request = std::move(request)](ControllerPeer* peer,
-                                           int64_t timeout_us,
-                                           PeerReply<Response> r) {
-              peer->AlterConfigs(request, timeout_us, std::move(r));
-            },
-            [](Response&, bool) {}, std::move(answer));
-      });
+  const int resources = request.resources_size();
+  Forward(context, std::move(request), resources,
+          &ControllerPeer::AlterConfigs, &AsTheControllerSays,
+          std::move(reply));
 }
 
 }  // namespace sluice

@@ -52,27 +52,9 @@ absl::StatusOr<ReplicaReset> OrderOf(const MetadataImage& image, NodeId self,
 void AdminHandlers::ElectLeaders(const api::CallContext& context,
                                  v1::ElectLeadersRequest request,
                                  PeerReply<v1::ElectLeadersResponse> reply) {
-  using Response = v1::ElectLeadersResponse;
-  Run<Response>(
-      std::move(reply), [this, context, request = std::move(request)](
-                            PeerReply<Response> answer) mutable {
-        const auto deadline_us =
-            CheckChange(context, std::max(request.topics_size(), 1),
-                        request.timeout_ms());
-        if (!deadline_us.ok()) {
-          answer(deadline_us.status());
-          return;
-        }
-        const bool validate_only = request.validate_only();
-        Change<Response>(
-            *deadline_us, validate_only,
-            [request = std::move(request)](ControllerPeer* peer,
-                                           int64_t timeout_us,
-                                           PeerReply<Response> r) {
-              peer->ElectLeaders(request, timeout_us, std::move(r));
-            },
-            ForgetOwnElection, std::move(answer));
-      });
+  const int topics = std::max(request.topics_size(), 1);
+  Forward(context, std::move(request), topics, &ControllerPeer::ElectLeaders,
+          &ForgetOwnElection, std::move(reply));
 }
 
 void AdminHandlers::ResetReplica(const api::CallContext&,

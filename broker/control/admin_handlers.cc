@@ -135,6 +135,7 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
   response.set_answering_node_id(deps_.node_id.value());
   response.set_active_controller_id(deps_.directory->active().value());
   response.set_version(kVersion);
+  if (deps_.add_memory) deps_.add_memory(response);
   for (const ConfiguredController& known : deps_.directory->controllers()) {
     v1::Controller* controller = response.add_controllers();
     controller->set_id(known.id.value());

@@ -71,6 +71,8 @@ class AdminHandlers {
     std::function<int64_t()> last_contact_us;
     DescribeLogs describe_logs;
     ResetReplicaTask reset_replica;
+    // This node's memory, for DescribeCluster. May be null.
+    std::function<void(v1::DescribeClusterResponse&)> add_memory;
   };
 
   explicit AdminHandlers(Deps deps);
@@ -141,6 +143,14 @@ class AdminHandlers {
               ControllerDirectory::Attempt<Response> attempt,
               absl::AnyInvocable<void(Response&, bool uncertain)> correct,
               PeerReply<Response> reply);
+  // All of a request that needs no look at the metadata before: on the
+  // executor, checked, then Change. `count`: topics or resources named.
+  template <class Request, class Response>
+  void Forward(const api::CallContext& context, Request request, int count,
+               void (ControllerPeer::*call)(const Request&, int64_t,
+                                            PeerReply<Response>),
+               void (*correct)(Response&, bool uncertain),
+               PeerReply<Response> reply);
   void WaitForImage(LogIndex offset, int64_t deadline_us, Task done);
   void CreateNow(const api::CallContext& context,
                  const v1::CreateTopicsRequest& request,
@@ -195,6 +205,33 @@ void AdminHandlers::Read(
     const absl::Status present = CheckMetadataIsPresent(*deps_.image());
     done(present.ok() ? answer() : absl::StatusOr<Response>(present));
   });
+}
+
+template <class Request, class Response>
+void AdminHandlers::Forward(
+    const api::CallContext& context, Request request, int count,
+    void (ControllerPeer::*call)(const Request&, int64_t, PeerReply<Response>),
+    void (*correct)(Response&, bool), PeerReply<Response> reply) {
+  Run<Response>(
+      std::move(reply), [this, context, count, call, correct,
+                         request = std::move(request)](
+                            PeerReply<Response> answer) mutable {
+        const auto deadline_us =
+            CheckChange(context, count, request.timeout_ms());
+        if (!deadline_us.ok()) {
+          answer(deadline_us.status());
+          return;
+        }
+        const bool validate_only = request.validate_only();
+        Change<Response>(
+            *deadline_us, validate_only,
+            [call, request = std::move(request)](
+                ControllerPeer* peer, int64_t timeout_us,
+                PeerReply<Response> r) {
+              (peer->*call)(request, timeout_us, std::move(r));
+            },
+            correct, std::move(answer));
+      });
 }
 
 template <class Response>

@@ -60,8 +60,12 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   admin.last_contact_us = [this] { return follower_->last_contact_us(); };
   admin.describe_logs = deps_.describe_logs;
   admin.reset_replica = deps_.reset_replica;
+  admin.add_memory = deps_.add_memory;
   admin_ = std::make_unique<AdminHandlers>(std::move(admin));
   MakeProducerIds();
+  watches_ = std::make_unique<MetadataWatches>(MetadataWatches::Deps{
+      deps_.executor, [this] { return image_; },
+      [this] { return directory_->active(); }});
 }
 
 void ControlSide::MakeProducerIds() {
@@ -93,6 +97,7 @@ void ControlSide::OnImage(std::shared_ptr<const MetadataImage> image,
   image_ = std::move(image);
   if (deps_.on_image) deps_.on_image(image_);
   admin_->OnImage(*image_);
+  watches_->OnImage(image_, changes);
 }
 
 void ControlSide::OnLifecycle() {
@@ -115,6 +120,7 @@ void ControlSide::OnStopped(absl::Status status) {
   directory_->Stop();
   admin_->Stop();
   producer_ids_->Stop();
+  watches_->Stop();
   stop_done_(std::move(status));
 }
 

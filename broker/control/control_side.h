@@ -14,13 +14,14 @@
 #include "broker/control/controller_directory.h"
 #include "broker/control/isr_reporter.h"
 #include "broker/control/metadata_follower.h"
+#include "broker/control/metadata_watches.h"
 #include "broker/control/producer_ids.h"
 
 namespace sluice {
 
 // Lives on `executor`: constructed, started and destroyed there (or before it
 // runs and after it ended). isr_proposals(), replica_failures() and the requests
-// of admin() and producer_ids() may come from any thread in between.
+// of admin(), producer_ids() and watches() may come from any thread in between.
 class ControlSide {
  public:
   struct Deps {
@@ -36,6 +37,8 @@ class ControlSide {
         adopt_cluster;
     AdminHandlers::DescribeLogs describe_logs;
     AdminHandlers::ResetReplicaTask reset_replica;
+    // This node's memory, for DescribeCluster. May be null.
+    std::function<void(v1::DescribeClusterResponse&)> add_memory;
     // Beside the ReplicaHost: every image from the own registration on. May be
     // null.
     std::function<void(std::shared_ptr<const MetadataImage>)> on_image;
@@ -60,6 +63,7 @@ class ControlSide {
   ReplicaFailures& replica_failures() { return *lifecycle_; }
   AdminHandlers& admin() { return *admin_; }
   ProducerIds& producer_ids() { return *producer_ids_; }
+  MetadataWatches& watches() { return *watches_; }
   // On the executor.
   const BrokerLifecycle& lifecycle() const { return *lifecycle_; }
   const std::shared_ptr<const MetadataImage>& image() const {
@@ -87,6 +91,7 @@ class ControlSide {
   std::unique_ptr<IsrReporter> isr_;
   std::unique_ptr<AdminHandlers> admin_;
   std::unique_ptr<ProducerIds> producer_ids_;
+  std::unique_ptr<MetadataWatches> watches_;
 };
 
 }  // namespace sluice

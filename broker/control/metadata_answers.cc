@@ -110,23 +110,11 @@ class Describer {
       Echo(*item.ref, &out);
       return out;
     }
-    const TopicImage& topic = *item.topic;
-    out.set_name(topic.name);
-    out.set_id(topic.id.ToBytes());
-    out.set_internal(topic.internal());
-    for (const auto& [index, partition] : topic.partitions) {
+    out = TopicHead(*item.topic);
+    for (const auto& [index, partition] : item.topic->partitions) {
       Describe(index, *partition, out.add_partitions());
     }
     return out;
-  }
-
- private:
-  static void Echo(const v1::TopicRef& ref, v1::TopicMetadata* out) {
-    if (ref.has_name()) {
-      out->set_name(ref.name().substr(0, kTopicNameBytesMax));
-    } else if (ref.has_id()) {
-      out->set_id(ref.id().substr(0, 16));
-    }
   }
 
   void Describe(PartitionIndex index, const PartitionImage& partition,
@@ -161,6 +149,15 @@ class Describer {
     }
   }
 
+ private:
+  static void Echo(const v1::TopicRef& ref, v1::TopicMetadata* out) {
+    if (ref.has_name()) {
+      out->set_name(ref.name().substr(0, kTopicNameBytesMax));
+    } else if (ref.has_id()) {
+      out->set_id(ref.id().substr(0, 16));
+    }
+  }
+
   const MetadataImage& image_;
   const std::string& listener_;
 };
@@ -187,6 +184,32 @@ void AddListener(const internal::v1::BrokerListener& listener,
 }
 
 }  // namespace
+
+std::optional<v1::Broker> ReachableBroker(const MetadataImage& image,
+                                          const std::string& listener,
+                                          NodeId id) {
+  const BrokerImage* broker = image.FindBroker(id);
+  if (broker == nullptr || broker->fenced) return std::nullopt;
+  const auto* found = broker->FindListener(listener);
+  if (found == nullptr) return std::nullopt;
+  v1::Broker out = DescribeBroker(*broker);
+  AddListener(*found, &out);
+  return out;
+}
+
+v1::TopicMetadata TopicHead(const TopicImage& topic) {
+  v1::TopicMetadata out;
+  out.set_name(topic.name);
+  out.set_id(topic.id.ToBytes());
+  out.set_internal(topic.internal());
+  return out;
+}
+
+void DescribePartition(const MetadataImage& image, const std::string& listener,
+                       PartitionIndex index, const PartitionImage& partition,
+                       v1::PartitionMetadata* out) {
+  Describer(image, listener).Describe(index, partition, out);
+}
 
 const TopicImage* FindTopicRef(const MetadataImage& image,
                                const v1::TopicRef& ref, v1::Error* error) {
@@ -223,11 +246,8 @@ absl::StatusOr<v1::GetMetadataResponse> AnswerGetMetadata(
   v1::GetMetadataResponse response;
   response.set_metadata_offset(image.offset().value());
   for (const auto& [id, broker] : image.brokers()) {
-    const auto* found = broker->FindListener(listener);
-    if (broker->fenced || found == nullptr) continue;  // MD4
-    v1::Broker* out = response.add_brokers();
-    *out = DescribeBroker(*broker);
-    AddListener(*found, out);
+    auto reachable = ReachableBroker(image, listener, id);
+    if (reachable.has_value()) *response.add_brokers() = *std::move(reachable);
   }
   if (request.brokers_only()) return response;
   ASSIGN_OR_RETURN(

@@ -1,6 +1,7 @@
 // Answers to metadata questions as pure functions of an image.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,18 @@ inline constexpr size_t kPartitionsPerAnswerMax = 20000;
 absl::StatusOr<v1::GetMetadataResponse> AnswerGetMetadata(
     const MetadataImage& image, const std::string& listener,
     const v1::GetMetadataRequest& request);
+
+// ---- What a watch is told (metadata_watch.h) ----
+
+// nullopt: clients of that listener cannot reach it (MD4), or there is none.
+std::optional<v1::Broker> ReachableBroker(const MetadataImage& image,
+                                          const std::string& listener,
+                                          NodeId id);
+// Name, id, kind; no partitions.
+v1::TopicMetadata TopicHead(const TopicImage& topic);
+void DescribePartition(const MetadataImage& image, const std::string& listener,
+                       PartitionIndex index, const PartitionImage& partition,
+                       v1::PartitionMetadata* out);
 
 absl::StatusOr<v1::ListTopicsResponse> AnswerListTopics(
     const MetadataImage& image, const v1::ListTopicsRequest& request);

@@ -41,6 +41,22 @@ void DeleteRecordsHandler::DeleteRecords(
     result.log_start_offset = outcome.log_start_offset;
     result.high_watermark = outcome.high_watermark;
   };
+  if (request.route == api::Route::kForward) {
+    steps.deadline_us = deadline_us + kDeadlineMarginUs;
+    steps.lost = ErrorCode::kRequestTimedOut;
+    steps.forward = [validate_only = request.validate_only](
+                        LeaderPeer& leader,
+                        std::vector<api::DeleteRecordsPartition> partitions,
+                        int64_t timeout_us,
+                        PeerReply<api::DeleteRecordsResponse> reply) {
+      api::DeleteRecordsRequest handed;
+      handed.partitions = std::move(partitions);
+      handed.timeout_ms = static_cast<int32_t>(std::max<int64_t>(
+          (timeout_us - LeaderCalls::kMarginUs) / 1000, 1));
+      handed.validate_only = validate_only;
+      leader.DeleteRecords(handed, timeout_us, std::move(reply));
+    };
+  }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));
 }
 

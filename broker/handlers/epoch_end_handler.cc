@@ -5,6 +5,7 @@
 namespace sluice {
 
 void EpochEndHandler::OffsetForLeaderEpoch(
+    const api::CallContext& context,
     const api::OffsetForLeaderEpochRequest& request,
     api::Answer<api::OffsetForLeaderEpochResponse> done) {
   using Calls = PartitionCalls<api::OffsetForLeaderEpochPartition,
@@ -23,6 +24,17 @@ void EpochEndHandler::OffsetForLeaderEpoch(
     result.end = outcome.end;
     result.log_start_offset = outcome.log_start_offset;
   };
+  if (request.route == api::Route::kForward) {
+    steps.deadline_us = context.deadline_us;
+    steps.forward =
+        [](LeaderPeer& leader,
+           std::vector<api::OffsetForLeaderEpochPartition> partitions,
+           int64_t timeout_us,
+           PeerReply<api::OffsetForLeaderEpochResponse> reply) {
+          leader.OffsetForLeaderEpoch({std::move(partitions)}, timeout_us,
+                                      std::move(reply));
+        };
+  }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));
 }
 

@@ -17,6 +17,7 @@ class EpochEndHandler {
 
   // As BrokerApi::OffsetForLeaderEpoch. Any thread.
   void OffsetForLeaderEpoch(
+      const api::CallContext& context,
       const api::OffsetForLeaderEpochRequest& request,
       api::Answer<api::OffsetForLeaderEpochResponse> done);
 

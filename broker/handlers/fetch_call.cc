@@ -11,7 +11,10 @@ namespace sluice {
 
 FetchCall::FetchCall(const HandlerDeps& deps, Options options,
                      api::Answer<api::FetchResponse> done)
-    : deps_(deps), options_(std::move(options)), done_(std::move(done)) {}
+    : deps_(deps),
+      options_(std::move(options)),
+      done_(std::move(done)),
+      memory_(options_.memory->Nothing()) {}
 
 void FetchCall::AddRefused(api::FetchResult result) {
   failed_ = true;
@@ -83,7 +86,7 @@ void FetchCall::ContinueRun(const std::shared_ptr<Run>& run) {
 bool FetchCall::ReadOne(const std::shared_ptr<Run>& run, Slot& slot) {
   const int64_t room = std::min(slot.target.max_bytes - slot.bytes,
                                 options_.max_bytes - bytes_);
-  if (full_ || (bytes_ > 0 && room <= 0)) {
+  if (full_ || (bytes_ > 0 && room <= 0) || !TakeMemory(room)) {
     Probe(slot);
     return true;
   }
@@ -93,20 +96,33 @@ bool FetchCall::ReadOne(const std::shared_ptr<Run>& run, Slot& slot) {
   request.max_bytes = static_cast<int32_t>(std::max<int64_t>(room, 1));
   request.leader_epoch = slot.target.leader_epoch;
   request.isolation = options_.isolation;
+  request.rack = options_.rack;
   // Of what this call has read, else of what the reader had before.
   request.last_fetched_epoch =
       slot.bytes > 0 ? slot.result.last_record_epoch
                      : slot.target.last_fetched_epoch;
   run->in_read = true;
   run->answered = false;
-  run->host->Read(request, [self = shared_from_this(), run,
-                            &slot](ReadOutcome outcome) {
+  run->host->Read(request, [self = shared_from_this(), run, &slot,
+                            taken = std::max<int64_t>(room, 1)](
+                               ReadOutcome outcome) {
+    const int64_t before = self->bytes_;
     self->Take(slot, std::move(outcome));
+    self->memory_.Add(self->bytes_ - before - taken);
     run->answered = true;
     if (!run->in_read) self->ContinueRun(run);
   });
   run->in_read = false;
   return run->answered;
+}
+
+bool FetchCall::TakeMemory(int64_t bytes) {
+  bytes = std::max<int64_t>(bytes, 1);
+  if (!starved_) {
+    if (memory_.TryAdd(bytes)) return true;
+    starved_ = true;
+  }
+  return false;
 }
 
 // There is no room for more bytes: only what the partition says of itself.
@@ -119,6 +135,9 @@ void FetchCall::Probe(Slot& slot) {
   request.isolation = options_.isolation;
   OffsetOutcome outcome = slot.host->FindOffset(request);
   if (outcome.error.code == ErrorCode::kOffsetNotAvailable) return;
+  if (outcome.error.code == ErrorCode::kNotLeader && !options_.rack.empty()) {
+    return;  // a follower that is read tells nothing but records
+  }
   if (!outcome.error.ok()) {
     Fail(slot, std::move(outcome.error), std::move(outcome.leader));
     return;
@@ -140,6 +159,12 @@ void FetchCall::Take(Slot& slot, ReadOutcome outcome) {
       outcome.error.code = ErrorCode::kFencedLeaderEpoch;
     }
     Fail(slot, std::move(outcome.error), std::move(outcome.leader));
+    return;
+  }
+  if (outcome.preferred_replica.has_value()) {
+    failed_ = true;  // the reader should turn to it
+    slot.result.preferred_replica = outcome.preferred_replica->id;
+    slot.result.preferred_endpoint = outcome.preferred_replica->endpoint;
     return;
   }
   const auto bytes = static_cast<int64_t>(outcome.batches_bytes);
@@ -170,8 +195,14 @@ void FetchCall::Fail(Slot& slot, api::ItemError error,
 
 void FetchCall::OnRoundDone() {
   reading_ = false;
-  const bool enough = failed_ || full_ || bytes_ >= options_.min_bytes ||
-                      deps_.clock->MonoMicros() >= options_.deadline_us;
+  if (starved_ && bytes_ == 0 && !failed_ && ended_.ok()) {
+    return Finish(MakeError(
+        ErrorCode::kBusy, options_.memory->taken(),
+        " bytes of fetch answers are under way on this broker, the limit is ",
+        options_.memory->max(), "; try again in ", kBusyRetryAfterMs, " ms"));
+  }
+  const bool enough = failed_ || full_ || starved_ ||
+                      bytes_ >= options_.min_bytes || deps_.clock->MonoMicros() >= options_.deadline_us;
   if (enough || !ended_.ok()) return Finish(ended_);
   if (!woken_.empty()) {
     std::vector<size_t> again = std::exchange(woken_, {});
@@ -284,15 +315,19 @@ void FetchCall::Finish(absl::Status status) {
   if (!status.ok()) response = {};
   if (!status.ok() || bytes_ == 0 ||
       options_.form != api::PayloadForm::kRecords) {
+    response.held = std::make_shared<Budget::Share>(std::move(memory_));
     done_(std::move(status), std::move(response));
     return;
   }
   deps_.worker->Post([response = std::move(response), from = std::move(from),
-                      left = options_.max_bytes,
+                      left = options_.max_bytes, memory = std::move(memory_),
                       done = std::move(done_)]() mutable {
+    int64_t decoded = 0;
     for (size_t i = 0; i < from.size(); ++i) {
-      left -= DecodeInto(response.results[i], from[i], left);
+      decoded += DecodeInto(response.results[i], from[i], left - decoded);
     }
+    memory.Add(decoded - memory.amount());
+    response.held = std::make_shared<Budget::Share>(std::move(memory));
     done(absl::OkStatus(), std::move(response));
   });
 }

@@ -29,7 +29,9 @@ class FetchCall : public std::enable_shared_from_this<FetchCall> {
     int64_t deadline_us = 0;  // until then it may wait
     api::Isolation isolation = api::Isolation::kReadUncommitted;
     api::PayloadForm form = api::PayloadForm::kRecords;
+    std::string rack;  // of the reader; set: followers may be read
     std::shared_ptr<Budget> waiting;
+    std::shared_ptr<Budget> memory;  // of what is read, until it is sent
   };
   struct Target {
     TopicPartition tp;
@@ -79,6 +81,8 @@ class FetchCall : public std::enable_shared_from_this<FetchCall> {
   void ContinueRun(const std::shared_ptr<Run>& run);
   // True when it was answered inline.
   bool ReadOne(const std::shared_ptr<Run>& run, Slot& slot);
+  // Room for what is about to be read; false: the budget has none.
+  bool TakeMemory(int64_t bytes);
   void Probe(Slot& slot);
   void Take(Slot& slot, ReadOutcome outcome);
   void Fail(Slot& slot, api::ItemError error,
@@ -100,7 +104,9 @@ class FetchCall : public std::enable_shared_from_this<FetchCall> {
   // Of the answer so far; belong to whoever reads, else to home_.
   int64_t bytes_ = 0;
   bool full_ = false;    // the next batch did not fit
-  bool failed_ = false;  // a partition has an error: no waiting
+  bool starved_ = false;  // the broker has no memory for more
+  Budget::Share memory_;
+  bool failed_ = false;  // an error, or another replica to read: no waiting
   // On home_.
   std::vector<size_t> round_;  // slots to read, in order
   size_t round_next_ = 0;

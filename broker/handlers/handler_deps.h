@@ -12,6 +12,8 @@
 
 namespace sluice {
 
+class LeaderCalls;
+
 // Outlives the handlers and every call under way.
 struct HandlerDeps {
   const Clock* clock = nullptr;
@@ -22,6 +24,8 @@ struct HandlerDeps {
   // The metadata that this broker has applied.
   const Published<MetadataImage>* image = nullptr;
   std::shared_ptr<const ConfigRegistry> configs;
+  // Null: nothing is handed on, Route::kForward is as kDirect.
+  LeaderCalls* leaders = nullptr;
 };
 
 // Partitions named in one request; more is INVALID_REQUEST.

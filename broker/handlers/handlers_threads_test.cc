@@ -149,7 +149,7 @@ class HandlersThreadsTest : public testing::Test {
       asked.position = api::OffsetPosition::kLatest;
     }
     std::promise<void> done;
-    offsets_->ListOffsets(request,
+    offsets_->ListOffsets({}, request,
                           [&](absl::Status, api::ListOffsetsResponse response) {
                             EXPECT_EQ(response.results.size(), 4u);
                             done.set_value();
@@ -197,7 +197,7 @@ TEST_F(HandlersThreadsTest, EverythingAtOnceIsAnsweredAndPushedInOrder) {
   EXPECT_GT(sink->TakeCharged(), 0);
   stream->OnClosed();
   finished.wait();
-  EXPECT_EQ(produce_->bytes_in_flight(), 0);
+  EXPECT_EQ(produce_->memory().taken(), 0);
   EXPECT_EQ(fetch_->waiting(), 0);
   EXPECT_EQ(subscribe_->streams(), 0);
 }

@@ -25,7 +25,8 @@ class EpochEndHandlerTest : public testing::Test {
   api::OffsetForLeaderEpochResponse Ask(
       std::vector<api::OffsetForLeaderEpochPartition> partitions) {
     answered_ = {};
-    handler_.OffsetForLeaderEpoch({std::move(partitions)}, answered_.Expect());
+    handler_.OffsetForLeaderEpoch({}, {std::move(partitions)},
+                                  answered_.Expect());
     fake_.Run();
     EXPECT_EQ(answered_.times, 1);
     return std::move(answered_.response);

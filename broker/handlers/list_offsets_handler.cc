@@ -7,7 +7,7 @@
 namespace sluice {
 
 void ListOffsetsHandler::ListOffsets(
-    const api::ListOffsetsRequest& request,
+    const api::CallContext& context, const api::ListOffsetsRequest& request,
     api::Answer<api::ListOffsetsResponse> done) {
   using Calls = PartitionCalls<api::ListOffsetsPartition, OffsetRequest,
                                OffsetOutcome, api::ListOffsetsResponse>;
@@ -26,6 +26,17 @@ void ListOffsetsHandler::ListOffsets(
     result.high_watermark = outcome.high_watermark;
     result.last_stable_offset = outcome.last_stable_offset;
   };
+  if (request.route == api::Route::kForward) {
+    steps.deadline_us = context.deadline_us;
+    steps.forward = [isolation = request.isolation](
+                        LeaderPeer& leader,
+                        std::vector<api::ListOffsetsPartition> partitions,
+                        int64_t timeout_us,
+                        PeerReply<api::ListOffsetsResponse> reply) {
+      leader.ListOffsets({std::move(partitions), isolation}, timeout_us,
+                         std::move(reply));
+    };
+  }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));
 }
 

@@ -14,7 +14,8 @@ class ListOffsetsHandler {
   explicit ListOffsetsHandler(HandlerDeps deps) : deps_(std::move(deps)) {}
 
   // As BrokerApi::ListOffsets. Any thread.
-  void ListOffsets(const api::ListOffsetsRequest& request,
+  void ListOffsets(const api::CallContext& context,
+                   const api::ListOffsetsRequest& request,
                    api::Answer<api::ListOffsetsResponse> done);
 
  private:

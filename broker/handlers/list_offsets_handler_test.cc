@@ -26,7 +26,7 @@ class ListOffsetsHandlerTest : public testing::Test {
     answered_ = {};
     api::ListOffsetsRequest request;
     request.partitions = std::move(partitions);
-    handler_.ListOffsets(request, answered_.Expect());
+    handler_.ListOffsets({}, request, answered_.Expect());
     fake_.Run();
     EXPECT_EQ(answered_.times, 1);
     return std::move(answered_.response);

@@ -10,6 +10,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "broker/handlers/handler_deps.h"
+#include "broker/handlers/leader_calls.h"
 #include "broker/handlers/topic_resolver.h"
 #include "common/api/log_api.h"
 #include "common/base/error.h"
@@ -24,13 +25,22 @@ namespace sluice {
 template <class Partition, class Ask, class Outcome, class Response>
 class PartitionCalls {
  public:
+  using Result = typename decltype(Response::results)::value_type;
+
   struct Steps {
     std::function<Ask(const Partition&, const TopicPartition&)> make;
     // On the host's executor; answers there, once, now or later.
     std::function<void(PartitionHost&, const Ask&,
                        absl::AnyInvocable<void(Outcome)>)>
         ask;
-    std::function<void(Outcome, typename decltype(Response::results)::value_type&)> put;
+    std::function<void(Outcome, Result&)> put;
+    // Set: the request is to be forwarded, and this is how, on the worker.
+    std::function<void(LeaderPeer&, std::vector<Partition>, int64_t timeout_us,
+                       PeerReply<Response>)>
+        forward;
+    int64_t deadline_us = INT64_MAX;
+    // Of a partition whose leader elsewhere did not answer.
+    ErrorCode lost = ErrorCode::kLeaderNotAvailable;
   };
 
   static void Start(const HandlerDeps& deps,
@@ -39,18 +49,24 @@ class PartitionCalls {
     const auto gather = std::make_shared<Gather>();
     gather->steps = std::move(steps);
     gather->done = std::move(done);
-    auto by_host = Spread(deps, partitions, *gather);
-    if (!by_host.ok() || by_host->empty()) {
-      deps.worker->Post([gather, status = by_host.status()] {
+    auto spread = SpreadOver(deps, partitions, *gather);
+    if (!spread.ok() || gather->missing == 0) {
+      deps.worker->Post([gather, status = spread.status()] {
         if (!status.ok()) gather->response = {};
         gather->done(status, std::move(gather->response));
       });
       return;
     }
-    for (auto& [host, asked] : *by_host) {
+    for (auto& [host, asked] : spread->by_host) {
       host->executor()->Post([worker = deps.worker, host = host, gather,
                               asked = std::move(asked)] {
         for (const Asked& one : asked) AskOne(worker, host, gather, one);
+      });
+    }
+    for (auto& [leader, handed] : spread->by_leader) {
+      deps.worker->Post([leaders = deps.leaders, leader = leader, gather,
+                         handed = std::move(handed)]() mutable {
+        Forward(leaders, leader, gather, std::move(handed));
       });
     }
   }
@@ -66,14 +82,23 @@ class PartitionCalls {
     size_t result;
     Ask ask;
   };
-  using ByHost = std::map<PartitionHost*, std::vector<Asked>>;
+  struct Handed {
+    std::vector<size_t> results;
+    std::vector<Partition> partitions;
+  };
+  struct Spread {
+    std::map<PartitionHost*, std::vector<Asked>> by_host;
+    std::map<LeaderCalls::Leader, Handed> by_leader;
+  };
 
-  static absl::StatusOr<ByHost> Spread(const HandlerDeps& deps,
-                                       const std::vector<Partition>& partitions,
-                                       Gather& gather) {
+  static absl::StatusOr<Spread> SpreadOver(
+      const HandlerDeps& deps, const std::vector<Partition>& partitions,
+      Gather& gather) {
     RETURN_IF_ERROR(CheckPartitionCount(partitions.size()));
     const std::shared_ptr<const MetadataImage> image = deps.image->Load();
-    ByHost by_host;
+    const bool forwards =
+        gather.steps.forward != nullptr && deps.leaders != nullptr;
+    Spread spread;
     SeenPartitions seen;
     for (const Partition& asked : partitions) {
       auto& result = gather.response.results.emplace_back();
@@ -85,11 +110,50 @@ class PartitionCalls {
         continue;
       }
       RETURN_IF_ERROR(seen.Add(*tp));
-      by_host[deps.hosts->HostOf(*tp)].push_back(
-          {gather.response.results.size() - 1, gather.steps.make(asked, *tp)});
       ++gather.missing;
+      const size_t place = gather.response.results.size() - 1;
+      const auto leader =
+          forwards ? deps.leaders->Elsewhere(*image, *tp) : std::nullopt;
+      if (leader.has_value()) {
+        Handed& handed = spread.by_leader[*leader];
+        handed.results.push_back(place);
+        Partition& part = handed.partitions.emplace_back(asked);
+        part.topic = {};
+        part.topic.id = tp->topic_id;
+        continue;
+      }
+      spread.by_host[deps.hosts->HostOf(*tp)].push_back(
+          {place, gather.steps.make(asked, *tp)});
     }
-    return by_host;
+    return spread;
+  }
+
+  // On the worker; so is the answer.
+  static void Forward(LeaderCalls* leaders, const LeaderCalls::Leader& leader,
+                      const std::shared_ptr<Gather>& gather, Handed handed) {
+    gather->steps.forward(
+        *leaders->At(leader.endpoint), std::move(handed.partitions),
+        leaders->TimeLeftUs(gather->steps.deadline_us),
+        [leader, gather, places = std::move(handed.results)](
+            absl::StatusOr<Response> answer) {
+          const absl::Status why =
+              answer.ok() && answer->results.size() != places.size()
+                  ? absl::InternalError("an answer of another shape")
+                  : answer.status();
+          for (size_t i = 0; i < places.size(); ++i) {
+            Result& result = gather->response.results[places[i]];
+            if (!why.ok()) {
+              result.error = ForwardFailure(leader, why, gather->steps.lost);
+              continue;
+            }
+            Result& told = answer->results[i];
+            told.topic = std::move(result.topic);  // as it was asked for
+            result = std::move(told);
+          }
+          gather->missing -= places.size();
+          if (gather->missing > 0) return;
+          gather->done(absl::OkStatus(), std::move(gather->response));
+        });
   }
 
   static void AskOne(Executor* worker, PartitionHost* host,

@@ -3,6 +3,19 @@
 #include <algorithm>
 
 namespace sluice {
+namespace {
+
+// A record is named by its place in the request.
+void PlaceRecordErrors(api::ProduceResult& result) {
+  for (api::RecordError& error : result.record_errors) {
+    const auto place = static_cast<size_t>(error.record_index);
+    if (place < result.record_indexes.size()) {
+      error.record_index = result.record_indexes[place];
+    }
+  }
+}
+
+}  // namespace
 
 ProduceCall::ProduceCall(const HandlerDeps& deps, Options options,
                          std::shared_ptr<ProduceListener> listener)
@@ -17,6 +30,12 @@ void ProduceCall::AddResult(api::ProduceResult result) {
 }
 
 void ProduceCall::AddAppend(api::ProduceResult result, Append append) {
+  if (options_.forwarder != nullptr) {
+    const auto leader = deps_.leaders->Elsewhere(*options_.image, append.tp);
+    if (leader.has_value()) {
+      return AddHandover(*leader, std::move(result), std::move(append));
+    }
+  }
   PartitionHost* host = deps_.hosts->HostOf(append.tp);
   auto group = std::find_if(groups_.begin(), groups_.end(),
                             [&](const auto& g) { return g.first == host; });
@@ -37,8 +56,32 @@ void ProduceCall::AddAppend(api::ProduceResult result, Append append) {
   results_.push_back(std::move(result));
 }
 
+void ProduceCall::AddHandover(const LeaderCalls::Leader& leader,
+                              api::ProduceResult result, Append append) {
+  auto found = std::find_if(
+      handovers_.begin(), handovers_.end(),
+      [&](const Handover& h) { return h.produce.leader == leader; });
+  if (found == handovers_.end()) {
+    found = handovers_.emplace(handovers_.end());
+    found->produce.leader = leader;
+    found->produce.deadline_us = options_.deadline_us;
+    found->produce.request.acks = static_cast<int32_t>(options_.acks);
+    if (handovers_.size() == 1) ++unordered_;  // all of them: HandOver
+  }
+  api::ProducePartition& part =
+      found->produce.request.partitions.emplace_back();
+  part.topic.id = append.tp.topic_id;
+  part.partition = append.tp.partition;
+  part.payload = std::move(append.batches);
+  part.leader_epoch = append.leader_epoch;
+  found->results.push_back(results_.size());
+  ++unanswered_;
+  results_.push_back(std::move(result));
+}
+
 void ProduceCall::Launch() {
   const auto self = shared_from_this();
+  options_.image.reset();
   Executor* const first =
       groups_.empty() ? deps_.worker : groups_.front().first->executor();
   home_ = options_.home != nullptr ? options_.home : first;
@@ -59,6 +102,44 @@ void ProduceCall::Launch() {
       for (Piece& piece : pieces) self->AppendPiece(host, std::move(piece));
     });
   }
+  if (!handovers_.empty()) HandOver();
+}
+
+// Behind Begin, which is on its way home or was there: so are the answers. The
+// order is fixed once the worker has it, whose tasks run in order.
+void ProduceCall::HandOver() {
+  const auto self = shared_from_this();
+  for (Handover& handover : handovers_) {
+    handover.produce.on_result = [self, results = std::move(handover.results)](
+                                     size_t part, api::ProduceResult answer) {
+      self->home_->Post([self, index = results[part],
+                         answer = std::move(answer)]() mutable {
+        self->OnHandedOver(index, std::move(answer));
+      });
+    };
+  }
+  deps_.worker->Post([forwarder = std::move(options_.forwarder),
+                      handovers = std::exchange(handovers_, {})]() mutable {
+    for (Handover& handover : handovers) {
+      forwarder->Forward(std::move(handover.produce));
+    }
+  });
+  if (home_->IsCurrent()) {
+    OnOrdered();
+  } else {
+    home_->Post([self] { self->OnOrdered(); });
+  }
+}
+
+// What this call knows of the result stays, the rest is the leader's word.
+void ProduceCall::OnHandedOver(size_t index, api::ProduceResult answer) {
+  api::ProduceResult& result = results_[index];
+  answer.topic = std::move(result.topic);
+  answer.partition = result.partition;
+  answer.record_indexes = std::move(result.record_indexes);
+  result = std::move(answer);
+  PlaceRecordErrors(result);
+  Answer(index);
 }
 
 void ProduceCall::Begin() {
@@ -103,13 +184,7 @@ void ProduceCall::OnOutcome(size_t index, AppendOutcome outcome) {
   result.below_min_isr = outcome.below_min_isr;
   result.duplicate = outcome.duplicate;
   result.record_errors = std::move(outcome.record_errors);
-  // A record is named by its place in the request.
-  for (api::RecordError& error : result.record_errors) {
-    const auto place = static_cast<size_t>(error.record_index);
-    if (place < result.record_indexes.size()) {
-      error.record_index = result.record_indexes[place];
-    }
-  }
+  PlaceRecordErrors(result);
   Answer(index);
 }
 

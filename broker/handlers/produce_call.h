@@ -9,6 +9,7 @@
 
 #include "broker/broker_api.h"
 #include "broker/handlers/handler_deps.h"
+#include "broker/handlers/produce_forwarding.h"
 #include "broker/partition_host.h"
 #include "common/api/log_api.h"
 #include "common/env/budget.h"
@@ -42,6 +43,11 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
     api::AppendOrigin origin = api::AppendOrigin::kClient;
     Budget::Share share;
     Executor* home = nullptr;
+    // Where batches for other leaders go; null: to the partition here, which
+    // says NOT_LEADER.
+    std::shared_ptr<ProduceForwarder> forwarder;
+    // Until the launch: who leads what.
+    std::shared_ptr<const MetadataImage> image;
   };
   struct Append {
     TopicPartition tp;
@@ -67,6 +73,16 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
     AppendRequest request;
   };
 
+  // What one leader elsewhere gets, and of which results it is.
+  struct Handover {
+    ForwardedProduce produce;
+    std::vector<size_t> results;
+  };
+
+  void AddHandover(const LeaderCalls::Leader& leader, api::ProduceResult result,
+                   Append append);
+  void HandOver();
+  void OnHandedOver(size_t index, api::ProduceResult answer);
   // Tells the listener of the parts and of those that are refused already.
   void Begin();
   void AppendPiece(PartitionHost* host, Piece piece);
@@ -83,6 +99,7 @@ class ProduceCall : public std::enable_shared_from_this<ProduceCall> {
   std::vector<size_t> refused_;  // in results_: no append
   // By host, in the order asked.
   std::vector<std::pair<PartitionHost*, std::vector<Piece>>> groups_;
+  std::vector<Handover> handovers_;  // by leader
   Executor* home_ = nullptr;
   size_t unordered_ = 0;
   size_t unanswered_ = 0;

@@ -276,7 +276,8 @@ void ProduceHandler::Produce(const api::CallContext& context,
 
 void ProduceHandler::Start(const api::CallContext& context,
                            api::ProduceRequest request, Executor* home,
-                           std::shared_ptr<ProduceListener> listener) const {
+                           std::shared_ptr<ProduceListener> listener,
+                           std::shared_ptr<ProduceForwarder> forwarder) const {
   if (absl::Status status = CheckRequest(request); !status.ok()) {
     Executor* const on = home != nullptr ? home : deps_.worker;
     on->Post([status = std::move(status), listener = std::move(listener)] {
@@ -290,6 +291,14 @@ void ProduceHandler::Start(const api::CallContext& context,
   options.deadline_us = DeadlineOf(context, request.timeout_ms);
   options.origin = request.origin;
   options.home = home;
+  const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
+  if (request.route == api::Route::kForward && deps_.leaders != nullptr) {
+    options.forwarder =
+        forwarder != nullptr
+            ? std::move(forwarder)
+            : std::make_shared<UnaryProduceForwarder>(deps_.leaders);
+    options.image = image;
+  }
   api::ItemError refusal;
   auto share = Admit(request, refusal.retry_after_ms);
   if (share.ok()) options.share = *std::move(share);
@@ -304,7 +313,6 @@ void ProduceHandler::Start(const api::CallContext& context,
     }
     return call->Launch();
   }
-  const std::shared_ptr<const MetadataImage> image = deps_.image->Load();
   Work work;
   bool typed = false;
   for (api::ProducePartition& asked : request.partitions) {
@@ -338,6 +346,13 @@ std::shared_ptr<ProduceSession> ProduceHandler::ProduceStream(
                            "limit; try again later, or use Produce"));
   });
   return std::make_shared<RefusedSession<api::ProduceStreamRequest>>();
+}
+
+std::shared_ptr<StreamProduceForwarder> ProduceHandler::NewStreamForwarder()
+    const {
+  return deps_.leaders == nullptr
+             ? nullptr
+             : std::make_shared<StreamProduceForwarder>(deps_.leaders);
 }
 
 // A stream lives with the partition it writes first: most write to few, and an

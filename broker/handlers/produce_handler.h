@@ -22,7 +22,7 @@ namespace sluice {
 // fields beside batches, or with records that the broker is to spread;
 // INVALID_RECORD for half of an identity; BUSY with retry_after_ms when the bytes in flight are at their
 // limit; REQUEST_TOO_LARGE for too many typed records; and what the partition
-// answers (broker/partition_host.h). Cheap to copy; copies share the budgets.
+// answers (broker/partition_host.h), or its leader elsewhere (produce_forwarding.h). Cheap to copy; copies share the budgets.
 class ProduceHandler {
  public:
   static constexpr int64_t kTimeoutDefaultMs = 30000;
@@ -48,15 +48,20 @@ class ProduceHandler {
       std::shared_ptr<ProduceSink> sink);
 
   // One request, whose listener lives on `home` (null: any executor of the
-  // broker's).
+  // broker's). `forwarder`: what other brokers lead goes there, if the request
+  // is to be forwarded; null: by calls of its own.
   void Start(const api::CallContext& context, api::ProduceRequest request,
-             Executor* home, std::shared_ptr<ProduceListener> listener) const;
+             Executor* home, std::shared_ptr<ProduceListener> listener,
+             std::shared_ptr<ProduceForwarder> forwarder = nullptr) const;
+  // For a stream; null when this broker forwards nothing.
+  std::shared_ptr<StreamProduceForwarder> NewStreamForwarder() const;
+  Executor* worker() const { return deps_.worker; }
 
   // What a request holds in memory until it is answered.
   static int64_t BytesHeldBy(const api::ProduceRequest& request);
 
   int64_t streams() const { return streams_->taken(); }
-  int64_t bytes_in_flight() const { return in_flight_->taken(); }
+  const Budget& memory() const { return *in_flight_; }
 
  private:
   // An error: for every partition of the request.

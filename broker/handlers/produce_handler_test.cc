@@ -372,7 +372,7 @@ TEST_F(ProduceHandlerTest, BytesInFlightAreBoundedAndComeBack) {
       Batches(Named("a"), 0, {1, Codec::kNone, std::string(700'000, 'x')}));
   handler_.Produce(context_, std::move(request), nullptr, first.Expect());
   fake_.Run();
-  EXPECT_GT(handler_.bytes_in_flight(), 700'000);
+  EXPECT_GT(handler_.memory().taken(), 700'000);
 
   const auto response = ProduceOne(
       Batches(Named("a"), 1, {1, Codec::kNone, std::string(700'000, 'y')}));
@@ -384,7 +384,7 @@ TEST_F(ProduceHandlerTest, BytesInFlightAreBoundedAndComeBack) {
   fake_.even.Release();
   fake_.Run();
   EXPECT_EQ(first.times, 1);
-  EXPECT_EQ(handler_.bytes_in_flight(), 0);
+  EXPECT_EQ(handler_.memory().taken(), 0);
   EXPECT_TRUE(ProduceOne(Batches(Named("a"), 1, {1, Codec::kNone,
                                                  std::string(700'000, 'y')}))
                   .results[0]

@@ -103,6 +103,12 @@ void ProduceStream::End(absl::Status status) {
   if (sink == nullptr) return;
   waiting_.clear();
   deps_.share = Budget::Share();
+  if (forwarder_ != nullptr) {
+    deps_.handler.worker()->Post(
+        [forwarder = std::exchange(forwarder_, nullptr)] {
+          forwarder->Close();
+        });
+  }
   sink->Finish(std::move(status));
 }
 
@@ -139,10 +145,17 @@ void ProduceStream::TakeNext() {
   waiting_.pop_front();
   taking_ = true;
   ++unanswered_;
+  if (next.request.request.route == api::Route::kForward &&
+      forwarder_ == nullptr) {
+    forwarder_ = deps_.handler.NewStreamForwarder();
+  }
+  std::shared_ptr<ProduceForwarder> forwarder = forwarder_;
+  if (MUTANT(kForwardsUnordered)) forwarder = nullptr;
   deps_.handler.Start(
       deps_.context, std::move(next.request.request), deps_.home,
       std::make_shared<Request>(shared_from_this(), next.request.correlation_id,
-                                next.bytes));
+                                next.bytes),
+      std::move(forwarder));
 }
 
 void ProduceStream::OnOrdered() {

@@ -75,6 +75,8 @@ class ProduceStream final : public ProduceSession,
   int64_t undrained_ = 0;   // answered since the last OnDrained
   int64_t unconsumed_ = 0;
   std::vector<std::shared_ptr<Request>> sending_;
+  // Made for the first request that is to be forwarded.
+  std::shared_ptr<StreamProduceForwarder> forwarder_;
   std::optional<absl::Status> no_more_;
 };
 

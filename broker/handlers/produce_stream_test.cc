@@ -120,7 +120,7 @@ TEST_F(ProduceStreamTest, AnswersARequestWithItsNumber) {
   EXPECT_EQ(results, 3u);
   EXPECT_TRUE(sink_->pushed.back().complete);
   EXPECT_EQ(sink_->consumed, 1);
-  EXPECT_EQ(handler_.bytes_in_flight(), 0);
+  EXPECT_EQ(handler_.memory().taken(), 0);
 }
 
 TEST_F(ProduceStreamTest, ASlowPartitionDelaysOnlyItself) {
@@ -305,7 +305,7 @@ TEST_F(ProduceStreamTest, AClientThatIsGoneIsNotAnswered) {
   fake_.Run();
   EXPECT_THAT(sink_->pushed, IsEmpty());
   EXPECT_THAT(fake_.even.appends, SizeIs(1));
-  EXPECT_EQ(handler_.bytes_in_flight(), 0);
+  EXPECT_EQ(handler_.memory().taken(), 0);
   EXPECT_EQ(handler_.streams(), 0);
 }
 

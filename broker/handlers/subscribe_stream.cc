@@ -16,12 +16,15 @@ constexpr PartitionIndex kEveryPartition{-1};
 
 }  // namespace
 
-SubscribeStream::SubscribeStream(HandlerDeps deps, Budget::Share share,
+SubscribeStream::SubscribeStream(HandlerDeps deps,
+                                 std::shared_ptr<SubscribeMemory> memory,
+                                 Budget::Share share,
                                  std::shared_ptr<SubscribeSink> sink)
     : deps_(std::move(deps)),
       pending_(Budget::Of(kRequestsPendingMax)),
       share_(std::move(share)),
-      sink_(std::move(sink)) {}
+      sink_(std::move(sink)),
+      memory_(std::move(memory)) {}
 
 // ---- Requests ----
 
@@ -45,9 +48,27 @@ void SubscribeStream::OnRequest(api::SubscribeRequest request) {
 // ever, and no more than twice the most is on its way.
 void SubscribeStream::OnDrained() {
   deps_.worker->Post([self = shared_from_this()] {
-    self->unsent_bytes_ = 0;
+    if (self->account_ != nullptr) self->account_->Release();
     self->Pump();
   });
+}
+
+void SubscribeStream::OnMemory() {
+  deps_.worker->Post([self = shared_from_this()] {
+    if (self->account_ == nullptr) return;
+    if (!self->ReadNext()) self->account_->Pass();
+    self->Pump();
+  });
+}
+
+void SubscribeStream::OnEvicted() {
+  End(MakeError(ErrorCode::kBusy, "this stream has not read ",
+                account_->bytes(), " bytes for ",
+                SubscribeMemory::kStalledUs / 1'000'000,
+                " s, and others wait for memory of the ",
+                memory_->budget().max(),
+                " bytes that subscriptions have on this broker; open it again "
+                "and read on, or give less credit"));
 }
 
 void SubscribeStream::OnClosed() {
@@ -60,6 +81,8 @@ void SubscribeStream::End(absl::Status status) {
   if (sink == nullptr) return;
   while (!subscriptions_.empty()) Remove(subscriptions_.begin()->first);
   ready_.clear();
+  passing_.clear();
+  account_.reset();
   share_ = Budget::Share();
   sink->Finish(std::move(status));
 }
@@ -74,6 +97,8 @@ void SubscribeStream::Handle(api::SubscribeRequest request) {
   if (std::exchange(first_, false)) {
     isolation_ = request.isolation;
     form_ = request.form;
+    route_ = request.route;
+    account_ = std::make_unique<SubscribeMemory::Account>(memory_.get(), this);
   }
   // Neither addend is above the bound by much: no overflow.
   credit_bytes_ = std::min(
@@ -95,20 +120,21 @@ void SubscribeStream::Add(const MetadataImage& image,
   }
   if (asked.partition == kEveryPartition) {
     for (const auto& [index, partition] : (*topic)->partitions) {
-      AddOne(asked, {(*topic)->id, index});
+      AddOne(image, asked, {(*topic)->id, index});
     }
     return;
   }
   const auto tp = ResolvePartition(**topic, asked.partition);
   if (tp.ok()) {
-    AddOne(asked, *tp);
+    AddOne(image, asked, *tp);
   } else {
     PushError(asked.topic, asked.partition, api::ItemError(tp.status()),
               std::nullopt);
   }
 }
 
-void SubscribeStream::AddOne(const api::SubscribePartition& asked,
+void SubscribeStream::AddOne(const MetadataImage& image,
+                             const api::SubscribePartition& asked,
                              const TopicPartition& tp) {
   Remove(tp);  // it begins anew
   if (subscriptions_.size() >= kPartitionsMax) {
@@ -123,6 +149,10 @@ void SubscribeStream::AddOne(const api::SubscribePartition& asked,
   Subscription& added = subscriptions_[tp];
   added.life = next_life_++;
   added.topic = asked.topic;
+  if (route_ == api::Route::kForward && deps_.leaders != nullptr) {
+    const auto leader = deps_.leaders->Elsewhere(image, tp);
+    if (leader.has_value()) return AddUpstream(*leader, tp, asked, added);
+  }
   added.host = deps_.hosts->HostOf(tp);
   if (const Offset* offset = std::get_if<Offset>(&asked.start)) {
     added.next = *offset;
@@ -157,8 +187,10 @@ void SubscribeStream::Remove(const TopicPartition& tp) {
       host->CancelWait(tp, wait);
     });
   }
-  // Its place in ready_ is passed over.
+  const uint64_t upstream = gone.upstream;
+  // Its place in ready_ and passing_ is passed over.
   subscriptions_.erase(found);
+  if (upstream != 0) LeaveUpstream(upstream, tp);
 }
 
 SubscribeStream::Subscription* SubscribeStream::Find(const TopicPartition& tp,
@@ -204,26 +236,53 @@ void SubscribeStream::OnStart(const TopicPartition& tp, Life life,
   Pump();
 }
 
+bool SubscribeStream::MayPush() const {
+  return sink_ != nullptr && account_ != nullptr && credit_bytes_ > 0 &&
+         account_->bytes() < kUnsentBytesMax;
+}
+
+// By turns, where both have something.
 void SubscribeStream::Pump() {
-  while (sink_ != nullptr && !reading_ && credit_bytes_ > 0 &&
-         unsent_bytes_ < kUnsentBytesMax && !ready_.empty()) {
-    const TopicPartition tp = ready_.front();
-    ready_.pop_front();
-    const auto found = subscriptions_.find(tp);
-    if (found == subscriptions_.end() || !found->second.queued) continue;
-    found->second.queued = false;
-    Read(tp, found->second);
+  while (MayPush()) {
+    const bool pass = !passing_.empty() && account_->MayPush() &&
+                      (reading_ || ready_.empty() || !passed_last_);
+    passed_last_ = pass;
+    if (pass) {
+      PassOn();
+    } else if (!ReadNext()) {
+      if (passing_.empty() || !account_->MayPush()) return;
+    }
   }
 }
 
+bool SubscribeStream::ReadNext() {
+  if (reading_ || !MayPush()) return false;
+  while (!ready_.empty()) {
+    const TopicPartition tp = ready_.front();
+    const auto found = subscriptions_.find(tp);
+    if (found == subscriptions_.end() || !found->second.queued) {
+      ready_.pop_front();
+      continue;
+    }
+    const int64_t bytes_max =
+        account_->Take(std::min<int64_t>(credit_bytes_, kPushBytesMax));
+    if (bytes_max == 0) return false;
+    ready_.pop_front();
+    found->second.queued = false;
+    Read(tp, found->second, bytes_max);
+    return true;
+  }
+  return false;
+}
+
 void SubscribeStream::Read(const TopicPartition& tp,
-                           const Subscription& subscription) {
+                           const Subscription& subscription,
+                           int64_t bytes_max) {
   reading_ = true;
   ReadRequest request;
   request.tp = tp;
   request.offset = subscription.next;
-  request.max_bytes = static_cast<int32_t>(
-      std::min<int64_t>(credit_bytes_, kPushBytesMax));
+  request.max_bytes = static_cast<int32_t>(bytes_max);
   request.isolation = isolation_;
   subscription.host->executor()->Post([self = shared_from_this(), request,
                                        host = subscription.host,
@@ -241,7 +300,12 @@ void SubscribeStream::Read(const TopicPartition& tp,
 void SubscribeStream::OnRead(const TopicPartition& tp, Life life,
                              ReadOutcome outcome) {
   reading_ = false;
+  if (account_ == nullptr) return;  // over
   Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr || !outcome.error.ok() ||
+      outcome.batches.empty()) {
+    account_->Settle(0);
+  }
   if (subscription != nullptr) {
     if (!outcome.error.ok()) {
       Fail(tp, life, std::move(outcome.error), std::move(outcome.leader));
@@ -292,14 +356,15 @@ void SubscribeStream::Push(const TopicPartition& tp,
   response.charged_bytes = static_cast<int64_t>(outcome.batches_bytes);
   if (form_ == api::PayloadForm::kRecords) {
     response.charged_bytes =
-        DecodeInto(result, subscription.next, kPushDecodedBytesMax);
+        DecodeInto(result, subscription.next, account_->taken());
     if (!result.error.ok()) {
+      account_->Settle(0);
       const Life life = subscription.life;
       return Fail(tp, life, std::move(result.error), std::nullopt);
     }
   }
   credit_bytes_ -= response.charged_bytes;
-  unsent_bytes_ += response.charged_bytes;
+  account_->Settle(response.charged_bytes);
   subscription.next = result.next_offset;
   Begin(tp, subscription);
   const bool nothing = result.batches.empty() && result.records.empty();

@@ -26,6 +26,7 @@
 #include "common/env/real_clock.h"
 #include "common/obs/metrics_pages.h"
 #include "common/obs/metrics_server.h"
+#include "common/obs/process_metrics.h"
 #include "storage/rocks_kv_store.h"
 
 namespace sluice {
@@ -190,6 +191,7 @@ absl::Status Node::Parts::OpenBroker() {
   }
   deps.controllers = peers->controllers();
   deps.replication_connector = peers->replication_connector();
+  deps.leader_connector = peers->leader_connector();
   deps.configs = configs;
   deps.node_id = config.node_id;
   deps.cluster_name = config.cluster_name;
@@ -197,6 +199,8 @@ absl::Status Node::Parts::OpenBroker() {
   deps.internal_endpoint = config.internal_advertise;
   deps.rack = config.rack;
   deps.boot_id = boot_id;
+  deps.memory = config.memory;
+  deps.resident_bytes = &ResidentBytes;
   deps.random_seed = RandomSeed();
   deps.on_fatal = [](absl::Status why) { EndProcess(why); };
   deps.on_serving = [this](bool serving) { OnServing(serving); };

@@ -33,6 +33,14 @@ DEFINE_int32(shards, 0, "threads that own partitions; 0: one a core");
 DEFINE_bool(insecure, false,
             "allow listeners beyond loopback: this version neither encrypts "
             "nor authenticates");
+DEFINE_int64(produce_memory_bytes, sluice::MemoryBudgets().produce_bytes,
+             "for produce requests that are not answered yet; beyond it they "
+             "are refused with BUSY");
+DEFINE_int64(fetch_memory_bytes, sluice::MemoryBudgets().fetch_bytes,
+             "for answers to fetches that are not sent yet; likewise");
+DEFINE_int64(subscribe_memory_bytes, sluice::MemoryBudgets().subscribe_bytes,
+             "for pushes to subscribers that are not sent yet; a stream that "
+             "reads nothing for 10 s while others wait is ended with BUSY");
 DEFINE_string(set, "",
               "key=value[,key=value...]: this node's default of a setting; "
               "may be given several times");
@@ -60,6 +68,7 @@ constexpr const char* kFlagNames[] = {
     "controllers", "data_dirs",      "listen",
     "advertise",   "internal_listen", "internal_advertise",
     "metrics_listen", "rack",        "shards",
+    "produce_memory_bytes", "fetch_memory_bytes", "subscribe_memory_bytes",
     "set",         "insecure",
 };
 
@@ -141,6 +150,9 @@ std::optional<int> ParseCommandLine(int* argc, char*** argv,
   flags->metrics_listen = FLAGS_metrics_listen;
   flags->shards = FLAGS_shards;
   flags->insecure = FLAGS_insecure;
+  flags->memory.produce_bytes = FLAGS_produce_memory_bytes;
+  flags->memory.fetch_bytes = FLAGS_fetch_memory_bytes;
+  flags->memory.subscribe_bytes = FLAGS_subscribe_memory_bytes;
   flags->settings = AllSettings();
   return std::nullopt;
 }

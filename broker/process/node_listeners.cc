@@ -3,10 +3,13 @@
 #include <utility>
 #include <vector>
 
+#include "broker/rpc/log_service.h"
 #include "broker/rpc/public_edge.h"
 #include "broker/rpc/replication_service.h"
+#include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/async/completion_loop.h"
+#include "common/rpc/gate.h"
 #include "common/rpc/server.h"
 #include "controller/rpc/controller_service.h"
 #include "controller/rpc/grpc_raft_transport.h"
@@ -17,12 +20,23 @@ namespace {
 // Answers that are under way when a broker has stopped: refusals, mostly.
 constexpr int64_t kPublicGraceMs = 200;
 
+// Of what one broker hands on for all its clients: together what the transport
+// lets one connection have.
+rpc::GateLimits LimitsOfHandedCalls() {
+  rpc::GateLimits limits;
+  limits.calls_per_connection_max = 768;
+  limits.streams_per_connection_max = 256;
+  return limits;
+}
+
 }  // namespace
 
 // Destroyed from the end: listeners before their services.
 struct NodeListeners::Parts {
   std::unique_ptr<ControllerRpcService> controller;
   std::unique_ptr<ReplicationService> replication;
+  std::shared_ptr<rpc::Gate> handed_gate;
+  std::unique_ptr<LogService> handed;  // data calls that brokers hand on
   std::unique_ptr<rpc::RpcServer> internal;
   std::unique_ptr<rpc::CompletionLoop> internal_loop;
   std::unique_ptr<PublicEdge> edge;
@@ -54,6 +68,11 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
     p.replication = std::make_unique<ReplicationService>(
         &deps.broker->replication_acceptor());
     services.push_back(p.replication.get());
+    p.handed_gate = std::make_shared<rpc::Gate>(deps.clock, "INTERNAL",
+                                                LimitsOfHandedCalls());
+    p.handed = std::make_unique<LogService>(deps.broker, p.handed_gate);
+    services.push_back(p.handed.get());
+    options.on_tick = [gate = p.handed_gate] { gate->Sweep(); };
   }
   ASSIGN_OR_RETURN(p.internal,
                    rpc::RpcServer::Start(std::move(options), services));
@@ -81,9 +100,14 @@ void NodeListeners::SetServing(bool serving) {
 
 void NodeListeners::DrainPublic() {
   if (parts_->edge != nullptr) parts_->edge->Drain();
+  if (parts_->handed_gate != nullptr) {
+    parts_->handed_gate->Drain(MakeError(
+        ErrorCode::kShuttingDown, "the broker is stopping; ask another"));
+  }
 }
 
 void NodeListeners::StopPublic() {
+  DrainPublic();
   if (parts_->edge != nullptr) parts_->edge->Stop(kPublicGraceMs);
 }
 

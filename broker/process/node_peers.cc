@@ -3,9 +3,11 @@
 #include <utility>
 
 #include "broker/process/operating_system.h"
+#include "client/grpc_peers/grpc_broker_connector.h"
 #include "client/grpc_peers/grpc_controller_peer.h"
 #include "client/grpc_peers/grpc_replication_connector.h"
 #include "client/grpc_peers/tcp_dialer.h"
+#include "common/base/str_cat.h"
 #include "common/rpc/async/completion_loop.h"
 
 namespace sluice {
@@ -16,6 +18,7 @@ struct NodePeers::Parts {
   std::vector<std::unique_ptr<GrpcControllerPeer>> controller_peers;
   std::vector<ConfiguredController> controllers;
   std::unique_ptr<ReplicationConnector> replication;
+  std::unique_ptr<LeaderConnector> leaders;
   std::unique_ptr<GrpcRaftTransport> raft;
   std::unique_ptr<TcpDialer> dialer;
 };
@@ -43,6 +46,8 @@ NodePeers::NodePeers(const NodeConfig& config, NodeThreads* threads)
                                    parts_->controller_peers.back().get()});
   }
   parts_->replication = MakeGrpcReplicationConnector();
+  parts_->leaders = MakeGrpcLeaderConnector(
+      {.client_id = StrCat("broker-", config.node_id)});
 }
 
 NodePeers::~NodePeers() = default;
@@ -52,6 +57,10 @@ BrokerDialer* NodePeers::dialer() { return parts_->dialer.get(); }
 
 std::vector<ConfiguredController> NodePeers::controllers() const {
   return parts_->controllers;
+}
+
+LeaderConnector* NodePeers::leader_connector() {
+  return parts_->leaders.get();
 }
 
 ReplicationConnector* NodePeers::replication_connector() {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "broker/rpc/public_call.h"
+#include "broker/rpc/watch_call.h"
 
 namespace sluice {
 
@@ -23,5 +24,10 @@ SLUICE_CONTROL_CALL(DescribeCluster)
 SLUICE_CONTROL_CALL(GetMetadata)
 SLUICE_CONTROL_CALL(DescribeQuorum)
 #undef SLUICE_CONTROL_CALL
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ClusterService::WatchMetadata(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return WatchCall::Serve(broker_, gate_.get(), *context, *request);
+}
 
 }  // namespace sluice

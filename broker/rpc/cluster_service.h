@@ -16,8 +16,9 @@ namespace sluice {
 class ClusterService final
     : public v1::ClusterService::WithRawCallbackMethod_DescribeCluster<
           v1::ClusterService::WithRawCallbackMethod_GetMetadata<
-              v1::ClusterService::WithRawCallbackMethod_DescribeQuorum<
-                  v1::ClusterService::Service>>> {
+              v1::ClusterService::WithRawCallbackMethod_WatchMetadata<
+                  v1::ClusterService::WithRawCallbackMethod_DescribeQuorum<
+                      v1::ClusterService::Service>>>> {
  public:
   // `broker` outlives the service.
   ClusterService(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
@@ -29,6 +30,9 @@ class ClusterService final
   grpc::ServerUnaryReactor* GetMetadata(grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchMetadata(
+      grpc::CallbackServerContext* context,
+      const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* DescribeQuorum(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
       grpc::ByteBuffer* response) override;

@@ -111,6 +111,16 @@ class FakeBroker final : public BrokerApi {
     return on_subscribe(context, std::move(sink));
   }
 
+  std::function<std::shared_ptr<WatchSession>(
+      const api::CallContext&, v1::WatchMetadataRequest,
+      std::shared_ptr<WatchSink>)>
+      on_watch_metadata;
+  std::shared_ptr<WatchSession> WatchMetadata(
+      const api::CallContext& context, v1::WatchMetadataRequest request,
+      std::shared_ptr<WatchSink> sink) override {
+    return on_watch_metadata(context, std::move(request), std::move(sink));
+  }
+
 #define SLUICE_CONTROL_CALL(Name)                                        \
   std::function<void(const api::CallContext&, v1::Name##Request,         \
                      PeerReply<v1::Name##Response>)>                     \

@@ -51,7 +51,9 @@ grpc::ServerUnaryReactor* LogService::Fetch(
             [pending = std::move(pending)](
                 absl::Status status, api::FetchResponse response) mutable {
               if (!status.ok()) return pending.Fail(status);
-              pending.Answer(rpc::EncodeFetchResponse(std::move(response)));
+              auto held = std::move(response.held);
+              pending.Answer(rpc::EncodeFetchResponse(std::move(response)),
+                             std::move(held));
             }));
       });
 }

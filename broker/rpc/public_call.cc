@@ -9,11 +9,15 @@ PendingCall::~PendingCall() {
                         "outcome is unknown, ask another broker"));
 }
 
-void PendingCall::Answer(grpc::ByteBuffer response) {
+void PendingCall::Answer(grpc::ByteBuffer response,
+                         std::shared_ptr<const void> held) {
   const auto call = std::move(call_);
   if (call == nullptr) return;
   pass_->CountResponse(static_cast<int64_t>(response.Length()));
-  call->Answer([&](grpc::ByteBuffer& out) { out.Swap(&response); });
+  call->Answer([&](grpc::ByteBuffer& out) {
+    out.Swap(&response);
+    pass_->Hold(std::move(held));
+  });
 }
 
 void PendingCall::Fail(const absl::Status& why) {

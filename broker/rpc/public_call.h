@@ -33,7 +33,9 @@ class PendingCall {
   PendingCall& operator=(PendingCall&&) = delete;
   ~PendingCall();
 
-  void Answer(grpc::ByteBuffer response);
+  // `held` is let go of when the answer is on the wire.
+  void Answer(grpc::ByteBuffer response,
+              std::shared_ptr<const void> held = nullptr);
   void Fail(const absl::Status& why);
   // See UnaryCall::OnGiveUp.
   const std::shared_ptr<Call>& call() const { return call_; }

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "client/peers/broker_peer.h"
+#include "client/peers/leader_peer.h"
 
 namespace sluice {
 
@@ -18,5 +18,9 @@ struct GrpcConnectorOptions {
 // to Connect outlives its peers. Any thread.
 std::unique_ptr<BrokerConnector> MakeGrpcBrokerConnector(
     GrpcConnectorOptions options = {});
+
+// The same for a broker that hands calls on.
+std::unique_ptr<LeaderConnector> MakeGrpcLeaderConnector(
+    GrpcConnectorOptions options);
 
 }  // namespace sluice

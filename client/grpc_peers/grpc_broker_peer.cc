@@ -4,6 +4,7 @@
 
 #include "client/grpc_peers/frame_call.h"
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 #include "common/rpc/log_wire.h"
 #include "common/rpc/slice_writer.h"
 
@@ -41,6 +42,18 @@ absl::StatusOr<api::DeleteRecordsResponse> DecodeDeleteRecords(
   return rpc::DeleteRecordsResponseFromProto(message);
 }
 
+absl::StatusOr<api::OffsetForLeaderEpochResponse> DecodeEpochEnds(
+    v1::OffsetForLeaderEpochResponse message) {
+  return rpc::OffsetForLeaderEpochResponseFromProto(message);
+}
+
+template <class Message>
+absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
+  if (rpc::ParseMessage(bytes, message)) return absl::OkStatus();
+  return MakeError(ErrorCode::kInvalidRequest, "the broker's answer is no ",
+                   message->GetTypeName());
+}
+
 struct ProduceStreamCodec {
   using In = api::ProduceStreamResponse;
   using Out = api::ProduceStreamRequest;
@@ -49,14 +62,27 @@ struct ProduceStreamCodec {
 
   absl::StatusOr<In> Decode(grpc::ByteBuffer* bytes) const {
     v1::ProduceStreamResponse message;
-    if (!rpc::ParseMessage(bytes, &message)) {
-      return MakeError(ErrorCode::kInvalidRequest,
-                       "the broker's answer is no ", message.GetTypeName());
-    }
+    RETURN_IF_ERROR(Parse(bytes, &message));
     return rpc::ProduceStreamResponseFromProto(std::move(message));
   }
   grpc::ByteBuffer Encode(Out request) const {
     return rpc::EncodeProduceStreamRequest(std::move(request), client_id);
+  }
+};
+
+struct SubscribeCodec {
+  using In = api::SubscribeResponse;
+  using Out = api::SubscribeRequest;
+  static constexpr char kMethod[] = "/sluice.v1.LogService/Subscribe";
+  std::string client_id;
+
+  absl::StatusOr<In> Decode(grpc::ByteBuffer* bytes) const {
+    v1::SubscribeResponse message;
+    RETURN_IF_ERROR(Parse(bytes, &message));
+    return rpc::SubscribeResponseFromProto(std::move(message));
+  }
+  grpc::ByteBuffer Encode(const Out& request) const {
+    return rpc::EncodeSubscribeRequest(request, client_id);
   }
 };
 
@@ -68,6 +94,7 @@ GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
       fetch_(deps_.data),
       list_offsets_(deps_.control),
       delete_records_(deps_.control),
+      epoch_ends_(deps_.control),
       cluster_(deps_.control),
       topic_(deps_.control),
       transaction_(deps_.control),
@@ -108,6 +135,21 @@ void GrpcBrokerPeer::DeleteRecords(
   StartEncoded(calls_, delete_records_, "/sluice.v1.LogService/DeleteRecords",
                rpc::EncodeDeleteRecordsRequest(request), timeout_us,
                &DecodeDeleteRecords, std::move(reply));
+}
+
+void GrpcBrokerPeer::OffsetForLeaderEpoch(
+    const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
+    PeerReply<api::OffsetForLeaderEpochResponse> reply) {
+  StartEncoded(calls_, epoch_ends_,
+               "/sluice.v1.LogService/OffsetForLeaderEpoch",
+               rpc::EncodeOffsetForLeaderEpochRequest(request), timeout_us,
+               &DecodeEpochEnds, std::move(reply));
+}
+
+std::shared_ptr<SubscribeSender> GrpcBrokerPeer::OpenSubscription(
+    SubscribeEvents events) {
+  return OpenFrameCall(deps_.data, deps_.executor, std::move(events),
+                       SubscribeCodec{deps_.client_id});
 }
 
 // The control calls differ in their types alone.

@@ -1,4 +1,4 @@
-// A broker over gRPC, as its clients see it.
+// A broker over gRPC, as its clients see it, and brokers that hand calls on.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "client/peers/broker_peer.h"
+#include "client/peers/leader_peer.h"
 #include "common/rpc/client_calls.h"
 #include "sluice/v1/cluster.grpc.pb.h"
 #include "sluice/v1/log.grpc.pb.h"
@@ -16,12 +16,12 @@
 
 namespace sluice {
 
-// Produce, ProduceStream and Fetch have a channel of their own, everything else
+// Produce, Fetch and the streams have a channel of their own, everything else
 // another: an answer of 8 MiB delays no metadata. Calls may be made on any
 // thread. When it is destroyed the calls under way are answered with
 // kUnavailable, and nothing is posted to the executor afterwards; a stream lives
 // on until its owner lets go of it.
-class GrpcBrokerPeer final : public BrokerPeer {
+class GrpcBrokerPeer final : public LeaderPeer {
  public:
   struct Deps {
     api::Endpoint endpoint;
@@ -46,6 +46,11 @@ class GrpcBrokerPeer final : public BrokerPeer {
   void DeleteRecords(const api::DeleteRecordsRequest& request,
                      int64_t timeout_us,
                      PeerReply<api::DeleteRecordsResponse> reply) override;
+  void OffsetForLeaderEpoch(
+      const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
+      PeerReply<api::OffsetForLeaderEpochResponse> reply) override;
+  std::shared_ptr<SubscribeSender> OpenSubscription(
+      SubscribeEvents events) override;
 
   void DescribeCluster(const v1::DescribeClusterRequest& request,
                        int64_t timeout_us,
@@ -87,6 +92,7 @@ class GrpcBrokerPeer final : public BrokerPeer {
   RawStub<v1::FetchResponse> fetch_;
   RawStub<v1::ListOffsetsResponse> list_offsets_;
   RawStub<v1::DeleteRecordsResponse> delete_records_;
+  RawStub<v1::OffsetForLeaderEpochResponse> epoch_ends_;
   v1::ClusterService::Stub cluster_;
   v1::TopicService::Stub topic_;
   v1::TransactionService::Stub transaction_;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,6 +85,9 @@ struct Record {
   Offset offset;             // fetch only
 };
 
+// What becomes of what another broker leads: NOT_LEADER, or it is handed on.
+enum class Route { kDirect, kForward };
+
 // ---- Produce ----
 
 // Bytes the edge owns and the log may patch in place (offsets and epoch lie
@@ -108,6 +112,7 @@ struct ProduceRequest {
   std::vector<ProducePartition> partitions;
   std::string transactional_id;
   AppendOrigin origin = AppendOrigin::kClient;
+  Route route = Route::kDirect;
 };
 
 struct RecordError {
@@ -175,6 +180,8 @@ struct FetchRequest {
   int32_t max_bytes = 0;  // 0: the default
   Isolation isolation = Isolation::kReadUncommitted;
   PayloadForm form = PayloadForm::kRecords;
+  std::string rack;  // of the reader; set: followers may be read
+  Route route = Route::kDirect;
 };
 
 struct AbortedTransaction {
@@ -195,7 +202,8 @@ struct FetchResult {
   std::vector<Buffer> batches;
   std::vector<Record> records;
   std::optional<LeaderHint> leader;
-  NodeId preferred_replica;
+  NodeId preferred_replica;  // 0: none
+  Endpoint preferred_endpoint;
   std::vector<AbortedTransaction> aborted_transactions;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   std::optional<EpochEnd> diverging;  // with LOG_TRUNCATED
@@ -205,6 +213,8 @@ struct FetchResult {
 struct FetchResponse {
   std::vector<FetchResult> results;
   int32_t throttle_ms = 0;
+  // What it takes of the broker's budget: to be kept until it is on the wire.
+  std::shared_ptr<const void> held;
 };
 
 // ---- ListOffsets ----
@@ -221,6 +231,7 @@ struct ListOffsetsPartition {
 struct ListOffsetsRequest {
   std::vector<ListOffsetsPartition> partitions;
   Isolation isolation = Isolation::kReadUncommitted;
+  Route route = Route::kDirect;
 };
 
 struct ListOffsetsResult {
@@ -249,6 +260,7 @@ struct OffsetForLeaderEpochPartition {
 
 struct OffsetForLeaderEpochRequest {
   std::vector<OffsetForLeaderEpochPartition> partitions;
+  Route route = Route::kDirect;
 };
 
 struct OffsetForLeaderEpochResult {
@@ -277,6 +289,7 @@ struct DeleteRecordsRequest {
   std::vector<DeleteRecordsPartition> partitions;
   int32_t timeout_ms = 0;  // 0: the default
   bool validate_only = false;
+  Route route = Route::kDirect;
 };
 
 struct DeleteRecordsResult {
@@ -309,6 +322,7 @@ struct SubscribeRequest {
   // First message only.
   Isolation isolation = Isolation::kReadUncommitted;
   PayloadForm form = PayloadForm::kRecords;
+  Route route = Route::kDirect;
 };
 
 struct SubscribeResponse {

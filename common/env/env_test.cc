@@ -116,6 +116,22 @@ TEST(BudgetTest, GivesNoMoreThanItHasAndTakesSharesBack) {
   EXPECT_EQ(budget->taken(), 0);
 }
 
+TEST(BudgetTest, AShareGrowsWithinTheBoundAndIsSetToWhatIsThere) {
+  const auto budget = Budget::Of(10);
+  std::optional<Budget::Share> share = budget->Nothing();
+  EXPECT_TRUE(share->TryAdd(8));
+  EXPECT_FALSE(share->TryAdd(3));
+  EXPECT_EQ(budget->refused(), 1);
+  share->Add(5);  // came larger than it was thought to be
+  EXPECT_EQ(budget->taken(), 13);
+  EXPECT_EQ(share->amount(), 13);
+  EXPECT_FALSE(budget->TryTake(0).has_value());
+  share->Add(-10);
+  EXPECT_EQ(budget->taken(), 3);
+  share.reset();
+  EXPECT_EQ(budget->taken(), 0);
+}
+
 TEST(BudgetTest, ThreadsNeverTakeMoreThanTheBoundTogether) {
   const auto budget = Budget::Of(3);
   std::vector<std::future<bool>> threads;

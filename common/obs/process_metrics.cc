@@ -26,6 +26,16 @@ int CountEntries(const char* path) {
 
 }  // namespace
 
+int64_t ResidentBytes() {
+  FILE* statm = std::fopen("/proc/self/statm", "re");
+  if (statm == nullptr) return -1;
+  long total = 0;
+  long resident = 0;
+  const bool read = std::fscanf(statm, "%ld %ld", &total, &resident) == 2;
+  std::fclose(statm);
+  return read ? int64_t{resident} * sysconf(_SC_PAGESIZE) : -1;
+}
+
 void AddProcessMetrics(MetricSet& metrics) {
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) == 0) {
@@ -33,16 +43,10 @@ void AddProcessMetrics(MetricSet& metrics) {
                        "CPU time of this process, user and system.",
                        Seconds(usage.ru_utime) + Seconds(usage.ru_stime));
   }
-  if (FILE* statm = std::fopen("/proc/self/statm", "re"); statm != nullptr) {
-    long total = 0;
-    long resident = 0;
-    if (std::fscanf(statm, "%ld %ld", &total, &resident) == 2) {
-      metrics.AddGauge("sluice_process_resident_bytes",
-                       "Memory of this process that is in RAM.",
-                       static_cast<double>(resident) *
-                           static_cast<double>(sysconf(_SC_PAGESIZE)));
-    }
-    std::fclose(statm);
+  if (const int64_t bytes = ResidentBytes(); bytes >= 0) {
+    metrics.AddGauge("sluice_process_resident_bytes",
+                     "Memory of this process that is in RAM.",
+                     static_cast<double>(bytes));
   }
   if (const int files = CountEntries("/proc/self/fd"); files >= 0) {
     metrics.AddGauge("sluice_process_open_files",

@@ -121,9 +121,13 @@ class Gate::Pass {
   // Who calls and until when, for the handler.
   api::CallContext& context() { return context_; }
   void CountResponse(int64_t bytes);
+  // Before the call is answered: let go of when it is over.
+  void Hold(std::shared_ptr<const void> held) { held_ = std::move(held); }
   // The call is over and makes room for another. The first time counts.
   void End() {
-    if (!ended_.exchange(true)) gate_->Release(*this);
+    if (ended_.exchange(true)) return;
+    held_.reset();
+    gate_->Release(*this);
   }
 
  private:
@@ -134,6 +138,7 @@ class Gate::Pass {
   const std::shared_ptr<Gate> gate_;
   const Method method_;
   api::CallContext context_;
+  std::shared_ptr<const void> held_;
   std::atomic<bool> ended_{false};
   // Until it has ended.
   Connection* connection_ = nullptr;

@@ -115,6 +115,11 @@ void SmallPartOf(api::FetchResult& from, v1::FetchResult* to) {
     RecordsToProto(std::move(from.records), to->mutable_records());
   }
   to->set_preferred_replica(from.preferred_replica.value());
+  if (from.preferred_endpoint.port != 0) {
+    auto* endpoint = to->mutable_preferred_replica_endpoint();
+    endpoint->set_host(from.preferred_endpoint.host);
+    endpoint->set_port(from.preferred_endpoint.port);
+  }
   for (const auto& aborted : from.aborted_transactions) {
     auto* out = to->add_aborted_transactions();
     out->set_producer_id(aborted.producer_id.value());
@@ -162,6 +167,7 @@ absl::StatusOr<api::ProduceRequest> ProduceRequestFromProto(
   request.acks = message.has_acks() ? message.acks() : kAcksDefault;
   request.timeout_ms = message.timeout_ms();
   request.transactional_id = message.transactional_id();
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     auto partition = ProducePartitionFromProto(*message.mutable_partitions(i));
@@ -189,6 +195,8 @@ absl::StatusOr<api::FetchRequest> FetchRequestFromProto(
   request.max_bytes = message.max_bytes();
   ASSIGN_OR_RETURN(request.isolation, IsolationFromProto(message.isolation()));
   ASSIGN_OR_RETURN(request.form, PayloadFormFromProto(message.form()));
+  request.rack = message.rack();
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     const v1::FetchPartition& from = message.partitions(i);
@@ -213,6 +221,7 @@ absl::StatusOr<api::ListOffsetsRequest> ListOffsetsRequestFromProto(
     const v1::ListOffsetsRequest& message) {
   api::ListOffsetsRequest request;
   ASSIGN_OR_RETURN(request.isolation, IsolationFromProto(message.isolation()));
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     const v1::ListOffsetsPartition& from = message.partitions(i);
@@ -233,6 +242,7 @@ absl::StatusOr<api::OffsetForLeaderEpochRequest>
 OffsetForLeaderEpochRequestFromProto(
     const v1::OffsetForLeaderEpochRequest& message) {
   api::OffsetForLeaderEpochRequest request;
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     const v1::OffsetForLeaderEpochPartition& from = message.partitions(i);
@@ -254,6 +264,7 @@ absl::StatusOr<api::DeleteRecordsRequest> DeleteRecordsRequestFromProto(
   api::DeleteRecordsRequest request;
   request.timeout_ms = message.timeout_ms();
   request.validate_only = message.validate_only();
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     const v1::DeleteRecordsPartition& from = message.partitions(i);
@@ -276,6 +287,7 @@ absl::StatusOr<api::SubscribeRequest> SubscribeRequestFromProto(
   request.credit_bytes = message.credit_bytes();
   ASSIGN_OR_RETURN(request.isolation, IsolationFromProto(message.isolation()));
   ASSIGN_OR_RETURN(request.form, PayloadFormFromProto(message.form()));
+  ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     auto partition = SubscribePartitionFromProto(message.partitions(i));

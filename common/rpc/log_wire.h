@@ -63,6 +63,10 @@ grpc::ByteBuffer EncodeListOffsetsRequest(
     const api::ListOffsetsRequest& request);
 grpc::ByteBuffer EncodeDeleteRecordsRequest(
     const api::DeleteRecordsRequest& request);
+grpc::ByteBuffer EncodeOffsetForLeaderEpochRequest(
+    const api::OffsetForLeaderEpochRequest& request);
+grpc::ByteBuffer EncodeSubscribeRequest(const api::SubscribeRequest& request,
+                                        const std::string& client_id);
 
 // INVALID_REQUEST names what a broker's answer must not be.
 absl::StatusOr<api::ProduceResponse> ProduceResponseFromProto(
@@ -75,5 +79,10 @@ absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(
     const v1::ListOffsetsResponse& message);
 absl::StatusOr<api::DeleteRecordsResponse> DeleteRecordsResponseFromProto(
     const v1::DeleteRecordsResponse& message);
+absl::StatusOr<api::OffsetForLeaderEpochResponse>
+OffsetForLeaderEpochResponseFromProto(
+    const v1::OffsetForLeaderEpochResponse& message);
+absl::StatusOr<api::SubscribeResponse> SubscribeResponseFromProto(
+    v1::SubscribeResponse message);
 
 }  // namespace sluice::rpc

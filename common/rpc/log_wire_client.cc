@@ -71,6 +71,20 @@ v1::ListOffsetsPartition::Position PositionToProto(
   return v1::ListOffsetsPartition::POSITION_UNSPECIFIED;
 }
 
+void SubscribePartitionToProto(const api::SubscribePartition& from,
+                               v1::SubscribePartition* to) {
+  TopicRefToProto(from.topic, to->mutable_topic());
+  to->set_partition(from.partition.value());
+  if (const Offset* offset = std::get_if<Offset>(&from.start)) {
+    to->set_offset(offset->value());
+  } else {
+    to->set_position(std::get<api::StartPosition>(from.start) ==
+                             api::StartPosition::kLatest
+                         ? v1::SubscribePartition::START_LATEST
+                         : v1::SubscribePartition::START_EARLIEST);
+  }
+}
+
 }  // namespace
 
 grpc::ByteBuffer EncodeProduceRequest(api::ProduceRequest request,
@@ -102,6 +116,7 @@ grpc::ByteBuffer EncodeProduceRequest(api::ProduceRequest request,
   rest.set_timeout_ms(request.timeout_ms);
   rest.set_client_id(client_id);
   rest.set_transactional_id(request.transactional_id);
+  rest.set_route(RouteToProto(request.route));
   writer.Append(rest);
   return std::move(writer).Finish();
 }
@@ -142,6 +157,8 @@ grpc::ByteBuffer EncodeFetchRequest(const api::FetchRequest& request,
   message.set_isolation(IsolationToProto(request.isolation));
   message.set_form(PayloadFormToProto(request.form));
   message.set_client_id(client_id);
+  message.set_rack(request.rack);
+  message.set_route(RouteToProto(request.route));
   return ToByteBuffer(message);
 }
 
@@ -158,6 +175,7 @@ grpc::ByteBuffer EncodeListOffsetsRequest(
     }
   }
   message.set_isolation(IsolationToProto(request.isolation));
+  message.set_route(RouteToProto(request.route));
   return ToByteBuffer(message);
 }
 
@@ -175,6 +193,40 @@ grpc::ByteBuffer EncodeDeleteRecordsRequest(
   }
   message.set_timeout_ms(request.timeout_ms);
   message.set_validate_only(request.validate_only);
+  message.set_route(RouteToProto(request.route));
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeOffsetForLeaderEpochRequest(
+    const api::OffsetForLeaderEpochRequest& request) {
+  v1::OffsetForLeaderEpochRequest message;
+  for (const api::OffsetForLeaderEpochPartition& from : request.partitions) {
+    v1::OffsetForLeaderEpochPartition* to = message.add_partitions();
+    TopicRefToProto(from.topic, to->mutable_topic());
+    to->set_partition(from.partition.value());
+    to->set_leader_epoch(from.leader_epoch.value());
+    if (from.current_leader_epoch.has_value()) {
+      to->set_current_leader_epoch(from.current_leader_epoch->value());
+    }
+  }
+  message.set_route(RouteToProto(request.route));
+  return ToByteBuffer(message);
+}
+
+grpc::ByteBuffer EncodeSubscribeRequest(const api::SubscribeRequest& request,
+                                        const std::string& client_id) {
+  v1::SubscribeRequest message;
+  for (const api::SubscribePartition& from : request.partitions) {
+    SubscribePartitionToProto(from, message.add_partitions());
+  }
+  for (const api::SubscribePartition& from : request.stop) {
+    SubscribePartitionToProto(from, message.add_stop());
+  }
+  message.set_credit_bytes(request.credit_bytes);
+  message.set_isolation(IsolationToProto(request.isolation));
+  message.set_form(PayloadFormToProto(request.form));
+  message.set_client_id(client_id);
+  message.set_route(RouteToProto(request.route));
   return ToByteBuffer(message);
 }
 
@@ -218,6 +270,8 @@ absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
       to.records = RecordsFromProto(std::move(*from.mutable_records()));
     }
     to.preferred_replica = NodeId(from.preferred_replica());
+    to.preferred_endpoint = {from.preferred_replica_endpoint().host(),
+                             from.preferred_replica_endpoint().port()};
     for (const auto& aborted : from.aborted_transactions()) {
       to.aborted_transactions.push_back({ProducerId(aborted.producer_id()),
                                          Offset(aborted.first_offset())});
@@ -258,6 +312,40 @@ absl::StatusOr<api::DeleteRecordsResponse> DeleteRecordsResponseFromProto(
     to.log_start_offset = Offset(from.log_start_offset());
     to.high_watermark = Offset(from.high_watermark());
   }
+  return response;
+}
+
+absl::StatusOr<api::OffsetForLeaderEpochResponse>
+OffsetForLeaderEpochResponseFromProto(
+    const v1::OffsetForLeaderEpochResponse& message) {
+  api::OffsetForLeaderEpochResponse response;
+  response.results.reserve(message.results_size());
+  for (const v1::OffsetForLeaderEpochResult& from : message.results()) {
+    auto& to = response.results.emplace_back();
+    RETURN_IF_ERROR(ResultHeadFromProto(from, to.topic, to.partition, to.error,
+                                        to.leader));
+    to.end = EpochEndFromProto(from.end());
+    to.log_start_offset = Offset(from.log_start_offset());
+  }
+  return response;
+}
+
+absl::StatusOr<api::SubscribeResponse> SubscribeResponseFromProto(
+    v1::SubscribeResponse message) {
+  api::SubscribeResponse response;
+  response.charged_bytes = message.charged_bytes();
+  api::FetchResult& to = response.result;
+  RETURN_IF_ERROR(ResultHeadFromProto(message, to.topic, to.partition, to.error,
+                                      to.leader));
+  to.high_watermark = Offset(message.high_watermark());
+  to.log_start_offset = Offset(message.log_start_offset());
+  to.next_offset = Offset(message.next_offset());
+  if (message.has_batches() && !message.batches().empty()) {
+    to.batches.push_back(Buffer::Take(std::move(*message.mutable_batches())));
+  } else if (message.has_records()) {
+    to.records = RecordsFromProto(std::move(*message.mutable_records()));
+  }
+  to.leader_epoch = LeaderEpoch(message.leader_epoch());
   return response;
 }
 

@@ -139,6 +139,25 @@ v1::PayloadForm PayloadFormToProto(api::PayloadForm form) {
                                             : v1::PAYLOAD_FORM_RECORDS;
 }
 
+absl::StatusOr<api::Route> RouteFromProto(v1::Route route) {
+  switch (route) {
+    case v1::ROUTE_UNSPECIFIED:
+    case v1::ROUTE_DIRECT:
+      return api::Route::kDirect;
+    case v1::ROUTE_FORWARD:
+      return api::Route::kForward;
+    default:
+      return MakeError(ErrorCode::kInvalidRequest, "route ",
+                       static_cast<int>(route),
+                       " is not known; use DIRECT or FORWARD");
+  }
+}
+
+v1::Route RouteToProto(api::Route route) {
+  return route == api::Route::kForward ? v1::ROUTE_FORWARD
+                                       : v1::ROUTE_UNSPECIFIED;
+}
+
 template <class Message>
 absl::Status ResultHeadFromProto(const Message& message, api::TopicRef& topic,
                                  PartitionIndex& partition,

@@ -31,6 +31,8 @@ absl::StatusOr<api::Isolation> IsolationFromProto(v1::Isolation isolation);
 v1::Isolation IsolationToProto(api::Isolation isolation);
 absl::StatusOr<api::PayloadForm> PayloadFormFromProto(v1::PayloadForm form);
 v1::PayloadForm PayloadFormToProto(api::PayloadForm form);
+absl::StatusOr<api::Route> RouteFromProto(v1::Route route);
+v1::Route RouteToProto(api::Route route);
 
 // Topic and error of a result, as every result message has them.
 template <class Message>

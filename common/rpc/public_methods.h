@@ -32,6 +32,8 @@ enum class CallKind { kUnary, kLongPoll, kStream };
     kDescribe, kCluster)                                                      \
   X(kGetMetadata, "/sluice.v1.ClusterService/GetMetadata", kUnary, kDescribe, \
     kTopic)                                                                   \
+  X(kWatchMetadata, "/sluice.v1.ClusterService/WatchMetadata", kStream,       \
+    kDescribe, kTopic)                                                        \
   X(kDescribeQuorum, "/sluice.v1.ClusterService/DescribeQuorum", kUnary,      \
     kDescribe, kCluster)                                                      \
   X(kCreateTopics, "/sluice.v1.TopicService/CreateTopics", kUnary, kCreate,   \

@@ -1,4 +1,10 @@
-#include "broker/broker_identity.h"
+#include "broker/broker_opening.h"
+
+#include <string>
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "controller/metadata/image.h"
 
 namespace sluice {
 namespace {
@@ -16,9 +22,33 @@ internal::v1::BrokerListener Listener(const char* name,
 
 }  // namespace
 
-BrokerIdentity BrokerIdentityOf(const Broker::Deps& deps,
-                                const std::vector<LogDirectory*>& directories,
-                                Random& random) {
+absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
+                                            Random& random) {
+  Directories opened;
+  DirStore::Expected expected;
+  expected.node_id = deps.node_id;
+  for (const Broker::DataDirectory& configured : deps.directories) {
+    LogDirectory::Deps world;
+    world.fs = deps.fs;
+    world.sync_executor = configured.sync_executor;
+    world.io_executor = deps.io_executor;
+    world.on_fatal = deps.on_fatal;
+    world.random_seed = random.Next64();
+    ASSIGN_OR_RETURN(
+        auto directory,
+        LogDirectory::Open(std::move(world), configured.path, expected,
+                           deps.boot_id));
+    // All that have an owner must have the same one.
+    if (directory->cluster_id_at_start().is_set()) {
+      expected.cluster_id = directory->cluster_id_at_start();
+    }
+    opened.push_back(std::move(directory));
+  }
+  return opened;
+}
+
+BrokerIdentity IdentityOf(const Broker::Deps& deps,
+                          const Directories& directories, Random& random) {
   BrokerIdentity identity;
   identity.node_id = deps.node_id;
   identity.incarnation = IncarnationId(random.NextUuid());
@@ -27,7 +57,7 @@ BrokerIdentity BrokerIdentityOf(const Broker::Deps& deps,
                         Listener(kInternalListener, deps.internal_endpoint)};
   identity.rack = deps.rack;
   identity.boot_id = deps.boot_id;
-  for (const LogDirectory* directory : directories) {
+  for (const auto& directory : directories) {
     if (directory->cluster_id_at_start().is_set()) {
       identity.cluster_id = directory->cluster_id_at_start();
     }
