@@ -10,6 +10,7 @@
 #include "broker/handlers/list_offsets_handler.h"
 #include "broker/handlers/produce_handler.h"
 #include "broker/handlers/subscribe_handler.h"
+#include "broker/io_watch.h"
 #include "broker/log_directory.h"
 #include "broker/replicas.h"
 #include "broker/replication/follower_links.h"
@@ -37,6 +38,7 @@ absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
     world.io_executor = deps.io_executor;
     world.on_fatal = deps.on_fatal;
     world.random_seed = random.Next64();
+    world.clock = deps.clock;
     ASSIGN_OR_RETURN(
         auto directory,
         LogDirectory::Open(std::move(world), configured.path, expected,
@@ -136,6 +138,7 @@ struct Broker::Parts {
   const BrokerIdentity identity;
   Published<MetadataImage> image;
 
+  IoWatch io_watch;
   ControlSide control;
   Replicas replicas;
   FollowerLinks links;
@@ -161,6 +164,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       directories(std::move(opened)),
       identity(IdentityOf(deps, directories, random)),
       image(MetadataImage::Empty()),
+      io_watch({deps.control_executor, deps.clock, PointersTo(directories),
+                deps.shard_executors}),
       control(ForControl()),
       replicas(deps.control_executor, PointersTo(directories)),
       links({deps.replication_executor, deps.replication_connector, &replicas,
@@ -209,6 +214,10 @@ ControlSide::Deps Broker::Parts::ForControl() {
                              AdminHandlers::ResetDone done) {
     replicas.ResetReplica(order, std::move(done));
   };
+  out.fill_latencies = [this](internal::v1::LivenessRequest& heartbeat) {
+    io_watch.Fill(heartbeat);
+  };
+  out.probe_disks = [this] { io_watch.ProbeDisks(); };
   out.on_image = [this](std::shared_ptr<const MetadataImage> newest) {
     OnImage(std::move(newest));
   };

@@ -66,7 +66,7 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.last_unclean_leader_epoch = partition.last_unclean_leader_epoch;
   for (const NodeId broker : partition.replicas) {
     if (const BrokerImage* known = image.FindBroker(broker)) {
-      e.standing[broker] = {known->epoch, known->active()};
+      e.standing[broker] = {known->epoch, known->active(), known->demoted};
     }
   }
   e.now_us = shard_->deps.clock->MonoMicros();

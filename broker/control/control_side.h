@@ -36,6 +36,9 @@ class ControlSide {
         adopt_cluster;
     AdminHandlers::DescribeLogs describe_logs;
     AdminHandlers::ResetReplicaTask reset_replica;
+    // See BrokerLifecycle::Deps; may be null.
+    std::function<void(internal::v1::LivenessRequest&)> fill_latencies;
+    std::function<void()> probe_disks;
     // Beside the ReplicaHost: every image from the own registration on. May be
     // null.
     std::function<void(std::shared_ptr<const MetadataImage>)> on_image;
