@@ -107,6 +107,8 @@ void AddShard(const Shard::Facts& now, const ShardCounters& counters,
   facts.duplicates_answered += counters.duplicates_answered;
   facts.read_bytes += counters.read_bytes;
   facts.replicated_bytes += counters.replicated_bytes;
+  facts.catch_up_bytes += counters.catch_up_bytes;
+  facts.catching_up += now.catching_up;
   facts.isr_changes += counters.isr_changes;
   facts.truncations += counters.truncations;
 }

@@ -84,6 +84,11 @@ void Partition::OnMetadata(const MetadataImage& image,
 }
 
 void Partition::NoteLeader(const PartitionImage& partition) {
+  // Whoever leads anew says by which stream.
+  if (partition.leader_epoch != leader_epoch_) {
+    stream_ = StreamKind::kMain;
+    asked_on_.clear();
+  }
   leader_ = partition.leader;
   leader_epoch_ = partition.leader_epoch;
 }

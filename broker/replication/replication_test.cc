@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
+#include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/follower_links.h"
 #include "broker/replication/leader_sessions.h"
 #include "broker/replication/replica_shipper.h"
@@ -37,6 +40,7 @@ struct FakeSource final : ShipSource {
   Offset leo() const override { return leo_; }
   Offset high_watermark() const override { return hw_; }
   Offset log_start() const override { return Offset(0); }
+  bool IsInSync(NodeId) const override { return in_sync; }
   std::optional<ReadResult> ReadTail(Offset from, int64_t) override {
     if (from < tail_from) return std::nullopt;
     return Batch(from);
@@ -57,6 +61,7 @@ struct FakeSource final : ShipSource {
   size_t batch_bytes = 1000;
   int64_t batch_records = 1;
   bool reads_at_once = false;
+  bool in_sync = true;
   std::vector<std::pair<
       Offset, absl::AnyInvocable<void(absl::StatusOr<ReadResult>)>>>
       disk_reads;
@@ -66,8 +71,9 @@ class ReplicaShipperTest : public testing::Test {
  protected:
   void Make(int64_t window_bytes) {
     shipper = std::make_unique<ReplicaShipper>(
-        FollowerSession{7, NodeId(2), BrokerEpoch(5), stream, window_bytes},
-        executor.get());
+        FollowerSession{7, NodeId(2), BrokerEpoch(5), stream, window_bytes,
+                        StreamKind::kMain},
+        executor.get(), nullptr, world.MonoMicros());
   }
   std::vector<Offset> Shipped(const TopicPartition& tp) {
     std::vector<Offset> offsets;
@@ -234,17 +240,185 @@ TEST_F(ReplicaShipperTest, ARemovalThatWasAskedInAnOlderEpochHasNoEffect) {
   EXPECT_THAT(Shipped(kA), SizeIs(1));
 }
 
+// ---- Which stream a replica is on ----
+
+class StreamKindsTest : public ReplicaShipperTest {
+ protected:
+  void MakeOf(StreamKind kind, int64_t window_bytes = 4 << 20) {
+    shipper = std::make_unique<ReplicaShipper>(
+        FollowerSession{7, NodeId(2), BrokerEpoch(5), stream, window_bytes,
+                        kind},
+        executor.get(), &throttle, world.MonoMicros());
+  }
+  // Where it was told to go, if it was; nothing of it follows.
+  std::optional<StreamKind> MovedTo(const TopicPartition& tp) {
+    std::optional<StreamKind> to;
+    for (const LeaderFrame& frame : stream->frames) {
+      for (const ReplicaData& data : frame.data) {
+        EXPECT_FALSE(data.tp == tp && to.has_value());
+      }
+      for (const ReplicaMoved& moved : frame.moved) {
+        if (moved.tp == tp) to = moved.to;
+      }
+    }
+    return to;
+  }
+  void Tick(int64_t written = 0) {
+    world.RunFor(100'000);
+    written_ += written;
+    throttle.Tick(world.MonoMicros(), written_, 0);
+    shipper->Tick(world.MonoMicros());
+    world.RunFor(1);
+  }
+
+  CatchUpThrottle throttle;
+  int64_t written_ = 0;
+};
+
+TEST_F(StreamKindsTest, WhoIsOutOfTheIsrAndFarBehindLeavesTheMainStream) {
+  MakeOf(StreamKind::kMain);
+  source.in_sync = false;
+  source.leo_ = Offset(1000);
+  source.batch_bytes = ReplicaShipper::kFarBehindBytes / 999;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  EXPECT_EQ(MovedTo(kA), StreamKind::kCatchUp);
+  EXPECT_THAT(Shipped(kA), SizeIs(0));
+  EXPECT_THAT(stream->frames[0].add_answers, SizeIs(1));  // and was accepted
+}
+
+TEST_F(StreamKindsTest, WhoIsNearOrInTheIsrStays) {
+  MakeOf(StreamKind::kMain);
+  source.in_sync = false;
+  source.leo_ = Offset(200);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  other.leo_ = Offset(100'000);
+  other.tail_from = Offset(50'000);  // the disk, but acks wait for it
+  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  world.RunFor(1);
+  EXPECT_EQ(MovedTo(kA), std::nullopt);
+  EXPECT_THAT(Shipped(kA), SizeIs(200));
+  EXPECT_EQ(MovedTo(kB), std::nullopt);
+  EXPECT_THAT(other.disk_reads, SizeIs(1));
+}
+
+TEST_F(StreamKindsTest, WhoNeedsTheDiskAndIsOutOfTheIsrLeavesTheMainStream) {
+  MakeOf(StreamKind::kMain);
+  source.leo_ = Offset(3);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(3));
+  source.in_sync = false;
+  source.leo_ = Offset(6);
+  source.tail_from = Offset(5);  // what follows was evicted
+  shipper->OnAppended(kA);
+  world.RunFor(1);
+  EXPECT_EQ(MovedTo(kA), StreamKind::kCatchUp);
+  EXPECT_THAT(source.disk_reads, SizeIs(0));
+}
+
+TEST_F(StreamKindsTest, TheCatchUpStreamEndsWhereTheRestFitsAFrame) {
+  MakeOf(StreamKind::kCatchUp);
+  source.in_sync = false;
+  source.leo_ = Offset(1000);
+  source.tail_from = Offset(600);
+  source.reads_at_once = true;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  EXPECT_EQ(MovedTo(kA), StreamKind::kMain);
+  // Batches of 1,000 bytes: the last 262 fit, but in 256 pieces only.
+  EXPECT_THAT(Shipped(kA), SizeIs(744));
+  // Nothing is shipped any more.
+  source.leo_ = Offset(2000);
+  shipper->OnAppended(kA);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(744));
+}
+
+TEST_F(StreamKindsTest, WhoHasEverythingIsSentBackAtOnce) {
+  MakeOf(StreamKind::kCatchUp);
+  source.leo_ = Offset(10);
+  shipper->Accept(kA, LeaderEpoch(1), Offset(10), &source);
+  world.RunFor(1);
+  EXPECT_EQ(MovedTo(kA), StreamKind::kMain);
+}
+
+TEST_F(StreamKindsTest, OneReplicaHoldsAPartOfTheWindow) {
+  MakeOf(StreamKind::kMain, 16 * ReplicaShipper::kFrameBytesMax);
+  source.leo_ = other.leo_ = Offset(100);
+  source.batch_bytes = other.batch_bytes = ReplicaShipper::kFrameBytesMax;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  world.RunFor(1);
+  // A acknowledges nothing; B goes on.
+  EXPECT_THAT(Shipped(kA), SizeIs(4));
+  for (int acked = 4; acked < 100; acked += 4) {
+    EXPECT_THAT(Shipped(kB), SizeIs(acked));
+    shipper->OnAck(kB, LeaderEpoch(1), Offset(acked));
+    world.RunFor(1);
+  }
+  EXPECT_THAT(Shipped(kA), SizeIs(4));
+  shipper->OnAck(kA, LeaderEpoch(1), Offset(1));
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kA), SizeIs(5));
+}
+
+TEST_F(StreamKindsTest, WhoeverHangsGivesTheWindowBack) {
+  MakeOf(StreamKind::kMain, 2 * ReplicaShipper::kFrameBytesMax);
+  source.leo_ = other.leo_ = Offset(100);
+  source.batch_bytes = other.batch_bytes = ReplicaShipper::kFrameBytesMax;
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  world.RunFor(1);
+  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  world.RunFor(1);
+  EXPECT_THAT(Shipped(kB), SizeIs(0));  // A has it all
+  for (int tick = 0; tick < 49; ++tick) Tick();
+  EXPECT_EQ(MovedTo(kA), std::nullopt);
+  for (int tick = 0; tick < 3; ++tick) Tick();
+  EXPECT_EQ(MovedTo(kA), StreamKind::kCatchUp);
+  EXPECT_THAT(Shipped(kB), SizeIs(2));
+}
+
+TEST_F(StreamKindsTest, BulkCopyGivesWayToClients) {
+  throttle.SetLimit(10 * ReplicaShipper::kFrameBytesMax);
+  MakeOf(StreamKind::kCatchUp, 100 * ReplicaShipper::kFrameBytesMax);
+  source.in_sync = false;
+  source.leo_ = Offset(100'000);
+  source.tail_from = Offset(100'000);
+  source.reads_at_once = true;
+  source.batch_bytes = ReplicaShipper::kFrameBytesMax / 2;
+  const auto ack_all = [&] {
+    shipper->OnAck(kA, LeaderEpoch(1), Offset(100'000));
+  };
+  Tick(1);  // a client writes
+  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  for (int tick = 0; tick < 10; ++tick) {
+    ack_all();
+    Tick(1);
+  }
+  const size_t of_a_second = Shipped(kA).size();
+  EXPECT_GE(of_a_second, 18u);  // half frames
+  EXPECT_LE(of_a_second, 22u);
+  // It is quiet for a second: as fast as the follower takes it.
+  for (int tick = 0; tick < 12; ++tick) {
+    ack_all();
+    Tick();
+  }
+  EXPECT_GT(Shipped(kA).size(), of_a_second + 150);
+}
+
 // Remembers what one shard is told.
 struct FakePort final : ReplicationPort {
-  void OnLinkOpen(NodeId, StreamId link,
+  void OnLinkOpen(const LeaderLink& link, StreamId id,
                   std::shared_ptr<FollowerStream>) override {
-    open.push_back(link);
+    open.push_back(id);
+    kinds.push_back(link.kind);
   }
-  void OnLeaderFrame(NodeId, StreamId, LeaderFrame frame) override {
+  void OnLeaderFrame(const LeaderLink&, StreamId, LeaderFrame frame) override {
     leader_frames.push_back(std::move(frame));
   }
-  void OnLinkClosed(NodeId, StreamId link) override {
-    closed.push_back(link);
+  void OnLinkClosed(const LeaderLink&, StreamId id) override {
+    closed.push_back(id);
   }
   void OnSessionOpen(FollowerSession s) override { sessions.push_back(s); }
   void OnFollowerFrame(StreamId, FollowerFrame frame) override {
@@ -253,6 +427,7 @@ struct FakePort final : ReplicationPort {
   void OnSessionClosed(StreamId id) override { ended.push_back(id); }
 
   std::vector<StreamId> open, closed, ended;
+  std::vector<StreamKind> kinds;
   std::vector<LeaderFrame> leader_frames;
   std::vector<FollowerFrame> follower_frames;
   std::vector<FollowerSession> sessions;
@@ -292,11 +467,11 @@ class FollowerLinksTest : public testing::Test {
 };
 
 TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   EXPECT_THAT(connector.streams, SizeIs(0));  // who are we?
   links.SetIdentity({.broker_id = NodeId(1), .broker_epoch = BrokerEpoch(4)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   ASSERT_THAT(connector.streams, SizeIs(1));
   const FollowerFrame& hello = connector.streams[0]->frames[0];
@@ -314,11 +489,11 @@ TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
 
 TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
   links.SetIdentity({.broker_id = NodeId(1)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   connector.events[0].on_closed(absl::UnavailableError("gone"));
   EXPECT_THAT(ports.ports[0].closed, ElementsAre(1));
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(49'000);
   EXPECT_THAT(connector.streams, SizeIs(1));
   world.RunFor(160'000);
@@ -333,22 +508,46 @@ TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
 
 TEST_F(FollowerLinksTest, ALeaderAtANewAddressGetsANewStream) {
   links.SetIdentity({.broker_id = NodeId(1)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
-  links.Want(NodeId(3), {"elsewhere", 1});
+  links.Want({NodeId(3)}, {"elsewhere", 1});
   world.RunFor(300'000);
   EXPECT_TRUE(connector.streams[0]->closed);
   ASSERT_THAT(connector.streams, SizeIs(2));
   EXPECT_EQ(connector.endpoints[1].host, "elsewhere");
 }
 
+TEST_F(FollowerLinksTest, EachKindOfStreamIsOpenedAndBreaksForItself) {
+  links.SetIdentity({.broker_id = NodeId(1)});
+  links.Want({NodeId(3)}, endpoint);
+  links.Want({NodeId(3), StreamKind::kCatchUp}, endpoint);
+  world.RunFor(1000);
+  ASSERT_THAT(connector.streams, SizeIs(2));
+  const FollowerFrame& main = connector.streams[0]->frames[0];
+  const FollowerFrame& catch_up = connector.streams[1]->frames[0];
+  EXPECT_EQ(main.open->kind, StreamKind::kMain);
+  EXPECT_EQ(catch_up.open->kind, StreamKind::kCatchUp);
+  EXPECT_EQ(catch_up.credit_bytes, FollowerLinks::kCatchUpWindowBytes);
+  EXPECT_THAT(ports.ports[0].kinds,
+              ElementsAre(StreamKind::kMain, StreamKind::kCatchUp));
+  connector.events[1].on_closed(absl::UnavailableError("gone"));
+  EXPECT_THAT(ports.ports[0].closed, ElementsAre(2));
+  LeaderFrame frame;
+  frame.moved.push_back({kB, LeaderEpoch(1), StreamKind::kCatchUp});
+  connector.events[0].on_frame(std::move(frame));
+  ASSERT_THAT(ports.ports[1].leader_frames, SizeIs(1));
+  EXPECT_THAT(ports.ports[1].leader_frames[0].moved, SizeIs(1));
+}
+
 class LeaderSessionsTest : public testing::Test {
  protected:
-  FollowerFrame Hello(int epoch, int broker = 2) {
+  FollowerFrame Hello(int epoch, int broker = 2,
+                      StreamKind kind = StreamKind::kMain) {
     FollowerFrame frame;
     frame.open = OpenSession{.broker_id = NodeId(broker),
                              .broker_epoch = BrokerEpoch(epoch),
-                             .leader_id = NodeId(1)};
+                             .leader_id = NodeId(1),
+                             .kind = kind};
     frame.credit_bytes = 1000;
     return frame;
   }
@@ -378,6 +577,27 @@ TEST_F(LeaderSessionsTest, ANewerSessionReplacesAndAStaleOneIsRefused) {
   ASSERT_THAT(stale->frames, SizeIs(1));
   EXPECT_EQ(stale->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
   EXPECT_FALSE(second->closed);
+}
+
+TEST_F(LeaderSessionsTest, AFollowerHasOneSessionOfEachKind) {
+  std::vector<std::shared_ptr<SentToFollower>> streams;
+  const auto open = [&](int epoch, StreamKind kind) {
+    streams.push_back(std::make_shared<SentToFollower>());
+    sessions.Accept(streams.back()).on_frame(Hello(epoch, 2, kind));
+  };
+  open(5, StreamKind::kMain);
+  open(5, StreamKind::kCatchUp);
+  EXPECT_FALSE(streams[0]->closed);
+  EXPECT_EQ(ports.ports[0].sessions.back().kind, StreamKind::kCatchUp);
+  open(5, StreamKind::kCatchUp);
+  EXPECT_FALSE(streams[0]->closed);
+  EXPECT_TRUE(streams[1]->closed);
+  // A new incarnation: both of the older one's end.
+  open(6, StreamKind::kCatchUp);
+  EXPECT_TRUE(streams[0]->closed);
+  EXPECT_TRUE(streams[2]->closed);
+  open(5, StreamKind::kMain);
+  EXPECT_EQ(streams[4]->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
 }
 
 TEST_F(LeaderSessionsTest, WhoDoesNotSayWhoItIsOrIsUnknownIsRefused) {
