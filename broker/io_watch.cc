@@ -18,7 +18,9 @@ void Worsen(int64_t samples, int64_t mean_us, int64_t oldest_us,
 }  // namespace
 
 IoWatch::IoWatch(Deps deps)
-    : deps_(std::move(deps)), turns_(deps_.shards.size()) {}
+    : deps_(std::move(deps)),
+      turns_(deps_.shards.size()),
+      probing_(deps_.directories.size()) {}
 
 void IoWatch::Fill(internal::v1::LivenessRequest& heartbeat) {
   for (LogDirectory* directory : deps_.directories) {
@@ -30,11 +32,11 @@ void IoWatch::Fill(internal::v1::LivenessRequest& heartbeat) {
   for (size_t i = 0; i < turns_.size(); ++i) {
     Turn& turn = turns_[i];
     Worsen(turn.samples, turn.samples == 0 ? 0 : turn.total_us / turn.samples,
-           turn.asked_us == 0 ? 0 : now_us - turn.asked_us,
+           turn.asked_us < 0 ? 0 : now_us - turn.asked_us,
            heartbeat.mutable_appends());
     turn.samples = 0;
     turn.total_us = 0;
-    if (turn.asked_us == 0) AskForTurn(i);
+    if (turn.asked_us < 0) AskForTurn(i);
   }
 }
 
@@ -49,13 +51,20 @@ void IoWatch::AskForTurn(size_t shard) {
       Turn& turn = turns_[shard];
       turn.total_us += turn_us - turn.asked_us;
       ++turn.samples;
-      turn.asked_us = 0;
+      turn.asked_us = -1;
     });
   });
 }
 
 void IoWatch::ProbeDisks() {
-  for (LogDirectory* directory : deps_.directories) directory->ProbeDisk();
+  for (size_t i = 0; i < probing_.size(); ++i) {
+    if (probing_[i]) continue;
+    probing_[i] = true;
+    deps_.directories[i]->ProbeDisk(
+        deps_.executor, [this, alive = std::weak_ptr<bool>(alive_), i] {
+          if (!alive.expired()) probing_[i] = false;
+        });
+  }
 }
 
 }  // namespace sluice

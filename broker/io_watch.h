@@ -29,12 +29,12 @@ class IoWatch {
 
   // Once a heartbeat.
   void Fill(internal::v1::LivenessRequest& heartbeat);
-  // Each directory that has nothing under way syncs something.
+  // Each directory whose last probe is over syncs something.
   void ProbeDisks();
 
  private:
   struct Turn {
-    int64_t asked_us = 0;  // 0: none is under way
+    int64_t asked_us = -1;  // -1: none is under way
     int64_t total_us = 0;  // of those that ended since the last Fill
     int32_t samples = 0;
   };
@@ -43,6 +43,7 @@ class IoWatch {
 
   const Deps deps_;
   std::vector<Turn> turns_;
+  std::vector<bool> probing_;  // by directory
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

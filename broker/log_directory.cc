@@ -77,28 +77,28 @@ void LogDirectory::PostToSync(Task task) {
   });
 }
 
-void LogDirectory::ProbeDisk() {
-  PostToSync([this] {
-    if (stopped_ || probing_) return;
-    if (probe_file_ == nullptr) {
-      auto opened =
-          deps_.fs->Open(StrCat(path_, "/", kProbeName), OpenMode::kCreate);
-      if (!opened.ok()) return OnProbeFailed(opened.status());
-      probe_file_ = *std::move(opened);
-    }
-    const absl::Status written = probe_file_->Write(0, "p");
-    if (!written.ok()) return OnProbeFailed(written);
-    probing_ = true;
-    SyncSet targets;
-    targets.files.push_back(probe_file_);
-    group_commit_->Request(std::move(targets), deps_.sync_executor,
-                           [this] { probing_ = false; });
-  });
+absl::Status LogDirectory::WriteProbe() {
+  if (probe_file_ == nullptr) {
+    ASSIGN_OR_RETURN(probe_file_,
+                     deps_.fs->Open(StrCat(path_, "/", kProbeName),
+                                    OpenMode::kCreate));
+  }
+  return probe_file_->Write(0, "p");
 }
 
-void LogDirectory::OnProbeFailed(const absl::Status& why) {
-  if (CodeOf(why) != ErrorCode::kStorageFull) return Fatal(why);
-  VLOG(1) << "no room in " << path_ << " to see how fast its disk is";
+void LogDirectory::ProbeDisk(Executor* executor, Task done) {
+  PostToSync([this, executor, done = std::move(done)]() mutable {
+    if (stopped_) return;
+    const absl::Status written = WriteProbe();
+    if (CodeOf(written) == ErrorCode::kStorageFull) {
+      // Tells nothing of the disk's speed; the next one may.
+      return executor->Post(std::move(done));
+    }
+    if (!written.ok()) return Fatal(written);
+    SyncSet targets;
+    targets.files.push_back(probe_file_);
+    group_commit_->Request(std::move(targets), executor, std::move(done));
+  });
 }
 
 void LogDirectory::ConfirmRun() {

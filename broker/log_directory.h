@@ -67,9 +67,10 @@ class LogDirectory {
   // How slow the sync thread is; see there who may ask.
   SyncWatch& sync_watch() { return sync_watch_; }
   const SyncWatch& sync_watch() const { return sync_watch_; }
-  // Writes a byte to a file of its own and syncs it, unless that is under way:
-  // a disk that nobody writes to shows how fast it is.
-  void ProbeDisk();
+  // Writes a byte to a file of its own and syncs it: a disk that nobody writes
+  // to shows how fast it is. `done` is posted to `executor` when that is over,
+  // never once the directory is lost; its caller asks for one at a time.
+  void ProbeDisk(Executor* executor, Task done);
 
   // Takes over an unowned directory for this cluster and node.
   void SetIdentity(ClusterId cluster_id, NodeId node_id, Executor* executor,
@@ -118,7 +119,7 @@ class LogDirectory {
   void Fatal(const absl::Status& why);
   // As sync_executor's Post; the wait for its turn shows in sync_watch().
   void PostToSync(Task task);
-  void OnProbeFailed(const absl::Status& why);
+  absl::Status WriteProbe();
 
   Deps deps_;
   std::string path_;
@@ -136,7 +137,6 @@ class LogDirectory {
   bool full_ = false;  // the last flush found no room
   bool stopped_ = false;
   std::shared_ptr<File> probe_file_;
-  bool probing_ = false;
 };
 
 }  // namespace sluice

@@ -91,12 +91,12 @@ void FollowerLinks::OnFrame(const LeaderLink& from, StreamId id,
                  << " refused: " << NameOf(frame.refused.code) << ": "
                  << frame.refused.message;
     found->second.stream->Close();
-    OnClosed(leader, id, absl::AbortedError("refused"));
+    OnClosed(from, id, absl::AbortedError("refused"));
     return;
   }
   const size_t count = deps_.ports->port_count();
   if (count == 1) {
-    deps_.ports->port(0)->OnLeaderFrame(leader, id, std::move(frame));
+    deps_.ports->port(0)->OnLeaderFrame(from, id, std::move(frame));
     return;
   }
   std::vector<LeaderFrame> parts(count);

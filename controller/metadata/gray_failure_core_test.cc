@@ -219,7 +219,7 @@ TEST_F(GrayFailureCoreTest, SilenceBeginsAnew) {
   Start(3);
   RunFor(1'000'000);
   Hang(1);
-  RunFor(2'100'000);
+  RunFor(1'800'000);
   silent_ = {1};
   RunFor(10'000'000);
   EXPECT_EQ(done_, Done{});
