@@ -200,24 +200,28 @@ void ReplicaShipper::Pump() {
 
 void ReplicaShipper::SendFrame() {
   if (frame_.add_answers.empty() && frame_.data.empty() &&
-      frame_.high_watermarks.empty() && frame_.removed.empty()) {
+      frame_.high_watermarks.empty() && frame_.removed.empty() &&
+      frame_.moved.empty()) {
     return;
   }
   session_.stream->Send(std::exchange(frame_, LeaderFrame()));
   frame_bytes_ = 0;
 }
 
-bool ReplicaShipper::IsNear(const Replica& replica, int64_t bytes_max) const {
+bool ReplicaShipper::IsNear(Replica& replica, int64_t bytes_max) const {
+  if (replica.next < replica.judge_from) return false;
   Offset next = replica.next;
   int64_t bytes = 0;
   for (int reads = 0; next < replica.source->leo(); ++reads) {
     const auto piece = replica.source->ReadTail(next, bytes_max);
-    if (!piece.has_value() || reads == kNearReadsMax ||
-        piece->next_offset <= next) {
+    const bool taken = piece.has_value() && reads < kNearReadsMax &&
+                       piece->next_offset > next;
+    if (taken) bytes += static_cast<int64_t>(piece->batches.size());
+    if (!taken || bytes > bytes_max) {
+      // Nobody walks over the same pieces for each one that is shipped.
+      replica.judge_from = replica.next + (next - replica.next) / 2;
       return false;
     }
-    bytes += static_cast<int64_t>(piece->batches.size());
-    if (bytes > bytes_max) return false;
     next = piece->next_offset;
   }
   return true;

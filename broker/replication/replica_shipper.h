@@ -102,6 +102,7 @@ class ReplicaShipper {
     std::deque<InFlight> in_flight;
     int64_t in_flight_bytes = 0;
     bool judged = false;         // whether it is far behind
+    Offset judge_from;           // not near before it has come to here
     bool queued = false;         // in ready_
     int64_t reserved_bytes = 0;  // credit held by a disk read; 0: none runs
     uint64_t acceptance = 0;
@@ -114,7 +115,7 @@ class ReplicaShipper {
   bool is_main() const { return session_.kind == StreamKind::kMain; }
   bool MayShip() const;
   // All that follows is in memory, and no more than that.
-  bool IsNear(const Replica& replica, int64_t bytes_max) const;
+  bool IsNear(Replica& replica, int64_t bytes_max) const;
   void MoveTo(StreamKind to, const TopicPartition& tp);
   void GiveUpStalled();
   void Enqueue(const TopicPartition& tp, Replica& replica);
