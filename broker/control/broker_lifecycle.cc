@@ -43,28 +43,6 @@ bool SomebodyHandsOver(const MetadataImage& image) {
 
 }  // namespace
 
-std::string_view BrokerLifecycle::NameOf(State state) {
-  switch (state) {
-    case State::kFindingCluster:
-      return "finding the cluster";
-    case State::kRegistering:
-      return "registering";
-    case State::kRecovering:
-      return "recovering";
-    case State::kUnfencing:
-      return "unfencing";
-    case State::kRunning:
-      return "running";
-    case State::kHandingOver:
-      return "handing over";
-    case State::kClosing:
-      return "closing";
-    case State::kStopped:
-      return "stopped";
-  }
-  return "unknown";
-}
-
 BrokerLifecycle::BrokerLifecycle(Deps deps)
     : deps_(std::move(deps)),
       session_({deps_.executor, deps_.clock, deps_.directory,

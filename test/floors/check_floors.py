@@ -82,8 +82,7 @@ FENCED = [
 # A file is one noun. Those that were longer when the limit came may shrink.
 LINES_MAX = 500
 LONGER = {
-    "broker/broker.cc": 559,
-    "broker/control/broker_lifecycle.cc": 503,
+    "broker/broker.cc": 551,
 }
 
 
