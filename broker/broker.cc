@@ -13,10 +13,12 @@
 #include "broker/handlers/list_offsets_handler.h"
 #include "broker/handlers/produce_handler.h"
 #include "broker/handlers/subscribe_handler.h"
+#include "broker/io_watch.h"
 #include "broker/log_directory.h"
 #include "broker/replicas.h"
 #include "broker/replication/follower_links.h"
 #include "broker/replication/leader_sessions.h"
+#include "broker/shard_facts.h"
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
@@ -30,24 +32,6 @@ std::vector<LogDirectory*> PointersTo(const Directories& directories) {
   std::vector<LogDirectory*> out;
   for (const auto& directory : directories) out.push_back(directory.get());
   return out;
-}
-
-void AddShard(const Shard::Facts& now, const ShardCounters& counters,
-              BrokerFacts& facts) {
-  facts.replicas += now.replicas;
-  facts.leaders += now.leaders;
-  facts.failed_replicas += now.failed;
-  facts.log_bytes += now.log_bytes;
-  facts.producers += now.producers;
-  facts.hw_lag_records_max =
-      std::max(facts.hw_lag_records_max, now.hw_lag_records_max);
-  facts.appended_bytes += counters.appended_bytes;
-  facts.appended_batches += counters.appended_batches;
-  facts.duplicates_answered += counters.duplicates_answered;
-  facts.read_bytes += counters.read_bytes;
-  facts.replicated_bytes += counters.replicated_bytes;
-  facts.isr_changes += counters.isr_changes;
-  facts.truncations += counters.truncations;
 }
 
 }  // namespace
@@ -80,6 +64,7 @@ struct Broker::Parts {
   const BrokerIdentity identity;
   Published<MetadataImage> image;
 
+  IoWatch io_watch;
   ControlSide control;
   Replicas replicas;
   FollowerLinks links;
@@ -107,6 +92,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       directories(std::move(opened)),
       identity(IdentityOf(deps, directories, random)),
       image(MetadataImage::Empty()),
+      io_watch({deps.control_executor, deps.clock, PointersTo(directories),
+                deps.shard_executors}),
       control(ForControl()),
       replicas(deps.control_executor, PointersTo(directories)),
       links({deps.replication_executor, deps.replication_connector, &replicas,
@@ -169,6 +156,10 @@ ControlSide::Deps Broker::Parts::ForControl() {
   out.add_memory = [this](v1::DescribeClusterResponse& response) {
     AddMemory(response);
   };
+  out.fill_latencies = [this](internal::v1::LivenessRequest& heartbeat) {
+    io_watch.Fill(heartbeat);
+  };
+  out.probe_disks = [this] { io_watch.ProbeDisks(); };
   out.on_image = [this](std::shared_ptr<const MetadataImage> newest) {
     OnImage(std::move(newest));
   };

@@ -36,6 +36,8 @@ struct BrokerFacts {
   int64_t duplicates_answered = 0;  // counter
   int64_t read_bytes = 0;  // counter
   int64_t replicated_bytes = 0;  // counter
+  int64_t catch_up_bytes = 0;  // counter; of those, by catch-up streams
+  int64_t catching_up = 0;  // replicas of others that this broker fills
   int64_t isr_changes = 0;  // counter
   int64_t truncations = 0;  // counter
 

@@ -34,6 +34,7 @@ absl::StatusOr<Directories> OpenDirectories(const Broker::Deps& deps,
     world.io_executor = deps.io_executor;
     world.on_fatal = deps.on_fatal;
     world.random_seed = random.Next64();
+    world.clock = deps.clock;
     ASSIGN_OR_RETURN(
         auto directory,
         LogDirectory::Open(std::move(world), configured.path, expected,

@@ -14,12 +14,14 @@ namespace {
 // A lagging mark only means a longer scan at recovery: worth waiting for
 // company, unlike a mark that somebody waits for.
 constexpr int64_t kLazyFlushDelayUs = 200'000;
+constexpr char kProbeName[] = "sync-probe";
 
 }  // namespace
 
 LogDirectory::LogDirectory(Deps deps, std::string path)
     : deps_(std::move(deps)),
       path_(std::move(path)),
+      sync_watch_(deps_.clock),
       random_(deps_.random_seed) {}
 
 absl::StatusOr<std::unique_ptr<LogDirectory>> LogDirectory::Open(
@@ -45,7 +47,8 @@ absl::StatusOr<std::unique_ptr<LogDirectory>> LogDirectory::Open(
   }
   self->group_commit_ = std::make_unique<GroupCommit>(
       GroupCommit::Deps{self->deps_.fs, self->deps_.sync_executor, path,
-                        [self](absl::Status why) { self->Fatal(why); }});
+                        [self](absl::Status why) { self->Fatal(why); },
+                        &self->sync_watch_});
   return directory;
 }
 
@@ -65,6 +68,39 @@ void LogDirectory::SetIdentity(ClusterId cluster_id, NodeId node_id,
   });
 }
 
+void LogDirectory::PostToSync(Task task) {
+  sync_watch_.Asked();
+  deps_.sync_executor->Post([this, task = std::move(task)]() mutable {
+    sync_watch_.Begin();
+    task();
+    sync_watch_.EndOther();
+  });
+}
+
+absl::Status LogDirectory::WriteProbe() {
+  if (probe_file_ == nullptr) {
+    ASSIGN_OR_RETURN(probe_file_,
+                     deps_.fs->Open(StrCat(path_, "/", kProbeName),
+                                    OpenMode::kCreate));
+  }
+  return probe_file_->Write(0, "p");
+}
+
+void LogDirectory::ProbeDisk(Executor* executor, Task done) {
+  PostToSync([this, executor, done = std::move(done)]() mutable {
+    if (stopped_) return;
+    const absl::Status written = WriteProbe();
+    if (CodeOf(written) == ErrorCode::kStorageFull) {
+      // Tells nothing of the disk's speed; the next one may.
+      return executor->Post(std::move(done));
+    }
+    if (!written.ok()) return Fatal(written);
+    SyncSet targets;
+    targets.files.push_back(probe_file_);
+    group_commit_->Request(std::move(targets), executor, std::move(done));
+  });
+}
+
 void LogDirectory::ConfirmRun() {
   deps_.sync_executor->Post([this] {
     if (stopped_) return;
@@ -78,7 +114,7 @@ void LogDirectory::ConfirmRun() {
 
 void LogDirectory::PersistMarks(const TopicPartition& tp, PartitionMarks marks,
                                 Executor* executor, Task done) {
-  deps_.sync_executor->Post([this, tp, marks = std::move(marks), executor,
+  PostToSync([this, tp, marks = std::move(marks), executor,
                              done = std::move(done)]() mutable {
     if (stopped_) return;
     store_->Put(tp, marks);
@@ -89,7 +125,7 @@ void LogDirectory::PersistMarks(const TopicPartition& tp, PartitionMarks marks,
 
 void LogDirectory::PutMarks(
     std::vector<std::pair<TopicPartition, PartitionMarks>> marks) {
-  deps_.sync_executor->Post([this, marks = std::move(marks)] {
+  PostToSync([this, marks = std::move(marks)] {
     if (stopped_) return;
     for (const auto& [tp, m] : marks) store_->Put(tp, m);
     ScheduleFlushAfter(kLazyFlushDelayUs);
@@ -101,7 +137,7 @@ void LogDirectory::ScheduleFlush() {
   flush_scheduled_ = true;
   // Behind what is posted already: a kill moves thousands of leaders at once,
   // and all their epoch starts go into one write.
-  deps_.sync_executor->Post([this] {
+  PostToSync([this] {
     flush_scheduled_ = false;
     Flush();
   });

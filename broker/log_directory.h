@@ -14,10 +14,12 @@
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "common/base/random.h"
+#include "common/env/clock.h"
 #include "common/env/executor.h"
 #include "common/env/file_system.h"
 #include "storage/dir_store.h"
 #include "storage/group_commit.h"
+#include "storage/sync_watch.h"
 
 namespace sluice {
 
@@ -39,6 +41,7 @@ class LogDirectory {
     Executor* io_executor = nullptr;
     absl::AnyInvocable<void(absl::Status)> on_fatal;  // on sync_executor
     uint64_t random_seed = 0;
+    const Clock* clock = nullptr;
   };
 
   // How long marks that a full disk refused wait before they are tried again.
@@ -61,6 +64,13 @@ class LogDirectory {
   std::string PartitionPath(const TopicPartition& tp) const;
 
   GroupCommit& group_commit() { return *group_commit_; }
+  // How slow the sync thread is; see there who may ask.
+  SyncWatch& sync_watch() { return sync_watch_; }
+  const SyncWatch& sync_watch() const { return sync_watch_; }
+  // Writes a byte to a file of its own and syncs it: a disk that nobody writes
+  // to shows how fast it is. `done` is posted to `executor` when that is over,
+  // never once the directory is lost; its caller asks for one at a time.
+  void ProbeDisk(Executor* executor, Task done);
 
   // Takes over an unowned directory for this cluster and node.
   void SetIdentity(ClusterId cluster_id, NodeId node_id, Executor* executor,
@@ -107,9 +117,13 @@ class LogDirectory {
                                        std::string_view suffix);
   void OnMoveFailed(const TopicPartition& tp, const absl::Status& why);
   void Fatal(const absl::Status& why);
+  // As sync_executor's Post; the wait for its turn shows in sync_watch().
+  void PostToSync(Task task);
+  absl::Status WriteProbe();
 
   Deps deps_;
   std::string path_;
+  SyncWatch sync_watch_;
   Random random_;
   std::unique_ptr<DirStore> store_;
   std::unique_ptr<GroupCommit> group_commit_;
@@ -122,6 +136,7 @@ class LogDirectory {
   bool later_flush_scheduled_ = false;
   bool full_ = false;  // the last flush found no room
   bool stopped_ = false;
+  std::shared_ptr<File> probe_file_;
 };
 
 }  // namespace sluice

@@ -37,7 +37,8 @@ class LogDirectoryTest : public testing::Test {
          .sync_executor = sync.get(),
          .io_executor = io.get(),
          .on_fatal = [this](absl::Status why) { fatal.push_back(why); },
-         .random_seed = 1},
+         .random_seed = 1,
+         .clock = &world},
         "/data", {}, "boot");
     ASSERT_TRUE(opened.ok()) << opened.status();
     directory = *std::move(opened);

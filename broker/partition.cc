@@ -66,7 +66,7 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.last_unclean_leader_epoch = partition.last_unclean_leader_epoch;
   for (const NodeId broker : partition.replicas) {
     if (const BrokerImage* known = image.FindBroker(broker)) {
-      e.standing[broker] = {known->epoch, known->active()};
+      e.standing[broker] = {known->epoch, known->active(), known->demoted};
     }
   }
   e.now_us = shard_->deps.clock->MonoMicros();
@@ -84,6 +84,11 @@ void Partition::OnMetadata(const MetadataImage& image,
 }
 
 void Partition::NoteLeader(const PartitionImage& partition) {
+  // Whoever leads anew says by which stream.
+  if (partition.leader_epoch != leader_epoch_) {
+    stream_ = StreamKind::kMain;
+    asked_on_.clear();
+  }
   leader_ = partition.leader;
   leader_epoch_ = partition.leader_epoch;
 }

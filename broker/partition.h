@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -99,20 +100,25 @@ class Partition final : public ShipSource {
   void OnAdd(const FollowerSession& session, const AddReplica& add);
   void OnAck(const FollowerSession& session, const AckReplica& ack);
   void OnRemove(const FollowerSession& session, const RemoveReplica& remove);
-  void OnSessionClosed(NodeId broker);
+  void OnSessionClosed(NodeId broker, StreamKind kind);
 
   // ---- As follower: the leader's frames ----
-  void OnAddAnswer(NodeId leader, const AddAnswer& answer);
-  void OnData(NodeId leader, ReplicaData data);
+  void OnAddAnswer(const LeaderLink& link, const AddAnswer& answer);
+  void OnData(const LeaderLink& link, ReplicaData data);
   void OnHighWatermark(NodeId leader, const HighWatermarkMoved& moved);
   void OnRemoved(NodeId leader, const ReplicaRemoved& removed);
-  void OnLinkOpen(NodeId leader);
-  void OnLinkClosed(NodeId leader);
+  // It goes on by another stream.
+  void OnMoved(NodeId leader, const ReplicaMoved& moved);
+  void OnLinkOpen(const LeaderLink& link);
+  void OnLinkClosed(const LeaderLink& link);
 
   // ---- ShipSource ----
   Offset leo() const override { return log_->leo(); }
   Offset high_watermark() const override { return core_.high_watermark(); }
   Offset log_start() const override { return log_->log_start(); }
+  bool IsInSync(NodeId broker) const override {
+    return Contains(isr_, broker);
+  }
   std::optional<ReadResult> ReadTail(Offset from, int64_t bytes_max) override;
   void ReadDisk(Offset from, int64_t bytes_max,
                 absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
@@ -200,8 +206,9 @@ class Partition final : public ShipSource {
   // ---- partition_following.cc ----
   void SendAdd(const replica::SendAdd& add);
   void SendAck(const replica::SendAck& ack);
-  bool MayTake(NodeId leader, const ReplicaData& data);
-  void RefuseData(NodeId leader, LeaderEpoch epoch, const absl::Status& why);
+  bool MayTake(const LeaderLink& link, const ReplicaData& data);
+  void RefuseData(const LeaderLink& link, LeaderEpoch epoch,
+                  const absl::Status& why);
 
   // ---- partition_leading.cc ----
   void AcceptFollower(const replica::AcceptFollower& a);
@@ -209,6 +216,8 @@ class Partition final : public ShipSource {
   void RejectFollower(const replica::RejectFollower& a);
   void DropFollower(const replica::DropFollower& a);
   AddAnswer AnswerTo(LeaderEpoch epoch, Offset fetch_offset) const;
+  // Of the stream that it asked on last.
+  ReplicaShipper* ShipperTo(NodeId follower) const;
 
   // ---- partition_requests.cc ----
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
@@ -263,6 +272,10 @@ class Partition final : public ShipSource {
   NodeId leader_ = kNoNode;
   LeaderEpoch leader_epoch_ = kNoLeaderEpoch;
   std::vector<NodeId> isr_;
+  // As follower: the stream that this replica is on, or asks on.
+  StreamKind stream_ = StreamKind::kMain;
+  // As leader: the streams that followers asked on last.
+  std::map<NodeId, StreamKind> asked_on_;
 
   std::deque<replica::Event> events_;  // behind the one in hand
   bool stepping_ = false;

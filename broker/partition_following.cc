@@ -13,22 +13,21 @@ namespace sluice {
 // ---- To the leader ----
 
 void Partition::SendAdd(const replica::SendAdd& add) {
-  if (!shard_->links_open.contains(add.leader)) {
-    const auto endpoint = shard_->EndpointOf(add.leader, kInternalListener);
+  const LeaderLink link{add.leader, stream_};
+  if (!shard_->links_open.contains(link)) {
     // OnLinkOpen follows; a leader without an address is asked for again.
-    if (endpoint.has_value() && shard_->links_wanted.insert(add.leader).second) {
-      shard_->deps.links->Want(add.leader, *endpoint);
-    }
+    shard_->WantLink(link);
     return;
   }
-  shard_->outgoing[add.leader].adds.push_back(
+  shard_->outgoing[link].adds.push_back(
       {tp_, add.leader_epoch, add.fetch_offset, add.last_fetched_epoch});
   shard_->flush_outgoing_soon();
 }
 
 void Partition::SendAck(const replica::SendAck& ack) {
-  if (!shard_->links_open.contains(ack.leader)) return;
-  auto& acks = shard_->outgoing[ack.leader].acks;
+  const LeaderLink link{ack.leader, stream_};
+  if (!shard_->links_open.contains(link)) return;
+  auto& acks = shard_->outgoing[link].acks;
   // The later one of a turn says it all.
   if (!acks.empty() && acks.back().tp == tp_ &&
       acks.back().leader_epoch == ack.leader_epoch) {
@@ -41,15 +40,29 @@ void Partition::SendAck(const replica::SendAck& ack) {
 
 // ---- From the leader ----
 
-void Partition::OnLinkOpen(NodeId leader) {
-  Step(replica::LinkOpened{leader});
+void Partition::OnLinkOpen(const LeaderLink& link) {
+  if (link.kind == stream_) Step(replica::LinkOpened{link.leader});
 }
 
-void Partition::OnLinkClosed(NodeId leader) {
+void Partition::OnLinkClosed(const LeaderLink& link) {
+  if (link.kind == stream_) Step(replica::LinkClosed{link.leader});
+}
+
+// By whichever stream this comes: where the log ends is asked on the other one,
+// so that nothing is missing and nothing comes twice (README.md of replication).
+void Partition::OnMoved(NodeId leader, const ReplicaMoved& moved) {
+  if (leader != leader_ || moved.leader_epoch != leader_epoch_) return;
+  stream_ = moved.to;
   Step(replica::LinkClosed{leader});
+  if (shard_->links_open.contains({leader, stream_})) {
+    Step(replica::LinkOpened{leader});
+  } else {
+    shard_->WantLink({leader, stream_});
+  }
 }
 
-void Partition::OnAddAnswer(NodeId leader, const AddAnswer& answer) {
+void Partition::OnAddAnswer(const LeaderLink& link, const AddAnswer& answer) {
+  const NodeId leader = link.leader;
   if (leader != leader_) return;
   if (!answer.error.ok()) {
     VLOG(1) << "leader " << leader << " refused " << name() << ": "
@@ -69,49 +82,52 @@ void Partition::OnAddAnswer(NodeId leader, const AddAnswer& answer) {
 // its leader must hear that, or the window of the stream shrinks for every
 // other partition. Safe for a later acceptance: that is of a newer epoch, or
 // of an Add that is sent after this.
-bool Partition::MayTake(NodeId leader, const ReplicaData& data) {
+bool Partition::MayTake(const LeaderLink& link, const ReplicaData& data) {
   if (failed_ || closed_ || data.leader_epoch < leader_epoch_) {
-    shard_->SendRemove(leader, tp_, data.leader_epoch);
+    shard_->SendRemove(link, tp_, data.leader_epoch);
     return false;
   }
-  return leader == leader_;
+  return link.leader == leader_;
 }
 
 // Asked for again a little later.
-void Partition::RefuseData(NodeId leader, LeaderEpoch epoch,
+void Partition::RefuseData(const LeaderLink& link, LeaderEpoch epoch,
                            const absl::Status& why) {
-  LOG(ERROR) << "what leader " << leader << " sent for " << name()
+  LOG(ERROR) << "what leader " << link.leader << " sent for " << name()
              << " is not appended: " << why.ToString();
   if (core_.state() == replica::State::kFollowing) {
-    shard_->SendRemove(leader, tp_, epoch);
+    shard_->SendRemove(link, tp_, epoch);
   }
   Step(replica::AddError{epoch, CodeOf(why)});
 }
 
-void Partition::OnData(NodeId leader, ReplicaData data) {
-  if (!MayTake(leader, data)) return;
+void Partition::OnData(const LeaderLink& link, ReplicaData data) {
+  if (!MayTake(link, data)) return;
   INVARIANT(!stepping_, "data of ", name(), " inside a step");
   const LeaderEpoch epoch = data.leader_epoch;
   const auto first = BatchView::Parse(data.batches.view());
-  if (!first.ok()) return RefuseData(leader, epoch, first.status());
+  if (!first.ok()) return RefuseData(link, epoch, first.status());
   append_allowed_ = false;
   Step(replica::DataReceived{epoch, first->header().base_offset});
   if (!append_allowed_) return;
   const auto facts = ValidateReplicated(data.batches.view(), log_->leo(),
                                         log_->epochs().last_epoch(), epoch);
-  if (!facts.ok()) return RefuseData(leader, epoch, facts.status());
+  if (!facts.ok()) return RefuseData(link, epoch, facts.status());
   const size_t epochs_before = log_->epochs().starts().size();
   const auto bytes = static_cast<int64_t>(data.batches.size());
   auto info = log_->AppendAsFollower(std::move(data.batches));
   if (!info.ok()) {
     if (CodeOf(info.status()) == ErrorCode::kStorageError) {
       OnLogError(info.status());
-      return shard_->SendRemove(leader, tp_, epoch);
+      return shard_->SendRemove(link, tp_, epoch);
     }
     // A full disk, most likely (ST9).
-    return RefuseData(leader, epoch, info.status());
+    return RefuseData(link, epoch, info.status());
   }
   shard_->counters.replicated_bytes += bytes;
+  if (link.kind == StreamKind::kCatchUp) {
+    shard_->counters.catch_up_bytes += bytes;
+  }
   const auto& starts = log_->epochs().starts();
   AfterAppend(*info, {starts.begin() + static_cast<ptrdiff_t>(epochs_before),
                       starts.end()});

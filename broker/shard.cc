@@ -15,6 +15,10 @@ Shard::Shard(Deps deps)
       tail_cache_bytes_(deps.tail_cache_bytes),
       tail_budget_(std::make_shared<TailBudget>(deps.tail_cache_bytes)) {
   context_.deps = std::move(deps.context);
+  context_.catch_up.SetLimit(
+      std::max<int64_t>(configs_->NodeNumber(kReplicaCatchUpBytes) /
+                            static_cast<int64_t>(shard_count_),
+                        1));
   context_.flush_outgoing_soon = [this] {
     if (flush_scheduled_) return;
     flush_scheduled_ = true;
@@ -165,12 +169,19 @@ void Shard::Tick() {
     next_marks_us_ = now_us + kMarksEveryUs;
     WriteMarks();
   }
+  TickShippers(now_us);
   TellLogs(now_us);
   if (!host_again_.empty() && now_us >= host_again_us_) {
     host_again_us_ = now_us + kHostAgainUs;
     const std::set<TopicPartition> again = host_again_;
     for (const TopicPartition& tp : again) Host(tp);
   }
+}
+
+void Shard::TickShippers(int64_t now_us) {
+  context_.catch_up.Tick(now_us, context_.counters.appended_bytes,
+                         context_.counters.read_bytes);
+  for (auto& [id, shipper] : context_.sessions) shipper->Tick(now_us);
 }
 
 void Shard::WriteMarks() {
@@ -239,6 +250,10 @@ Shard::Facts Shard::CollectFacts() const {
                  partition->leo() - partition->high_watermark());
   }
   facts.failed += static_cast<int64_t>(unusable_.size());
+  for (const auto& [id, shipper] : context_.sessions) {
+    if (shipper->session().kind == StreamKind::kMain) continue;
+    facts.catching_up += static_cast<int64_t>(shipper->replica_count());
+  }
   return facts;
 }
 

@@ -79,6 +79,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
     int64_t failed = 0;
     int64_t log_bytes = 0;
     int64_t producers = 0;  // known, over all partitions
+    int64_t catching_up = 0;  // followers' replicas on catch-up streams
   };
   Facts CollectFacts() const;
 
@@ -98,10 +99,11 @@ class Shard final : public PartitionHost, public ReplicationPort {
   v1::PartitionLog DescribeLog(const TopicPartition& tp) override;
 
   // ---- ReplicationPort: any thread ----
-  void OnLinkOpen(NodeId leader, StreamId link,
+  void OnLinkOpen(const LeaderLink& link, StreamId id,
                   std::shared_ptr<FollowerStream> stream) override;
-  void OnLeaderFrame(NodeId leader, StreamId link, LeaderFrame frame) override;
-  void OnLinkClosed(NodeId leader, StreamId link) override;
+  void OnLeaderFrame(const LeaderLink& link, StreamId id,
+                     LeaderFrame frame) override;
+  void OnLinkClosed(const LeaderLink& link, StreamId id) override;
   void OnSessionOpen(FollowerSession session) override;
   void OnFollowerFrame(StreamId session, FollowerFrame frame) override;
   void OnSessionClosed(StreamId session) override;
@@ -179,7 +181,8 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void TellLogs(int64_t now_us);
 
   // ---- shard_replication.cc ----
-  void HandleLeaderFrame(NodeId leader, LeaderFrame frame);
+  void HandleLeaderFrame(const LeaderLink& link, LeaderFrame frame);
+  void TickShippers(int64_t now_us);
   void HandleFollowerFrame(const FollowerSession& from,
                            const FollowerFrame& frame);
   void FlushOutgoing();

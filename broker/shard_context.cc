@@ -2,10 +2,10 @@
 
 namespace sluice {
 
-void ShardContext::SendRemove(NodeId leader, const TopicPartition& tp,
+void ShardContext::SendRemove(const LeaderLink& link, const TopicPartition& tp,
                               LeaderEpoch epoch) {
-  if (!links_open.contains(leader)) return;
-  auto& removes = outgoing[leader].removes;
+  if (!links_open.contains(link)) return;
+  auto& removes = outgoing[link].removes;
   // A frame holds many pieces of one partition.
   if (!removes.empty() && removes.back().tp == tp &&
       removes.back().leader_epoch == epoch) {
@@ -15,8 +15,16 @@ void ShardContext::SendRemove(NodeId leader, const TopicPartition& tp,
   flush_outgoing_soon();
 }
 
-ReplicaShipper* ShardContext::ShipperOf(NodeId broker) const {
-  const auto found = session_of.find(broker);
+bool ShardContext::WantLink(const LeaderLink& link) {
+  if (links_open.contains(link)) return true;
+  const auto endpoint = EndpointOf(link.leader, kInternalListener);
+  if (!endpoint.has_value()) return false;
+  if (links_wanted.insert(link).second) deps.links->Want(link, *endpoint);
+  return true;
+}
+
+ReplicaShipper* ShardContext::ShipperOf(NodeId broker, StreamKind kind) const {
+  const auto found = session_of.find({broker, kind});
   if (found == session_of.end()) return nullptr;
   const auto session = sessions.find(found->second);
   return session == sessions.end() ? nullptr : session->second.get();

@@ -7,9 +7,11 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "broker/log_directory.h"
 #include "broker/replica_host.h"
+#include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/follower_links.h"
 #include "broker/replication/replica_shipper.h"
 #include "common/api/log_api.h"
@@ -26,6 +28,7 @@ struct ShardCounters {
   int64_t appended_batches = 0;  // appends as leader
   int64_t duplicates_answered = 0;  // produces whose batches were stored before
   int64_t replicated_bytes = 0;  // as follower
+  int64_t catch_up_bytes = 0;    // of those, by catch-up streams
   int64_t read_bytes = 0;        // by consumers
   int64_t isr_changes = 0;       // of partitions led here
   int64_t truncations = 0;
@@ -57,25 +60,30 @@ struct ShardContext {
 
   // ---- Streams, by the shard ----
   std::map<StreamId, std::unique_ptr<ReplicaShipper>> sessions;
-  std::map<NodeId, StreamId> session_of;
+  std::map<std::pair<NodeId, StreamKind>, StreamId> session_of;
   struct Link {
     StreamId id = 0;
     std::shared_ptr<FollowerStream> stream;
   };
-  std::map<NodeId, Link> links_open;
-  std::set<NodeId> links_wanted;  // asked for since the last tick
+  std::map<LeaderLink, Link> links_open;
+  std::set<LeaderLink> links_wanted;  // asked for since the last tick
   // Frames to leaders, sent together at the end of the turn.
-  std::map<NodeId, FollowerFrame> outgoing;
+  std::map<LeaderLink, FollowerFrame> outgoing;
   std::function<void()> flush_outgoing_soon;
+  // What this shard sends on catch-up streams.
+  CatchUpThrottle catch_up;
 
   ShardCounters counters;
 
-  // What `leader` sends of it in `epoch` is not taken here: it shall stop, and
-  // have back the credit that those bytes hold.
-  void SendRemove(NodeId leader, const TopicPartition& tp, LeaderEpoch epoch);
+  // What comes of it by `link` in `epoch` is not taken here: the leader shall
+  // stop, and have back the credit that those bytes hold.
+  void SendRemove(const LeaderLink& link, const TopicPartition& tp,
+                  LeaderEpoch epoch);
 
-  // Null when the broker has no session here.
-  ReplicaShipper* ShipperOf(NodeId broker) const;
+  // Null when the broker has no session of that kind here.
+  ReplicaShipper* ShipperOf(NodeId broker, StreamKind kind) const;
+  // The link is open, or asked for; false: there is no address for it.
+  bool WantLink(const LeaderLink& link);
   // As the newest image has it; nullopt: the broker or its listener is
   // unknown.
   std::optional<api::Endpoint> EndpointOf(NodeId broker,

@@ -8,49 +8,52 @@ namespace sluice {
 
 // ---- As follower ----
 
-void Shard::OnLinkOpen(NodeId leader, StreamId link,
+void Shard::OnLinkOpen(const LeaderLink& link, StreamId id,
                        std::shared_ptr<FollowerStream> stream) {
-  context_.deps.executor->Post([this, alive = alive_, leader, link,
+  context_.deps.executor->Post([this, alive = alive_, link, id,
                                 stream = std::move(stream)]() mutable {
     if (!*alive || closed_) return;
-    ShardContext::Link& open = context_.links_open[leader];
-    if (open.id == link) return;  // told again
-    open = {link, std::move(stream)};
-    context_.outgoing.erase(leader);
-    for (auto& [tp, partition] : partitions_) partition->OnLinkOpen(leader);
+    ShardContext::Link& open = context_.links_open[link];
+    if (open.id == id) return;  // told again
+    open = {id, std::move(stream)};
+    context_.outgoing.erase(link);
+    for (auto& [tp, partition] : partitions_) partition->OnLinkOpen(link);
   });
 }
 
-void Shard::OnLinkClosed(NodeId leader, StreamId link) {
-  context_.deps.executor->Post([this, alive = alive_, leader, link] {
+void Shard::OnLinkClosed(const LeaderLink& link, StreamId id) {
+  context_.deps.executor->Post([this, alive = alive_, link, id] {
     if (!*alive) return;
-    const auto found = context_.links_open.find(leader);
-    if (found == context_.links_open.end() || found->second.id != link) return;
+    const auto found = context_.links_open.find(link);
+    if (found == context_.links_open.end() || found->second.id != id) return;
     context_.links_open.erase(found);
-    context_.outgoing.erase(leader);
-    for (auto& [tp, partition] : partitions_) partition->OnLinkClosed(leader);
+    context_.outgoing.erase(link);
+    for (auto& [tp, partition] : partitions_) partition->OnLinkClosed(link);
   });
 }
 
-void Shard::OnLeaderFrame(NodeId leader, StreamId link, LeaderFrame frame) {
-  context_.deps.executor->Post([this, alive = alive_, leader, link,
+void Shard::OnLeaderFrame(const LeaderLink& link, StreamId id,
+                          LeaderFrame frame) {
+  context_.deps.executor->Post([this, alive = alive_, link, id,
                                 frame = std::move(frame)]() mutable {
     if (!*alive) return;
-    const auto open = context_.links_open.find(leader);
-    if (open == context_.links_open.end() || open->second.id != link) return;
-    HandleLeaderFrame(leader, std::move(frame));
+    const auto open = context_.links_open.find(link);
+    if (open == context_.links_open.end() || open->second.id != id) return;
+    HandleLeaderFrame(link, std::move(frame));
   });
 }
 
-void Shard::HandleLeaderFrame(NodeId leader, LeaderFrame frame) {
+// Moved last: it says that all else came before.
+void Shard::HandleLeaderFrame(const LeaderLink& link, LeaderFrame frame) {
+  const NodeId leader = link.leader;
   for (const AddAnswer& answer : frame.add_answers) {
-    if (Partition* p = Find(answer.tp)) p->OnAddAnswer(leader, answer);
+    if (Partition* p = Find(answer.tp)) p->OnAddAnswer(link, answer);
   }
   for (ReplicaData& data : frame.data) {
     if (Partition* p = Find(data.tp)) {
-      p->OnData(leader, std::move(data));
+      p->OnData(link, std::move(data));
     } else {
-      context_.SendRemove(leader, data.tp, data.leader_epoch);
+      context_.SendRemove(link, data.tp, data.leader_epoch);
     }
   }
   for (const HighWatermarkMoved& moved : frame.high_watermarks) {
@@ -59,12 +62,15 @@ void Shard::HandleLeaderFrame(NodeId leader, LeaderFrame frame) {
   for (const ReplicaRemoved& removed : frame.removed) {
     if (Partition* p = Find(removed.tp)) p->OnRemoved(leader, removed);
   }
+  for (const ReplicaMoved& moved : frame.moved) {
+    if (Partition* p = Find(moved.tp)) p->OnMoved(leader, moved);
+  }
   FlushOutgoing();
 }
 
 void Shard::FlushOutgoing() {
-  for (auto& [leader, frame] : std::exchange(context_.outgoing, {})) {
-    const auto link = context_.links_open.find(leader);
+  for (auto& [to, frame] : std::exchange(context_.outgoing, {})) {
+    const auto link = context_.links_open.find(to);
     if (link == context_.links_open.end()) continue;
     link->second.stream->Send(std::move(frame));
   }
@@ -76,15 +82,16 @@ void Shard::OnSessionOpen(FollowerSession session) {
   context_.deps.executor->Post(
       [this, alive = alive_, session = std::move(session)]() mutable {
         if (!*alive || closed_) return;
-        const NodeId broker = session.broker_id;
-        if (const auto old = context_.session_of.find(broker);
+        const std::pair key(session.broker_id, session.kind);
+        if (const auto old = context_.session_of.find(key);
             old != context_.session_of.end()) {
           CloseSession(StreamId(old->second));
         }
-        context_.session_of[broker] = session.id;
+        context_.session_of[key] = session.id;
         const StreamId id = session.id;
         context_.sessions[id] = std::make_unique<ReplicaShipper>(
-            std::move(session), context_.deps.executor);
+            std::move(session), context_.deps.executor, &context_.catch_up,
+            context_.deps.clock->MonoMicros());
       });
 }
 
@@ -98,9 +105,12 @@ void Shard::CloseSession(StreamId session) {
   const auto found = context_.sessions.find(session);
   if (found == context_.sessions.end()) return;
   const NodeId broker = found->second->session().broker_id;
+  const StreamKind kind = found->second->session().kind;
   context_.sessions.erase(found);
-  context_.session_of.erase(broker);
-  for (auto& [tp, partition] : partitions_) partition->OnSessionClosed(broker);
+  context_.session_of.erase({broker, kind});
+  for (auto& [tp, partition] : partitions_) {
+    partition->OnSessionClosed(broker, kind);
+  }
 }
 
 void Shard::OnFollowerFrame(StreamId session, FollowerFrame frame) {
@@ -136,7 +146,8 @@ void Shard::HandleFollowerFrame(const FollowerSession& from,
         ErrorCode::kNotLeader, "broker ", context_.deps.self,
         " does not host partition ", add.tp,
         " (it may not have applied the metadata yet); ask again"));
-    if (ReplicaShipper* shipper = context_.ShipperOf(from.broker_id)) {
+    if (ReplicaShipper* shipper =
+            context_.ShipperOf(from.broker_id, from.kind)) {
       shipper->SendAnswer(std::move(answer));
     }
   }

@@ -32,7 +32,8 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
                                        .sync_executor = sync_.get(),
                                        .io_executor = io_.get(),
                                        .on_fatal = deps_.on_fatal,
-                                       .random_seed = deps_.seed + 4},
+                                       .random_seed = deps_.seed + 4,
+                                       .clock = world},
                                       "/data", {}, deps_.boot_id);
   INVARIANT(directory.ok(), "broker ", deps_.id, ": ",
             directory.status().ToString());

@@ -33,6 +33,7 @@ BrokerSessions::BrokerSessions(Deps deps, SessionDecisions decisions)
     : deps_(deps),
       decisions_(std::move(decisions)),
       core_(deps.options),
+      gray_(deps.gray),
       image_(MetadataImage::Empty()),
       alive_(std::make_shared<bool>(true)) {}
 
@@ -50,6 +51,7 @@ void BrokerSessions::Activate(std::shared_ptr<const MetadataImage> image) {
 void BrokerSessions::Deactivate(const absl::Status& why) {
   active_ = false;
   core_.Deactivate();
+  gray_.Reset();
   if (timer_ != 0) deps_.executor->Cancel(timer_);
   timer_ = 0;
   stream_of_.clear();
@@ -67,7 +69,8 @@ void BrokerSessions::ScheduleTick() {
       deps_.options.tick_us, [this, alive = std::weak_ptr<bool>(alive_)] {
         if (alive.expired() || !active_) return;
         Run(core_.OnTick(NowUs()));
-        ScheduleTick();
+        if (active_) JudgeGrayFailures();
+        if (active_) ScheduleTick();
       });
 }
 
@@ -151,6 +154,7 @@ void BrokerSessions::OnMessage(uint64_t id,
     }
   }
   core_.OnHeartbeat(live.broker, live.epoch, id, NowUs());
+  gray_.OnHeartbeat(live.broker, live.epoch, request, NowUs());
   const LogIndex applied(request.applied_metadata_offset());
   const bool advanced = applied > live.applied;
   live.applied = std::max(live.applied, applied);
@@ -181,6 +185,7 @@ void BrokerSessions::Answer(Live& live) {
   response.set_may_shutdown(live.waits_to_stop && MayShutdown(live));
   if (response.may_shutdown()) live.waits_to_stop = false;
   response.set_committed_metadata_offset(image_->offset().value());
+  response.set_probe_disks(gray_.wants_probes());
   live.stream->Send(response);
 }
 
@@ -259,6 +264,15 @@ void BrokerSessions::Run(const SessionActions& actions) {
         decisions_.resign(action.why);
         break;
     }
+  }
+}
+
+void BrokerSessions::JudgeGrayFailures() {
+  for (const GrayFailureAction& action : gray_.Judge(*image_, NowUs())) {
+    auto& decide = action.kind == GrayFailureAction::Kind::kDemote
+                       ? decisions_.demote
+                       : decisions_.clear;
+    decide(action.broker, action.epoch, action.why);
   }
 }
 

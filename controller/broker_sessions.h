@@ -1,5 +1,5 @@
 // The liveness streams of brokers at the active controller: heartbeats in,
-// fencing and permission to stop out, dials when a stream breaks.
+// fencing, demotion and permission to stop out, dials when a stream breaks.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "common/env/clock.h"
 #include "common/env/executor.h"
 #include "controller/metadata/delta.h"
+#include "controller/metadata/gray_failure_core.h"
 #include "controller/metadata/image.h"
 #include "controller/metadata/session_core.h"
 #include "sluice/internal/v1/controller.pb.h"
@@ -26,6 +27,9 @@ struct SessionDecisions {
   absl::AnyInvocable<void(NodeId, BrokerEpoch, const std::string& why)> fence;
   absl::AnyInvocable<void(NodeId, BrokerEpoch)> unfence;
   absl::AnyInvocable<void(NodeId, BrokerEpoch)> begin_stop;
+  // A gray failure, or the end of one; see GrayFailureCore.
+  absl::AnyInvocable<void(NodeId, BrokerEpoch, const std::string& why)> demote;
+  absl::AnyInvocable<void(NodeId, BrokerEpoch, const std::string& why)> clear;
   // Another controller should be active.
   absl::AnyInvocable<void(const std::string& why)> resign;
 };
@@ -43,6 +47,7 @@ class BrokerSessions {
     const Clock* clock;
     BrokerDialer* dialer;
     SessionOptions options;
+    GrayFailureOptions gray;
   };
 
   BrokerSessions(Deps deps, SessionDecisions decisions);
@@ -87,6 +92,7 @@ class BrokerSessions {
   void ReleaseStoppers();
   bool MayShutdown(Live& live);
   void Run(const SessionActions& actions);
+  void JudgeGrayFailures();
   void Dial(NodeId broker, BrokerEpoch epoch);
   int64_t NowUs() const;
   void ScheduleTick();
@@ -94,6 +100,7 @@ class BrokerSessions {
   const Deps deps_;
   SessionDecisions decisions_;
   SessionCore core_;
+  GrayFailureCore gray_;
   bool active_ = false;
   std::shared_ptr<const MetadataImage> image_;  // committed
   std::map<uint64_t, Live> streams_;

@@ -87,6 +87,20 @@ class BrokerSessionsTest : public testing::Test {
          cluster_.BeginStop(id.value());
          Commit();
        },
+       [this](NodeId id, BrokerEpoch epoch, const std::string&) {
+         const auto batch = BrokerControl(cluster_.image(), cluster_.configs())
+                                .Demote(id, epoch);
+         if (batch.records().empty()) return;
+         decided_.push_back(StrCat("demote ", id));
+         cluster_.Apply(batch);
+         Commit();
+       },
+       [this](NodeId id, BrokerEpoch epoch, const std::string&) {
+         decided_.push_back(StrCat("clear ", id));
+         cluster_.Apply(BrokerControl(cluster_.image(), cluster_.configs())
+                            .ClearDemotion(id, epoch));
+         Commit();
+       },
        [this](const std::string&) { decided_.push_back("resign"); }}};
 };
 
@@ -285,6 +299,40 @@ TEST_F(BrokerSessionsTest, AFenceThatCouldNotBeCarriedOutIsAskedAgain) {
   dialer_.answers["b2"] = DialResult::kRefused;
   Run(1000);
   EXPECT_EQ(decided_, Decided{"fence 2"});
+}
+
+TEST_F(BrokerSessionsTest, ADiskThatHangsDemotesItsBrokerUntilItIsFast) {
+  Activate(3);
+  std::vector<Client> clients = OpenAll(3);
+  int64_t oldest_us = 0;  // of broker 1
+  const auto beat_for = [&](int64_t ms) {
+    for (int64_t t = 0; t < ms; t += 300) {
+      for (Client& client : clients) {
+        LivenessRequest request = Heartbeat(client);
+        request.mutable_syncs()->set_samples(1);
+        request.mutable_syncs()->set_mean_us(800);
+        if (client.id == 1 && oldest_us > 0) {
+          request.mutable_syncs()->clear_samples();
+          request.mutable_syncs()->set_oldest_us(oldest_us);
+          oldest_us += 300'000;
+        }
+        client.events.on_message(request);
+      }
+      Run(300);
+    }
+  };
+  beat_for(3'000);
+  EXPECT_FALSE(clients[1].last().probe_disks());
+  oldest_us = 1;
+  beat_for(5'000);
+  EXPECT_EQ(decided_, Decided{"demote 1"});
+  EXPECT_TRUE(clients[1].last().probe_disks());
+  oldest_us = 0;
+  beat_for(20'000);
+  EXPECT_EQ(decided_, Decided{"demote 1"});
+  beat_for(15'000);
+  EXPECT_EQ(decided_, (Decided{"demote 1", "clear 1"}));
+  EXPECT_FALSE(clients[1].last().probe_disks());
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ Controller::Controller(Deps deps)
       feed_(deps_.log,
             [this](absl::Status why) { Run([this, why] { Fail(why); }); }),
       sessions_(
-          {deps_.executor, deps_.clock, deps_.dialer, deps_.sessions},
+          {deps_.executor, deps_.clock, deps_.dialer, deps_.sessions,
+           GrayFailureOptions::Of(*deps_.configs)},
           {[this](NodeId broker, BrokerEpoch epoch, const std::string& why) {
              FenceBroker(broker, epoch, why);
            },
@@ -39,6 +40,12 @@ Controller::Controller(Deps deps)
            },
            [this](NodeId broker, BrokerEpoch epoch) {
              BeginStop(broker, epoch);
+           },
+           [this](NodeId broker, BrokerEpoch epoch, const std::string& why) {
+             DemoteBroker(broker, epoch, why);
+           },
+           [this](NodeId broker, BrokerEpoch epoch, const std::string& why) {
+             ClearDemotion(broker, epoch, why);
            },
            [this](const std::string& reason) { Resign(reason); }}),
       alive_(std::make_shared<bool>(true)) {}
@@ -105,6 +112,7 @@ void Controller::OnCommitted(CommittedEntry entry) {
 
 void Controller::NoteUncleanElections(const MetadataBatch& batch) {
   for (const auto& record : batch.records()) {
+    if (record.broker_change().demoted()) ++demotions_;
     const auto& change = record.partition_change();
     if (!change.has_last_unclean_leader_epoch()) continue;
     ++unclean_elections_;
@@ -441,6 +449,28 @@ void Controller::BeginStop(NodeId broker, BrokerEpoch epoch) {
   LOG(INFO) << "broker " << broker << " epoch " << epoch << " wants to stop; "
             << batch.records_size() - 1 << " partitions change";
   // Refused: its next heartbeat asks again.
+  ProposeBatch(std::move(batch), [](absl::StatusOr<LogIndex>) {});
+}
+
+void Controller::DemoteBroker(NodeId broker, BrokerEpoch epoch,
+                              const std::string& why) {
+  MetadataBatch batch =
+      BrokerControl(*pipeline_.latest(), *deps_.configs).Demote(broker, epoch);
+  if (batch.records().empty()) return;
+  LOG(WARNING) << "broker " << broker << " epoch " << epoch
+               << " is demoted: " << why << "; " << batch.records_size()
+               << " records move what others can lead";
+  // Refused: it is judged again.
+  ProposeBatch(std::move(batch), [](absl::StatusOr<LogIndex>) {});
+}
+
+void Controller::ClearDemotion(NodeId broker, BrokerEpoch epoch,
+                               const std::string& why) {
+  MetadataBatch batch = BrokerControl(*pipeline_.latest(), *deps_.configs)
+                            .ClearDemotion(broker, epoch);
+  if (batch.records().empty()) return;
+  LOG(INFO) << "broker " << broker << " epoch " << epoch
+            << " is demoted no more: " << why;
   ProposeBatch(std::move(batch), [](absl::StatusOr<LogIndex>) {});
 }
 

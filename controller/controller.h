@@ -69,6 +69,7 @@ class Controller final : public ControllerApi {
   bool active() const { return role_.active; }
   // Committed while this node was active, since its start.
   int64_t unclean_elections() const { return unclean_elections_; }
+  int64_t demotions() const { return demotions_; }
 
   void Hello(internal::v1::HelloRequest request,
              PeerReply<internal::v1::HelloResponse> reply) override;
@@ -128,6 +129,8 @@ class Controller final : public ControllerApi {
   void FenceBroker(NodeId broker, BrokerEpoch epoch, const std::string& why);
   void UnfenceBroker(NodeId broker, BrokerEpoch epoch);
   void BeginStop(NodeId broker, BrokerEpoch epoch);
+  void DemoteBroker(NodeId broker, BrokerEpoch epoch, const std::string& why);
+  void ClearDemotion(NodeId broker, BrokerEpoch epoch, const std::string& why);
   // Where nobody else can lead, this controller stays and fences.
   void Resign(const std::string& why);
 
@@ -136,6 +139,7 @@ class Controller final : public ControllerApi {
   MetadataLogRole role_;
   bool stopped_ = false;
   int64_t unclean_elections_ = 0;
+  int64_t demotions_ = 0;
   DecisionPipeline pipeline_;
   MetadataFeed feed_;
   BrokerSessions sessions_;

@@ -91,15 +91,19 @@ GroupCommit::GroupCommit(Deps deps)
 GroupCommit::~GroupCommit() { state_->closed.store(true); }
 
 void GroupCommit::Request(SyncSet targets, Executor* executor, Task done) {
-  state_->deps.sync_executor->Post([state = state_,
+  SyncWatch* const watch = state_->deps.watch;
+  const int64_t asked_us = watch == nullptr ? 0 : watch->Asked();
+  state_->deps.sync_executor->Post([state = state_, asked_us,
                                     targets = std::move(targets), executor,
                                     done = std::move(done)]() mutable {
-    Enqueue(state, std::move(targets), executor, std::move(done));
+    Enqueue(state, std::move(targets), asked_us, executor, std::move(done));
   });
 }
 
 void GroupCommit::Enqueue(const std::shared_ptr<State>& state, SyncSet targets,
-                          Executor* executor, Task done) {
+                          int64_t asked_us, Executor* executor, Task done) {
+  if (state->closed.load()) return;
+  if (SyncWatch* watch = state->deps.watch) watch->AskedAt(asked_us);
   state->requests.fetch_add(1, std::memory_order_relaxed);
   state->waiting.push_back({std::move(targets), executor, std::move(done)});
   if (state->round_posted) return;
@@ -113,6 +117,7 @@ void GroupCommit::RunRound(const std::shared_ptr<State>& state) {
   std::vector<Waiting> requests;
   requests.swap(state->waiting);
   if (state->closed.load() || state->failed.load()) return;
+  if (SyncWatch* watch = state->deps.watch) watch->Begin();
   state->rounds.fetch_add(1, std::memory_order_relaxed);
   const bool all_at_once = CountDistinct(requests) > kFilesSyncedOneByOneMax;
   if (all_at_once) {
@@ -131,6 +136,7 @@ void GroupCommit::RunRound(const std::shared_ptr<State>& state) {
     request.executor->Post(std::move(request.done));
   }
   state->file_syncs.fetch_add(round.syncs(), std::memory_order_relaxed);
+  if (SyncWatch* watch = state->deps.watch) watch->EndSync();
 }
 
 int64_t GroupCommit::rounds() const { return state_->rounds.load(); }

@@ -12,6 +12,7 @@
 #include "common/env/executor.h"
 #include "common/env/file_system.h"
 #include "storage/sync_set.h"
+#include "storage/sync_watch.h"
 
 namespace sluice {
 
@@ -35,6 +36,8 @@ class GroupCommit {
     Executor* sync_executor = nullptr;
     std::string directory;  // a path on the file system to sync
     absl::AnyInvocable<void(absl::Status why)> on_fatal;
+    SyncWatch* watch = nullptr;  // outlives the sync executor's work; may be
+                                 // null
   };
 
   explicit GroupCommit(Deps deps);
@@ -60,7 +63,7 @@ class GroupCommit {
  private:
   struct State;
   static void Enqueue(const std::shared_ptr<State>& state, SyncSet targets,
-                      Executor* executor, Task done);
+                      int64_t asked_us, Executor* executor, Task done);
   static void RunRound(const std::shared_ptr<State>& state);
 
   std::shared_ptr<State> state_;

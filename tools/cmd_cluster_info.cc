@@ -84,7 +84,9 @@ void PrintTable(const v1::DescribeClusterResponse& cluster) {
                RoleOf(cluster, broker.id(), true), PublicAddress(broker),
                broker.rack().empty() ? "-" : broker.rack(),
                broker.fenced() ? "fenced"
-                               : (broker.stopping() ? "stopping" : "up"),
+               : broker.stopping() ? "stopping"
+               : broker.demoted()  ? "demoted"
+                                   : "up",
                std::to_string(broker.leader_count()),
                std::to_string(broker.replica_count()),
                std::to_string(broker.broker_epoch())});

@@ -43,28 +43,6 @@ bool SomebodyHandsOver(const MetadataImage& image) {
 
 }  // namespace
 
-std::string_view BrokerLifecycle::NameOf(State state) {
-  switch (state) {
-    case State::kFindingCluster:
-      return "finding the cluster";
-    case State::kRegistering:
-      return "registering";
-    case State::kRecovering:
-      return "recovering";
-    case State::kUnfencing:
-      return "unfencing";
-    case State::kRunning:
-      return "running";
-    case State::kHandingOver:
-      return "handing over";
-    case State::kClosing:
-      return "closing";
-    case State::kStopped:
-      return "stopped";
-  }
-  return "unknown";
-}
-
 BrokerLifecycle::BrokerLifecycle(Deps deps)
     : deps_(std::move(deps)),
       session_({deps_.executor, deps_.clock, deps_.directory,
@@ -477,6 +455,10 @@ void BrokerLifecycle::FillHeartbeat(
   request.set_applied_metadata_offset(deps_.applied().value());
   request.set_want_unfence(reported_ && state_ < State::kHandingOver);
   request.set_want_shutdown(state_ >= State::kHandingOver);
+  // What recovery does to disks and shards is no failure.
+  if (state_ == State::kRunning && deps_.fill_latencies) {
+    deps_.fill_latencies(request);
+  }
 }
 
 void BrokerLifecycle::OnAnswer(const internal::v1::LivenessResponse& answer) {
@@ -488,6 +470,9 @@ void BrokerLifecycle::OnAnswer(const internal::v1::LivenessResponse& answer) {
     MaybeRunning();
   }
   deps_.on_committed(LogIndex(answer.committed_metadata_offset()));
+  if (answer.probe_disks() && state_ == State::kRunning && deps_.probe_disks) {
+    deps_.probe_disks();
+  }
   if (state_ == State::kHandingOver && answer.may_shutdown()) {
     released_ = true;
     CloseLogs("leaderships are handed over");

@@ -87,6 +87,10 @@ class BrokerLifecycle final : public ReplicaFailures {
     std::function<LogIndex()> applied;
     // The active controller has committed so much.
     std::function<void(LogIndex)> on_committed;
+    // How slow this broker's disks are, into each heartbeat; the controller
+    // wants something to compare with. May be null.
+    std::function<void(internal::v1::LivenessRequest&)> fill_latencies;
+    std::function<void()> probe_disks;
     // state() or fenced() has changed.
     std::function<void()> on_change;
     // The process cannot go on; the message says why and what to do.

@@ -31,6 +31,8 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   lifecycle.on_committed = [this](LogIndex offset) {
     follower_->NoteCommitted(offset);
   };
+  lifecycle.fill_latencies = deps_.fill_latencies;
+  lifecycle.probe_disks = deps_.probe_disks;
   lifecycle.on_change = [this] { OnLifecycle(); };
   lifecycle.liveness = deps_.liveness;
   lifecycle.on_fatal = [this](absl::Status why) {

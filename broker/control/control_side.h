@@ -39,6 +39,9 @@ class ControlSide {
     AdminHandlers::ResetReplicaTask reset_replica;
     // This node's memory, for DescribeCluster. May be null.
     std::function<void(v1::DescribeClusterResponse&)> add_memory;
+    // See BrokerLifecycle::Deps; may be null.
+    std::function<void(internal::v1::LivenessRequest&)> fill_latencies;
+    std::function<void()> probe_disks;
     // Beside the ReplicaHost: every image from the own registration on. May be
     // null.
     std::function<void(std::shared_ptr<const MetadataImage>)> on_image;

@@ -169,6 +169,7 @@ v1::Broker DescribeBroker(const BrokerImage& broker) {
   out.set_rack(broker.rack);
   out.set_fenced(broker.fenced);
   out.set_stopping(broker.stopping);
+  out.set_demoted(broker.demoted);
   for (const DirectoryId& id : broker.directories) {
     out.add_directories(id.ToBytes());
   }

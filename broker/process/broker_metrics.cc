@@ -51,6 +51,12 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
   counter("sluice_replication_in_bytes_total",
           "Appended from the leaders that this broker follows.",
           facts.replicated_bytes);
+  counter("sluice_replication_catch_up_in_bytes_total",
+          "Of those, on catch-up streams.", facts.catch_up_bytes);
+  gauge("sluice_replication_catching_up",
+        "Replicas that this broker, as their leader, fills on catch-up "
+        "streams.",
+        facts.catching_up);
   counter("sluice_replication_isr_changes_total",
           "Changes of in-sync replicas of partitions led here.",
           facts.isr_changes);

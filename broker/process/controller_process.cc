@@ -151,14 +151,23 @@ void ControllerProcess::AddMetrics(MetricSet& metrics) const {
                    "The last entry of this controller's metadata log.",
                    static_cast<double>(raft.last_index.value()));
   int fenced = 0;
+  int demoted = 0;
   for (const auto& [id, broker] : controller_->image()->brokers()) {
     fenced += broker->fenced ? 1 : 0;
+    demoted += broker->demoted ? 1 : 0;
   }
   metrics.AddGauge("sluice_controller_brokers", "Brokers registered.",
                    static_cast<double>(controller_->image()->brokers().size()));
   metrics.AddGauge("sluice_controller_fenced_brokers",
                    "Registered brokers that may lead nothing just now.",
                    fenced);
+  metrics.AddGauge("sluice_controller_demoted_brokers",
+                   "Brokers that are alive, with disks far slower than those "
+                   "of the others.",
+                   demoted);
+  metrics.AddCounter("sluice_controller_demotions_total",
+                     "Brokers demoted while this controller was active.",
+                     static_cast<double>(controller_->demotions()));
   metrics.AddCounter("sluice_controller_unclean_elections_total",
                      "Elections of a log that may lack what was committed.",
                      static_cast<double>(controller_->unclean_elections()));

@@ -19,6 +19,8 @@ namespace sluice::replica {
 struct Standing {
   BrokerEpoch epoch = kNoBrokerEpoch;
   bool active = false;  // neither fenced nor stopping
+  // A gray failure: it counts only where there are too few without it.
+  bool demoted = false;
 
   bool operator==(const Standing&) const = default;
 };

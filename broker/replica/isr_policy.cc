@@ -16,12 +16,28 @@ bool IsActive(const IsrView& view, NodeId broker) {
   return found != view.standing.end() && found->second.active;
 }
 
-bool IsGoodMember(const IsrView& view, NodeId broker) {
+bool IsDemoted(const IsrView& view, NodeId broker) {
+  const auto found = view.standing.find(broker);
+  return found != view.standing.end() && found->second.demoted;
+}
+
+bool KeepsUp(const IsrView& view, NodeId broker) {
   if (broker == view.self) return true;
   if (!Contains(view.isr, broker)) return MayJoin(view, broker);
   const auto found = view.followers.find(broker);
   return IsActive(view, broker) && found != view.followers.end() &&
          (!Lags(view, found->second) || MUTANT(kSilentFollowerStays));
+}
+
+bool IsGoodMember(const IsrView& view, NodeId broker) {
+  if (!KeepsUp(view, broker)) return false;
+  if (broker == view.self || !IsDemoted(view, broker)) return true;
+  const auto others = std::count_if(
+      view.replicas.begin(), view.replicas.end(), [&](NodeId other) {
+        return (other == view.self || !IsDemoted(view, other)) &&
+               KeepsUp(view, other);
+      });
+  return others < view.min_isr;
 }
 
 }  // namespace

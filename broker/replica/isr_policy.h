@@ -55,6 +55,7 @@ struct IsrView {
   int64_t now_us;
   int64_t lag_time_max_us;
   Offset own_log_start{0};  // on the leader's disk
+  int min_isr = 1;
 };
 
 // The committed ISR and everyone a proposal would add: a proposed addition
@@ -91,8 +92,9 @@ std::optional<std::map<NodeId, BrokerEpoch>> SettledIsr(const IsrView& view,
                                                         int min_isr);
 
 // What the ISR should be: without those that lag or whose broker is inactive,
-// with those that may join; with the broker epochs to compare. nullopt: it is
-// that already, or this leader cannot propose (its own broker is inactive).
+// without demoted ones where min ISR others count, with those that may join;
+// with the broker epochs to compare. nullopt: it is that already, or this
+// leader cannot propose (its own broker is inactive).
 std::optional<std::map<NodeId, BrokerEpoch>> BetterIsr(const IsrView& view);
 
 }  // namespace sluice::replica

@@ -165,5 +165,30 @@ TEST(CaughtUpSamplesTest, OldSamplesAreForgotten) {
   EXPECT_EQ(samples.CaughtUpAt(Offset(968)), 96'800);
 }
 
+TEST_F(IsrPolicyTest, ADemotedBrokerCountsOnlyWhereThereAreTooFewWithoutIt) {
+  isr_ = {kA, kB, kC};
+  standing_[kC].demoted = true;
+  IsrView view = View();
+  view.min_isr = 2;
+  EXPECT_EQ(BetterIsr(view), (std::map<NodeId, BrokerEpoch>{
+                                 {kA, BrokerEpoch(1)}, {kB, BrokerEpoch(2)}}));
+  view.min_isr = 3;
+  EXPECT_EQ(BetterIsr(view), std::nullopt);
+  isr_ = {kA, kB};
+  EXPECT_TRUE(BetterIsr(view).has_value());  // it joins
+  view.min_isr = 2;
+  EXPECT_EQ(BetterIsr(view), std::nullopt);
+  // Who lags is no help.
+  followers_[kB].durable = Offset(9);
+  followers_[kB].last_caught_up_us = 0;
+  EXPECT_EQ(BetterIsr(view), (std::map<NodeId, BrokerEpoch>{
+                                 {kA, BrokerEpoch(1)}, {kC, BrokerEpoch(3)}}));
+  // A leader does not judge itself.
+  standing_[kA].demoted = true;
+  view.min_isr = 1;
+  isr_ = {kA};
+  EXPECT_EQ(BetterIsr(view), std::nullopt);
+}
+
 }  // namespace
 }  // namespace sluice::replica

@@ -235,7 +235,8 @@ IsrView ReplicaCore::View() const {
           .epoch_start = leadership_->epoch_start,
           .now_us = now_us_,
           .lag_time_max_us = config_.lag_time_max_us,
-          .own_log_start = log_start_durable_};
+          .own_log_start = log_start_durable_,
+          .min_isr = min_isr_};
 }
 
 void ReplicaCore::AdvanceHighWatermark() {

@@ -17,83 +17,86 @@ FollowerLinks::FollowerLinks(Deps deps) : deps_(std::move(deps)) {}
 void FollowerLinks::SetIdentity(OpenSession identity) {
   deps_.executor->Post([this, identity = std::move(identity)] {
     identity_ = identity;
-    for (auto& [leader, link] : links_) {
+    for (auto& [to, link] : links_) {
       if (link.stream != nullptr) {
         link.stream->Close();
-        OnClosed(leader, link.id, absl::CancelledError("new registration"));
+        OnClosed(to, link.id, absl::CancelledError("new registration"));
       } else if (link.wanted && !link.waiting) {
-        Open(leader);
+        Open(to);
       }
     }
   });
 }
 
-void FollowerLinks::Want(NodeId leader, api::Endpoint endpoint) {
-  deps_.executor->Post([this, leader, endpoint = std::move(endpoint)] {
+void FollowerLinks::Want(const LeaderLink& wanted, api::Endpoint endpoint) {
+  deps_.executor->Post([this, to = wanted, endpoint = std::move(endpoint)] {
     if (stopped_) return;
-    Link& link = links_[leader];
+    Link& link = links_[to];
     if (link.stream != nullptr && link.endpoint != endpoint) {
       // The leader has moved; what still listens there is not it.
       link.stream->Close();
-      OnClosed(leader, link.id, absl::CancelledError("new address"));
+      OnClosed(to, link.id, absl::CancelledError("new address"));
     }
     link.endpoint = endpoint;
     if (link.stream != nullptr) {
       // The shard may have missed nothing, or have just seen a link die that
       // was opened again for another shard: tell them all again.
       for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
-        deps_.ports->port(i)->OnLinkOpen(leader, link.id, link.stream);
+        deps_.ports->port(i)->OnLinkOpen(to, link.id, link.stream);
       }
       return;
     }
     link.wanted = true;
-    if (!link.waiting && identity_.has_value()) Open(leader);
+    if (!link.waiting && identity_.has_value()) Open(to);
   });
 }
 
-void FollowerLinks::Open(NodeId leader) {
-  Link& link = links_[leader];
+void FollowerLinks::Open(const LeaderLink& to) {
+  Link& link = links_[to];
   INVARIANT(link.stream == nullptr && identity_.has_value(),
-            "second stream to leader ", leader);
+            "second stream to leader ", to.leader);
   link.wanted = false;
   const StreamId id = next_id_++;
   link.id = id;
   StreamEvents<LeaderFrame> events;
-  events.on_frame = [this, leader, id](LeaderFrame frame) {
-    OnFrame(leader, id, std::move(frame));
+  events.on_frame = [this, to, id](LeaderFrame frame) {
+    OnFrame(to, id, std::move(frame));
   };
-  events.on_closed = [this, leader, id](absl::Status why) {
-    OnClosed(leader, id, why);
+  events.on_closed = [this, to, id](absl::Status why) {
+    OnClosed(to, id, why);
   };
   link.stream = deps_.connector->Open(link.endpoint, deps_.executor,
                                       std::move(events));
   FollowerFrame hello;
   hello.open = *identity_;
-  hello.open->leader_id = leader;
-  hello.credit_bytes = kWindowBytes;
+  hello.open->leader_id = to.leader;
+  hello.open->kind = to.kind;
+  hello.credit_bytes =
+      to.kind == StreamKind::kMain ? kWindowBytes : kCatchUpWindowBytes;
   link.stream->Send(std::move(hello));
   for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
-    deps_.ports->port(i)->OnLinkOpen(leader, id, link.stream);
+    deps_.ports->port(i)->OnLinkOpen(to, id, link.stream);
   }
 }
 
-void FollowerLinks::OnFrame(NodeId leader, StreamId id, LeaderFrame frame) {
-  const auto found = links_.find(leader);
+void FollowerLinks::OnFrame(const LeaderLink& from, StreamId id,
+                            LeaderFrame frame) {
+  const auto found = links_.find(from);
   if (found == links_.end() || found->second.id != id ||
       found->second.stream == nullptr) {
     return;  // of a stream that was given up
   }
   if (!frame.refused.ok()) {
-    LOG(WARNING) << "replication stream to broker " << leader
+    LOG(WARNING) << "replication stream to broker " << from.leader
                  << " refused: " << NameOf(frame.refused.code) << ": "
                  << frame.refused.message;
     found->second.stream->Close();
-    OnClosed(leader, id, absl::AbortedError("refused"));
+    OnClosed(from, id, absl::AbortedError("refused"));
     return;
   }
   const size_t count = deps_.ports->port_count();
   if (count == 1) {
-    deps_.ports->port(0)->OnLeaderFrame(leader, id, std::move(frame));
+    deps_.ports->port(0)->OnLeaderFrame(from, id, std::move(frame));
     return;
   }
   std::vector<LeaderFrame> parts(count);
@@ -113,39 +116,40 @@ void FollowerLinks::OnFrame(NodeId leader, StreamId id, LeaderFrame frame) {
   for (auto& r : frame.removed) {
     part_of(r.tp).removed.push_back(std::move(r));
   }
+  for (auto& m : frame.moved) part_of(m.tp).moved.push_back(m);
   for (size_t i = 0; i < count; ++i) {
     if (used[i]) {
-      deps_.ports->port(i)->OnLeaderFrame(leader, id, std::move(parts[i]));
+      deps_.ports->port(i)->OnLeaderFrame(from, id, std::move(parts[i]));
     }
   }
 }
 
-void FollowerLinks::OnClosed(NodeId leader, StreamId id,
+void FollowerLinks::OnClosed(const LeaderLink& to, StreamId id,
                              const absl::Status& why) {
-  const auto found = links_.find(leader);
+  const auto found = links_.find(to);
   if (found == links_.end() || found->second.id != id ||
       found->second.stream == nullptr) {
     return;
   }
-  VLOG(1) << "replication stream to broker " << leader
+  VLOG(1) << "replication stream to broker " << to.leader
           << " closed: " << why.ToString();
   found->second.stream = nullptr;
   for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
-    deps_.ports->port(i)->OnLinkClosed(leader, id);
+    deps_.ports->port(i)->OnLinkClosed(to, id);
   }
-  ScheduleOpen(leader);
+  ScheduleOpen(to);
 }
 
-void FollowerLinks::ScheduleOpen(NodeId leader) {
+void FollowerLinks::ScheduleOpen(const LeaderLink& to) {
   if (stopped_) return;
-  links_[leader].waiting = true;
+  links_[to].waiting = true;
   deps_.executor->PostAfter(
-      deps_.random.Between(kReopenMinUs, kReopenMaxUs), [this, leader] {
-        Link& link = links_[leader];
+      deps_.random.Between(kReopenMinUs, kReopenMaxUs), [this, to] {
+        Link& link = links_[to];
         link.waiting = false;
         if (link.wanted && link.stream == nullptr && !stopped_ &&
             identity_.has_value()) {
-          Open(leader);
+          Open(to);
         }
       });
 }
@@ -153,12 +157,12 @@ void FollowerLinks::ScheduleOpen(NodeId leader) {
 void FollowerLinks::Stop() {
   deps_.executor->Post([this] {
     stopped_ = true;
-    for (auto& [leader, link] : links_) {
+    for (auto& [to, link] : links_) {
       if (link.stream == nullptr) continue;
       link.stream->Close();
       link.stream = nullptr;
       for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
-        deps_.ports->port(i)->OnLinkClosed(leader, link.id);
+        deps_.ports->port(i)->OnLinkClosed(to, link.id);
       }
     }
   });

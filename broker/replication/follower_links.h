@@ -1,5 +1,5 @@
-// This broker's streams towards the leaders it follows: one per leader broker
-// for all shards (design/replication.md 1).
+// This broker's streams towards the leaders it follows: up to two per leader
+// broker, for all shards (design/replication.md 1; README.md).
 #pragma once
 
 #include <map>
@@ -26,13 +26,14 @@ class FollowerLinks {
 
   // Bytes a leader may have on the way to us on one stream.
   static constexpr int64_t kWindowBytes = 8 << 20;
+  static constexpr int64_t kCatchUpWindowBytes = 4 << 20;
 
   explicit FollowerLinks(Deps deps);
 
   // Who we say we are; before this no link opens. Called again with the new
   // epoch after a new registration: open links are closed.
   void SetIdentity(OpenSession identity);
-  void Want(NodeId leader, api::Endpoint endpoint);
+  void Want(const LeaderLink& wanted, api::Endpoint endpoint);
   // Closes everything; nothing opens afterwards.
   void Stop();
 
@@ -45,14 +46,14 @@ class FollowerLinks {
     bool waiting = false;  // for the backoff
   };
 
-  void Open(NodeId leader);
-  void OnFrame(NodeId leader, StreamId id, LeaderFrame frame);
-  void OnClosed(NodeId leader, StreamId id, const absl::Status& why);
-  void ScheduleOpen(NodeId leader);
+  void Open(const LeaderLink& to);
+  void OnFrame(const LeaderLink& from, StreamId id, LeaderFrame frame);
+  void OnClosed(const LeaderLink& to, StreamId id, const absl::Status& why);
+  void ScheduleOpen(const LeaderLink& to);
 
   Deps deps_;
   std::optional<OpenSession> identity_;
-  std::map<NodeId, Link> links_;
+  std::map<LeaderLink, Link> links_;
   StreamId next_id_ = 1;
   bool stopped_ = false;
 };

@@ -54,23 +54,25 @@ void LeaderSessions::OnFrame(StreamId id, FollowerFrame frame) {
   Route(id, std::move(frame));
 }
 
-bool LeaderSessions::Open(StreamId id, const OpenSession& open,
-                          int64_t credit_bytes) {
-  absl::Status checked =
-      open.leader_id != deps_.own_id
-          ? MakeError(ErrorCode::kInvalidRequest, "this is broker ",
-                      deps_.own_id, ", not ", open.leader_id,
-                      "; refresh the metadata")
-          : deps_.check(open);
+absl::Status LeaderSessions::CheckOpen(const OpenSession& open,
+                                       int64_t credit_bytes) {
+  if (open.leader_id != deps_.own_id) {
+    return MakeError(ErrorCode::kInvalidRequest, "this is broker ",
+                     deps_.own_id, ", not ", open.leader_id,
+                     "; refresh the metadata");
+  }
+  const absl::Status checked = deps_.check(open);
   if (checked.ok() && credit_bytes <= 0) {
-    checked = MakeError(ErrorCode::kInvalidRequest,
-                        "a session needs credit: got ", credit_bytes);
+    return MakeError(ErrorCode::kInvalidRequest,
+                     "a session needs credit: got ", credit_bytes);
   }
-  if (!checked.ok()) {
-    Refuse(id, api::ItemError(checked));
-    return false;
-  }
-  // One session a broker; the newest wins, but never a stale incarnation.
+  return checked;
+}
+
+// One session a broker and kind; the newest wins, but never a stale
+// incarnation, which loses both.
+bool LeaderSessions::ReplaceOlder(StreamId id, const OpenSession& open) {
+  std::vector<StreamId> older;
   for (const auto& [other, session] : sessions_) {
     if (other == id || session.broker_id != open.broker_id) continue;
     if (session.broker_epoch > open.broker_epoch) {
@@ -78,20 +80,35 @@ bool LeaderSessions::Open(StreamId id, const OpenSession& open,
                                 "a later incarnation has a session"));
       return false;
     }
+    if (session.kind == open.kind || session.broker_epoch < open.broker_epoch) {
+      older.push_back(other);
+    }
+  }
+  for (const StreamId other : older) {
     Refuse(other, api::ItemError(ErrorCode::kStaleBrokerEpoch,
                                  "replaced by a newer session"));
-    break;
   }
+  return true;
+}
+
+bool LeaderSessions::Open(StreamId id, const OpenSession& open,
+                          int64_t credit_bytes) {
+  if (absl::Status checked = CheckOpen(open, credit_bytes); !checked.ok()) {
+    Refuse(id, api::ItemError(checked));
+    return false;
+  }
+  if (!ReplaceOlder(id, open)) return false;
   Session& session = sessions_[id];
   session.broker_id = open.broker_id;
   session.broker_epoch = open.broker_epoch;
+  session.kind = open.kind;
   --unnamed_;
   const auto ports = static_cast<int64_t>(deps_.ports->port_count());
   for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
     deps_.ports->port(i)->OnSessionOpen(
         {id, open.broker_id, open.broker_epoch, session.stream,
-         std::max<int64_t>(std::min(credit_bytes, kWindowBytesMax) / ports,
-                           1)});
+         std::max<int64_t>(std::min(credit_bytes, kWindowBytesMax) / ports, 1),
+         open.kind});
   }
   return true;
 }

@@ -13,7 +13,7 @@
 namespace sluice {
 
 // Lives on one executor (the replication executor). One session a follower
-// broker: a newer stream of the same or a later broker epoch replaces the
+// broker and kind of stream: a newer stream of the same or a later broker epoch replaces the
 // older one; a stale incarnation is refused (F8, F18).
 class LeaderSessions final : public ReplicationAcceptor {
  public:
@@ -46,10 +46,14 @@ class LeaderSessions final : public ReplicationAcceptor {
     std::shared_ptr<LeaderStream> stream;
     NodeId broker_id = kNoNode;  // kNoNode: has not said
     BrokerEpoch broker_epoch;
+    StreamKind kind = StreamKind::kMain;
   };
 
   void OnFrame(StreamId id, FollowerFrame frame);
   bool Open(StreamId id, const OpenSession& open, int64_t credit_bytes);
+  absl::Status CheckOpen(const OpenSession& open, int64_t credit_bytes);
+  // False: `open` itself is an older incarnation's.
+  bool ReplaceOlder(StreamId id, const OpenSession& open);
   void Refuse(StreamId id, api::ItemError why);
   void OnClosed(StreamId id);
   void Route(StreamId id, FollowerFrame frame);

@@ -2,16 +2,24 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
-ReplicaShipper::ReplicaShipper(FollowerSession session, Executor* executor)
+ReplicaShipper::ReplicaShipper(FollowerSession session, Executor* executor,
+                               CatchUpThrottle* throttle, int64_t now_us)
     : session_(std::move(session)),
       executor_(executor),
+      throttle_(throttle),
+      part_bytes_(std::max(session_.window_bytes / kWindowPart,
+                           2 * kFrameBytesMax)),
+      now_us_(now_us),
       credit_bytes_(session_.window_bytes) {}
 
 ReplicaShipper::~ReplicaShipper() { *alive_ = false; }
@@ -31,7 +39,20 @@ void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
   answer.log_start_offset = source->log_start();
   SendAnswer(std::move(answer));
   OnHighWatermark(tp);
+  if (!is_main() && replica.next >= source->leo()) {
+    return MoveTo(StreamKind::kMain, tp);
+  }
   Enqueue(tp, replica);
+}
+
+void ReplicaShipper::MoveTo(StreamKind to, const TopicPartition& tp) {
+  const LeaderEpoch epoch = replicas_.at(tp).epoch;
+  VLOG(1) << tp.ToString() << " of broker " << session_.broker_id
+          << " goes on by the "
+          << (to == StreamKind::kMain ? "main" : "catch-up") << " stream";
+  Drop(tp);
+  frame_.moved.push_back({tp, epoch, to});
+  SchedulePump();
 }
 
 void ReplicaShipper::SendAnswer(AddAnswer answer) {
@@ -78,6 +99,7 @@ void ReplicaShipper::OnAck(const TopicPartition& tp, LeaderEpoch epoch,
   const auto found = replicas_.find(tp);
   if (found == replicas_.end() || found->second.epoch != epoch) return;
   ReturnCredit(found->second, appended);
+  Enqueue(tp, found->second);  // it may have held its part
   if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
 }
 
@@ -85,6 +107,7 @@ void ReplicaShipper::ReturnCredit(Replica& replica, Offset acked) {
   while (!replica.in_flight.empty() &&
          replica.in_flight.front().next <= acked) {
     credit_bytes_ += replica.in_flight.front().bytes;
+    replica.in_flight_bytes -= replica.in_flight.front().bytes;
     replica.in_flight.pop_front();
   }
   INVARIANT(credit_bytes_ <= session_.window_bytes,
@@ -98,6 +121,7 @@ void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
   Replica& replica = found->second;
   // Data that is about to leave carries it.
   if (replica.queued && credit_bytes_ > 0) return;
+  if (!is_main() && replica.next < replica.source->leo()) return;
   const Offset hw = replica.source->high_watermark();
   const Offset log_start = replica.source->log_start();
   if (hw == replica.hw_sent && log_start == replica.log_start_sent) return;
@@ -109,12 +133,45 @@ void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
 
 void ReplicaShipper::Enqueue(const TopicPartition& tp, Replica& replica) {
   if (replica.queued || replica.reading() ||
+      replica.in_flight_bytes >= part_bytes_ ||
       replica.next >= replica.source->leo()) {
     return;
   }
   replica.queued = true;
   ready_.push_back(tp);
   if (credit_bytes_ > 0) SchedulePump();
+}
+
+bool ReplicaShipper::MayShip() const {
+  return credit_bytes_ > 0 &&
+         (is_main() || throttle_ == nullptr || throttle_->allows());
+}
+
+void ReplicaShipper::Tick(int64_t now_us) {
+  now_us_ = now_us;
+  if (credit_bytes_ <= 0 && !MUTANT(kStalledHoldsWindow)) GiveUpStalled();
+  if (!ready_.empty() && MayShip()) SchedulePump();
+}
+
+void ReplicaShipper::GiveUpStalled() {
+  std::vector<TopicPartition> stalled;
+  for (const auto& [tp, replica] : replicas_) {
+    if (!replica.in_flight.empty() &&
+        now_us_ - replica.in_flight.front().sent_us >= kStallUs) {
+      stalled.push_back(tp);
+    }
+  }
+  for (const TopicPartition& tp : stalled) {
+    LOG(WARNING) << "broker " << session_.broker_id
+                 << " does not acknowledge what it was sent of "
+                 << tp.ToString() << ": its part of the stream goes to others";
+    if (is_main()) {
+      MoveTo(StreamKind::kCatchUp, tp);
+    } else {
+      Remove(tp, api::ItemError(ErrorCode::kRequestTimedOut,
+                                "what was sent is not acknowledged"));
+    }
+  }
 }
 
 void ReplicaShipper::SchedulePump() {
@@ -129,7 +186,7 @@ void ReplicaShipper::SchedulePump() {
 }
 
 void ReplicaShipper::Pump() {
-  while (!ready_.empty() && credit_bytes_ > 0) {
+  while (!ready_.empty() && MayShip()) {
     const TopicPartition tp = ready_.front();
     ready_.pop_front();
     const auto found = replicas_.find(tp);
@@ -143,16 +200,46 @@ void ReplicaShipper::Pump() {
 
 void ReplicaShipper::SendFrame() {
   if (frame_.add_answers.empty() && frame_.data.empty() &&
-      frame_.high_watermarks.empty() && frame_.removed.empty()) {
+      frame_.high_watermarks.empty() && frame_.removed.empty() &&
+      frame_.moved.empty()) {
     return;
   }
   session_.stream->Send(std::exchange(frame_, LeaderFrame()));
   frame_bytes_ = 0;
 }
 
+bool ReplicaShipper::IsNear(Replica& replica, int64_t bytes_max) const {
+  if (replica.next < replica.judge_from) return false;
+  Offset next = replica.next;
+  int64_t bytes = 0;
+  for (int reads = 0; next < replica.source->leo(); ++reads) {
+    const auto piece = replica.source->ReadTail(next, bytes_max);
+    const bool taken = piece.has_value() && reads < kNearReadsMax &&
+                       piece->next_offset > next;
+    if (taken) bytes += static_cast<int64_t>(piece->batches.size());
+    if (!taken || bytes > bytes_max) {
+      // Nobody walks over the same pieces for each one that is shipped.
+      replica.judge_from = replica.next + (next - replica.next) / 2;
+      return false;
+    }
+    next = piece->next_offset;
+  }
+  return true;
+}
+
 void ReplicaShipper::ShipOne(const TopicPartition& tp, Replica& replica) {
+  const bool waited_for = replica.source->IsInSync(session_.broker_id) ||
+                          MUTANT(kBulkOnMainStream);
+  if (is_main() && !std::exchange(replica.judged, true) && !waited_for &&
+      !IsNear(replica, kFarBehindBytes)) {
+    return MoveTo(StreamKind::kCatchUp, tp);
+  }
+  if (!is_main() && IsNear(replica, kFrameBytesMax)) {
+    return MoveTo(StreamKind::kMain, tp);
+  }
   auto tail = replica.source->ReadTail(replica.next, kFrameBytesMax);
   if (!tail.has_value()) {
+    if (is_main() && !waited_for) return MoveTo(StreamKind::kCatchUp, tp);
     StartDiskRead(tp, replica);
     return;
   }
@@ -176,8 +263,10 @@ bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
   }
   const auto bytes = static_cast<int64_t>(result.batches.size());
   replica.next = result.next_offset;
-  replica.in_flight.push_back({result.next_offset, bytes});
+  replica.in_flight.push_back({result.next_offset, bytes, now_us_});
+  replica.in_flight_bytes += bytes;
   credit_bytes_ -= bytes;
+  if (!is_main() && throttle_ != nullptr) throttle_->Spend(bytes);
   frame_bytes_ += bytes;
   replica.hw_sent = replica.source->high_watermark();
   replica.log_start_sent = replica.source->log_start();
@@ -219,7 +308,11 @@ void ReplicaShipper::OnDiskRead(const TopicPartition& tp, Replica& replica,
     Remove(tp, api::ItemError(result.status()));
     return;
   }
-  if (AddData(tp, replica, *std::move(result))) Enqueue(tp, replica);
+  if (!AddData(tp, replica, *std::move(result))) return;
+  if (!is_main() && replica.next >= replica.source->leo()) {
+    return MoveTo(StreamKind::kMain, tp);
+  }
+  Enqueue(tp, replica);
 }
 
 }  // namespace sluice

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/functional/any_invocable.h"
+#include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/replication_port.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/executor.h"
@@ -23,6 +24,8 @@ class ShipSource {
   virtual Offset leo() const = 0;
   virtual Offset high_watermark() const = 0;
   virtual Offset log_start() const = 0;
+  // Acknowledgements wait for this follower: it is in the ISR.
+  virtual bool IsInSync(NodeId broker) const = 0;
   // nullopt: not in memory.
   virtual std::optional<ReadResult> ReadTail(Offset from,
                                              int64_t bytes_max) = 0;
@@ -35,14 +38,31 @@ class ShipSource {
 
 // Owned by a shard, lives on its executor. Credit: bytes on their way without
 // an acknowledgement never exceed the window by more than one frame's worth
-// (or one batch, where that is larger).
+// (or one batch, where that is larger). Replicas take turns, a frame each; no
+// replica holds more than its part of the window, and who does not acknowledge
+// for kStallUs gives it back when it is used up: one that hangs slows nobody.
+//
+// Which stream a replica is on (README.md): the main stream ships from memory.
+// A replica out of the ISR that is far behind, or needs the disk, moves to the
+// catch-up stream, which is throttled, and from there, once the rest of the log
+// fits a frame, to the main stream. It is told ("moved") behind all that was
+// sent of it and asks on the other stream for what follows on its log.
 class ReplicaShipper {
  public:
   // A frame is sent when it holds this many bytes of batches, or when nothing
   // more is ready.
   static constexpr int64_t kFrameBytesMax = 256 << 10;
+  // Out of the ISR and farther behind: not by the main stream.
+  static constexpr int64_t kFarBehindBytes = 1 << 20;
+  // In how many pieces a near rest may lie in memory.
+  static constexpr int kNearReadsMax = 256;
+  // What one replica may hold of the window, and never less than two frames.
+  static constexpr int64_t kWindowPart = 4;
+  static constexpr int64_t kStallUs = 5'000'000;
 
-  ReplicaShipper(FollowerSession session, Executor* executor);
+  // `throttle` is for a catch-up stream, and shared by all of the shard.
+  ReplicaShipper(FollowerSession session, Executor* executor,
+                 CatchUpThrottle* throttle, int64_t now_us);
   ~ReplicaShipper();
 
   const FollowerSession& session() const { return session_; }
@@ -64,17 +84,25 @@ class ReplicaShipper {
   void OnAppended(const TopicPartition& tp);
   void OnAck(const TopicPartition& tp, LeaderEpoch epoch, Offset appended);
   void OnHighWatermark(const TopicPartition& tp);
+  // Every 100 ms or so, behind the throttle's.
+  void Tick(int64_t now_us);
+
+  size_t replica_count() const { return replicas_.size(); }
 
  private:
   struct InFlight {
     Offset next;
     int64_t bytes;
+    int64_t sent_us;
   };
   struct Replica {
     LeaderEpoch epoch;
     ShipSource* source;
     Offset next;  // the next to send
     std::deque<InFlight> in_flight;
+    int64_t in_flight_bytes = 0;
+    bool judged = false;         // whether it is far behind
+    Offset judge_from;           // not near before it has come to here
     bool queued = false;         // in ready_
     int64_t reserved_bytes = 0;  // credit held by a disk read; 0: none runs
     uint64_t acceptance = 0;
@@ -84,6 +112,12 @@ class ReplicaShipper {
     Offset log_start_sent = kNoOffset;
   };
 
+  bool is_main() const { return session_.kind == StreamKind::kMain; }
+  bool MayShip() const;
+  // All that follows is in memory, and no more than that.
+  bool IsNear(Replica& replica, int64_t bytes_max) const;
+  void MoveTo(StreamKind to, const TopicPartition& tp);
+  void GiveUpStalled();
   void Enqueue(const TopicPartition& tp, Replica& replica);
   void SchedulePump();
   void Pump();
@@ -99,6 +133,9 @@ class ReplicaShipper {
 
   FollowerSession session_;
   Executor* const executor_;
+  CatchUpThrottle* const throttle_;
+  const int64_t part_bytes_;
+  int64_t now_us_;  // of the last tick
   int64_t credit_bytes_;
   std::map<TopicPartition, Replica> replicas_;
   std::deque<TopicPartition> ready_;

@@ -13,6 +13,14 @@ namespace sluice {
 // older stream is told apart.
 using StreamId = uint64_t;
 
+// One of a follower's two streams towards a leader.
+struct LeaderLink {
+  NodeId leader;
+  StreamKind kind = StreamKind::kMain;
+
+  auto operator<=>(const LeaderLink&) const = default;
+};
+
 struct FollowerSession {
   StreamId id = 0;
   NodeId broker_id;
@@ -21,6 +29,7 @@ struct FollowerSession {
   // This shard's part of the stream's credit window: bytes of record batches
   // that may be on their way without an acknowledgement.
   int64_t window_bytes = 0;
+  StreamKind kind = StreamKind::kMain;
 };
 
 // Implemented by a shard; may be called from any thread, takes effect on the
@@ -29,12 +38,12 @@ class ReplicationPort {
  public:
   virtual ~ReplicationPort() = default;
 
-  // As follower: the link towards `leader`.
-  virtual void OnLinkOpen(NodeId leader, StreamId link,
+  // As follower: a link towards a leader.
+  virtual void OnLinkOpen(const LeaderLink& link, StreamId id,
                           std::shared_ptr<FollowerStream> stream) = 0;
-  virtual void OnLeaderFrame(NodeId leader, StreamId link,
+  virtual void OnLeaderFrame(const LeaderLink& link, StreamId id,
                              LeaderFrame frame) = 0;
-  virtual void OnLinkClosed(NodeId leader, StreamId link) = 0;
+  virtual void OnLinkClosed(const LeaderLink& link, StreamId id) = 0;
 
   // As leader: the session of a follower.
   virtual void OnSessionOpen(FollowerSession session) = 0;

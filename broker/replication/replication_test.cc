@@ -4,6 +4,7 @@
 #include "broker/replication/follower_links.h"
 #include "broker/replication/leader_sessions.h"
 #include "broker/replication/replica_shipper.h"
+#include "broker/replication/shipper_testing.h"
 #include "common/base/error.h"
 #include "common/env/sim_world.h"
 
@@ -12,79 +13,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::SizeIs;
-
-const TopicPartition kA{TopicId(Uuid(1, 1)), PartitionIndex(0)};
-const TopicPartition kB{TopicId(Uuid(1, 1)), PartitionIndex(1)};
-
-struct SentToFollower final : LeaderStream {
-  void Send(LeaderFrame frame) override { frames.push_back(std::move(frame)); }
-  void Close() override { closed = true; }
-  std::vector<LeaderFrame> frames;
-  bool closed = false;
-};
-
-struct SentToLeader final : FollowerStream {
-  void Send(FollowerFrame frame) override {
-    frames.push_back(std::move(frame));
-  }
-  void Close() override { closed = true; }
-  std::vector<FollowerFrame> frames;
-  bool closed = false;
-};
-
-// A log whose every record is a batch of `batch_bytes`, one batch a read.
-struct FakeSource final : ShipSource {
-  Offset leo() const override { return leo_; }
-  Offset high_watermark() const override { return hw_; }
-  Offset log_start() const override { return Offset(0); }
-  std::optional<ReadResult> ReadTail(Offset from, int64_t) override {
-    if (from < tail_from) return std::nullopt;
-    return Batch(from);
-  }
-  void ReadDisk(Offset from, int64_t,
-                absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
-      override {
-    if (reads_at_once) return done(Batch(from));
-    disk_reads.emplace_back(from, std::move(done));
-  }
-  ReadResult Batch(Offset from) const {
-    const Offset base(from.value() / batch_records * batch_records);
-    return {Buffer::Take(std::string(batch_bytes, 'x')), base,
-            base + batch_records};
-  }
-
-  Offset leo_, hw_, tail_from;
-  size_t batch_bytes = 1000;
-  int64_t batch_records = 1;
-  bool reads_at_once = false;
-  std::vector<std::pair<
-      Offset, absl::AnyInvocable<void(absl::StatusOr<ReadResult>)>>>
-      disk_reads;
-};
-
-class ReplicaShipperTest : public testing::Test {
- protected:
-  void Make(int64_t window_bytes) {
-    shipper = std::make_unique<ReplicaShipper>(
-        FollowerSession{7, NodeId(2), BrokerEpoch(5), stream, window_bytes},
-        executor.get());
-  }
-  std::vector<Offset> Shipped(const TopicPartition& tp) {
-    std::vector<Offset> offsets;
-    for (const LeaderFrame& frame : stream->frames) {
-      for (const ReplicaData& data : frame.data) {
-        if (data.tp == tp) offsets.push_back(data.high_watermark);
-      }
-    }
-    return offsets;
-  }
-
-  SimWorld world;
-  std::unique_ptr<Executor> executor = world.NewExecutor();
-  std::shared_ptr<SentToFollower> stream = std::make_shared<SentToFollower>();
-  FakeSource source, other;
-  std::unique_ptr<ReplicaShipper> shipper;
-};
 
 TEST_F(ReplicaShipperTest, CreditBoundsWhatIsOnTheWayAndAcksReturnIt) {
   Make(2500);
@@ -236,15 +164,16 @@ TEST_F(ReplicaShipperTest, ARemovalThatWasAskedInAnOlderEpochHasNoEffect) {
 
 // Remembers what one shard is told.
 struct FakePort final : ReplicationPort {
-  void OnLinkOpen(NodeId, StreamId link,
+  void OnLinkOpen(const LeaderLink& link, StreamId id,
                   std::shared_ptr<FollowerStream>) override {
-    open.push_back(link);
+    open.push_back(id);
+    kinds.push_back(link.kind);
   }
-  void OnLeaderFrame(NodeId, StreamId, LeaderFrame frame) override {
+  void OnLeaderFrame(const LeaderLink&, StreamId, LeaderFrame frame) override {
     leader_frames.push_back(std::move(frame));
   }
-  void OnLinkClosed(NodeId, StreamId link) override {
-    closed.push_back(link);
+  void OnLinkClosed(const LeaderLink&, StreamId id) override {
+    closed.push_back(id);
   }
   void OnSessionOpen(FollowerSession s) override { sessions.push_back(s); }
   void OnFollowerFrame(StreamId, FollowerFrame frame) override {
@@ -253,6 +182,7 @@ struct FakePort final : ReplicationPort {
   void OnSessionClosed(StreamId id) override { ended.push_back(id); }
 
   std::vector<StreamId> open, closed, ended;
+  std::vector<StreamKind> kinds;
   std::vector<LeaderFrame> leader_frames;
   std::vector<FollowerFrame> follower_frames;
   std::vector<FollowerSession> sessions;
@@ -292,11 +222,11 @@ class FollowerLinksTest : public testing::Test {
 };
 
 TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   EXPECT_THAT(connector.streams, SizeIs(0));  // who are we?
   links.SetIdentity({.broker_id = NodeId(1), .broker_epoch = BrokerEpoch(4)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   ASSERT_THAT(connector.streams, SizeIs(1));
   const FollowerFrame& hello = connector.streams[0]->frames[0];
@@ -314,11 +244,11 @@ TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
 
 TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
   links.SetIdentity({.broker_id = NodeId(1)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
   connector.events[0].on_closed(absl::UnavailableError("gone"));
   EXPECT_THAT(ports.ports[0].closed, ElementsAre(1));
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(49'000);
   EXPECT_THAT(connector.streams, SizeIs(1));
   world.RunFor(160'000);
@@ -333,22 +263,46 @@ TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
 
 TEST_F(FollowerLinksTest, ALeaderAtANewAddressGetsANewStream) {
   links.SetIdentity({.broker_id = NodeId(1)});
-  links.Want(NodeId(3), endpoint);
+  links.Want({NodeId(3)}, endpoint);
   world.RunFor(1000);
-  links.Want(NodeId(3), {"elsewhere", 1});
+  links.Want({NodeId(3)}, {"elsewhere", 1});
   world.RunFor(300'000);
   EXPECT_TRUE(connector.streams[0]->closed);
   ASSERT_THAT(connector.streams, SizeIs(2));
   EXPECT_EQ(connector.endpoints[1].host, "elsewhere");
 }
 
+TEST_F(FollowerLinksTest, EachKindOfStreamIsOpenedAndBreaksForItself) {
+  links.SetIdentity({.broker_id = NodeId(1)});
+  links.Want({NodeId(3)}, endpoint);
+  links.Want({NodeId(3), StreamKind::kCatchUp}, endpoint);
+  world.RunFor(1000);
+  ASSERT_THAT(connector.streams, SizeIs(2));
+  const FollowerFrame& main = connector.streams[0]->frames[0];
+  const FollowerFrame& catch_up = connector.streams[1]->frames[0];
+  EXPECT_EQ(main.open->kind, StreamKind::kMain);
+  EXPECT_EQ(catch_up.open->kind, StreamKind::kCatchUp);
+  EXPECT_EQ(catch_up.credit_bytes, FollowerLinks::kCatchUpWindowBytes);
+  EXPECT_THAT(ports.ports[0].kinds,
+              ElementsAre(StreamKind::kMain, StreamKind::kCatchUp));
+  connector.events[1].on_closed(absl::UnavailableError("gone"));
+  EXPECT_THAT(ports.ports[0].closed, ElementsAre(2));
+  LeaderFrame frame;
+  frame.moved.push_back({kB, LeaderEpoch(1), StreamKind::kCatchUp});
+  connector.events[0].on_frame(std::move(frame));
+  ASSERT_THAT(ports.ports[1].leader_frames, SizeIs(1));
+  EXPECT_THAT(ports.ports[1].leader_frames[0].moved, SizeIs(1));
+}
+
 class LeaderSessionsTest : public testing::Test {
  protected:
-  FollowerFrame Hello(int epoch, int broker = 2) {
+  FollowerFrame Hello(int epoch, int broker = 2,
+                      StreamKind kind = StreamKind::kMain) {
     FollowerFrame frame;
     frame.open = OpenSession{.broker_id = NodeId(broker),
                              .broker_epoch = BrokerEpoch(epoch),
-                             .leader_id = NodeId(1)};
+                             .leader_id = NodeId(1),
+                             .kind = kind};
     frame.credit_bytes = 1000;
     return frame;
   }
@@ -378,6 +332,27 @@ TEST_F(LeaderSessionsTest, ANewerSessionReplacesAndAStaleOneIsRefused) {
   ASSERT_THAT(stale->frames, SizeIs(1));
   EXPECT_EQ(stale->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
   EXPECT_FALSE(second->closed);
+}
+
+TEST_F(LeaderSessionsTest, AFollowerHasOneSessionOfEachKind) {
+  std::vector<std::shared_ptr<SentToFollower>> streams;
+  const auto open = [&](int epoch, StreamKind kind) {
+    streams.push_back(std::make_shared<SentToFollower>());
+    sessions.Accept(streams.back()).on_frame(Hello(epoch, 2, kind));
+  };
+  open(5, StreamKind::kMain);
+  open(5, StreamKind::kCatchUp);
+  EXPECT_FALSE(streams[0]->closed);
+  EXPECT_EQ(ports.ports[0].sessions.back().kind, StreamKind::kCatchUp);
+  open(5, StreamKind::kCatchUp);
+  EXPECT_FALSE(streams[0]->closed);
+  EXPECT_TRUE(streams[1]->closed);
+  // A new incarnation: both of the older one's end.
+  open(6, StreamKind::kCatchUp);
+  EXPECT_TRUE(streams[0]->closed);
+  EXPECT_TRUE(streams[2]->closed);
+  open(5, StreamKind::kMain);
+  EXPECT_EQ(streams[4]->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
 }
 
 TEST_F(LeaderSessionsTest, WhoDoesNotSayWhoItIsOrIsUnknownIsRefused) {

@@ -17,12 +17,16 @@
 
 namespace sluice {
 
+// Which of the two streams of a pair of brokers: replication.proto.
+enum class StreamKind { kMain, kCatchUp };
+
 struct OpenSession {
   ClusterId cluster_id;
   NodeId broker_id;
   BrokerEpoch broker_epoch;
   IncarnationId incarnation_id;
   NodeId leader_id;
+  StreamKind kind = StreamKind::kMain;
 };
 
 struct AddReplica {
@@ -85,12 +89,20 @@ struct ReplicaRemoved {
   api::ItemError error;
 };
 
+// All that this stream carries of the replica came before.
+struct ReplicaMoved {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;
+  StreamKind to = StreamKind::kMain;
+};
+
 struct LeaderFrame {
   api::ItemError refused;  // kNone: not refused
   std::vector<AddAnswer> add_answers;
   std::vector<ReplicaData> data;
   std::vector<HighWatermarkMoved> high_watermarks;
   std::vector<ReplicaRemoved> removed;
+  std::vector<ReplicaMoved> moved;
 };
 
 using FollowerStream = FrameSender<FollowerFrame>;  // held by the follower

@@ -70,7 +70,8 @@
   X(kReplicaFailed, "REPLICA_FAILED", 10011, kUnavailable, false)     \
   X(kInsecureListener, "INSECURE_LISTENER", 10012, kInvalidArgument, false) \
   X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true) \
-  X(kLogTruncated, "LOG_TRUNCATED", 10014, kOutOfRange, false)
+  X(kLogTruncated, "LOG_TRUNCATED", 10014, kOutOfRange, false) \
+  X(kReplicaRecovering, "REPLICA_RECOVERING", 10015, kUnavailable, true)
 
 namespace sluice {
 

@@ -47,6 +47,23 @@ void PutError(const api::ItemError& error, v1::Error* out) {
   ItemErrorToProto(error, out);
 }
 
+pb::StreamKind KindToProto(StreamKind kind) {
+  return kind == StreamKind::kCatchUp ? pb::STREAM_KIND_CATCH_UP
+                                      : pb::STREAM_KIND_MAIN;
+}
+
+absl::StatusOr<StreamKind> KindFromProto(pb::StreamKind kind) {
+  switch (kind) {
+    case pb::STREAM_KIND_UNSPECIFIED:
+    case pb::STREAM_KIND_MAIN:
+      return StreamKind::kMain;
+    case pb::STREAM_KIND_CATCH_UP:
+      return StreamKind::kCatchUp;
+    default:
+      return Bad("a stream of kind ", static_cast<int>(kind));
+  }
+}
+
 absl::StatusOr<OpenSession> OpenFromProto(const pb::OpenSession& in) {
   OpenSession open;
   const auto cluster = ClusterId::FromBytes(in.cluster_id());
@@ -64,6 +81,7 @@ absl::StatusOr<OpenSession> OpenFromProto(const pb::OpenSession& in) {
   open.broker_epoch = BrokerEpoch(in.broker_epoch());
   open.incarnation_id = *incarnation;
   open.leader_id = NodeId(in.leader_id());
+  ASSIGN_OR_RETURN(open.kind, KindFromProto(in.kind()));
   return open;
 }
 
@@ -73,6 +91,7 @@ void OpenToProto(const OpenSession& open, pb::OpenSession* out) {
   out->set_broker_epoch(open.broker_epoch.value());
   out->set_incarnation_id(open.incarnation_id.ToBytes());
   out->set_leader_id(open.leader_id.value());
+  out->set_kind(KindToProto(open.kind));
 }
 
 void AddAnswerToProto(const AddAnswer& answer, pb::AddAnswer* out) {
@@ -151,6 +170,11 @@ grpc::ByteBuffer EncodeLeaderFrame(LeaderFrame frame) {
     PutPartition(removed.tp, removed.leader_epoch, out);
     PutError(removed.error, out->mutable_error());
   }
+  for (const ReplicaMoved& moved : frame.moved) {
+    auto* out = small.add_moved();
+    PutPartition(moved.tp, moved.leader_epoch, out);
+    out->set_to(KindToProto(moved.to));
+  }
   SliceWriter writer;
   writer.Append(small);
   for (const ReplicaData& data : frame.data) AppendData(data, writer);
@@ -183,6 +207,11 @@ absl::StatusOr<LeaderFrame> DecodeLeaderFrame(grpc::ByteBuffer* bytes) {
     ReplicaRemoved& out = frame.removed.emplace_back();
     RETURN_IF_ERROR(TakePartition(removed, &out));
     out.error = ItemErrorFromProto(removed.error());
+  }
+  for (const pb::ReplicaMoved& moved : in.moved()) {
+    ReplicaMoved& out = frame.moved.emplace_back();
+    RETURN_IF_ERROR(TakePartition(moved, &out));
+    ASSIGN_OR_RETURN(out.to, KindFromProto(moved.to()));
   }
   return frame;
 }

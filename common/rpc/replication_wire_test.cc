@@ -37,6 +37,7 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
       {kTp, LeaderEpoch(4), Offset(11), Offset(2)});
   frame.removed.push_back(
       {kTp, LeaderEpoch(4), api::ItemError(ErrorCode::kNotLeader, "moved")});
+  frame.moved.push_back({kTp, LeaderEpoch(4), StreamKind::kCatchUp});
 
   grpc::ByteBuffer bytes = EncodeLeaderFrame(frame);
   const auto back = DecodeLeaderFrame(&bytes);
@@ -64,12 +65,17 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
   EXPECT_EQ(back->high_watermarks[0].high_watermark, Offset(11));
   ASSERT_EQ(back->removed.size(), 1u);
   EXPECT_EQ(back->removed[0].error.code, ErrorCode::kNotLeader);
+  ASSERT_EQ(back->moved.size(), 1u);
+  EXPECT_EQ(back->moved[0].tp, kTp);
+  EXPECT_EQ(back->moved[0].leader_epoch, LeaderEpoch(4));
+  EXPECT_EQ(back->moved[0].to, StreamKind::kCatchUp);
 }
 
 TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   FollowerFrame frame;
   frame.open = OpenSession{ClusterId(Uuid(1, 2)), NodeId(3), BrokerEpoch(17),
-                           IncarnationId(Uuid(4, 5)), NodeId(6)};
+                           IncarnationId(Uuid(4, 5)), NodeId(6),
+                           StreamKind::kCatchUp};
   frame.adds.push_back({kTp, LeaderEpoch(4), Offset(8), kNoLeaderEpoch});
   frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7), Offset(3)});
   frame.removes.push_back({kTp, LeaderEpoch(5)});
@@ -85,6 +91,7 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   EXPECT_EQ(back->open->broker_epoch, BrokerEpoch(17));
   EXPECT_EQ(back->open->incarnation_id, IncarnationId(Uuid(4, 5)));
   EXPECT_EQ(back->open->leader_id, NodeId(6));
+  EXPECT_EQ(back->open->kind, StreamKind::kCatchUp);
   ASSERT_EQ(back->adds.size(), 1u);
   EXPECT_EQ(back->adds[0].fetch_offset, Offset(8));
   EXPECT_EQ(back->adds[0].last_fetched_epoch, kNoLeaderEpoch);
@@ -105,6 +112,9 @@ TEST(ReplicationWireTest, WhatNoPeerSendsIsRefusedByName) {
       [](auto* f) { f->mutable_open()->set_broker_id(-1); },
       [](auto* f) { f->mutable_open()->set_leader_id(0); },
       [](auto* f) { f->mutable_open()->set_broker_epoch(-2); },
+      [](auto* f) {
+        f->mutable_open()->set_kind(static_cast<pb::StreamKind>(7));
+      },
       [](auto* f) { f->set_credit_bytes(-1); },
       [](auto* f) { f->mutable_adds(0)->set_topic_id("short"); },
       [](auto* f) { f->mutable_adds(0)->clear_topic_id(); },

@@ -207,6 +207,8 @@ absl::Status BatchApplier::On(
   broker->feature_max = record.feature_max();
   broker->version = record.version();
   broker->was_clean = record.was_clean();
+  broker->demoted =
+      old != nullptr && old->demoted && !MUTANT(kDemotionForgotten);
   changes_.brokers_changed.insert(broker->id);
   image_->brokers_[broker->id] = std::move(broker);
   return absl::OkStatus();
@@ -223,6 +225,7 @@ absl::Status BatchApplier::On(const internal::v1::BrokerChangeRecord& record) {
   auto broker = std::make_shared<BrokerImage>(*old);
   if (record.has_fenced()) broker->fenced = record.fenced();
   if (record.has_stopping()) broker->stopping = record.stopping();
+  if (record.has_demoted()) broker->demoted = record.demoted();
   image_->brokers_[id] = std::move(broker);
   changes_.brokers_changed.insert(id);
   return absl::OkStatus();

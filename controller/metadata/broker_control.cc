@@ -407,6 +407,7 @@ BrokerControl::ReportReplicas(
     }
     const ElectionRules rules = configs_.ElectionRulesOf(*topic);
     PartitionChange change(tp, *partition, rules);
+    change.ShunDemoted(image_);
     if (!TellOf(verdict, broker, *partition, rules, change)) continue;
     if (auto record =
             change.Build([&](NodeId n) { return image_.IsActive(n); })) {

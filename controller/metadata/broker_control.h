@@ -1,5 +1,5 @@
-// The life of a broker: registration, fencing, unfencing, controlled shutdown,
-// and what its recovered replicas hold.
+// The life of a broker: registration, fencing, unfencing, demotion, controlled
+// shutdown, and what its recovered replicas hold.
 #pragma once
 
 #include <vector>
@@ -50,6 +50,13 @@ class BrokerControl {
   // Controlled shutdown: out of every ISR, leaderships move; what nobody else
   // can lead has no leader, and the broker stays in its ELR.
   internal::v1::MetadataBatch BeginStop(NodeId broker, BrokerEpoch epoch);
+  // A gray failure, in one batch: its leaderships move to in-sync replicas
+  // that are not demoted; what nobody else can lead stays. It leaves every ISR
+  // that is large enough without it. Of a broker that is demoted: what can
+  // move by now.
+  internal::v1::MetadataBatch Demote(NodeId broker, BrokerEpoch epoch);
+  // It may lead again. What it led does not move back by itself.
+  internal::v1::MetadataBatch ClearDemotion(NodeId broker, BrokerEpoch epoch);
 
   // STALE_BROKER_EPOCH, INVALID_REQUEST (a bad id, too many). Verdicts on
   // replicas that it does not have (a topic deleted meanwhile) are skipped.

@@ -103,6 +103,7 @@ void ConfigControl::WritePartitions(const TopicImage& before,
   for (const auto& [index, partition] : before.partitions) {
     PartitionChange change({before.id, index}, *partition,
                            configs_.ElectionRulesOf(after));
+    change.ShunDemoted(image_);
     if (switches && !MUTANT(kSwitchSettlesAtOnce)) {
       change.SetDurabilitySettling(durable);
     }

@@ -27,6 +27,12 @@ inline constexpr char kFlushMs[] = "flush.ms";
 inline constexpr char kReplicaLagTimeMaxMs[] = "replica.lag.time.max.ms";
 inline constexpr char kProducerIdExpirationMs[] =
     "producer.id.expiration.ms";
+inline constexpr char kReplicaCatchUpBytes[] =
+    "replica.catch.up.bytes.per.second";
+inline constexpr char kGrayFailureLatencyMs[] = "gray.failure.latency.ms";
+inline constexpr char kGrayFailureRatio[] = "gray.failure.ratio";
+inline constexpr char kGrayFailureDemoteMs[] = "gray.failure.demote.ms";
+inline constexpr char kGrayFailureClearMs[] = "gray.failure.clear.ms";
 inline constexpr char kNumPartitions[] = "num.partitions";
 inline constexpr char kDefaultReplicationFactor[] =
     "default.replication.factor";

@@ -99,6 +99,12 @@ absl::Status ElectionControl::CheckOne(ElectLeadersRequest::Kind kind,
       return MakeError(ErrorCode::kElectionNotNeeded, name,
                        " is led by its preferred replica, broker ", first);
     }
+    if (image_.IsDemoted(first)) {
+      return MakeError(ErrorCode::kPreferredLeaderNotAvailable, name,
+                       ": its preferred replica, broker ", first,
+                       ", is demoted for its slow disk; look at that disk, "
+                       "the demotion ends once it is fast again");
+    }
     if (Contains(partition.isr, first)) return absl::OkStatus();
     return MakeError(ErrorCode::kPreferredLeaderNotAvailable, name,
                      ": its preferred replica, broker ", first, ", is ",
@@ -149,6 +155,7 @@ void ElectionControl::ElectOne(ElectLeadersRequest::Kind kind,
     return;
   }
   PartitionChange change(tp, *partition, configs_.ElectionRulesOf(topic));
+  change.ShunDemoted(image_);
   if (kind == ElectLeadersRequest::KIND_PREFERRED) {
     change.PreferFirst();
   } else {

@@ -189,7 +189,22 @@ class Collector {
     issue->set_message(text);
   }
 
+  void OnDemoted(const BrokerImage& broker) {
+    HealthIssue* issue = Add(HealthIssue::KIND_BROKER_DEMOTED);
+    if (issue == nullptr) return;
+    issue->set_partition(-1);
+    issue->set_broker_id(broker.id.value());
+    issue->set_message(StrCat(
+        "broker ", broker.id, " (epoch ", broker.epoch,
+        ") is demoted: its syncs or appends take far longer than those of the "
+        "other brokers. It leads only what nobody else can, and leaves every "
+        "ISR that is large enough without it; look at its disks. It counts "
+        "again once they were fast for a while; then sluice partition elect "
+        "gives it back what it led"));
+  }
+
   void OnBroker(const BrokerImage& broker) {
+    if (broker.demoted) OnDemoted(broker);
     if (broker.active()) return;
     HealthIssue* issue = Add(HealthIssue::KIND_BROKER_FENCED);
     if (issue == nullptr) return;

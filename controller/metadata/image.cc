@@ -43,6 +43,7 @@ void HashBroker(const BrokerImage& broker, Hasher& hash) {
   hash.Id(broker.incarnation);
   hash.Number(broker.fenced);
   hash.Number(broker.stopping);
+  hash.Number(broker.demoted);
   hash.Number(static_cast<int64_t>(broker.listeners.size()));
   for (const auto& listener : broker.listeners) {
     hash.Text(listener.name());
@@ -163,6 +164,11 @@ const PartitionImage* MetadataImage::FindPartition(
 bool MetadataImage::IsActive(NodeId id) const {
   const BrokerImage* broker = FindBroker(id);
   return broker != nullptr && broker->active();
+}
+
+bool MetadataImage::IsDemoted(NodeId id) const {
+  const BrokerImage* broker = FindBroker(id);
+  return broker != nullptr && broker->demoted;
 }
 
 int MetadataImage::ActiveBrokerCount() const {

@@ -30,6 +30,9 @@ struct BrokerImage {
   IncarnationId incarnation;
   bool fenced = true;
   bool stopping = false;
+  // A gray failure: it leads and counts only where nobody else does. Outlives
+  // its registrations, until its disks were seen to be fast again.
+  bool demoted = false;
   std::vector<internal::v1::BrokerListener> listeners;
   std::string rack;
   std::set<DirectoryId> directories;
@@ -163,6 +166,7 @@ class MetadataImage {
   const PartitionImage* FindPartition(const TopicPartition& tp) const;
 
   bool IsActive(NodeId id) const;
+  bool IsDemoted(NodeId id) const;
   int ActiveBrokerCount() const;
 
  private:

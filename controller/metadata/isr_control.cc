@@ -35,6 +35,29 @@ void Overlay(const PartitionChangeRecord& record, AlterPartitionResult* out) {
 
 }  // namespace
 
+absl::Status IsrControl::CheckDemoted(const AlterPartition& change,
+                                      const TopicPartition& tp,
+                                      const TopicImage& topic,
+                                      const PartitionImage& partition) const {
+  int others = 0;
+  NodeId joining = kNoNode;
+  for (const auto& member : change.new_isr()) {
+    const NodeId id(member.broker_id());
+    if (!image_.IsDemoted(id) || id == partition.leader) {
+      ++others;
+    } else if (!Contains(partition.isr, id)) {
+      joining = id;
+    }
+  }
+  if (joining == kNoNode || others < configs_.MinIsrOf(topic) ||
+      MUTANT(kDemotedJoins)) {
+    return absl::OkStatus();
+  }
+  return MakeError(ErrorCode::kIneligibleReplica, "partition ", tp, ": broker ",
+                   joining, " is demoted for its slow disk and the ISR is "
+                   "large enough without it; propose again without it");
+}
+
 absl::Status IsrControl::CheckIsr(NodeId sender, const AlterPartition& change,
                                   const TopicPartition& tp,
                                   const PartitionImage& partition) const {
@@ -117,6 +140,7 @@ absl::Status IsrControl::Check(NodeId sender, const AlterPartition& change,
                      epochs(), "; wait for the metadata");
   }
   RETURN_IF_ERROR(CheckIsr(sender, change, tp, *partition));
+  RETURN_IF_ERROR(CheckDemoted(change, tp, *topic, *partition));
   if (!change.durability_settled()) return absl::OkStatus();
   return CheckSettled(change, tp, *topic, *partition);
 }
@@ -184,6 +208,7 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
       continue;
     }
     PartitionChange change(tp, *partition, configs_.ElectionRulesOf(*topic));
+    change.ShunDemoted(image_);
     // In the order of the replicas, so that equal ISRs are equal lists.
     std::vector<NodeId> isr;
     for (const NodeId node : partition->replicas) {

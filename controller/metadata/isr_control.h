@@ -22,7 +22,8 @@ class IsrControl {
   // node), FENCED_LEADER_EPOCH, INVALID_REQUEST (not its leader),
   // INVALID_UPDATE_VERSION, INVALID_REQUEST (a bad ISR; durability that is not
   // settling, or settled with another ISR), INELIGIBLE_REPLICA (also: settled
-  // below min ISR, where the ELR may hold records in memory alone).
+  // below min ISR, where the ELR may hold records in memory alone; a demoted
+  // broker would join an ISR that is large enough without it).
   // Of the whole request: STALE_BROKER_EPOCH, INVALID_REQUEST (too many, one
   // twice).
   ControlResultOr<internal::v1::AlterPartitionsResponse> Alter(
@@ -33,6 +34,10 @@ class IsrControl {
                      const TopicPartition& tp, const TopicImage* topic,
                      const PartitionImage* partition) const;
   absl::Status CheckSettled(const internal::v1::AlterPartition& change,
+                            const TopicPartition& tp, const TopicImage& topic,
+                            const PartitionImage& partition) const;
+  // A demoted broker joins only where there are too few without it.
+  absl::Status CheckDemoted(const internal::v1::AlterPartition& change,
                             const TopicPartition& tp, const TopicImage& topic,
                             const PartitionImage& partition) const;
   absl::Status CheckIsr(NodeId sender,

@@ -92,28 +92,48 @@ void PartitionChange::ComputeElr() {
   }
 }
 
+void PartitionChange::ShunDemoted(const MetadataImage& image) {
+  for (const NodeId node : before_.replicas) {
+    if (image.IsDemoted(node)) Shun(node);
+  }
+}
+
+NodeId PartitionChange::FirstOf(
+    absl::FunctionRef<bool(NodeId)> may_lead) const {
+  NodeId shunned = kNoNode;
+  for (const NodeId node : next_.replicas) {
+    if (!may_lead(node)) continue;
+    if (!shunned_.contains(node) || MUTANT(kDemotedElected)) return node;
+    if (shunned == kNoNode) shunned = node;
+  }
+  return shunned;
+}
+
 void PartitionChange::Elect(absl::FunctionRef<bool(NodeId)> is_active) {
   // Every member of next_.isr is active.
   if (prefer_first_ && Contains(next_.isr, next_.replicas.front())) {
     next_.leader = next_.replicas.front();
     return;
   }
-  if (next_.leader != kNoNode && Contains(next_.isr, next_.leader)) return;
-  next_.leader = kNoNode;
-  for (const NodeId node : next_.replicas) {
-    if (Contains(next_.isr, node)) {
-      next_.leader = node;
-      return;
-    }
-  }
-  for (const NodeId node : next_.replicas) {
-    if (!Contains(next_.elr, node)) continue;
-    if (!is_active(node) && !MUTANT(kDeadLeaderElected)) continue;
-    Remove(next_.elr, node);
-    LeadAlone(node);
+  if (next_.leader != kNoNode && Contains(next_.isr, next_.leader)) {
+    if (!shunned_.contains(next_.leader) || MUTANT(kDemotedLeadsOn)) return;
+    // Whoever joins with this very change leads with the next.
+    const NodeId other = FirstOf([&](NodeId node) {
+      return Contains(next_.isr, node) && Contains(before_.isr, node);
+    });
+    if (!shunned_.contains(other)) next_.leader = other;
     return;
   }
-  ElectBestLog(is_active);
+  next_.leader =
+      FirstOf([&](NodeId node) { return Contains(next_.isr, node); });
+  if (next_.leader != kNoNode) return;
+  const NodeId eligible = FirstOf([&](NodeId node) {
+    return Contains(next_.elr, node) &&
+           (is_active(node) || MUTANT(kDeadLeaderElected));
+  });
+  if (eligible == kNoNode) return ElectBestLog(is_active);
+  Remove(next_.elr, eligible);
+  LeadAlone(eligible);
 }
 
 void PartitionChange::LeadAlone(NodeId node) {

@@ -25,6 +25,9 @@ namespace sluice {
 //   replica of the ISR; else, with the ISR empty, the first active one of the
 //   verified ELR, which then is the ISR; else the best log that is told of, if
 //   the rules allow an unclean election (ElectBestLog); else nobody;
+// - who is shunned (a demoted broker) leads only while nobody else can: a
+//   leader makes room for a member of the ISR as it was, an election takes the
+//   others first;
 // - with a leader, candidates and orders are gone: they were for this election;
 // - partition_epoch rises with every record, leader_epoch with every change
 //   of the leader, to and from "none" too (RP16): a restarted broker, which
@@ -34,6 +37,10 @@ class PartitionChange {
   // `before` outlives this.
   PartitionChange(const TopicPartition& tp, const PartitionImage& before,
                   const ElectionRules& rules);
+
+  // It leads only what nobody else can.
+  void Shun(NodeId node) { shunned_.insert(node); }
+  void ShunDemoted(const MetadataImage& image);
 
   // The leader's proposal. Members that left it may join the ELR.
   void SetIsr(std::vector<NodeId> isr) { target_isr_ = std::move(isr); }
@@ -74,6 +81,9 @@ class PartitionChange {
   void ComputeIsr(absl::FunctionRef<bool(NodeId)> is_active);
   void ComputeElr();
   void Elect(absl::FunctionRef<bool(NodeId)> is_active);
+  // The first of the replicas that may and is not shunned, else the first that
+  // may; kNoNode: none may.
+  NodeId FirstOf(absl::FunctionRef<bool(NodeId)> may_lead) const;
   void LeadAlone(NodeId node);
   // The longest log of the newest epoch leads, when it may: the topic or an
   // operator allows it, or nobody is left who might hold more. "Nobody left":
@@ -98,6 +108,7 @@ class PartitionChange {
   std::set<NodeId> doubted_;
   std::set<NodeId> verified_;
   std::set<NodeId> dropped_;
+  std::set<NodeId> shunned_;
   PartitionImage next_;
 };
 

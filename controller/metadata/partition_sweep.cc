@@ -17,6 +17,7 @@ void SweepPartitions(
       if (!Contains(partition->replicas, concerned)) continue;
       const TopicPartition tp{id, index};
       PartitionChange change(tp, *partition, rules);
+      change.ShunDemoted(image);
       if (!tell(tp, *partition, change)) continue;
       if (auto record = change.Build(is_active)) {
         *out.add_records()->mutable_partition_change() = *std::move(record);

@@ -1,5 +1,6 @@
 #include "controller/metadata/topic_control.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/error.h"
@@ -239,7 +240,11 @@ void TopicControl::Write(const v1::NewTopic& topic, const Plan& plan,
       partition.directories.push_back(placer.DirectoryFor(node));
       if (image_.IsActive(node)) partition.isr.push_back(node);
     }
-    partition.leader = partition.isr.front();
+    const auto may_lead = [&](NodeId node) { return !image_.IsDemoted(node); };
+    const auto leader =
+        std::find_if(partition.isr.begin(), partition.isr.end(), may_lead);
+    partition.leader =
+        leader == partition.isr.end() ? partition.isr.front() : *leader;
     partition.last_full_isr = partition.isr;
     *out.add_records()->mutable_partition() = ToRecord(
         TopicPartition{id, PartitionIndex(static_cast<int32_t>(i))}, partition);

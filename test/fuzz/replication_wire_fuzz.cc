@@ -64,6 +64,9 @@ void CheckLeaderFrame(std::string_view bytes) {
   for (const AddAnswer& answer : frame->add_answers) {
     CheckPlace(answer.tp, answer.leader_epoch);
   }
+  for (const ReplicaMoved& moved : frame->moved) {
+    CheckPlace(moved.tp, moved.leader_epoch);
+  }
   const std::string once = BytesOf(rpc::EncodeLeaderFrame(*std::move(frame)));
   grpc::ByteBuffer sent = BufferOf(once);
   auto again = rpc::DecodeLeaderFrame(&sent);

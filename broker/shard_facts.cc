@@ -1,0 +1,27 @@
+#include "broker/shard_facts.h"
+
+#include <algorithm>
+
+namespace sluice {
+
+void AddShard(const Shard::Facts& now, const ShardCounters& counters,
+              BrokerFacts& facts) {
+  facts.replicas += now.replicas;
+  facts.leaders += now.leaders;
+  facts.failed_replicas += now.failed;
+  facts.log_bytes += now.log_bytes;
+  facts.producers += now.producers;
+  facts.hw_lag_records_max =
+      std::max(facts.hw_lag_records_max, now.hw_lag_records_max);
+  facts.appended_bytes += counters.appended_bytes;
+  facts.appended_batches += counters.appended_batches;
+  facts.duplicates_answered += counters.duplicates_answered;
+  facts.read_bytes += counters.read_bytes;
+  facts.replicated_bytes += counters.replicated_bytes;
+  facts.catch_up_bytes += counters.catch_up_bytes;
+  facts.catching_up += now.catching_up;
+  facts.isr_changes += counters.isr_changes;
+  facts.truncations += counters.truncations;
+}
+
+}  // namespace sluice

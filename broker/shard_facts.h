@@ -1,0 +1,12 @@
+// What one shard adds to the facts of its broker.
+#pragma once
+
+#include "broker/broker_facts.h"
+#include "broker/shard.h"
+
+namespace sluice {
+
+void AddShard(const Shard::Facts& now, const ShardCounters& counters,
+              BrokerFacts& facts);
+
+}  // namespace sluice
