@@ -180,6 +180,7 @@ TEST(GrayFailureScenarios, F56ADemotionOutlivesARestart) {
   s.Kill(C);
   s.UntilIsr(t, {A, B});
   s.ExpectLeader(t, B);
+  s.RunFor(200);  // its leader hears of it
   s.Produce(t, "with two");
   s.Boot(C);
   s.UntilIsr(t, {B, C});
