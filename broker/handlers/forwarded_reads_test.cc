@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "broker/handlers/subscribe_upstream.h"
 #include "broker/handlers/delete_records_handler.h"
 #include "broker/handlers/epoch_end_handler.h"
 #include "broker/handlers/fetch_handler.h"
