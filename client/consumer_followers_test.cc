@@ -168,10 +168,11 @@ TEST_F(ConsumerFollowersTest, ANewLeaderIsAskedAgainWhoIsNear) {
 TEST_F(ConsumerFollowersTest, NoFollowerIsReadForEverWithoutAskingTheLeader) {
   Produce(1);
   ASSERT_TRUE(ReadTo(1).ok());
-  state().near = NodeId(3);  // the leader would name another now
+  const int at_leader = cluster_.calls["Fetch"] - FromFollower();
   world_.RunFor(client_.metadata_age_max_ms * 1000 + kSecond);
   Produce(1);
   ASSERT_TRUE(ReadTo(2).ok());
+  EXPECT_GT(cluster_.calls["Fetch"] - FromFollower(), at_leader);
   EXPECT_EQ(consumer_->counters().follower_returns, 0);
 }
 

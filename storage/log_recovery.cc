@@ -419,7 +419,9 @@ void LogRecovery::Report() {
   RecoveryReport& report = log_.report_;
   report.log_start = log_.log_start_;
   report.leo = log_.leo_;
-  report.high_watermark = std::min(marks_.high_watermark, log_.leo_);
+  // The mark is held down to what was durable; what a trim took was committed.
+  report.high_watermark = std::clamp(marks_.high_watermark, log_.log_start_,
+                                     log_.leo_);
   report.marks_ahead = log_.leo_ < std::max({marks_.high_watermark,
                                              marks_.durable_mark,
                                              marks_.recovery_point});

@@ -145,6 +145,18 @@ TEST_F(LogRecoveryTest, TheHighWatermarkIsNeverAboveTheLog) {
   EXPECT_TRUE(report().lossy);
 }
 
+// Disk mode holds the mark down to what is synced; a trim may be past that
+// (RP6, seed 1482).
+TEST_F(LogRecoveryTest, TheHighWatermarkIsNeverBelowTheLogStart) {
+  Durable(5);
+  ASSERT_TRUE(log_->SetLogStart(Offset(3)).ok());
+  marks_.log_start = Offset(3);
+  marks_.high_watermark = Offset(2);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(report().high_watermark, Offset(3));
+  EXPECT_FALSE(report().lossy);
+}
+
 // ---- Torn tails ----
 
 TEST_F(LogRecoveryTest, ATailCutAtAnyByteIsTorn) {

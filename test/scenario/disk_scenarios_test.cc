@@ -337,7 +337,8 @@ TEST(DiskScenarios, F53AFullDiskOfAFollowerCostsItsPlaceInTheIsr) {
 // ---- F56: a disk that answers nothing ----
 
 // A leader's durable position stands, and so does the high watermark: nothing
-// is acknowledged -> the process gives its disk up and ends, another leads.
+// is acknowledged -> it is demoted, another leads; the process gives its disk up
+// and ends; back, it is in sync again once its disk has been fast for a while.
 TEST(DiskScenarios, F56AHungDiskOfTheLeaderEndsTheProcess) {
   Scenario s;
   const Tp t = s.CreateTopic("t");
@@ -352,7 +353,7 @@ TEST(DiskScenarios, F56AHungDiskOfTheLeaderEndsTheProcess) {
   s.ExpectValue(t, 0, "m1");
   s.FreeDisk(A);
   s.Boot(A);
-  s.UntilIsr(t, {1, 2, 3});
+  s.UntilIsr(t, {1, 2, 3}, /*limit_ms=*/60'000);
   s.Converge();
 }
 

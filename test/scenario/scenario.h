@@ -240,7 +240,7 @@ class Scenario {
   void UntilNoLeader(const Tp& tp, Where where = Where::current());
   void ExpectLeader(const Tp& tp, int broker, Where where = Where::current());
   void UntilIsr(const Tp& tp, const std::set<int>& isr,
-                Where where = Where::current());
+                int64_t limit_ms = kLimitMs, Where where = Where::current());
   void ExpectIsr(const Tp& tp, const std::set<int>& isr,
                  Where where = Where::current());
   std::set<int> ElrOf(const Tp& tp);  // unverified members too

@@ -219,9 +219,10 @@ void Scenario::ExpectLeader(const Tp& tp, int broker, Where where) {
          StrCat(broker, " leads ", tp.ToString(), ", not ", leader), where);
 }
 
-void Scenario::UntilIsr(const Tp& tp, const std::set<int>& isr, Where where) {
+void Scenario::UntilIsr(const Tp& tp, const std::set<int>& isr,
+                        int64_t limit_ms, Where where) {
   Until(StrCat("the ISR of ", tp.ToString(), " is ", TextOf(isr)),
-        [&] { return IdsOf(Committed(tp).isr) == isr; }, kLimitMs, where);
+        [&] { return IdsOf(Committed(tp).isr) == isr; }, limit_ms, where);
 }
 
 void Scenario::ExpectIsr(const Tp& tp, const std::set<int>& isr, Where where) {
