@@ -33,6 +33,7 @@ struct Checker::Parts {
   void FoldEntry(const raft::Entry& entry);
   void OnImages(const NodeView& node, const Changes& changes);
   void NoteLost(const NodeView& node, bool wiped);
+  void NoteCreated(const MetadataChanges& changes);
   void NoteJoined(const MetadataChanges& changes);
   void CheckUncleanElections(const MetadataImage& before,
                              const MetadataChanges& changes);
@@ -51,6 +52,8 @@ struct Checker::Parts {
   // Where a node's copy is not to be relied on: memory mode and a power cut, or
   // a wiped disk, and not in the ISR since.
   std::map<TopicPartition, std::set<NodeId>> lost;
+  // Registered processes whose machine has lost that since; true: all of it.
+  std::map<IncarnationId, bool> lost_behind;
   std::set<TopicId> altered;  // their configs were, at some time
   // Whose log is read anew in the next full scan.
   size_t next_reread = 0;
@@ -107,12 +110,33 @@ void Checker::OnSyncFailed(NodeId id) {
 }
 
 void Checker::Parts::NoteLost(const NodeView& node, bool wiped) {
+  if (const BrokerImage* known = cluster.committed->FindBroker(node.id)) {
+    bool& all = lost_behind[known->incarnation];
+    all = all || wiped;
+  }
   for (const auto& [id, topic] : cluster.committed->topics()) {
     for (const auto& [index, partition] : topic->partitions) {
       if (!wiped && cluster.PromisesDisk({id, index})) continue;
       if (Contains(partition->replicas, node.id)) {
         lost[{id, index}].insert(node.id);
       }
+    }
+  }
+}
+
+// A topic may be given to a broker whose process is dead and its loss not told
+// yet: with its next registration that costs the new topic a copy, too (seed
+// 3728).
+void Checker::Parts::NoteCreated(const MetadataChanges& changes) {
+  for (const TopicPartition& tp : changes.partitions_created) {
+    const PartitionImage* partition = cluster.committed->FindPartition(tp);
+    if (partition == nullptr) continue;
+    for (const NodeId node : partition->replicas) {
+      const BrokerImage* known = cluster.committed->FindBroker(node);
+      if (known == nullptr) continue;
+      const auto found = lost_behind.find(known->incarnation);
+      if (found == lost_behind.end()) continue;
+      if (found->second || !cluster.PromisesDisk(tp)) lost[tp].insert(node);
     }
   }
 }
@@ -250,6 +274,7 @@ void Checker::Parts::FoldEntry(const raft::Entry& entry) {
   isr.OnCommitted(*before, applied->changes);
   replication.OnCommitted(*before, applied->changes);
   CheckUncleanElections(*before, applied->changes);
+  NoteCreated(applied->changes);
   NoteJoined(applied->changes);
 }
 

@@ -251,12 +251,18 @@ void MetadataInvariants::OnImage(const NodeView& node,
 void MetadataInvariants::NoteHandOvers() {
   const MetadataImage& now = *cluster_.committed;
   for (const auto& [id, broker] : now.brokers()) {
-    if (!broker->stopping || broker->fenced ||
-        hand_overs_.contains({id, broker->epoch}) || LeadsAny(now, id)) {
+    const std::pair<NodeId, BrokerEpoch> process{id, broker->epoch};
+    const bool leads = LeadsAny(now, id);
+    // What it led may be gone before it wishes to stop: by a fencing, say (seed
+    // 2820).
+    if (leads) leading_.insert(process);
+    if (!leads && leading_.erase(process) > 0) led_until_[process] = now.offset();
+    if (!broker->stopping || broker->fenced || leads ||
+        hand_overs_.contains(process)) {
       continue;
     }
-    HandOver& begun = hand_overs_[{id, broker->epoch}];
-    begun.offset = now.offset();
+    HandOver& begun = hand_overs_[process];
+    begun.offset = led_until_[process];
     for (const auto& [other, theirs] : now.brokers()) {
       if (theirs->active()) begun.active[other] = theirs->epoch;
     }

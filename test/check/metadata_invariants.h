@@ -69,6 +69,9 @@ class MetadataInvariants {
   int64_t wipes_ = 0;
   std::set<TopicId> topic_ids_;
   std::map<std::pair<NodeId, BrokerEpoch>, HandOver> hand_overs_;
+  std::set<std::pair<NodeId, BrokerEpoch>> leading_;
+  // The offset that took the last leadership.
+  std::map<std::pair<NodeId, BrokerEpoch>, LogIndex> led_until_;
 };
 
 }  // namespace sluice::check

@@ -175,6 +175,29 @@ TEST_F(MetadataInvariantsTest, MD9AnotherBrokerDoesNotKnowYet) {
   ExpectFound(Rule::kMD9);
 }
 
+// Who has lost all by a fencing hands nothing over when it stops afterwards.
+TEST_F(MetadataInvariantsTest, MD9WhatAFencingTookIsToldAlready) {
+  Batch fenced;
+  auto* change = fenced.add_records()->mutable_broker_change();
+  change->set_broker_id(1);
+  change->set_broker_epoch(EpochOf(1).value());
+  change->set_fenced(true);
+  AddChange(fenced, {.leader = 2, .isr = Ids{2, 3}});
+  Commit(fenced);
+  const auto known = cluster_.committed;
+  Fence(1, false);
+  Batch batch;
+  auto* stop = batch.add_records()->mutable_broker_change();
+  stop->set_broker_id(1);
+  stop->set_broker_epoch(EpochOf(1).value());
+  stop->set_stopping(true);
+  Commit(batch);
+  Forget();
+  node(3).broker_image = known;
+  metadata_.OnReleased(node(1));
+  ExpectNone();
+}
+
 // ---- RP18, RP19 ----
 
 TEST_F(MetadataInvariantsTest, RP18AKilledBrokerPassesForClean) {

@@ -107,6 +107,9 @@ void RecordLedger::CheckOnce(const NamedPartition& tp,
   std::map<int, std::pair<int64_t, Offset>> newest;  // by producer
   for (const auto& [offset, name] : partition.read) {
     if (offset >= partition.certain) break;
+    // A replica that was filled from the log start on knows nothing of what was
+    // deleted below: sent again, that is stored again, as in Kafka (seed 3486).
+    if (offset < partition.trimming) continue;
     if (!idempotent_.contains(name.producer)) continue;
     const auto [last, first] =
         newest.try_emplace(name.producer, name.number, offset);

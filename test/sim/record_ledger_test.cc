@@ -115,6 +115,21 @@ TEST_F(RecordLedgerTest, ALogDoesNotBeginWhereNobodyAskedItTo) {
   EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
 }
 
+TEST_F(RecordLedgerTest, WhatWasDeletedMayBeStoredOnceMore) {
+  ledger.OnIdempotent(1);
+  for (int i = 0; i < 2; ++i) {
+    Write(i, i);
+    Read(i, i);
+  }
+  Read(0, 2);
+  ledger.CheckEnd(tp, Offset(0), Offset(3));
+  EXPECT_THAT(found, ElementsAre(HasSubstr("REORDER")));
+  found.clear();
+  ledger.OnTrimming(tp, Offset(2));
+  ledger.CheckEnd(tp, Offset(2), Offset(3));
+  EXPECT_THAT(found, IsEmpty());
+}
+
 TEST(RecordNameTest, NoTwoRecordsHaveTheSameBytes) {
   std::set<std::string> values;
   for (const int bytes : {1, 8, 100}) {
