@@ -94,7 +94,7 @@ if [ $status -eq 0 ]; then
   drawn=$((16#${commit:0:8} % 1000000 + 1000))
   seeds=1..50,$drawn..$((drawn + 149))
   chaos=(--case kill_leader)
-  mutants=(--count 6 --rotate "$commit" --seeds 300)
+  mutants=(--count 6 --rotate "$commit" --seeds 1000)
   if [ $long -eq 1 ]; then
     seeds=1..20000
     chaos=()
