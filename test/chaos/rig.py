@@ -16,7 +16,9 @@ from cluster import (  # noqa: E402
     Cluster, bazel_bin, cluster_pb2, common_pb2, free_ports, wait_until)
 
 WORKLOAD = os.path.join(bazel_bin(), "test", "chaos", "workload")
-SYNC_FAULT = os.path.join(bazel_bin(), "test", "chaos", "libsync_fault.so")
+# As /proc/PID/maps names it: bazel-bin is a link.
+SYNC_FAULT = os.path.realpath(
+    os.path.join(bazel_bin(), "test", "chaos", "libsync_fault.so"))
 CHECK = os.path.join(bazel_bin(), "test", "check", "check_history")
 TOPIC = "orders"
 BROKERS = (1, 2, 3)
