@@ -24,7 +24,7 @@ struct JoinedMember {
 struct AnswerJoin {
   RequestId request;
   ErrorCode code = ErrorCode::kNone;
-  MemberId member;  // with kMemberIdRequired: the id to come again with
+  MemberId member;  // with ErrorCode::kMemberIdRequired: the id to come again with
   Generation generation = kNoGeneration;
   std::string protocol_type;
   std::string protocol_name;

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "broker/group/group_errors.h"
 #include "common/base/mutant.h"
 #include "common/consumer/consumer_protocol.h"
 
@@ -10,76 +9,76 @@ namespace sluice::group {
 
 ErrorCode CheckGroupId(std::string_view group_id) {
   const bool valid = !group_id.empty() && group_id.size() <= kGroupIdBytesMax;
-  return valid ? ErrorCode::kNone : kInvalidGroupId;
+  return valid ? ErrorCode::kNone : ErrorCode::kInvalidGroupId;
 }
 
 ErrorCode CheckCommit(const GroupCore* group, const CommitClaim& claim) {
   const bool has_generation = claim.generation >= Generation(0);
   if (group == nullptr) {
-    return has_generation ? kGroupIdNotFound : ErrorCode::kNone;
+    return has_generation ? ErrorCode::kGroupIdNotFound : ErrorCode::kNone;
   }
   const GroupState state = group->state();
-  if (state == GroupState::kDead) return kCoordinatorNotAvailable;
+  if (state == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
   if (!has_generation && state == GroupState::kEmpty) return ErrorCode::kNone;
   if (has_generation || !claim.member.empty() || !claim.instance.empty()) {
     const ErrorCode member = group->CheckMember(claim.member, claim.instance);
     if (member != ErrorCode::kNone) return member;
     if (claim.generation != group->generation() &&
         !MUTANT(kOldGenerationCommits)) {
-      return kIllegalGeneration;
+      return ErrorCode::kIllegalGeneration;
     }
   } else if (!claim.transactional && state != GroupState::kEmpty) {
-    return kUnknownMemberId;
+    return ErrorCode::kUnknownMemberId;
   }
   // It knows of the new generation and not yet of what it owns in it.
   if (!claim.transactional && state == GroupState::kCompleting) {
-    return kRebalanceInProgress;
+    return ErrorCode::kRebalanceInProgress;
   }
   return ErrorCode::kNone;
 }
 
 ErrorCode CheckPartitionCommit(const PartitionCommit& commit) {
   if (!commit.partition_exists) return ErrorCode::kUnknownTopicOrPartition;
-  if (commit.offset < 0) return kInvalidCommitOffset;
+  if (commit.offset < 0) return ErrorCode::kInvalidCommitOffset;
   if (commit.metadata.has_value() &&
       commit.metadata->size() > kOffsetMetadataBytesMax) {
-    return kOffsetMetadataTooLarge;
+    return ErrorCode::kOffsetMetadataTooLarge;
   }
   return ErrorCode::kNone;
 }
 
 ErrorCode CheckFetch(const GroupCore* group) {
   const bool dead = group != nullptr && group->state() == GroupState::kDead;
-  return dead ? kGroupIdNotFound : ErrorCode::kNone;
+  return dead ? ErrorCode::kGroupIdNotFound : ErrorCode::kNone;
 }
 
 ErrorCode CheckDeleteOffsets(const GroupCore* group, bool has_offsets,
                              std::string_view topic) {
   if (group == nullptr) {
-    return has_offsets ? ErrorCode::kNone : kGroupIdNotFound;
+    return has_offsets ? ErrorCode::kNone : ErrorCode::kGroupIdNotFound;
   }
   switch (group->state()) {
-    case GroupState::kDead: return kGroupIdNotFound;
+    case GroupState::kDead: return ErrorCode::kGroupIdNotFound;
     case GroupState::kEmpty: return ErrorCode::kNone;
     case GroupState::kPreparing:
     case GroupState::kCompleting:
     case GroupState::kStable:
       break;
   }
-  if (group->protocol_type() != consumer::kProtocolType) return kNonEmptyGroup;
+  if (group->protocol_type() != consumer::kProtocolType) return ErrorCode::kNonEmptyGroup;
   const auto topics = group->SubscribedTopics();
   // Unknown subscriptions may be to any topic.
   const bool subscribed =
       !topics.has_value() || topics->count(std::string(topic)) > 0;
-  return subscribed ? kGroupSubscribedToTopic : ErrorCode::kNone;
+  return subscribed ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone;
 }
 
 ErrorCode CheckSeek(const GroupCore* group) {
   if (group == nullptr || group->state() == GroupState::kEmpty) {
     return ErrorCode::kNone;
   }
-  return group->state() == GroupState::kDead ? kCoordinatorNotAvailable
-                                             : kNonEmptyGroup;
+  return group->state() == GroupState::kDead ? ErrorCode::kCoordinatorNotAvailable
+                                             : ErrorCode::kNonEmptyGroup;
 }
 
 }  // namespace sluice::group

@@ -16,7 +16,7 @@ namespace sluice::group {
 inline constexpr size_t kGroupIdBytesMax = 249;
 inline constexpr size_t kOffsetMetadataBytesMax = 4096;
 
-// kInvalidGroupId: empty or too long.
+// ErrorCode::kInvalidGroupId: empty or too long.
 ErrorCode CheckGroupId(std::string_view group_id);
 
 // Who says it commits.
@@ -41,16 +41,16 @@ struct PartitionCommit {
 };
 ErrorCode CheckPartitionCommit(const PartitionCommit& commit);
 
-// Reading: kGroupIdNotFound for a dead group; an unknown one has no offsets.
+// Reading: ErrorCode::kGroupIdNotFound for a dead group; an unknown one has no offsets.
 ErrorCode CheckFetch(const GroupCore* group);
 
-// Deleting offsets of a topic: kGroupIdNotFound, kNonEmptyGroup for a group of
-// another kind than consumers, kGroupSubscribedToTopic.
+// Deleting offsets of a topic: ErrorCode::kGroupIdNotFound, ErrorCode::kNonEmptyGroup for a group of
+// another kind than consumers, ErrorCode::kGroupSubscribedToTopic.
 ErrorCode CheckDeleteOffsets(const GroupCore* group, bool has_offsets,
                              std::string_view topic);
 
 // Setting offsets from outside (seek) while members are active would be undone
-// by their next commit: kNonEmptyGroup.
+// by their next commit: ErrorCode::kNonEmptyGroup.
 ErrorCode CheckSeek(const GroupCore* group);
 
 }  // namespace sluice::group

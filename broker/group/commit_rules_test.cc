@@ -51,11 +51,11 @@ struct Row {
   ErrorCode expected[5];
 };
 
-constexpr ErrorCode kU = kUnknownMemberId;
-constexpr ErrorCode kF = kFencedInstanceId;
-constexpr ErrorCode kG = kIllegalGeneration;
-constexpr ErrorCode kR = kRebalanceInProgress;
-constexpr ErrorCode kD = kCoordinatorNotAvailable;
+constexpr ErrorCode kU = ErrorCode::kUnknownMemberId;
+constexpr ErrorCode kF = ErrorCode::kFencedInstanceId;
+constexpr ErrorCode kG = ErrorCode::kIllegalGeneration;
+constexpr ErrorCode kR = ErrorCode::kRebalanceInProgress;
+constexpr ErrorCode kD = ErrorCode::kCoordinatorNotAvailable;
 
 constexpr Row kRows[] = {
     // Nobody: a standalone consumer or an administrator.
@@ -120,10 +120,10 @@ TEST(CommitRulesTest, ACommitWithoutAGroupMakesOneOnlyWithoutAGeneration) {
   EXPECT_EQ(CheckCommit(nullptr, {}), kOk);
   EXPECT_EQ(CheckCommit(nullptr, {.member = MemberId("m")}), kOk);
   EXPECT_EQ(CheckCommit(nullptr, {.generation = Generation(0)}),
-            kGroupIdNotFound);
+            ErrorCode::kGroupIdNotFound);
   EXPECT_EQ(CheckCommit(nullptr, {.member = MemberId("m"),
                                   .generation = Generation(3)}),
-            kGroupIdNotFound);
+            ErrorCode::kGroupIdNotFound);
 }
 
 // The producer's epoch fences it; old clients name no member.
@@ -138,9 +138,9 @@ TEST(CommitRulesTest, ATransactionsCommitNeedsNoMemberButAnHonestOne) {
   EXPECT_EQ(code({.member = members.dynamic_id, .generation = Generation(1)}),
             kOk);
   EXPECT_EQ(code({.member = members.dynamic_id, .generation = Generation(0)}),
-            kIllegalGeneration);
+            ErrorCode::kIllegalGeneration);
   EXPECT_EQ(code({.member = MemberId("x"), .generation = Generation(1)}),
-            kUnknownMemberId);
+            ErrorCode::kUnknownMemberId);
 }
 
 TEST(CommitRulesTest, EachPartitionIsCheckedByItself) {
@@ -151,13 +151,13 @@ TEST(CommitRulesTest, EachPartitionIsCheckedByItself) {
   } const rows[] = {
       {{.offset = 0}, kOk},
       {{.offset = INT64_MAX}, kOk},  // beyond any log's end
-      {{.offset = -1}, kInvalidCommitOffset},
+      {{.offset = -1}, ErrorCode::kInvalidCommitOffset},
       {{.offset = 1, .metadata = ""}, kOk},
       {{.offset = 1, .metadata = longest}, kOk},
-      {{.offset = 1, .metadata = too_long}, kOffsetMetadataTooLarge},
+      {{.offset = 1, .metadata = too_long}, ErrorCode::kOffsetMetadataTooLarge},
       {{.partition_exists = false, .offset = -1, .metadata = too_long},
        ErrorCode::kUnknownTopicOrPartition},
-      {{.offset = -1, .metadata = too_long}, kInvalidCommitOffset},
+      {{.offset = -1, .metadata = too_long}, ErrorCode::kInvalidCommitOffset},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(CheckPartitionCommit(row.commit), row.expected);
@@ -165,10 +165,10 @@ TEST(CommitRulesTest, EachPartitionIsCheckedByItself) {
 }
 
 TEST(CommitRulesTest, GroupIds) {
-  EXPECT_EQ(CheckGroupId(""), kInvalidGroupId);
+  EXPECT_EQ(CheckGroupId(""), ErrorCode::kInvalidGroupId);
   EXPECT_EQ(CheckGroupId("g"), kOk);
   EXPECT_EQ(CheckGroupId(std::string(249, 'g')), kOk);
-  EXPECT_EQ(CheckGroupId(std::string(250, 'g')), kInvalidGroupId);
+  EXPECT_EQ(CheckGroupId(std::string(250, 'g')), ErrorCode::kInvalidGroupId);
 }
 
 // ---- Reading, deleting, seeking ----
@@ -185,19 +185,19 @@ TEST(CommitRulesTest, OffsetsOfASubscribedTopicAreNotDeleted) {
   const MemberId id = group.Admit(spec("consumer"));
   // Not known yet to what: it may be to this one.
   EXPECT_EQ(CheckDeleteOffsets(&group.core(), true, "other"),
-            kGroupSubscribedToTopic);
+            ErrorCode::kGroupSubscribedToTopic);
   group.Advance(3 * kSecondUs);
   group.Sync(id, Generation(1));
   EXPECT_EQ(CheckDeleteOffsets(&group.core(), true, "mine"),
-            kGroupSubscribedToTopic);
+            ErrorCode::kGroupSubscribedToTopic);
   EXPECT_EQ(CheckDeleteOffsets(&group.core(), true, "other"), kOk);
 
   GroupTester workers;
   workers.MakeStable(1, spec("connect"));
   EXPECT_EQ(CheckDeleteOffsets(&workers.core(), true, "other"),
-            kNonEmptyGroup);
+            ErrorCode::kNonEmptyGroup);
   EXPECT_EQ(CheckDeleteOffsets(nullptr, true, "mine"), kOk);
-  EXPECT_EQ(CheckDeleteOffsets(nullptr, false, "mine"), kGroupIdNotFound);
+  EXPECT_EQ(CheckDeleteOffsets(nullptr, false, "mine"), ErrorCode::kGroupIdNotFound);
 }
 
 TEST(CommitRulesTest, SeekingAndReading) {
@@ -206,12 +206,12 @@ TEST(CommitRulesTest, SeekingAndReading) {
   GroupTester dead;
   dead.Delete();
   GroupTester empty;
-  EXPECT_EQ(CheckSeek(&stable.core()), kNonEmptyGroup);
+  EXPECT_EQ(CheckSeek(&stable.core()), ErrorCode::kNonEmptyGroup);
   EXPECT_EQ(CheckSeek(&empty.core()), kOk);
-  EXPECT_EQ(CheckSeek(&dead.core()), kCoordinatorNotAvailable);
+  EXPECT_EQ(CheckSeek(&dead.core()), ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(CheckSeek(nullptr), kOk);
   EXPECT_EQ(CheckFetch(&stable.core()), kOk);
-  EXPECT_EQ(CheckFetch(&dead.core()), kGroupIdNotFound);
+  EXPECT_EQ(CheckFetch(&dead.core()), ErrorCode::kGroupIdNotFound);
   EXPECT_EQ(CheckFetch(nullptr), kOk);
 }
 

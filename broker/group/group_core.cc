@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 #include "common/base/mutant.h"
 #include "common/consumer/consumer_protocol.h"
@@ -121,17 +120,17 @@ ErrorCode GroupCore::CheckMember(const MemberId& member,
                                  const InstanceId& instance) const {
   if (!instance.empty()) {
     const auto known = instances_.find(instance);
-    if (known == instances_.end()) return kUnknownMemberId;
+    if (known == instances_.end()) return ErrorCode::kUnknownMemberId;
     if (known->second != member && !MUTANT(kOlderInstanceServed)) {
-      return kFencedInstanceId;
+      return ErrorCode::kFencedInstanceId;
     }
   }
-  return HasMember(member) ? ErrorCode::kNone : kUnknownMemberId;
+  return HasMember(member) ? ErrorCode::kNone : ErrorCode::kUnknownMemberId;
 }
 
 void GroupCore::AnswerParked(Member& member, ErrorCode code) {
   if (member.joining.has_value()) {
-    const bool unknown = code == kUnknownMemberId;
+    const bool unknown = code == ErrorCode::kUnknownMemberId;
     Do(AnswerJoin{.request = *std::exchange(member.joining, std::nullopt),
                   .code = code,
                   .member = unknown ? MemberId() : member.image.id});
@@ -200,10 +199,10 @@ std::optional<std::set<std::string>> GroupCore::SubscribedTopics() const {
 void GroupCore::On(const Delete& e) {
   SeeTime(e.now_us);
   if (state_ == GroupState::kDead) {
-    return Do(AnswerDelete{e.request, kGroupIdNotFound});
+    return Do(AnswerDelete{e.request, ErrorCode::kGroupIdNotFound});
   }
   if (state_ != GroupState::kEmpty) {
-    return Do(AnswerDelete{e.request, kNonEmptyGroup});
+    return Do(AnswerDelete{e.request, ErrorCode::kNonEmptyGroup});
   }
   state_ = GroupState::kDead;
   pending_members_.clear();
@@ -212,8 +211,8 @@ void GroupCore::On(const Delete& e) {
 }
 
 void GroupCore::On(const Resign&) {
-  for (auto& [id, member] : members_) AnswerParked(member, kNotCoordinator);
-  FailHeld(next_write_, kNotCoordinator);
+  for (auto& [id, member] : members_) AnswerParked(member, ErrorCode::kNotCoordinator);
+  FailHeld(next_write_, ErrorCode::kNotCoordinator);
   writes_.clear();
   members_.clear();
   instances_.clear();

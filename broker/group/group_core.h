@@ -78,7 +78,7 @@ class GroupCore {
   size_t pending_member_count() const { return pending_members_.size(); }
   size_t writes_under_way() const { return writes_.size(); }
   bool HasMember(const MemberId& member) const;
-  // kNone, kUnknownMemberId or kFencedInstanceId (GR5).
+  // kNone, ErrorCode::kUnknownMemberId or ErrorCode::kFencedInstanceId (GR5).
   ErrorCode CheckMember(const MemberId& member,
                         const InstanceId& instance) const;
   // What its members subscribe to by the protocol chosen; nullopt: not known

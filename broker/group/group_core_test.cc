@@ -38,7 +38,7 @@ class GroupCoreTest : public testing::Test {
 TEST_F(GroupCoreTest, ANewMemberIsGivenAnIdAndComesAgain) {
   const auto answer = group_.JoinAnswer(group_.Join({}));
   ASSERT_TRUE(answer.has_value());
-  EXPECT_EQ(answer->code, kMemberIdRequired);
+  EXPECT_EQ(answer->code, ErrorCode::kMemberIdRequired);
   EXPECT_EQ(answer->member.ToString().rfind("client-", 0), 0u);
   EXPECT_EQ(core().state(), GroupState::kEmpty);
   EXPECT_EQ(core().pending_member_count(), 1u);
@@ -57,7 +57,7 @@ TEST_F(GroupCoreTest, AnIdThatNobodyUsesIsForgottenAfterASession) {
   EXPECT_EQ(core().pending_member_count(), 0u);
   const auto late =
       group_.JoinAnswer(group_.Join({.member = answer->member.ToString()}));
-  EXPECT_EQ(late->code, kUnknownMemberId);
+  EXPECT_EQ(late->code, ErrorCode::kUnknownMemberId);
 }
 
 TEST_F(GroupCoreTest, AnOldClientIsAdmittedAtOnce) {
@@ -153,20 +153,20 @@ TEST_F(GroupCoreTest, WhoSharesNoProtocolIsRefused) {
   const auto code = [&](JoinSpec spec) {
     return group_.JoinAnswer(group_.Join(spec))->code;
   };
-  EXPECT_EQ(code({.protocols = {{"sticky", ""}}}), kInconsistentGroupProtocol);
-  EXPECT_EQ(code({.type = "connect"}), kInconsistentGroupProtocol);
-  EXPECT_EQ(code({.protocols = {}}), kInconsistentGroupProtocol);
+  EXPECT_EQ(code({.protocols = {{"sticky", ""}}}), ErrorCode::kInconsistentGroupProtocol);
+  EXPECT_EQ(code({.type = "connect"}), ErrorCode::kInconsistentGroupProtocol);
+  EXPECT_EQ(code({.protocols = {}}), ErrorCode::kInconsistentGroupProtocol);
   EXPECT_EQ(code({.protocols = {{"sticky", ""}, {"range", ""}}}),
-            kMemberIdRequired);
+            ErrorCode::kMemberIdRequired);
 }
 
 TEST_F(GroupCoreTest, AnEmptyGroupTakesAnyProtocolButNotNone) {
   const auto code = [&](JoinSpec spec) {
     return group_.JoinAnswer(group_.Join(spec))->code;
   };
-  EXPECT_EQ(code({.type = ""}), kInconsistentGroupProtocol);
-  EXPECT_EQ(code({.protocols = {}}), kInconsistentGroupProtocol);
-  EXPECT_EQ(code({.type = "connect"}), kMemberIdRequired);
+  EXPECT_EQ(code({.type = ""}), ErrorCode::kInconsistentGroupProtocol);
+  EXPECT_EQ(code({.protocols = {}}), ErrorCode::kInconsistentGroupProtocol);
+  EXPECT_EQ(code({.type = "connect"}), ErrorCode::kMemberIdRequired);
 }
 
 TEST_F(GroupCoreTest, SyncWithAnotherProtocolIsRefused) {
@@ -177,7 +177,7 @@ TEST_F(GroupCoreTest, SyncWithAnotherProtocolIsRefused) {
                                         .protocol_name = "sticky",
                                         .now_us = group_.now_us()});
   EXPECT_EQ(std::get<AnswerSync>(answers.at(0)).code,
-            kInconsistentGroupProtocol);
+            ErrorCode::kInconsistentGroupProtocol);
 }
 
 // ---- Later generations ----
@@ -188,7 +188,7 @@ TEST_F(GroupCoreTest, ANewMemberRebalancesAStableGroup) {
   const MemberId late = group_.Admit({}, &join);
   EXPECT_EQ(core().state(), GroupState::kPreparing);
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(ids[0], Generation(1))),
-            kRebalanceInProgress);
+            ErrorCode::kRebalanceInProgress);
   const auto answers = AllRejoin(ids);
   EXPECT_EQ(core().state(), GroupState::kCompleting);
   EXPECT_EQ(group_.JoinAnswer(join)->generation, Generation(2));
@@ -210,7 +210,7 @@ TEST_F(GroupCoreTest, WhoDoesNotComeInTimeIsLeftBehind) {
   EXPECT_EQ(core().state(), GroupState::kCompleting);
   EXPECT_FALSE(core().HasMember(ids[0]));
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(ids[0], Generation(1))),
-            kUnknownMemberId);
+            ErrorCode::kUnknownMemberId);
   // The leader was the one that did not come.
   EXPECT_NE(core().leader(), ids[0]);
   EXPECT_TRUE(core().HasMember(core().leader()));
@@ -256,16 +256,16 @@ TEST_F(GroupCoreTest, InCompletingAChangedJoinTurnsSyncsAway) {
   const RequestId sync = group_.Sync(b, g);
   const MemberId leader = core().leader();
   group_.Join({.member = leader.ToString(), .protocols = {{"range", "new"}}});
-  EXPECT_EQ(group_.SyncAnswer(sync)->code, kRebalanceInProgress);
+  EXPECT_EQ(group_.SyncAnswer(sync)->code, ErrorCode::kRebalanceInProgress);
   EXPECT_EQ(core().state(), GroupState::kPreparing);
-  EXPECT_EQ(group_.SyncAnswer(group_.Sync(b, g))->code, kRebalanceInProgress);
+  EXPECT_EQ(group_.SyncAnswer(group_.Sync(b, g))->code, ErrorCode::kRebalanceInProgress);
 }
 
 TEST_F(GroupCoreTest, ASecondJoinOfAMemberReplacesTheFirst) {
   const auto ids = group_.MakeStable(2);
   const RequestId first = group_.Join({.member = ids[0].ToString()});
   const RequestId second = group_.Join({.member = ids[0].ToString()});
-  EXPECT_EQ(group_.JoinAnswer(first)->code, kRebalanceInProgress);
+  EXPECT_EQ(group_.JoinAnswer(first)->code, ErrorCode::kRebalanceInProgress);
   EXPECT_FALSE(group_.JoinAnswer(second).has_value());
   group_.Join({.member = ids[1].ToString()});
   EXPECT_EQ(group_.JoinAnswer(second)->generation, Generation(2));
@@ -313,7 +313,7 @@ TEST_F(GroupCoreTest, ANewMemberWhoseClientGaveUpGoesAfterFiveMinutes) {
   EXPECT_TRUE(core().HasMember(late));
   group_.Advance(2 * kSecondUs);
   EXPECT_FALSE(core().HasMember(late));
-  EXPECT_EQ(group_.JoinAnswer(join)->code, kUnknownMemberId);
+  EXPECT_EQ(group_.JoinAnswer(join)->code, ErrorCode::kUnknownMemberId);
 }
 
 TEST_F(GroupCoreTest, WhoNeverSyncsIsRemovedAfterTheRebalanceTimeout) {
@@ -346,7 +346,7 @@ TEST_F(GroupCoreTest, ALeaderThatNeverSyncsHoldsNobodyUpForLong) {
     group_.Advance(8 * kSecondUs);
     group_.Heartbeat(leader, Generation(1));
   }
-  EXPECT_EQ(group_.SyncAnswer(sync)->code, kRebalanceInProgress);
+  EXPECT_EQ(group_.SyncAnswer(sync)->code, ErrorCode::kRebalanceInProgress);
   EXPECT_FALSE(core().HasMember(leader));
   EXPECT_EQ(core().leader(), other);
 }
@@ -386,8 +386,8 @@ TEST_F(GroupCoreTest, SeveralLeaveAndEachIsAnswered) {
   std::vector<ErrorCode> codes;
   for (const LeftMember& m : answer.members) codes.push_back(m.code);
   EXPECT_EQ(codes,
-            (std::vector<ErrorCode>{kOk, kUnknownMemberId, kUnknownMemberId,
-                                    kUnknownMemberId, kOk, kUnknownMemberId}));
+            (std::vector<ErrorCode>{kOk, ErrorCode::kUnknownMemberId, ErrorCode::kUnknownMemberId,
+                                    ErrorCode::kUnknownMemberId, kOk, ErrorCode::kUnknownMemberId}));
   EXPECT_EQ(core().member_count(), 1u);
   EXPECT_EQ(core().pending_member_count(), 0u);
 }
@@ -412,14 +412,14 @@ TEST_F(GroupCoreTest, TheLastToLeaveWhileOthersWaitedEndsThePhase) {
 TEST_F(GroupCoreTest, AnOldGenerationIsRefused) {
   const auto ids = group_.MakeStable(1);
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(ids[0], Generation(0))),
-            kIllegalGeneration);
+            ErrorCode::kIllegalGeneration);
   EXPECT_EQ(group_.SyncAnswer(group_.Sync(ids[0], Generation(2)))->code,
-            kIllegalGeneration);
+            ErrorCode::kIllegalGeneration);
   EXPECT_EQ(
       group_.HeartbeatCode(group_.Heartbeat(MemberId("x"), Generation(1))),
-      kUnknownMemberId);
+      ErrorCode::kUnknownMemberId);
   EXPECT_EQ(group_.SyncAnswer(group_.Sync(MemberId("x"), Generation(1)))->code,
-            kUnknownMemberId);
+            ErrorCode::kUnknownMemberId);
 }
 
 TEST_F(GroupCoreTest, ASessionTimeoutOutOfRangeIsRefused) {
@@ -427,7 +427,7 @@ TEST_F(GroupCoreTest, ASessionTimeoutOutOfRangeIsRefused) {
                      1'800 * kSecondUs + 1}) {
     EXPECT_EQ(
         group_.JoinAnswer(group_.Join({.session_timeout_us = us}))->code,
-        kInvalidSessionTimeout);
+        ErrorCode::kInvalidSessionTimeout);
   }
 }
 
@@ -451,25 +451,25 @@ TEST_F(GroupCoreTest, AProtocolNamedTwiceCountsOnce) {
 
 TEST_F(GroupCoreTest, OnlyAnEmptyGroupIsDeleted) {
   const auto ids = group_.MakeStable(1);
-  EXPECT_EQ(group_.DeleteCode(group_.Delete()), kNonEmptyGroup);
+  EXPECT_EQ(group_.DeleteCode(group_.Delete()), ErrorCode::kNonEmptyGroup);
   group_.Leave({{ids[0]}});
   EXPECT_EQ(core().state(), GroupState::kEmpty);
   EXPECT_EQ(group_.DeleteCode(group_.Delete()), kOk);
   EXPECT_EQ(core().state(), GroupState::kDead);
   EXPECT_FALSE(group_.writes().back().image.has_value());
-  EXPECT_EQ(group_.DeleteCode(group_.Delete()), kGroupIdNotFound);
+  EXPECT_EQ(group_.DeleteCode(group_.Delete()), ErrorCode::kGroupIdNotFound);
 }
 
 TEST_F(GroupCoreTest, ADeadGroupSendsEverybodyElsewhere) {
   group_.Delete();
   const Generation g(0);
-  EXPECT_EQ(group_.JoinAnswer(group_.Join({}))->code, kCoordinatorNotAvailable);
+  EXPECT_EQ(group_.JoinAnswer(group_.Join({}))->code, ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group_.SyncAnswer(group_.Sync(MemberId("m"), g))->code,
-            kCoordinatorNotAvailable);
+            ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(MemberId("m"), g)),
-            kCoordinatorNotAvailable);
+            ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group_.LeaveAnswer(group_.Leave({})).code,
-            kCoordinatorNotAvailable);
+            ErrorCode::kCoordinatorNotAvailable);
 }
 
 TEST_F(GroupCoreTest, ACoordinatorThatResignsAnswersAllThatWait) {
@@ -477,7 +477,7 @@ TEST_F(GroupCoreTest, ACoordinatorThatResignsAnswersAllThatWait) {
   const RequestId join = group_.Join({.member = ids[0].ToString()});
   group_.HoldWrites();
   group_.Resign();
-  EXPECT_EQ(group_.JoinAnswer(join)->code, kNotCoordinator);
+  EXPECT_EQ(group_.JoinAnswer(join)->code, ErrorCode::kNotCoordinator);
   EXPECT_EQ(core().state(), GroupState::kDead);
   EXPECT_EQ(core().NextDeadlineUs(), kNever);
 }

@@ -61,7 +61,7 @@ TEST(GroupLogTest, GR3ALateSyncWaitsForTheAssignmentToBeWritten) {
   const RequestId late = group.Sync(b, Generation(1));
   const RequestId rejoin = group.Join(Again(b));
   EXPECT_FALSE(group.JoinAnswer(rejoin).has_value());
-  EXPECT_EQ(group.SyncAnswer(late)->code, kRebalanceInProgress);
+  EXPECT_EQ(group.SyncAnswer(late)->code, ErrorCode::kRebalanceInProgress);
   const RequestId later = group.Sync(b, Generation(1));
   EXPECT_FALSE(group.SyncAnswer(later).has_value());
   group.SettleWrite();
@@ -75,7 +75,7 @@ TEST(GroupLogTest, ARefusedWriteOfAGenerationBeginsANewOne) {
   const MemberId a = group.Admit({}, &join);
   group.Advance(3 * kSecondUs);
   group.SettleWrite(Refused());
-  EXPECT_EQ(group.JoinAnswer(join)->code, kCoordinatorNotAvailable);
+  EXPECT_EQ(group.JoinAnswer(join)->code, ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group.core().state(), GroupState::kPreparing);
   group.ReleaseWrites();
   const RequestId again = group.Join(Again(a));
@@ -91,11 +91,11 @@ TEST(GroupLogTest, ARefusedAssignmentIsGivenToNobody) {
   const RequestId first = group.Sync(b, Generation(1));
   const RequestId second = group.Sync(a, Generation(1), {{a, "x"}, {b, "y"}});
   group.SettleWrite(Refused());
-  EXPECT_EQ(group.SyncAnswer(first)->code, kCoordinatorNotAvailable);
-  EXPECT_EQ(group.SyncAnswer(second)->code, kCoordinatorNotAvailable);
+  EXPECT_EQ(group.SyncAnswer(first)->code, ErrorCode::kCoordinatorNotAvailable);
+  EXPECT_EQ(group.SyncAnswer(second)->code, ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group.core().state(), GroupState::kPreparing);
   EXPECT_EQ(group.SyncAnswer(group.Sync(b, Generation(1)))->code,
-            kRebalanceInProgress);
+            ErrorCode::kRebalanceInProgress);
 }
 
 TEST(GroupLogTest, ARecordTooLargeForTheLogIsNoReasonToTryAgain) {
@@ -114,7 +114,7 @@ TEST(GroupLogTest, ARefusedDeletionLeavesTheGroup) {
   const RequestId request = group.Delete();
   EXPECT_EQ(group.DeleteCode(request), std::nullopt);
   group.SettleWrite(Refused());
-  EXPECT_EQ(group.DeleteCode(request), kCoordinatorNotAvailable);
+  EXPECT_EQ(group.DeleteCode(request), ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group.core().state(), GroupState::kEmpty);
 }
 
@@ -148,7 +148,7 @@ TEST(GroupLogTest, JoinsAreTurnedAwayBehindTooManyWrites) {
     spec.protocols = {{"range", std::to_string(i)}};
     last = group.Join(spec);
   }
-  EXPECT_EQ(group.JoinAnswer(last)->code, kCoordinatorNotAvailable);
+  EXPECT_EQ(group.JoinAnswer(last)->code, ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(group.core().writes_under_way(), kGroupWritesMax);
   group.ReleaseWrites();
   EXPECT_EQ(group.core().writes_under_way(), 0u);
@@ -219,7 +219,7 @@ TEST(GroupFailOverTest, F70WhoDoesNotComeAfterAFailOverIsNotWaitedForLong) {
   group.FailOver();
   const RequestId sync = group.Sync(b, Generation(1));
   group.Advance(10 * kSecondUs);  // a was the leader and died too
-  EXPECT_EQ(group.SyncAnswer(sync)->code, kRebalanceInProgress);
+  EXPECT_EQ(group.SyncAnswer(sync)->code, ErrorCode::kRebalanceInProgress);
   EXPECT_FALSE(group.core().HasMember(a));
   const RequestId join = group.Join(Again(b));
   EXPECT_EQ(group.JoinAnswer(join)->generation, Generation(2));
@@ -282,12 +282,12 @@ TEST(ZombieTest, F71CommitsOfWhoSleptPastItsSessionAreRefused) {
   ASSERT_EQ(group.JoinAnswer(join)->generation, Generation(2));
   group.Sync(ids[1], Generation(2), {{ids[1], "everything"}});
 
-  EXPECT_EQ(CommitCode(group, ids[0], Generation(1)), kUnknownMemberId);
-  EXPECT_EQ(CommitCode(group, ids[0], Generation(2)), kUnknownMemberId);
-  EXPECT_EQ(CommitCode(group, ids[1], Generation(1)), kIllegalGeneration);
+  EXPECT_EQ(CommitCode(group, ids[0], Generation(1)), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(CommitCode(group, ids[0], Generation(2)), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(CommitCode(group, ids[1], Generation(1)), ErrorCode::kIllegalGeneration);
   EXPECT_EQ(CommitCode(group, ids[1], Generation(2)), kOk);
   EXPECT_EQ(group.HeartbeatCode(group.Heartbeat(ids[0], Generation(1))),
-            kUnknownMemberId);
+            ErrorCode::kUnknownMemberId);
 }
 
 // Its partitions are still its own: the last commits of an old generation come
@@ -300,8 +300,8 @@ TEST(ZombieTest, CommitsOfTheOldGenerationAreTakenWhileMembersJoin) {
   EXPECT_EQ(CommitCode(group, ids[1], Generation(1)), kOk);
   group.Join(Again(ids[1]));
   ASSERT_EQ(group.core().state(), GroupState::kCompleting);
-  EXPECT_EQ(CommitCode(group, ids[1], Generation(1)), kIllegalGeneration);
-  EXPECT_EQ(CommitCode(group, ids[1], Generation(2)), kRebalanceInProgress);
+  EXPECT_EQ(CommitCode(group, ids[1], Generation(1)), ErrorCode::kIllegalGeneration);
+  EXPECT_EQ(CommitCode(group, ids[1], Generation(2)), ErrorCode::kRebalanceInProgress);
 }
 
 }  // namespace

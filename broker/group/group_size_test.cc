@@ -10,15 +10,15 @@ namespace {
 TEST(GroupSizeTest, AFullGroupTakesNobody) {
   GroupTester group({.members_max = 2});
   group.MakeStable(2);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kGroupMaxSizeReached);
+  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, ErrorCode::kGroupMaxSizeReached);
   EXPECT_EQ(group.core().state(), GroupState::kStable);
 }
 
 TEST(GroupSizeTest, IdsThatWaitAreBoundedToo) {
   GroupTester group({.members_max = 2});
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kMemberIdRequired);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kMemberIdRequired);
-  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, kGroupMaxSizeReached);
+  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, ErrorCode::kMemberIdRequired);
+  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, ErrorCode::kMemberIdRequired);
+  EXPECT_EQ(group.JoinAnswer(group.Join({}))->code, ErrorCode::kGroupMaxSizeReached);
 }
 
 TEST(GroupSizeTest, WithALowerLimitTheLastToJoinGo) {
@@ -43,7 +43,7 @@ TEST(GroupSizeTest, WithALowerLimitTheLastToJoinGo) {
       }
     }
   }
-  EXPECT_EQ(codes, (std::vector<ErrorCode>{kGroupMaxSizeReached}));
+  EXPECT_EQ(codes, (std::vector<ErrorCode>{ErrorCode::kGroupMaxSizeReached}));
   EXPECT_EQ(core.member_count(), 2u);
   EXPECT_EQ(core.state(), GroupState::kCompleting);
 }

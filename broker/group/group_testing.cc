@@ -175,7 +175,7 @@ void GroupTester::FailOver() {
 
 MemberId GroupTester::Admit(JoinSpec spec, RequestId* request) {
   const auto first = JoinAnswer(Join(spec));
-  INVARIANT(first.has_value() && first->code == kMemberIdRequired,
+  INVARIANT(first.has_value() && first->code == ErrorCode::kMemberIdRequired,
             "a new member is not asked to come again");
   spec.member = first->member.ToString();
   const RequestId second = Join(spec);

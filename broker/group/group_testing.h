@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "broker/group/group_core.h"
-#include "broker/group/group_errors.h"
 #include "common/base/random.h"
 
 namespace sluice::group {

@@ -4,7 +4,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 
 namespace sluice::group {
@@ -205,13 +204,13 @@ void GroupWorld::OnJoinAnswer(int client, const AnswerJoin& answer) {
     c.generation = answer.generation;
     return SendSync(client, answer);
   }
-  if (answer.code == kFencedInstanceId) {
+  if (answer.code == ErrorCode::kFencedInstanceId) {
     ++coverage_.fenced;
     c.phase = Phase::kFenced;
     return;
   }
-  StartOver(client, answer.code != kUnknownMemberId);
-  if (answer.code == kMemberIdRequired) c.member = answer.member;
+  StartOver(client, answer.code != ErrorCode::kUnknownMemberId);
+  if (answer.code == ErrorCode::kMemberIdRequired) c.member = answer.member;
 }
 
 void GroupWorld::OnSyncAnswer(int client, const AnswerSync& answer) {
@@ -223,26 +222,26 @@ void GroupWorld::OnSyncAnswer(int client, const AnswerSync& answer) {
     c.next_heartbeat_us = now_us_ + kHeartbeatUs;
     return;
   }
-  if (answer.code == kFencedInstanceId) {
+  if (answer.code == ErrorCode::kFencedInstanceId) {
     ++coverage_.fenced;
     c.phase = Phase::kFenced;
     return;
   }
-  StartOver(client, answer.code != kUnknownMemberId);
+  StartOver(client, answer.code != ErrorCode::kUnknownMemberId);
 }
 
 void GroupWorld::OnHeartbeatAnswer(int client, ErrorCode code) {
   Client& c = clients_[client];
-  if (code == ErrorCode::kNone || code == kCoordinatorNotAvailable ||
-      code == kNotCoordinator) {
+  if (code == ErrorCode::kNone || code == ErrorCode::kCoordinatorNotAvailable ||
+      code == ErrorCode::kNotCoordinator) {
     return;
   }
-  if (code == kFencedInstanceId) {
+  if (code == ErrorCode::kFencedInstanceId) {
     ++coverage_.fenced;
     c.phase = Phase::kFenced;
     return;
   }
-  StartOver(client, code != kUnknownMemberId);
+  StartOver(client, code != ErrorCode::kUnknownMemberId);
 }
 
 // ---- The coordinator ----

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "broker/group/group_core.h"
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 #include "common/base/mutant.h"
 
@@ -14,7 +13,7 @@ void SetError(Action& answer, ErrorCode code) {
   if (auto* join = std::get_if<AnswerJoin>(&answer)) {
     *join = {.request = join->request,
              .code = code,
-             .member = code == kUnknownMemberId ? MemberId() : join->member};
+             .member = code == ErrorCode::kUnknownMemberId ? MemberId() : join->member};
   } else if (auto* sync = std::get_if<AnswerSync>(&answer)) {
     *sync = {.request = sync->request, .code = code};
   } else if (auto* deleted = std::get_if<AnswerDelete>(&answer)) {
@@ -28,8 +27,8 @@ void SetError(Action& answer, ErrorCode code) {
 ErrorCode AnswerFor(const absl::Status& status) {
   switch (CodeOf(status)) {
     case ErrorCode::kMessageTooLarge: return ErrorCode::kUnknownServerError;
-    case ErrorCode::kNotLeader: return kNotCoordinator;
-    default: return kCoordinatorNotAvailable;
+    case ErrorCode::kNotLeader: return ErrorCode::kNotCoordinator;
+    default: return ErrorCode::kCoordinatorNotAvailable;
   }
 }
 

@@ -76,16 +76,16 @@ TEST_F(StaticMemberTest, GR5TheOlderOfTwoIsFenced) {
   const MemberId old = MakeStable();
   const MemberId id = JoinStatic();
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(old, Generation(1), "i")),
-            kFencedInstanceId);
+            ErrorCode::kFencedInstanceId);
   EXPECT_EQ(group_.SyncAnswer(group_.Sync(old, Generation(1), {}, "i"))->code,
-            kFencedInstanceId);
+            ErrorCode::kFencedInstanceId);
   JoinSpec spec = kSpec;
   spec.member = old.ToString();
-  EXPECT_EQ(group_.JoinAnswer(group_.Join(spec))->code, kFencedInstanceId);
-  EXPECT_EQ(CommitCode(group_, old, Generation(1), "i"), kFencedInstanceId);
+  EXPECT_EQ(group_.JoinAnswer(group_.Join(spec))->code, ErrorCode::kFencedInstanceId);
+  EXPECT_EQ(CommitCode(group_, old, Generation(1), "i"), ErrorCode::kFencedInstanceId);
   EXPECT_EQ(group_.LeaveAnswer(group_.Leave({{old, InstanceId("i")}}))
                 .members.at(0).code,
-            kFencedInstanceId);
+            ErrorCode::kFencedInstanceId);
   EXPECT_EQ(CommitCode(group_, id, Generation(1), "i"), kOk);
 }
 
@@ -93,7 +93,7 @@ TEST_F(StaticMemberTest, GR5TheOlderOneIsFencedAfterAFailOverToo) {
   const MemberId old = MakeStable();
   const MemberId id = JoinStatic();
   group_.FailOver();
-  EXPECT_EQ(CommitCode(group_, old, Generation(1), "i"), kFencedInstanceId);
+  EXPECT_EQ(CommitCode(group_, old, Generation(1), "i"), ErrorCode::kFencedInstanceId);
   EXPECT_EQ(CommitCode(group_, id, Generation(1), "i"), kOk);
 }
 
@@ -113,7 +113,7 @@ TEST_F(StaticMemberTest, GR5AParkedRequestOfTheOlderOneIsAnswered) {
   RequestId first, second;
   JoinStatic(&first);
   JoinStatic(&second);
-  EXPECT_EQ(group_.JoinAnswer(first)->code, kFencedInstanceId);
+  EXPECT_EQ(group_.JoinAnswer(first)->code, ErrorCode::kFencedInstanceId);
   group_.Advance(3 * kSecondUs);
   EXPECT_EQ(group_.JoinAnswer(second)->code, kOk);
 }
@@ -133,7 +133,7 @@ TEST_F(StaticMemberTest, ATakeOverDuringTheSyncPhaseRebalances) {
   EXPECT_EQ(group_.core().state(), GroupState::kPreparing);
   EXPECT_EQ(group_.JoinAnswer(rejoin)->generation, Generation(2));
   EXPECT_EQ(group_.SyncAnswer(group_.Sync(other, Generation(2)))->code,
-            kRebalanceInProgress);
+            ErrorCode::kRebalanceInProgress);
   EXPECT_TRUE(group_.SyncAnswer(sync).has_value());
 }
 

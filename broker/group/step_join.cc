@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "broker/group/group_core.h"
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 
 namespace sluice::group {
@@ -27,13 +26,13 @@ void GroupCore::On(const Join& e) {
   if (refused == ErrorCode::kNone) {
     return e.member.empty() ? JoinNew(e) : JoinKnown(e);
   }
-  const bool kicked = refused == kGroupMaxSizeReached;
+  const bool kicked = refused == ErrorCode::kGroupMaxSizeReached;
   Do(AnswerJoin{.request = e.request,
                 .code = refused,
                 .member = kicked ? MemberId() : e.member});
   // A member that finds no room any more goes: the limit was lowered.
   if (kicked && !e.member.empty()) {
-    RemoveMember(e.member, kGroupMaxSizeReached, "the group is full");
+    RemoveMember(e.member, ErrorCode::kGroupMaxSizeReached, "the group is full");
     MaybeCompleteJoin();
   }
 }
@@ -43,12 +42,12 @@ ErrorCode GroupCore::CheckJoin(const Join& e) {
   const GroupConfig& config = deps_.config;
   if (e.session_timeout_us < config.session_timeout_min_us ||
       e.session_timeout_us > config.session_timeout_max_us) {
-    return kInvalidSessionTimeout;
+    return ErrorCode::kInvalidSessionTimeout;
   }
-  if (!HasRoomFor(e.member)) return kGroupMaxSizeReached;
-  if (state_ == GroupState::kDead) return kCoordinatorNotAvailable;
-  if (writes_.size() >= kGroupWritesMax) return kCoordinatorNotAvailable;
-  if (!SupportsProtocols(e)) return kInconsistentGroupProtocol;
+  if (!HasRoomFor(e.member)) return ErrorCode::kGroupMaxSizeReached;
+  if (state_ == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
+  if (writes_.size() >= kGroupWritesMax) return ErrorCode::kCoordinatorNotAvailable;
+  if (!SupportsProtocols(e)) return ErrorCode::kInconsistentGroupProtocol;
   if (e.member.empty()) return ErrorCode::kNone;
   if (pending_members_.count(e.member) > 0 && e.instance.empty()) {
     return ErrorCode::kNone;
@@ -100,7 +99,7 @@ void GroupCore::JoinNew(const Join& e) {
   const MemberId id = NewMemberId(e);
   if (!e.member_id_required) return AddMember(e, id);
   pending_members_[id] = GroupNow() + e.session_timeout_us;
-  Do(AnswerJoin{.request = e.request, .code = kMemberIdRequired, .member = id});
+  Do(AnswerJoin{.request = e.request, .code = ErrorCode::kMemberIdRequired, .member = id});
 }
 
 void GroupCore::JoinKnown(const Join& e) {
@@ -194,8 +193,8 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
 GroupCore::Member& GroupCore::RenameMember(MemberId old_id,
                                            const MemberId& new_id) {
   auto node = members_.extract(old_id);
-  AnswerParked(node.mapped(), kFencedInstanceId);
-  FailHeldOf(old_id, kFencedInstanceId);
+  AnswerParked(node.mapped(), ErrorCode::kFencedInstanceId);
+  FailHeldOf(old_id, ErrorCode::kFencedInstanceId);
   node.key() = new_id;
   Member& member = members_.insert(std::move(node)).position->second;
   member.image.id = new_id;
@@ -220,14 +219,14 @@ void GroupCore::ParkJoin(const Join& e, Member& member) {
   if (member.joining.has_value()) {
     // The client sent it again, on another connection.
     Do(AnswerJoin{.request = *member.joining,
-                  .code = kRebalanceInProgress,
+                  .code = ErrorCode::kRebalanceInProgress,
                   .member = member.image.id});
   }
   member.joining = e.request;
 }
 
 void GroupCore::AnswerWithCurrent(const Join& e, const Member& member) {
-  FailHeldOf(member.image.id, kRebalanceInProgress);
+  FailHeldOf(member.image.id, ErrorCode::kRebalanceInProgress);
   TellOnceWritten(member.image.id, CurrentAnswer(e.request, member));
 }
 

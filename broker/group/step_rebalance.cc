@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "broker/group/group_core.h"
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 
 namespace sluice::group {
@@ -18,7 +17,7 @@ void GroupCore::PrepareRebalance(const std::string& why) {
   for (auto& [id, member] : members_) {
     if (!member.syncing.has_value()) continue;
     Do(AnswerSync{.request = *std::exchange(member.syncing, std::nullopt),
-                  .code = kRebalanceInProgress});
+                  .code = ErrorCode::kRebalanceInProgress});
     RefreshSession(member);
   }
   pending_syncs_.clear();
@@ -75,7 +74,7 @@ void GroupCore::CompleteJoin() {
     }
   }
   for (const MemberId& id : absent) {
-    RemoveMember(id, kUnknownMemberId, "it did not join in time");
+    RemoveMember(id, ErrorCode::kUnknownMemberId, "it did not join in time");
   }
   if (!members_.empty() && !ElectJoinedLeader()) {
     // Only absent static members: until their sessions end.
@@ -115,7 +114,7 @@ void GroupCore::StartGeneration() {
     pending_syncs_.insert(id);
     if (!member.joining.has_value()) continue;
     const RequestId request = *std::exchange(member.joining, std::nullopt);
-    FailHeldOf(id, kRebalanceInProgress);
+    FailHeldOf(id, ErrorCode::kRebalanceInProgress);
     TellOnceWritten(id, CurrentAnswer(request, member));
   }
   sync_deadline_us_ = GroupNow() + RebalanceTimeoutUs();
@@ -176,7 +175,7 @@ void GroupCore::ExpireMember(const MemberId& id) {
     member->expires_us = kNever;
     return;
   }
-  RemoveMember(id, kUnknownMemberId, "its session timed out");
+  RemoveMember(id, ErrorCode::kUnknownMemberId, "its session timed out");
   if (state_ != GroupState::kPreparing) {
     PrepareRebalance(StrCat("the session of member ", id, " timed out"));
   } else if (AllJoined()) {
@@ -194,7 +193,7 @@ void GroupCore::ExpirePendingSyncs() {
   if (pending_syncs_.empty()) return;
   const std::set<MemberId> absent = pending_syncs_;
   for (const MemberId& id : absent) {
-    RemoveMember(id, kUnknownMemberId, "it did not ask for its assignment");
+    RemoveMember(id, ErrorCode::kUnknownMemberId, "it did not ask for its assignment");
   }
   PrepareRebalance(StrCat(absent.size(), " members, as ", *absent.begin(),
                           ", did not ask for their assignment in time"));

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "broker/group/group_core.h"
-#include "broker/group/group_errors.h"
 #include "common/base/invariant.h"
 
 namespace sluice::group {
@@ -11,18 +10,18 @@ namespace sluice::group {
 // ---- Sync ----
 
 ErrorCode GroupCore::CheckSync(const Sync& e) const {
-  if (state_ == GroupState::kDead) return kCoordinatorNotAvailable;
+  if (state_ == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
   const ErrorCode member = CheckMember(e.member, e.instance);
   if (member != ErrorCode::kNone) return member;
-  if (e.generation != generation_) return kIllegalGeneration;
+  if (e.generation != generation_) return ErrorCode::kIllegalGeneration;
   if (!e.protocol_type.empty() && e.protocol_type != protocol_type_) {
-    return kInconsistentGroupProtocol;
+    return ErrorCode::kInconsistentGroupProtocol;
   }
   if (!e.protocol_name.empty() && e.protocol_name != protocol_name_) {
-    return kInconsistentGroupProtocol;
+    return ErrorCode::kInconsistentGroupProtocol;
   }
-  if (state_ == GroupState::kPreparing) return kRebalanceInProgress;
-  if (writes_.size() >= kGroupWritesMax) return kCoordinatorNotAvailable;
+  if (state_ == GroupState::kPreparing) return ErrorCode::kRebalanceInProgress;
+  if (writes_.size() >= kGroupWritesMax) return ErrorCode::kCoordinatorNotAvailable;
   return ErrorCode::kNone;
 }
 
@@ -37,9 +36,9 @@ void GroupCore::On(const Sync& e) {
   // What it asked before it has given up.
   if (member.syncing.has_value()) {
     Do(AnswerSync{.request = *std::exchange(member.syncing, std::nullopt),
-                  .code = kRebalanceInProgress});
+                  .code = ErrorCode::kRebalanceInProgress});
   }
-  FailHeldOf(e.member, kRebalanceInProgress);
+  FailHeldOf(e.member, ErrorCode::kRebalanceInProgress);
   pending_syncs_.erase(e.member);
   if (state_ == GroupState::kStable) {
     return TellOnceWritten(e.member, SyncAnswerOf(e.request, member));
@@ -82,12 +81,12 @@ void GroupCore::On(const Heartbeat& e) {
   const auto answer = [this, &e](ErrorCode code) {
     Do(AnswerHeartbeat{e.request, code});
   };
-  if (state_ == GroupState::kDead) return answer(kCoordinatorNotAvailable);
+  if (state_ == GroupState::kDead) return answer(ErrorCode::kCoordinatorNotAvailable);
   const ErrorCode member = CheckMember(e.member, e.instance);
   if (member != ErrorCode::kNone) return answer(member);
-  if (e.generation != generation_) return answer(kIllegalGeneration);
+  if (e.generation != generation_) return answer(ErrorCode::kIllegalGeneration);
   RefreshSession(*Find(e.member));
-  answer(state_ == GroupState::kPreparing ? kRebalanceInProgress
+  answer(state_ == GroupState::kPreparing ? ErrorCode::kRebalanceInProgress
                                           : ErrorCode::kNone);
 }
 
@@ -105,7 +104,7 @@ void GroupCore::On(const Leave& e) {
   SeeTime(e.now_us);
   if (state_ == GroupState::kDead) {
     return Do(AnswerLeave{.request = e.request,
-                          .code = kCoordinatorNotAvailable});
+                          .code = ErrorCode::kCoordinatorNotAvailable});
   }
   AnswerLeave answer = {.request = e.request};
   std::string left;
@@ -134,14 +133,14 @@ LeftMember GroupCore::RemoveLeaving(const LeavingMember& leaving) {
   if (leaving.member.empty()) {
     const auto known = instances_.find(leaving.instance);
     if (leaving.instance.empty() || known == instances_.end()) {
-      answer.code = kUnknownMemberId;
+      answer.code = ErrorCode::kUnknownMemberId;
     } else {
-      RemoveMember(MemberId(known->second), kUnknownMemberId, why);
+      RemoveMember(MemberId(known->second), ErrorCode::kUnknownMemberId, why);
     }
   } else if (pending_members_.erase(leaving.member) == 0) {
     answer.code = CheckMember(leaving.member, leaving.instance);
     if (answer.code == ErrorCode::kNone) {
-      RemoveMember(leaving.member, kUnknownMemberId, why);
+      RemoveMember(leaving.member, ErrorCode::kUnknownMemberId, why);
     }
   }
   return answer;

@@ -20,10 +20,20 @@
   X(kRequestTimedOut, "REQUEST_TIMED_OUT", 7, kDeadlineExceeded, true)\
   X(kBrokerNotAvailable, "BROKER_NOT_AVAILABLE", 8, kUnavailable, true) \
   X(kMessageTooLarge, "MESSAGE_TOO_LARGE", 10, kInvalidArgument, false) \
+  X(kOffsetMetadataTooLarge, "OFFSET_METADATA_TOO_LARGE", 12, kInvalidArgument, false) \
+  X(kCoordinatorLoadInProgress, "COORDINATOR_LOAD_IN_PROGRESS", 14, kUnavailable, true) \
+  X(kCoordinatorNotAvailable, "COORDINATOR_NOT_AVAILABLE", 15, kUnavailable, true) \
+  X(kNotCoordinator, "NOT_COORDINATOR", 16, kUnavailable, true) \
   X(kInvalidTopic, "INVALID_TOPIC", 17, kInvalidArgument, false)      \
   X(kNotEnoughReplicas, "NOT_ENOUGH_REPLICAS", 19, kUnavailable, true)\
   X(kNotEnoughReplicasAfterAppend, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", 20, kUnavailable, true) \
   X(kInvalidRequiredAcks, "INVALID_REQUIRED_ACKS", 21, kInvalidArgument, false) \
+  X(kIllegalGeneration, "ILLEGAL_GENERATION", 22, kFailedPrecondition, false) \
+  X(kInconsistentGroupProtocol, "INCONSISTENT_GROUP_PROTOCOL", 23, kInvalidArgument, false) \
+  X(kInvalidGroupId, "INVALID_GROUP_ID", 24, kInvalidArgument, false) \
+  X(kUnknownMemberId, "UNKNOWN_MEMBER_ID", 25, kFailedPrecondition, false) \
+  X(kInvalidSessionTimeout, "INVALID_SESSION_TIMEOUT", 26, kInvalidArgument, false) \
+  X(kRebalanceInProgress, "REBALANCE_IN_PROGRESS", 27, kFailedPrecondition, true) \
   X(kInvalidTimestamp, "INVALID_TIMESTAMP", 32, kInvalidArgument, false) \
   X(kUnsupportedVersion, "UNSUPPORTED_VERSION", 35, kUnimplemented, false) \
   X(kTopicAlreadyExists, "TOPIC_ALREADY_EXISTS", 36, kAlreadyExists, false) \
@@ -39,15 +49,22 @@
   X(kInvalidProducerIdMapping, "INVALID_PRODUCER_ID_MAPPING", 49, kFailedPrecondition, false) \
   X(kStorageError, "STORAGE_ERROR", 56, kUnavailable, true)           \
   X(kUnknownProducerId, "UNKNOWN_PRODUCER_ID", 59, kNotFound, false)  \
+  X(kNonEmptyGroup, "NON_EMPTY_GROUP", 68, kFailedPrecondition, false) \
+  X(kGroupIdNotFound, "GROUP_ID_NOT_FOUND", 69, kNotFound, false) \
   X(kFencedLeaderEpoch, "FENCED_LEADER_EPOCH", 74, kFailedPrecondition, true) \
   X(kUnknownLeaderEpoch, "UNKNOWN_LEADER_EPOCH", 75, kUnavailable, true) \
   X(kUnsupportedCompressionType, "UNSUPPORTED_COMPRESSION_TYPE", 76, kInvalidArgument, false) \
   X(kStaleBrokerEpoch, "STALE_BROKER_EPOCH", 77, kFailedPrecondition, false) \
   X(kOffsetNotAvailable, "OFFSET_NOT_AVAILABLE", 78, kUnavailable, true) \
+  X(kMemberIdRequired, "MEMBER_ID_REQUIRED", 79, kFailedPrecondition, true) \
   X(kPreferredLeaderNotAvailable, "PREFERRED_LEADER_NOT_AVAILABLE", 80, kFailedPrecondition, true) \
+  X(kGroupMaxSizeReached, "GROUP_MAX_SIZE_REACHED", 81, kResourceExhausted, false) \
+  X(kFencedInstanceId, "FENCED_INSTANCE_ID", 82, kFailedPrecondition, false) \
   X(kEligibleLeadersNotAvailable, "ELIGIBLE_LEADERS_NOT_AVAILABLE", 83, kUnavailable, true) \
   X(kElectionNotNeeded, "ELECTION_NOT_NEEDED", 84, kFailedPrecondition, false) \
+  X(kGroupSubscribedToTopic, "GROUP_SUBSCRIBED_TO_TOPIC", 86, kFailedPrecondition, false) \
   X(kInvalidRecord, "INVALID_RECORD", 87, kInvalidArgument, false)    \
+  X(kUnstableOffsetCommit, "UNSTABLE_OFFSET_COMMIT", 88, kUnavailable, true) \
   X(kInvalidUpdateVersion, "INVALID_UPDATE_VERSION", 95, kAborted, true) \
   X(kUnknownTopicId, "UNKNOWN_TOPIC_ID", 100, kNotFound, true)        \
   X(kDuplicateBrokerRegistration, "DUPLICATE_BROKER_REGISTRATION", 101, kAlreadyExists, true) \
@@ -71,7 +88,8 @@
   X(kInsecureListener, "INSECURE_LISTENER", 10012, kInvalidArgument, false) \
   X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true) \
   X(kLogTruncated, "LOG_TRUNCATED", 10014, kOutOfRange, false) \
-  X(kReplicaRecovering, "REPLICA_RECOVERING", 10015, kUnavailable, true)
+  X(kReplicaRecovering, "REPLICA_RECOVERING", 10015, kUnavailable, true) \
+  X(kInvalidCommitOffset, "INVALID_COMMIT_OFFSET", 10016, kInvalidArgument, false)
 
 namespace sluice {
 
