@@ -139,7 +139,9 @@ class RaftNodeUnderFire {
   static int64_t Near(FuzzInput& in, int64_t own) {
     const int8_t delta = in.I8();
     if (delta == INT8_MIN) return static_cast<int64_t>(in.U64());
-    return own + delta % 6;
+    // Round the corner too: whoever sends it does not mind.
+    return static_cast<int64_t>(static_cast<uint64_t>(own) +
+                                static_cast<uint64_t>(int64_t{delta % 6}));
   }
 
   VoterId Sender(FuzzInput& in) {
