@@ -45,6 +45,10 @@ class Partition final : public ShipSource {
   // flush.messages and flush.ms say) bounds what a recovery has to scan.
   static constexpr int64_t kMemorySyncEveryBytes = 256 << 20;
 
+  // A leader whose disk has failed every read for so long gives the replica up:
+  // as soon as a broker that does not answer would lose it.
+  static constexpr int64_t kUnreadableUs = 3'000'000;
+
   // A full table of producers gives up one that has been silent for so long:
   // longer than a client goes on trying (its delivery timeout, 2 minutes by
   // default), so that no retry of it can come as a new batch.
@@ -260,6 +264,7 @@ class Partition final : public ShipSource {
       Offset from, Offset upto, int64_t bytes_max,
       absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done);
   absl::Status JudgeFailedRead(const absl::Status& failed, uint64_t generation);
+  bool IsUnreadable();
 
   ShardContext* const shard_;
   const TopicPartition tp_;
@@ -299,6 +304,8 @@ class Partition final : public ShipSource {
   bool failed_ = false;
   std::string failure_;
   bool corrupt_ = false;
+  // The first failure of a row of disk reads of which none succeeded.
+  std::optional<int64_t> unreadable_since_us_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 #include "common/base/mutant.h"
+#include "common/base/str_cat.h"
 
 namespace sluice {
 
@@ -230,12 +231,17 @@ void Partition::ReadDiskUpTo(
     Offset from, Offset upto, int64_t bytes_max,
     absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done) {
   auto plan = log_->PlanRead(from, upto, bytes_max);
-  if (!plan.ok()) return done(JudgeFailedRead(plan.status(), log_->generation()));
+  if (!plan.ok()) {
+    return done(JudgeFailedRead(plan.status(), log_->generation()));
+  }
   auto at_once = ExecuteRead(*plan, /*no_wait=*/true);
   if (!at_once.ok()) {
     return done(JudgeFailedRead(at_once.status(), plan->generation));
   }
-  if (at_once->has_value()) return done(*std::move(*at_once));
+  if (at_once->has_value()) {
+    unreadable_since_us_.reset();
+    return done(*std::move(*at_once));
+  }
   shard_->deps.io_executor->Post([this, alive = alive_,
                                   plan = *std::move(plan),
                                   executor = shard_->deps.executor,
@@ -249,8 +255,11 @@ void Partition::ReadDiskUpTo(
                               "the log was cut while it was read; refresh the "
                               "metadata"));
       }
-      if (!result.ok()) return done(JudgeFailedRead(result.status(), generation));
+      if (!result.ok()) {
+        return done(JudgeFailedRead(result.status(), generation));
+      }
       INVARIANT(result->has_value(), name(), ": a waiting read answers");
+      unreadable_since_us_.reset();
       done(*std::move(*result));
     });
   });
@@ -260,12 +269,31 @@ void Partition::ReadDiskUpTo(
 // the replica (ST2): what it holds must not be served, or elected, again.
 absl::Status Partition::JudgeFailedRead(const absl::Status& failed,
                                         uint64_t generation) {
-  if (CodeOf(failed) == ErrorCode::kCorruptMessage &&
-      generation == log_->generation()) {
+  if (generation != log_->generation() || failed_) return failed;
+  const ErrorCode code = CodeOf(failed);
+  if (code == ErrorCode::kCorruptMessage) {
     Fail(std::string(failed.message()), /*corrupt=*/true);
     return FailedHere();
   }
+  if (code == ErrorCode::kStorageError && IsUnreadable()) {
+    Fail(StrCat("every read of its files has failed for ",
+                kUnreadableUs / 1'000, " ms; the last one: ",
+                std::string(failed.message())),
+         /*corrupt=*/true);
+    return FailedHere();
+  }
   return failed;
+}
+
+// F52: a leader that writes well and cannot read starves its followers, and
+// would drop them from the ISR one by one until it is the only one who has what
+// it cannot read. Somebody else in sync leads on instead; without one, what it
+// still can do is better than nothing.
+bool Partition::IsUnreadable() {
+  if (!leads() || isr_.size() < 2 || MUTANT(kUnreadableLeadsOn)) return false;
+  const int64_t now_us = shard_->deps.clock->MonoMicros();
+  if (!unreadable_since_us_.has_value()) unreadable_since_us_ = now_us;
+  return now_us - *unreadable_since_us_ >= kUnreadableUs;
 }
 
 WaitId Partition::WaitForProgress(Offset offset, Task wake) {

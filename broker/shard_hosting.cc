@@ -137,8 +137,7 @@ bool Shard::BlockedByOldFiles(const TopicPartition& tp,
   Partition* partition = Find(tp);
   if (partition != nullptr && partition->corrupt()) {
     partition->NoteLeader(state);
-    unusable_[tp] = {"it is corrupt; the log file says where",
-                     partition->directory()};
+    unusable_[tp] = {partition->failure(), partition->directory()};
   }
   const auto found = unusable_.find(tp);
   if (found == unusable_.end()) return false;

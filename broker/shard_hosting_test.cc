@@ -276,6 +276,43 @@ TEST_F(ShardHosting, AnUnreadableSectorFailsItsRequestAlone) {  // ST10
   EXPECT_THAT(cluster->fatal(), IsEmpty());
 }
 
+// F52: reads of nobody succeed any more, writes do.
+TEST_F(ShardHosting, ALeaderThatCannotReadItsDiskIsReplacedAndFilledAgain) {
+  SimCluster::Options options;
+  options.tail_cache_bytes = 1;
+  Open(3, kTwoInSync, options);
+  Fill(5);
+  ASSERT_EQ(leader(), 1);
+  cluster->fs(1).FailNextOn(".log", MemFileSystem::Operation::kRead,
+                            MemFileSystem::kForEver);
+  EXPECT_EQ(Read(1, 0).error.code, ErrorCode::kStorageError);
+  world().RunFor(Partition::kUnreadableUs / 2);
+  EXPECT_EQ(Read(1, 0).error.code, ErrorCode::kStorageError);
+  EXPECT_EQ(leader(), 1);
+  world().RunFor(Partition::kUnreadableUs / 2);
+  EXPECT_NE(Read(1, 0).error.code, ErrorCode::kNone);
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return leader() != 0 && leader() != 1; }, 10 * kSecondUs));
+  ASSERT_TRUE(cluster->RunUntilHealthy(tp));
+  EXPECT_THAT(Values(Read(leader(), 0)), SizeIs(5));
+  EXPECT_THAT(cluster->fatal(), IsEmpty());
+}
+
+TEST_F(ShardHosting, ALoneLeaderThatCannotReadItsDiskLeadsOn) {
+  SimCluster::Options options;
+  options.tail_cache_bytes = 1;
+  Open(1, {}, options);
+  Fill(5);
+  cluster->fs(1).FailNextOn(".log", MemFileSystem::Operation::kRead,
+                            MemFileSystem::kForEver);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Read(1, 0).error.code, ErrorCode::kStorageError);
+    world().RunFor(Partition::kUnreadableUs);
+  }
+  EXPECT_EQ(leader(), 1);
+  EXPECT_THAT(cluster->fatal(), IsEmpty());
+}
+
 TEST_F(ShardHosting, ARottenLeaderIsReplacedAndFilledAgain) {  // ST1, ST2
   SimCluster::Options options;
   options.tail_cache_bytes = 1;

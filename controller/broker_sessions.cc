@@ -191,7 +191,13 @@ void BrokerSessions::Answer(Live& live) {
 
 bool BrokerSessions::MayShutdown(Live& live) {
   const BrokerImage* broker = image_->FindBroker(live.broker);
-  if (broker == nullptr || broker->fenced) return true;
+  if (broker == nullptr) return true;
+  // Fenced alone is not enough: its unfencing may be under way, and elect it.
+  // Once `stopping` is committed, what came before it shows and no election
+  // follows.
+  if (broker->fenced && (broker->stopping || MUTANT(kFencedStopsAtOnce))) {
+    return true;
+  }
   if (MUTANT(kStopWithoutHandOver)) return true;
   if (!broker->stopping || LeadsAny(*image_, live.broker)) return false;
   if (live.handed_over.value() == 0) live.handed_over = image_->offset();

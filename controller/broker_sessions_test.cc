@@ -70,6 +70,7 @@ class BrokerSessionsTest : public testing::Test {
   FakeDialer dialer_;
   TestCluster cluster_;
   std::vector<std::string> decided_;
+  bool stops_are_under_way_ = false;  // proposed, and not committed yet
   BrokerSessions sessions_{
       {executor_.get(), &world_, &dialer_, SessionOptions{}},
       {[this](NodeId id, BrokerEpoch, const std::string&) {
@@ -84,6 +85,7 @@ class BrokerSessionsTest : public testing::Test {
        },
        [this](NodeId id, BrokerEpoch) {
          decided_.push_back(StrCat("stop ", id));
+         if (stops_are_under_way_) return;
          cluster_.BeginStop(id.value());
          Commit();
        },
@@ -289,6 +291,23 @@ TEST_F(BrokerSessionsTest, AStopWaitsUntilTheOthersHaveHeardOfIt) {
   Beat(clients[1]);
   EXPECT_FALSE(clients[0].last().may_shutdown());
   Beat(clients[2]);
+  EXPECT_TRUE(clients[0].last().may_shutdown());
+}
+
+// MD9, seed 594940: the yes would come while its unfencing, which elects it, is
+// proposed and not committed.
+TEST_F(BrokerSessionsTest, AFencedBrokerStopsOnceItsStopIsCommitted) {
+  Activate(1);
+  cluster_.Fence(1);
+  Commit();
+  std::vector<Client> clients = OpenAll(1);
+  LivenessRequest stop = Heartbeat(clients[0]);
+  stop.set_want_shutdown(true);
+  stops_are_under_way_ = true;
+  clients[0].events.on_message(stop);
+  EXPECT_FALSE(clients[0].last().may_shutdown());
+  cluster_.BeginStop(1);
+  Commit();
   EXPECT_TRUE(clients[0].last().may_shutdown());
 }
 

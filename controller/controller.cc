@@ -216,8 +216,8 @@ void Controller::Hello(internal::v1::HelloRequest,
     const ClusterId cluster = deps_.log->cluster_id();
     if (cluster.is_set()) response.set_cluster_id(cluster.ToBytes());
     response.set_node_id(deps_.node_id.value());
-    response.set_active_controller_id(role_.leader.value());
-    response.set_term(role_.term.value());
+    response.set_active_controller_id(role_.DurableLeader().value());
+    response.set_term(role_.durable_term.value());
     response.set_cluster_name(deps_.cluster_name);
     reply(std::move(response));
   });

@@ -15,6 +15,7 @@ void FakeMetadataLog::TellRole(bool active, NodeId leader) {
   role.active = active;
   role.term = term_;
   role.leader = leader;
+  role.durable_term = term_;
   events_.on_role(role);
 }
 

@@ -148,12 +148,12 @@ void MetadataFeed::Pump(Follower& follower) {
   piece.set_committed_offset(last_.value());
   // Entries may be applied before the role that came with them is told: who
   // holds one of a term is in that term.
-  int64_t term = role_.term.value();
+  int64_t term = role_.durable_term.value();
   if (piece.batches_size() > 0) {
     term = std::max(term, piece.batches(piece.batches_size() - 1).term());
   }
   piece.set_term(term);
-  piece.set_active_controller_id(role_.leader.value());
+  piece.set_active_controller_id(role_.DurableLeader().value());
   follower.notify = false;
   follower.in_flight = true;
   follower.stream->Send(piece);

@@ -139,10 +139,26 @@ TEST_F(MetadataFeedTest, ANewTermIsToldWithoutBatches) {
   MetadataLogRole role;
   role.term = Term(7);
   role.leader = NodeId(3);
+  role.durable_term = Term(7);
   feed_.OnRole(role);
   ASSERT_EQ(follower.stream->sent.size(), 2u);
   EXPECT_EQ(follower.stream->sent[1].term(), 7);
   EXPECT_EQ(follower.stream->sent[1].active_controller_id(), 3);
+}
+
+// RA2: else brokers would wait for a term that a power cut took back.
+TEST_F(MetadataFeedTest, ATermThatIsNotDurableYetIsNotTold) {
+  Follower follower = Follow(0);
+  follower.events.on_drained();
+  MetadataLogRole role;
+  role.term = Term(8);
+  role.leader = NodeId(3);
+  role.durable_term = Term(7);
+  feed_.OnRole(role);
+  ASSERT_EQ(follower.stream->sent.size(), 2u);
+  EXPECT_EQ(follower.stream->sent[1].term(), 7);
+  EXPECT_EQ(follower.stream->sent[1].active_controller_id(),
+            kNoNode.value());
 }
 
 // A restarted controller applies what the leader has committed before it is

@@ -27,6 +27,15 @@ struct MetadataLogRole {
   bool active = false;
   Term term;
   NodeId leader = kNoNode;  // as far as known
+  // The newest term that this node cannot forget: no other may be told to
+  // brokers, who follow no node of a term below one that they heard of. Behind
+  // `term` while the disk is slow.
+  Term durable_term;
+
+  // Who leads durable_term, as far as known: what may be told with it.
+  NodeId DurableLeader() const {
+    return durable_term == term ? leader : kNoNode;
+  }
 };
 
 // Runs on the executor of the controller, in the order of the log. Entries of

@@ -6,6 +6,7 @@
 #include "common/api/log_api.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 
 namespace sluice {
@@ -27,6 +28,7 @@ RaftNodeEvents RaftMetadataLog::Events(
   events.on_soft_state = [this](const raft::SoftState& soft) {
     OnSoftState(soft);
   };
+  events.on_durable_term = [this](Term term) { OnDurableTerm(term); };
   events.on_fatal = std::move(on_fatal);
   return events;
 }
@@ -53,14 +55,24 @@ void RaftMetadataLog::OnSoftState(const raft::SoftState& soft) {
   TellRole();
 }
 
+void RaftMetadataLog::OnDurableTerm(Term term) {
+  durable_term_ = term;
+  TellRole();
+}
+
 void RaftMetadataLog::TellRole() {
   MetadataLogRole role;
   role.active =
       soft_.role == raft::Role::kLeader && applied_term_ == soft_.term;
   role.term = soft_.term;
   role.leader = soft_.leader.is_set() ? soft_.leader.node : kNoNode;
+  // An entry of a term is committed: a quorum keeps that term.
+  role.durable_term = MUTANT(kUndurableTermTold)
+                          ? soft_.term
+                          : std::max(durable_term_, applied_term_);
   const bool same = role.active == told_.active && role.term == told_.term &&
-                    role.leader == told_.leader;
+                    role.leader == told_.leader &&
+                    role.durable_term == told_.durable_term;
   if (same || !listening_) return;
   told_ = role;
   events_.on_role(role);

@@ -48,6 +48,7 @@ class RaftMetadataLog final : public MetadataLog {
  private:
   void OnEntry(const raft::Entry& entry);
   void OnSoftState(const raft::SoftState& soft);
+  void OnDurableTerm(Term term);
   void TellRole();
 
   const raft::LogReader* const store_;
@@ -58,6 +59,7 @@ class RaftMetadataLog final : public MetadataLog {
   ClusterId cluster_id_;
   Uuid salt_;
   raft::SoftState soft_;
+  Term durable_term_{-1};
   // The newest term of which an entry was applied: a leader of it knows all
   // that was committed before.
   Term applied_term_{-1};

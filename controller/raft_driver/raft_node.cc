@@ -148,6 +148,7 @@ void RaftNode::StartRaft(const raft::BootstrapRecord& record) {
             << (core_->is_voter() ? "voter" : "observer") << ", term "
             << core_->term() << ", log to " << core_->log().last_index();
   if (events_.on_cluster) events_.on_cluster(record);
+  TellDurableTerm();
   Pump();
 }
 
@@ -222,6 +223,7 @@ void RaftNode::OnWritten(uint64_t write_id,
   if (!status.ok()) return Fatal(status);
   SendAll(std::move(messages));
   core_->Persisted(write_id);
+  TellDurableTerm();
   Pump();
   MaybeFinishStop();
 }
@@ -277,6 +279,13 @@ void RaftNode::OnSoftState(const raft::SoftState& soft) {
                          "it may still happen"),
                leads ? std::optional<Term>(soft.term) : std::nullopt);
   if (!halted_ && events_.on_soft_state) events_.on_soft_state(soft);
+}
+
+void RaftNode::TellDurableTerm() {
+  const Term durable = core_->durable_hard_state().term;
+  if (durable == durable_term_told_) return;
+  durable_term_told_ = durable;
+  if (events_.on_durable_term) events_.on_durable_term(durable);
 }
 
 void RaftNode::EndProposals(const absl::Status& status,

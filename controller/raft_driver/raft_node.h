@@ -41,6 +41,9 @@ struct RaftNodeEvents {
   // Role, term or leader changed. A new leader may act once it has applied an
   // entry of its own term (its kNoOp).
   std::function<void(const raft::SoftState&)> on_soft_state;
+  // This node's own term is durable up to here: a power cut does not take it
+  // back. On first start and on every restart, and whenever it rises.
+  std::function<void(Term)> on_durable_term;
   // The log's disk failed or lied. Nothing more is sent or applied; the
   // caller ends the process (ST4).
   std::function<void(const absl::Status&)> on_fatal;
@@ -139,6 +142,7 @@ class RaftNode {
   void ApplyCommitted(const std::vector<raft::Entry>& entries);
   void FinishReads(const std::vector<raft::ReadState>& reads);
   void OnSoftState(const raft::SoftState& soft);
+  void TellDurableTerm();
   void EndProposals(const absl::Status& status,
                     std::optional<Term> but = std::nullopt);
   void SendAll(std::vector<raft::Message> messages);
@@ -159,6 +163,7 @@ class RaftNode {
   std::map<uint64_t, ReadDone> reads_;
   uint64_t next_read_ = 1;
   LogIndex applied_index_{0};
+  Term durable_term_told_{-1};
   TimerId tick_timer_ = 0;
   int64_t next_tick_us_ = 0;
   int writes_under_way_ = 0;

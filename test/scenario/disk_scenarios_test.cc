@@ -204,6 +204,26 @@ TEST(DiskScenarios, F52ALeaderThatCannotReadItsDiskGoesOnFromMemory) {
   s.Converge({{t, {"m1", "m2", "m3", "m4"}}});
 }
 
+// What followers want is not: another in sync leads before they have to leave
+// the ISR. The old leader would begin anew, which takes reading too: it ends.
+TEST(DiskScenarios, F52ALeaderThatCannotFeedItsFollowersIsReplaced) {
+  Scenario s(DiskThatLies());
+  const Tp t = s.CreateTopic("t");
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  Fill(s, t, 2);
+  s.RunFor(kMarksMs);
+  s.BreakDisk(A, Operation::kRead);
+  const AnswerPtr m3 = s.Send(A, t, "m3");
+  UntilAnotherLeads(s, t, A);
+  s.Expect(!m3->acked(), "nobody but the old leader has it");
+  s.Produce(t, "m4");
+  s.UntilDead(A);
+  s.MendDisk(A);
+  s.Boot(A);
+  UntilFilledAgain(s, t, {"m1", "m2", "m4"});
+  s.Converge({{t, {"m1", "m2", "m4"}}});
+}
+
 // A process that cannot read its disk does not start, and does not take the
 // disk for an empty one; the others go on.
 TEST(DiskScenarios, F52AReadErrorOnAFollowersDiskKeepsItFromStarting) {
