@@ -166,6 +166,13 @@ class LogLife : public LogTestBase {
                                          log_->leo().value() + 1));
     const Offset leo = log_->leo();
     const uint64_t generation = log_->generation();
+    // The owner's marks go first (ST8); where epochs end a batch does, too.
+    Offset end = log_->log_start();
+    for (const ModelBatch& batch : model_) {
+      if (batch.next <= target) end = batch.next;
+    }
+    marks_.durable_mark = std::min(marks_.durable_mark, end);
+    marks_.recovery_point = std::min(marks_.recovery_point, end);
     if (!log_->TruncateTo(target).ok()) {
       ASSERT_TRUE(fs_.stopped());
       interrupted_cut_ = true;

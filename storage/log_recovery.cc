@@ -34,6 +34,8 @@ absl::Status LogRecovery::Run() {
   if (bad_.has_value()) {
     RETURN_IF_ERROR(JudgeBadPlace());
     RETURN_IF_ERROR(CutBadPlace());
+  } else {
+    RETURN_IF_ERROR(JudgeEnd());
   }
   SealAllButLast();
   if (next_ < log_.log_start_) {
@@ -312,15 +314,32 @@ absl::Status LogRecovery::Corrupt(std::string_view verdict) const {
                    verdict, "; nothing was cut, quarantine this replica");
 }
 
-absl::Status LogRecovery::JudgeBadPlace() {
-  const Offset durable =
-      std::max(marks_.durable_mark, marks_.recovery_point);
-  // A reset that a crash interrupted: nothing that counts is in these files.
-  if (next_ < log_.log_start_ && durable <= log_.log_start_) {
+// Where the marks say that the disk had the log up to. A crash takes nothing
+// of that; what does is damage (ST2).
+Offset LogRecovery::Durable() const {
+  return std::max(marks_.durable_mark, marks_.recovery_point);
+}
+
+// A reset that a crash interrupted: nothing that counts is in these files.
+bool LogRecovery::IsOfOldReset() const {
+  return next_ < log_.log_start_ && Durable() <= log_.log_start_;
+}
+
+// Files that are well and too few: somebody removed them.
+absl::Status LogRecovery::JudgeEnd() {
+  if (IsOfOldReset() || next_ >= Durable() || MUTANT(kMissingFilesUnnoticed)) {
     return absl::OkStatus();
   }
-  if (next_ < durable && !MUTANT(kDamageCut)) {
-    return Corrupt(StrCat("all below ", durable, " was durable"));
+  return MakeError(ErrorCode::kCorruptMessage, log_.path_, " ends at offset ",
+                   next_, ", all below ", Durable(),
+                   " was durable: files are missing; nothing was cut, "
+                   "quarantine this replica");
+}
+
+absl::Status LogRecovery::JudgeBadPlace() {
+  if (IsOfOldReset()) return absl::OkStatus();
+  if (next_ < Durable() && !MUTANT(kDamageCut)) {
+    return Corrupt(StrCat("all below ", Durable(), " was durable"));
   }
   // The end of the segment before never reached the disk.
   if (bad_->kind == BadPlace::Kind::kGap) return absl::OkStatus();

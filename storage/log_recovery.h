@@ -55,6 +55,9 @@ class LogRecovery {
   std::optional<BadPlace> Fault(const BatchView& batch) const;
   void NoteEpoch(LeaderEpoch epoch, Offset base);
   // OK for a torn tail, which is then cut; anything else is corruption.
+  Offset Durable() const;
+  bool IsOfOldReset() const;
+  absl::Status JudgeEnd();
   absl::Status JudgeBadPlace();
   absl::StatusOr<bool> ValidBatchFollows(size_t segments_end) const;
   absl::Status CutBadPlace();

@@ -112,7 +112,7 @@ TEST_F(RecoveryCrashTest, AFileThatWasGoneWhenTheLogWasOpenedStaysGone) {
   Append(2);
   SyncAndMark();
   ASSERT_TRUE(log_->SetLogStart(Offset(1)).ok());
-  marks_.log_start = Offset(1);
+  marks_.log_start = marks_.durable_mark = marks_.recovery_point = Offset(1);
   fs_.StopAfter(1);  // the removal, and then not the sync
   ASSERT_FALSE(log_->TruncateTo(Offset(1)).ok());
   fs_.Kill();

@@ -372,12 +372,26 @@ TEST_F(LogRecoveryTest, AFileThatIsMissingSwappedOrDoubledIsDamage) {
   EXPECT_TRUE(Open().ok());
 }
 
-TEST_F(LogRecoveryTest, AnEndThatIsMissingBelowAMarkIsLossy) {
+// ST2: no crash takes what was on the disk. Somebody removed files.
+TEST_F(LogRecoveryTest, AnEndThatIsMissingBelowTheDurableMarkIsDamage) {
   config_.segment_bytes = 1;
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 4; ++i) Append();
   SyncAndMark();
   ASSERT_TRUE(fs_.RemoveFile(LogFile(3)).ok());
+  ExpectQuarantine();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(fs_.RemoveFile(LogFile(i)).ok());
+  ExpectQuarantine();
+  marks_ = {};  // a new log
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(LogRecoveryTest, AnEndThatIsMissingBelowTheHighWatermarkIsLossy) {
+  config_.segment_bytes = 1;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 3; ++i) Append();
+  SyncAndMark();
+  marks_.high_watermark = Offset(4);
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(log_->leo(), Offset(3));
   EXPECT_TRUE(report().lossy);

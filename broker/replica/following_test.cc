@@ -202,6 +202,18 @@ TEST_F(CutTest, ACutMayEndAtABatchBelowItsTarget) {
   EXPECT_EQ(core_->durable_leo(), Offset(6));
 }
 
+// Files of another log, put where this one's were: the histories seem to agree,
+// the batches do not.
+TEST_F(CutTest, ACutThatEndsBelowTheHighWatermarkStopsTheReplica) {  // RP13
+  Begin(/*hw=*/4);
+  EXPECT_EQ(Target(Diverge(3, 9)), 5);
+
+  const auto actions = Do(TruncateDone{Offset(3)});
+
+  ASSERT_EQ(All<Failed>(actions).size(), 1u);
+  EXPECT_EQ(core_->state(), State::kFailed);
+}
+
 TEST_F(CutTest, WhileCuttingNothingElseHappens) {
   Begin();
   Diverge(3, 9);

@@ -220,7 +220,13 @@ void ReplicaCore::On(const LogStartPersisted& e) {
 void ReplicaCore::On(const TruncateDone& e) {
   INVARIANT(cut_.has_value() && e.leo <= *cut_, "a cut to ", e.leo,
             " that was not ordered, ", Facts());
-  INVARIANT(e.leo >= high_watermark_, "RP13 cut to ", e.leo, ", ", Facts());
+  if (e.leo < high_watermark_) {
+    // Where the epochs agree batches begin alike (RP6). These files are not
+    // this log's: somebody put them there.
+    return Fail(StrCat("RP13 a cut to ", *cut_, " took the log to ", e.leo,
+                       ", below its high watermark ", high_watermark_,
+                       ": no batch began at ", *cut_));
+  }
   cut_.reset();
   leo_ = e.leo;
   durable_ = e.leo;

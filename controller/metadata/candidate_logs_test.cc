@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
+#include "controller/metadata/partition_change.h"
 #include "controller/metadata/test_cluster.h"
 
 namespace sluice {
@@ -118,6 +119,23 @@ TEST_F(CandidateLogsTest, AFailedLogOfTheLastFullIsrWaitsForAnOperator) {
   cluster_.Tell(3, tp_, {});
   EXPECT_EQ(now().leader, NodeId(2));
   EXPECT_TRUE(now().failed_replicas.empty());
+}
+
+// A replaced disk tells of an empty log as truly as one that never held more:
+// that is no reason to give up what a replica outside the last full ISR has.
+TEST_F(CandidateLogsTest, AnEmptiedLogTakesTheWordOfEveryReplica) {
+  CutPower();
+  cluster_.Fence(1);
+  for (const int id : {2, 3}) {
+    cluster_.Unfence(id);
+    cluster_.Tell(id, tp_, {});
+  }
+  EXPECT_EQ(now().leader, kNoNode);
+  EXPECT_EQ(MissingWitnesses(now()), Nodes({1}));
+  cluster_.PowerUp(1);
+  cluster_.Tell(1, tp_, {0, 40'000, 39'000});
+  cluster_.Unfence(1);
+  EXPECT_EQ(now().leader, NodeId(1));
 }
 
 TEST_F(CandidateLogsTest, ATopicMayAllowItWhileAnEligibleReplicaIsDown) {

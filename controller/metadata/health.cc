@@ -6,6 +6,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "common/base/str_cat.h"
+#include "controller/metadata/partition_change.h"
 #include "controller/metadata/record_codec.h"
 
 namespace sluice {
@@ -39,26 +40,27 @@ std::string ToldText(const PartitionImage& partition) {
 // Nobody is known to hold everything: the best log is looked for.
 std::string WhyNoBestLog(const PartitionImage& partition,
                          absl::FunctionRef<bool(NodeId)> is_active) {
-  std::vector<NodeId> silent, missing;
+  std::vector<NodeId> silent;
   for (const NodeId node : partition.replicas) {
     if (is_active(node) && partition.CandidateOf(node) == nullptr) {
       silent.push_back(node);
     }
   }
-  for (const NodeId node : partition.last_full_isr) {
-    const CandidateLog* log = partition.CandidateOf(node);
-    if (log == nullptr || log->failed) missing.push_back(node);
-  }
+  const std::vector<NodeId> missing = MissingWitnesses(partition);
   const std::string told = ToldText(partition);
   if (!silent.empty()) {
     return StrCat("the best log is looked for, brokers ", NodesText(silent),
                   " are alive and have not told of theirs; ", told);
   }
+  // One of the last full ISR came back empty: the others are asked too.
+  const bool all_asked = !Without(missing, partition.last_full_isr).empty();
   if (!missing.empty()) {
     return StrCat("no replica is known to hold everything that was committed, "
                   "and brokers ",
-                  NodesText(missing), " of the last full ISR ",
-                  NodesText(partition.last_full_isr),
+                  NodesText(missing),
+                  all_asked ? " of the replicas " : " of the last full ISR ",
+                  NodesText(all_asked ? partition.replicas
+                                      : partition.last_full_isr),
                   " have not told of a log that can be used; start them with "
                   "their data directories, or accept the loss: sluice "
                   "partition elect --unclean; ",

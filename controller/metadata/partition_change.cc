@@ -183,14 +183,29 @@ bool PartitionChange::MayElectUnclean(
       return false;
     }
   }
-  if (unclean_ || next_.unclean_ordered) return true;
-  return std::all_of(next_.last_full_isr.begin(), next_.last_full_isr.end(),
-                     [&](NodeId node) {
-                       const CandidateLog* log = next_.CandidateOf(node);
-                       // What a failed log held is for people to judge.
-                       return (log != nullptr && !log->failed) ||
-                              MUTANT(kLastFullIsrNotAwaited);
-                     });
+  return unclean_ || next_.unclean_ordered ||
+         MUTANT(kLastFullIsrNotAwaited) || MissingWitnesses(next_).empty();
+}
+
+std::vector<NodeId> MissingWitnesses(const PartitionImage& partition) {
+  const auto tells = [&](NodeId node) {
+    const CandidateLog* log = partition.CandidateOf(node);
+    // What a failed log held is for people to judge.
+    return log != nullptr && !log->failed;
+  };
+  const bool emptied = std::any_of(
+      partition.last_full_isr.begin(), partition.last_full_isr.end(),
+      [&](NodeId node) {
+        const CandidateLog* log = partition.CandidateOf(node);
+        return log != nullptr && log->end == Offset(0);
+      });
+  std::vector<NodeId> missing;
+  for (const NodeId node : emptied && !MUTANT(kWipedDiskVouches)
+                               ? partition.replicas
+                               : partition.last_full_isr) {
+    if (!tells(node)) missing.push_back(node);
+  }
+  return missing;
 }
 
 const CandidateLog* PartitionChange::BestLog(

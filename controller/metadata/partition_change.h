@@ -15,6 +15,12 @@
 
 namespace sluice {
 
+// Who has to tell of its log, of one that can be used, before the best log is
+// elected without an order (design/replication.md 4): the last full ISR. One of
+// them that comes back with nothing may have had its disk replaced; what it
+// held, each of the others may have too: then it takes all replicas.
+std::vector<NodeId> MissingWitnesses(const PartitionImage& partition);
+
 // Says what happened to a partition, then Build gives the record. Rules
 // (design/replication.md 4, kafka-semantics.md 2.5, 2.6):
 // - a broker that is not active (fenced or stopping) is in no ISR (MD4);
