@@ -13,10 +13,12 @@
 #   --jobs N      so many at a time (the number of cores)
 #   --list        says what each does, and runs nothing
 # A seed that fails with a mutant is run again without it: where it fails too,
-# it has found nothing, and the search goes on behind it. So with one that hangs
-# (HUNG, when it took a minute of a processor). A search ends after an hour:
-# "slow" is not found.
-# Exit: 0 all found, 1 one survived, 2 nothing was proven.
+# it has found nothing, and the search goes on behind it; it is a fault by
+# itself, and the run has failed. So with one that hangs (HUNG, when it took a
+# minute of a processor). A search ends after an hour: "slow" is not found. A
+# test or seed that something else ended (no memory, a signal) is "broken".
+# Exit: 0 all found, 1 one survived or a seed fails without a mutant, 2 nothing
+# was proven.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,7 +42,7 @@ while [ $# -gt 0 ]; do
     --count) count=$2; shift 2 ;;
     --rotate) rotate=$2; shift 2 ;;
     --list) list_only=true; shift ;;
-    -h|--help) sed -n '2,19p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,22p' "$0" | cut -c3-; exit 0 ;;
     *) echo "mutants.sh: unknown argument $1; try --help" >&2; exit 2 ;;
   esac
 done
@@ -127,6 +129,25 @@ seen_by() {
   fi
 }
 
+# Exit codes of what found something by itself: a failed test, and one that died
+# of abort, a wrong division or a wrong address. Not 137 and 143: those signals
+# come from outside, as when the machine has no memory left.
+is_find() {  # is_find STATUS
+  case $1 in
+    1 | 134 | 136 | 139) true ;;
+    *) false ;;
+  esac
+}
+
+# A seed's own process died: of the mutant, or of something from outside? Once
+# more, as this process' child.
+crashes() {  # crashes NAME SEED
+  local status=0
+  timeout "$test_limit_s" "$fuzz" --mutant="$1" --seed="$2" \
+    >"$work/$1.crash" 2>&1 || status=$?
+  is_find $status
+}
+
 # Whether a seed fails without a mutant, too. Remembered: most mutants are found
 # by the same few seeds.
 is_green() {  # is_green SEED
@@ -142,20 +163,25 @@ is_green() {  # is_green SEED
 }
 
 # The first seed that fails with the mutant alone. Prints "found SEED",
-# "survived -", "slow -" or "broken -".
+# "survived -", "slow -", "broken -" or "broken SEED".
 search() {  # search NAME LOG
   local first=1 status at left end=$((SECONDS + search_limit_s))
   while [ "$first" -le "$seeds" ]; do
     left=$((end - SECONDS))
     [ "$left" -gt 0 ] || { echo "slow -"; return; }
     status=0
-    timeout "$left" "$fuzz" --mutant="$1" --seeds="$first..$seeds" --jobs=1 \
+    SLUICE_MUTANT_REACHED=$work/$1.reached timeout "$left" "$fuzz" \
+      --mutant="$1" --seeds="$first..$seeds" --jobs=1 \
       --failures_max=1 --processor_seconds_max=$seed_limit_s \
       >"$2" 2>&1 || status=$?
     [ $status -ne 0 ] || break
     [ $status -ne 124 ] || { echo "slow -"; return; }
     at=$(grep -m 1 -oE '^seed [0-9]+ FAILED' "$2" | grep -oE '[0-9]+') ||
       { echo "broken -"; return; }  # usage: nothing was tried
+    if grep -q "^seed $at FAILED: CRASHED" "$2" && ! crashes "$1" "$at"; then
+      echo "broken $at"
+      return
+    fi
     if is_green "$at"; then echo "found $at"; return; fi
     first=$((at + 1))
   done
@@ -171,17 +197,23 @@ try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|seen
     read -r seen at < <(search "$name" "$log")
   else
     status=0 at=- seen=found
-    SLUICE_MUTANT=$name run_test "$by" >"$log" 2>&1 || status=$?
-    # A failed test (1) and one that died (128 and more) have found it; 2: no
-    # such mutant in that test; others: it never ran.
-    case $status in
-      0) seen=survived ;;
-      1 | 12[89] | 1[3-9][0-9]) ;;
-      *) seen=broken ;;
-    esac
+    SLUICE_MUTANT=$name SLUICE_MUTANT_REACHED=$work/$name.reached \
+      run_test "$by" >"$log" 2>&1 || status=$?
+    # 2: no such mutant in that test; others: it never ran, or did not end by
+    # itself.
+    if [ $status -eq 0 ]; then
+      seen=survived
+    elif ! is_find $status; then
+      seen=broken
+      echo "exit $status" >>"$log"
+    fi
   fi
   seconds=$(echo "$EPOCHREALTIME - $start" | bc)
   saw=$(seen_by "$log")
+  # Of a survivor whose line never ran nothing is known.
+  if [ "$seen" = survived ] && [ ! -e "$work/$name.reached" ]; then
+    saw="reached 0"
+  fi
   printf '%s|%s|%s|%.1f|%s|%s\n' "$seen" "$name" "$at" "$seconds" "$saw" \
     "$by" >"$work/$name.result"
   printf '%-8s %-28s %5s seeds %7.1f s  %s (%s)\n' "$seen" "$name" "$at" \
@@ -200,13 +232,18 @@ wait
 cat "$work"/*.result >"$work/results"
 found=$(grep -c '^found|' "$work/results" || true)
 total=$(wc -l <"$work/chosen")
-by_seeds=$(grep -c '^found|.*|fuzz$' "$work/results" || true)
-median=$(grep '^found|.*|fuzz$' "$work/results" | cut -d'|' -f3 | sort -n |
-  awk '{ at[NR] = $1 } END { print NR ? at[int((NR + 1) / 2)] : "-" }')
-most=$(grep '^found|.*|fuzz$' "$work/results" | cut -d'|' -f3 | sort -n | tail -n 1)
+sed -nE 's/^found\|[^|]*\|([^|]*)\|.*\|fuzz$/\1/p' "$work/results" | sort -n \
+  >"$work/at"
+by_seeds=$(wc -l <"$work/at")
+median=$(awk '{ at[NR] = $1 } END { print NR ? at[int((NR + 1) / 2)] : "-" }' \
+  "$work/at")
+most=$(tail -n 1 "$work/at")
 red=$(cd "$work/seeds" && grep -lsx red ./* | cut -c3- | sort -n | paste -sd' ') || true
 echo
-[ -z "$red" ] || echo "These seeds fail without a mutant too and found nothing: $red"
 echo "$found of $total mutants found, $((total - found)) survived;" \
-  "$by_seeds by seeds: median ${median:--}, at most ${most:--}"
+  "$by_seeds by seeds: median $median, at most ${most:--}"
+if [ -n "$red" ]; then
+  echo "FAILED without a mutant too, which is a fault by itself: seeds $red"
+  exit 1
+fi
 [ "$found" -eq "$total" ]
