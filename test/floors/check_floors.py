@@ -79,6 +79,20 @@ FENCED = [
     (r"<(random)>", ()),
 ]
 
+# testing.md's critical branches. A seeded bug inside each is the mark that a
+# test goes there: test/sim/mutants.sh demands more of a test than to go there.
+MARKS = [
+    ("an election out of the ELR", "controller/metadata/partition_change.cc",
+     ("kElrForgotten", "kDeadLeaderElected")),
+    ("an unclean election", "controller/metadata/partition_change.cc",
+     ("kUncleanElectionUnmarked",)),
+    ("a divergence at its leader", "broker/replica/step_leader.cc",
+     ("kOneEpochRound",)),
+    ("a divergence at its follower", "broker/replica/step_follower.cc",
+     ("kCutAtLeaderEnd",)),
+    ("a quarantine", "storage/log_recovery.cc", ("kDamageCut",)),
+]
+
 # A file is one noun. Those that were longer when the limit came may shrink.
 LINES_MAX = 500
 LONGER = {}
@@ -175,6 +189,13 @@ def check_mutants_used(listed, used):
              for name in sorted(listed - used)])
 
 
+def check_marks(path, text):
+    return ["%s: no MUTANT(%s) in it marks the branch of %s (testing.md)" %
+            (path, name, branch)
+            for branch, where, names in MARKS if where == path
+            for name in names if "MUTANT(%s)" % name not in text]
+
+
 def check_mutant_names(listed, readme):
     """The README of the rules names every mutant, and nothing else for one."""
     named = set(re.findall(r"`(k[A-Z]\w*)`", readme))
@@ -230,6 +251,8 @@ def self_test():
     assert not check_mutant_names(listed, "RP1 `kX`")
     assert check_mutants_used(listed, set()) and check_mutants_used(set(), listed)
     assert not check_mutants_used(listed, {"kX"})
+    assert check_marks("storage/log_recovery.cc", "MUTANT(kOther)")
+    assert not check_marks("storage/log_recovery.cc", "if (MUTANT(kDamageCut))")
     assert check_lines("a.cc", "\n" * 501, {}) and check_lines("a.cc", "\n" * 7, {"a.cc": 502})
     assert check_lines("a.cc", "\n" * 503, {"a.cc": 502})
     assert not check_lines("a.cc", "\n" * 500, {})
@@ -242,17 +265,20 @@ def self_test():
 def main():
     self_test()
     root = sys.argv[1] if len(sys.argv) > 1 else "."
-    wrong, seen, mutants_used = [], 0, set()
+    wrong, seen, mutants_used, paths = [], 0, set(), set()
     with open(os.path.join(root, ".bazelrc"), encoding="utf-8") as bazelrc:
         built = mutant_files(bazelrc.read())
     for path in sources(root):
         seen += 1
+        paths.add(path)
         with open(os.path.join(root, path), encoding="utf-8") as source:
             text = source.read()
         wrong += check(path, text) + check_mutants(path, text, built)
-        wrong += check_lines(path, text, LONGER)
+        wrong += check_lines(path, text, LONGER) + check_marks(path, text)
         if path != "common/base/mutant.h":
             mutants_used.update(re.findall(r"\bMUTANT\((\w+)\)", text))
+    wrong += ["%s is gone, which had the branch of %s" % (path, branch)
+              for branch, path, _ in MARKS if path not in paths]
     with open(os.path.join(root, "common/base/mutants.def"), encoding="utf-8") as listed, \
             open(os.path.join(root, "test/check/README.md"), encoding="utf-8") as readme:
         names = mutants_listed(listed.read())
