@@ -18,7 +18,8 @@ CASES = {}
 
 
 def case(name=None, **options):
-    """options: partitions, proxied, cuts (needs namespaces)."""
+    """options: partitions, proxied, cuts (needs namespaces), down (while it
+    lasts nothing goes on, or no controller), long (many minutes)."""
     def add(body):
         CASES[name or body.__name__] = (body, options)
         return body
@@ -73,7 +74,7 @@ def restart_loop_controller(rig):
         rig.progress(PROGRESS // RESTARTS)
 
 
-@case()
+@case(long=True)
 def fifty_leader_kills(rig):
     """Whoever leads, again and again; the next when all is whole again."""
     for _ in range(LEADER_KILLS):
@@ -103,7 +104,7 @@ def pause_and_kill_leader(rig):
     rig.start_again()
 
 
-@case()
+@case(down=True)
 def swizzle(rig):
     """F78: all are paused one by one and woken up in another order."""
     order = list(ALL)
@@ -116,7 +117,7 @@ def swizzle(rig):
     rig.progress()
 
 
-@case()
+@case(down=True)
 def kill_all(rig):
     """Every process at once, twice."""
     for _ in range(2):
@@ -125,21 +126,21 @@ def kill_all(rig):
         rig.progress()
 
 
-@case()
+@case(down=True)
 def kill_all_brokers(rig):
     rig.kill(*BROKERS)
     rig.start_again()
     rig.progress()
 
 
-@case()
+@case(down=True)
 def kill_all_controllers(rig):
     """F77: brokers go on as long as no ISR has to change."""
     rig.kill(*CONTROLLERS)
     rig.progress()
 
 
-@case()
+@case(down=True)
 def pause_two_controllers(rig):
     """No quorum: brokers go on all the same."""
     rig.pause(*CONTROLLERS[:2])
@@ -157,9 +158,9 @@ def hung_sync_follower(rig):
 
 @case()
 def hung_sync_leader(rig):
-    """What others lead goes on without it; what it leads waits for its disk."""
+    """It is demoted, and others lead what it led."""
     rig.hang_syncs(rig.leader())
-    rig.progress(each=0)
+    rig.progress()
 
 
 @case()
@@ -309,18 +310,20 @@ def split_in_half(rig):
 
 @case(cuts=True)
 def ring(rig):
-    """Each controller has lost one other, one way, round in a ring."""
+    """Each controller has lost one other, one way, round in a ring. Brokers
+    hear them all, and each other."""
     for one, other in zip(CONTROLLERS, CONTROLLERS[1:] + CONTROLLERS[:1]):
         rig.machines.cut(one, other)
-    rig.progress(each=0)
+    rig.progress()
 
 
 @case(cuts=True)
 def answers_lost_on_the_way_to_clients(rig):
     """What is stored is not heard of and sent again."""
     victim = rig.leader()
+    others = rig.not_led_by(victim)
     rig.machines.cut(victim, CLIENTS)
-    rig.progress(each=0)
+    rig.progress(among=others)
     rig.machines.heal()
     rig.progress()
 
@@ -341,9 +344,12 @@ def delay_to_leader(rig):
 
 @case(proxied=True)
 def half_open_leader(rig):
-    """What is sent to it vanishes, connections stay; they never come back."""
-    rig.proxy.rules({"name": rig.leader(), "mode": "half_open"})
-    rig.progress(each=0)
+    """What is sent to it vanishes, connections stay; they never come back. No
+    client reaches what it leads."""
+    victim = rig.leader()
+    others = rig.not_led_by(victim)
+    rig.proxy.rules({"name": victim, "mode": "half_open"})
+    rig.progress(among=others)
 
 
 @case(proxied=True)
@@ -369,10 +375,13 @@ def resets_everywhere(rig):
 
 @case(proxied=True)
 def trickle_to_follower(rig):
-    """It gets its records far too slowly, and must not hold up the others."""
-    rig.proxy.rules({"name": rig.follower(), "mode": "trickle",
+    """What is sent to it and what it answers crawls, and must not hold up what
+    others lead."""
+    victim = rig.follower()
+    others = rig.not_led_by(victim)
+    rig.proxy.rules({"name": victim, "mode": "trickle",
                      "bytes_per_s": SLOW_BYTES_PER_S})
-    rig.progress(each=0)
+    rig.progress(among=others)
 
 
 @case(proxied=True)

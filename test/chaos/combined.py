@@ -7,13 +7,9 @@ wait until it is whole again, so the next may meet a broker that is not back in
 sync: then only what comes after the healing is required. Now and then every
 process is killed at once.
 """
-import time
-
 from rig import BROKERS, CONTROLLERS
 
 ALL = BROKERS + CONTROLLERS
-ROUNDS_SECONDS = 8  # times the seconds of a fault
-
 
 def kill(rig, victim):
     rig.kill(victim)
@@ -86,9 +82,7 @@ def harm(rig, victim, rules, told):
     if rule is not None:
         rules.append(rule)
         rig.proxy.rules(*rules)
-    # Clients cannot use a broker that nobody reaches, until it leads no more;
-    # one whose disk hangs goes on leading.
-    return fault not in (half_open, hold, hang_syncs)
+    return fault
 
 
 def one_round(rig, strict):
@@ -97,21 +91,24 @@ def one_round(rig, strict):
         rules.append({"mode": "delay", "ms": 10})
         rig.proxy.rules(*rules)
         told.append("all links slow")
-    all_partitions = harm(rig, rig.random.choice(BROKERS), rules, told)
+    victim = rig.random.choice(BROKERS)
+    among = rig.not_led_by(victim) if strict else None
+    fault = harm(rig, victim, rules, told)
+    if fault not in (half_open, hold):
+        among = None  # others lead what it led; those leave it where it is
     if rig.random.random() < 0.5:
         harm(rig, rig.random.choice(CONTROLLERS), rules, told)
     print("  " + ", ".join(told) + ("" if strict else " (while not whole)"), flush=True)
     if strict:
-        rig.progress(each=200 if all_partitions else 0)
+        rig.progress(among=among)
     if rig.proxy is not None and rig.random.random() < 0.3:
         rig.proxy.reset()
 
 
 def combined(rig):
     """Seeded combinations of faults on processes and links."""
-    end = time.monotonic() + ROUNDS_SECONDS * rig.fault_seconds
     strict = True
-    while time.monotonic() < end:
+    for _ in range(rig.rounds):
         if rig.random.random() < 0.1:
             print("  kill all", flush=True)
             rig.kill(*[n.id for n in rig.cluster.nodes.values() if n.alive])
@@ -121,4 +118,10 @@ def combined(rig):
         strict = rig.random.random() < 0.67
         if strict:
             rig.whole()
+            rig.lead_evenly()  # so that each victim is the leader of something
         rig.progress(1000)
+
+
+def combined_proxied(rig):
+    """The same on processes and bad links, behind the proxy."""
+    combined(rig)

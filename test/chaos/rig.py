@@ -24,8 +24,10 @@ TOPIC = "orders"
 BROKERS = (1, 2, 3)
 CONTROLLERS = (101, 102, 103)
 PROGRESS = 10_000  # records acknowledged by all while a survivable fault lasts
-PROGRESS_EACH = 200  # of them in every partition
+PROGRESS_EACH = 800  # of them in every partition: more than is told late
 DEADLINE_S = 120  # of anything that must happen: far beyond any timeout inside
+# Of a broker whose disk answers nothing: it ends itself (broker/disk_watch.h).
+DISK_GIVEN_UP = "its disk has answered nothing for"
 RECORDS_PER_S = 1500  # of each producer; two of the three ask for acks = all
 
 
@@ -111,11 +113,14 @@ class Clients:
 
 
 class Rig:
-    def __init__(self, machines, seed, partitions=6, proxied=False, fault_seconds=5):
+    def __init__(self, machines, seed, partitions=6, proxied=False, fault_seconds=5,
+                 rounds=8):
         self.machines = machines
         self.random = random.Random(seed)
         self.partitions = partitions
         self.fault_seconds = fault_seconds
+        self.rounds = rounds  # of a case that draws its faults
+        self.hung_disks = set()  # whose syncs hang or have
         self.cluster = Cluster(brokers=3, controllers=3, name="chaos")
         self.proxied = proxied
         self.proxy = None
@@ -153,21 +158,25 @@ class Rig:
 
     # ---- what the clients see
 
-    def progress(self, count=PROGRESS, each=PROGRESS_EACH):
-        """Waits until so many more are acknowledged, and in the full count until
-        the fault has lasted as long as asked for."""
-        self.machines.check(self.cluster.nodes)
+    def progress(self, count=PROGRESS, each=PROGRESS_EACH, among=None):
+        """Waits until so many more are acknowledged, `each` of them in each
+        partition (of these, where only some can go on), and in the full count
+        until the fault has lasted as long as asked for."""
+        self.machines.check()
         before = self.clients.acked
         end = time.monotonic() + (self.fault_seconds if count >= PROGRESS else 0)
         each = min(each, count // (2 * self.partitions))
+        among = range(self.partitions) if among is None else among
 
         def enough():
             self.clients.check_alive()
             self.check_nodes()
             more = [a - b for a, b in zip(self.clients.acked, before)]
-            return sum(more) >= count and min(more) >= each and time.monotonic() > end
+            return (sum(more) >= count and all(more[p] >= each for p in among)
+                    and time.monotonic() > end)
         try:
-            wait_until(enough, DEADLINE_S, "%d acknowledgements" % count)
+            wait_until(enough, DEADLINE_S, "%d acknowledgements, %d each of %s" % (
+                count, each, list(among)))
         except AssertionError:
             print("  acknowledged %s, before %s; partitions %s" % (
                 self.clients.acked, before,
@@ -177,8 +186,19 @@ class Rig:
 
     def check_nodes(self):
         for node in self.cluster.nodes.values():
-            assert node.process is None or node.alive, (
+            if node.process is None or node.alive:
+                continue
+            assert self.gave_its_disk_up(node), (
                 "node %d ended by itself: exit %s" % (node.id, node.process.returncode))
+            node.process = None
+            if not os.path.exists(sync_fault(node)):
+                self.cluster.start(node.id)  # it did so as its disk was mended
+
+    def gave_its_disk_up(self, node):
+        if node.id not in self.hung_disks:
+            return False
+        with open(node.log_path, errors="replace") as log:
+            return DISK_GIVEN_UP in log.read()
 
     # ---- roles
 
@@ -188,6 +208,19 @@ class Rig:
     def follower(self):
         leader = self.leader()
         return next(b for b in BROKERS if b != leader)
+
+    def not_led_by(self, broker):
+        """The partitions that have another leader."""
+        found = [p.partition for p in self.cluster.partitions(TOPIC) if p.leader_id != broker]
+        assert found, "%d leads every partition, or nobody tells" % broker
+        return found
+
+    def lead_evenly(self):
+        """When it is whole: every partition is led by its first replica again."""
+        self.cluster.cli("partition", "elect")
+        wait_until(lambda: all(p.leader_id == p.replicas[0]
+                               for p in self.cluster.partitions(TOPIC)),
+                   DEADLINE_S, "the preferred leaders")
 
     def active_controller(self):
         return self.cluster.active_controller()
@@ -224,6 +257,7 @@ class Rig:
             assert SYNC_FAULT in maps.read(), "node %d has no fault to wait for" % node_id
         with open(sync_fault(self.cluster.nodes[node_id]), "wb"):
             pass
+        self.hung_disks.add(node_id)
 
     def finish_syncs(self):
         for node in self.cluster.nodes.values():
@@ -296,7 +330,8 @@ class Rig:
         for node in self.cluster.nodes.values():
             with open(node.log_path, errors="replace") as log:
                 found += ["node %d: %s" % (node.id, line.strip()) for line in log
-                          if line.startswith(("E2", "F2")) or "INVARIANT" in line]
+                          if (line.startswith(("E2", "F2")) or "INVARIANT" in line)
+                          and not (node.id in self.hung_disks and DISK_GIVEN_UP in line)]
         return found
 
 

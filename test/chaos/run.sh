@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Harms a cluster of real processes and judges what its clients saw.
-#   test/chaos/run.sh [--case NAME]... [--list] [--seconds N] [--seed N] [--keep]
+#   test/chaos/run.sh [--case NAME]... [--draw TEXT] [--list] [--seconds N]
+#                     [--rounds N] [--seed N]... [--keep]
 # Each node has a network namespace of its own; where that is not allowed all
 # share loopback and the cases that need it are left out (README.md).
-# Ends with "N passed, N failed, N left out"; exit 1 when one failed.
+# Ends with "N passed, N failed, N left out"; exit 1 when one failed, 2 when
+# nothing ran.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 case "${1:-}" in
-  -h|--help) sed -n '2,6p' "$0" | cut -c3-; exit 0 ;;
+  -h|--help) sed -n '2,8p' "$0" | cut -c3-; exit 0 ;;
   --list) exec /usr/bin/python3 test/chaos/chaos.py --list ;;
 esac
 
