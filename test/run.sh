@@ -4,11 +4,12 @@
 #   end to end            test/e2e/*_e2e.py on real processes
 #   simulation            seeds of whole clusters
 #   mutants               six seeded bugs, other ones for each commit
-#   chaos                 one case on processes in network namespaces
+#   chaos                 one case on processes in network namespaces, another
+#                         one for each commit
 #   one sanitizer lane    cores and storage under ASan + UBSan
-# --long: 20,000 seeds, every mutant, every chaos case, 10 minutes a fuzzer,
-# everything and 300 seeds under ASan + UBSan, threads under TSan, the e2e tests
-# three times more.
+# --long: 20,000 seeds, every mutant, every chaos case and the combined ones with
+# four seeds more, 10 minutes a fuzzer, everything and 300 seeds under ASan +
+# UBSan, threads under TSan, the e2e tests three times more.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,7 @@ long=0
 for arg in "$@"; do
   case "$arg" in
     --long) long=1 ;;
-    -h|--help) sed -n '2,11p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,12p' "$0" | cut -c3-; exit 0 ;;
     *) echo "test/run.sh: unknown argument $arg; try --help" >&2; exit 2 ;;
   esac
 done
@@ -52,8 +53,7 @@ bazel_tests() {  # bazel_tests NAME ARGS...
   timed "$name" bazel test --keep_going "$@" >"$log" 2>&1
   local status=$?
   local ok bad
-  ok=$(grep -cE '^//.* PASSED in ' "$log")
-  ok=$((ok + $(grep -cE '^//.* \(cached\) PASSED' "$log")))
+  ok=$(grep -cE '^//.* PASSED in ' "$log")  # "(cached) PASSED in" as well
   bad=$(grep -cE '^//.* (FAILED|TIMEOUT|NO STATUS|FLAKY)' "$log")
   if [ $status -ne 0 ]; then
     [ "$bad" -gt 0 ] || bad=1
@@ -93,11 +93,11 @@ if [ $status -eq 0 ]; then
   commit=$(git rev-parse HEAD 2>/dev/null || echo 00000000)
   drawn=$((16#${commit:0:8} % 1000000 + 1000))
   seeds=1..50,$drawn..$((drawn + 149))
-  chaos=(--case kill_leader)
+  chaos=(--draw "$commit" --seed "$drawn")
   mutants=(--count 6 --rotate "$commit" --seeds 1000)
   if [ $long -eq 1 ]; then
     seeds=1..20000
-    chaos=()
+    chaos=(--seed "$drawn")
     mutants=()
   fi
   run "simulation $seeds" bazel run //test/sim:fuzz -- \
@@ -106,6 +106,9 @@ if [ $status -eq 0 ]; then
   run "chaos" test/chaos/run.sh "${chaos[@]}"
 
   if [ $long -eq 1 ]; then
+    run "chaos, combined" test/chaos/run.sh --case combined \
+      --case combined_proxied --seed $((drawn + 1)) --seed $((drawn + 2)) \
+      --seed $((drawn + 3)) --seed $((drawn + 4))
     run "fuzzers" test/fuzz/run.sh --seconds=600
     bazel_tests asan --config=asan //...
     run "simulation 1..300 under ASan" bazel run --config=asan \
