@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Holds README.md to the tree: every failure scenario F1-F78 is mapped, every
 test it names exists where it says, every script here has its number and is
-named, and every mutant that turns one red is in the list of mutants.
+named, no row waits for what is there, and every script is turned red by a
+mutant of the list, or it says why none can.
 
 usage: check_map.py ROOT
 """
@@ -15,6 +16,11 @@ MUTANTS = "common/base/mutants.def"
 ROW = re.compile(r"^\| F(\d+) \|(.*)\|\s*$")
 TEST = re.compile(r"`([\w./]+):(\w+)`")
 RED = re.compile(r"^\| `(k\w+)` \| ((?:`F\d+\w+`(?:, )?)+) \|", re.M)
+NOT_RED = re.compile(r"^\| `(F\d+\w+)` \| (\S.*) \|$", re.M)
+FEATURE = re.compile(r"^\| ([^|`]+) \| (?:`([\w.]+)`|-) \|$", re.M)
+WAITS = re.compile(r"waits for ([^;,|(]+)")
+PRODUCT = ("common", "controller", "broker", "storage", "client", "proto", "tools")
+SOURCES = (".cc", ".h", ".proto")
 SCRIPT = re.compile(r"^TEST(?:_F|_P)?\(\w+,\s*(\w+)\)", re.M)
 
 
@@ -46,6 +52,7 @@ def problems_of(root):
             problems.append("F%d is not mapped" % number)
         elif not TEST.search(cells) and "waits for" not in cells:
             problems.append("F%d names no test and waits for nothing" % number)
+    problems += problems_of_waits(root, rows)
     named = set()
     for number, cells in sorted(rows.items()):
         for path, name in TEST.findall(cells):
@@ -68,16 +75,74 @@ def problems_of(root):
     return problems + problems_of_mutants(root, scripts)
 
 
+def files(root, folders, endings):
+    for folder in folders:
+        for base, _, names in os.walk(os.path.join(root, folder)):
+            for name in sorted(names):
+                if name.endswith(endings):
+                    yield os.path.relpath(os.path.join(base, name), root)
+
+
+def part(text, heading):
+    """What stands below a heading of the README."""
+    return text.split("\n## %s\n" % heading)[1].split("\n## ")[0]
+
+
+def carried(root):
+    """F-number -> a test that carries it, by its name or by a comment."""
+    tests = {}
+    for path in files(root, PRODUCT + ("test",), ("_test.cc", "_e2e.py")):
+        for number in re.findall(r"\bF(\d+)(?:[A-Z]\w+\)|\b)", read(root, path)):
+            tests.setdefault(int(number), path)
+    return tests
+
+
+def problems_of_waits(root, rows):
+    """A row waits for a feature of the table, and that is not there yet."""
+    features = dict(FEATURE.findall(part(read(root, MAP), "What is waited for")))
+    problems, waited = [], set()
+    tests = carried(root)
+    for number, cells in sorted(rows.items()):
+        if "waits for" in cells and not TEST.search(cells) and number in tests:
+            problems.append("F%d waits and names no test, and %s carries it" %
+                            (number, tests[number]))
+        for text in WAITS.findall(cells):
+            # "a and b" may be two features or one.
+            found = [f for f in features if text.strip() == f]
+            found = found or [f for f in features if text.startswith(f)]
+            waited.update(found)
+            if not found:
+                problems.append("F%d waits for %s, which the table does not know" %
+                                (number, text.strip()))
+    problems += ["nothing waits for %s" % f for f in sorted(set(features) - waited)
+                 if f != "Feature"]
+    words = {word: feature for feature, word in features.items() if word}
+    for path in files(root, PRODUCT, SOURCES):
+        text = read(root, path)
+        problems += ["%s has %s: who waits for %s?" % (path, word, feature)
+                     for word, feature in words.items() if word in text]
+    return problems
+
+
 def problems_of_mutants(root, scripts):
-    """The table of scripts that a mutant turns red."""
+    """Each script is turned red by some mutant, or says why by none."""
     known = set(re.findall(r"^SLUICE_MUTANT\((k\w+)", read(root, MUTANTS), re.M))
-    problems = []
-    for mutant, names in RED.findall(read(root, MAP)):
+    problems, red = [], set()
+    text = part(read(root, MAP), "Scripts that a mutant turns red")
+    for mutant, names in RED.findall(text):
         if mutant not in known:
             problems.append("%s is not in %s" % (mutant, MUTANTS))
+        names = re.findall(r"F\d+\w+", names)
+        red.update(names)
         problems += ["%s: there is no script %s" % (mutant, name)
-                     for name in re.findall(r"F\d+\w+", names)
-                     if name not in scripts]
+                     for name in names if name not in scripts]
+    excepted = dict(NOT_RED.findall(part(read(root, MAP), "Scripts without a mutant")))
+    problems += ["there is no script %s, which no mutant turns red" % name
+                 for name in sorted(set(excepted) - scripts)]
+    problems += ["%s is turned red by no mutant, and nothing says why" % name
+                 for name in sorted(scripts - red - set(excepted))]
+    problems += ["%s is turned red by a mutant, and something says why not" % name
+                 for name in sorted(red & set(excepted))]
     return problems
 
 
