@@ -23,6 +23,7 @@ struct BrokerFacts {
 
   // ---- Shards ----
   int64_t replicas = 0;
+  int64_t logs_to_recover = 0;  // found at the start, not opened yet
   int64_t leaders = 0;
   int64_t failed_replicas = 0;
   int64_t log_bytes = 0;

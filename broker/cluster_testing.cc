@@ -1,7 +1,6 @@
 #include "broker/cluster_testing.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "broker/control/isr_reporter.h"
@@ -124,7 +123,7 @@ void SimCluster::Start(int id) {
   INVARIANT(node.process == nullptr, "broker ", id, " runs already");
   ++node.life;
   node.epoch = kNoBrokerEpoch;
-  node.verdicts.reset();
+  node.verdicts.clear();
   node.pushed = node.applied = node.reported = false;
   node.link = std::make_unique<Link>(this, &node);
   SimBroker::Deps deps;
@@ -142,16 +141,18 @@ void SimCluster::Start(int id) {
   deps.boot_id = "boot-" + std::to_string(node.boot);
   deps.shards = options_.shards;
   deps.tail_cache_bytes = options_.tail_cache_bytes;
+  deps.shard_us_max = options_.shard_us_max;
   deps.seed = random_.Next64();
   deps.on_fatal = [this](absl::Status why) { fatal_.push_back(why); };
   node.process = std::make_unique<SimBroker>(std::move(deps));
   node.process->control()->Post([this, &node] {
-    node.process->replicas().RecoverLogs([this, &node](auto verdicts) {
-      ToController(node, [this, &node, verdicts = std::move(verdicts)] {
-        node.verdicts = verdicts;
-        OnRecovered(node);
-      });
-    });
+    node.process->replicas().RecoverLogs(
+        [this, &node](ReplicaHost::Verdicts some) {
+          ToController(node, [this, &node, some = std::move(some)] {
+            OnVerdicts(node, some);
+          });
+        },
+        [] {});
   });
   ToController(node, [this, &node] { Register(node); });
 }
@@ -230,36 +231,45 @@ void SimCluster::Register(Node& node) {
       MaybeUnfence(node);
     });
   });
-  OnRecovered(node);
+  node.wanted = WantedVerdicts(image(), NodeId(node.id));
+  ToNode(node, [wanted = node.wanted](SimBroker& process) {
+    process.replicas().RecoverFirst(wanted);
+  });
+  MaybeReport(node);
 }
 
-void SimCluster::OnRecovered(Node& node) {
-  if (!node.verdicts.has_value() || node.epoch == kNoBrokerEpoch ||
-      node.reported) {
-    return;
+void SimCluster::OnVerdicts(Node& node, const ReplicaHost::Verdicts& verdicts) {
+  for (const auto& verdict : verdicts) {
+    node.verdicts.emplace(
+        TopicPartition{*TopicId::FromBytes(verdict.topic_id()),
+                       PartitionIndex(verdict.partition())},
+        verdict);
+    if (node.reported && verdict.failed()) Report(node, {verdict});
+  }
+  MaybeReport(node);
+}
+
+// As BrokerLifecycle does.
+void SimCluster::MaybeReport(Node& node) {
+  if (node.epoch == kNoBrokerEpoch || node.reported) return;
+  ReplicaHost::Verdicts told;
+  for (const TopicPartition& tp : node.wanted) {
+    const auto found = node.verdicts.find(tp);
+    if (found == node.verdicts.end()) return;
+    told.push_back(found->second);
+  }
+  for (const auto& [tp, verdict] : node.verdicts) {
+    const bool is_told = std::find(node.wanted.begin(), node.wanted.end(),
+                                   tp) != node.wanted.end();
+    if (verdict.failed() && !is_told) told.push_back(verdict);
   }
   node.reported = true;
-  // As BrokerLifecycle does: without files or marks nothing durable was ever
-  // held, hence lost.
-  std::set<TopicPartition> known;
-  for (const auto& verdict : *node.verdicts) {
-    known.insert({*TopicId::FromBytes(verdict.topic_id()),
-                  PartitionIndex(verdict.partition())});
-  }
-  for (const TopicPartition& tp : WantedVerdicts(image(), NodeId(node.id))) {
-    if (known.contains(tp)) continue;
-    auto& empty = node.verdicts->emplace_back();
-    empty.set_topic_id(tp.topic_id.ToBytes());
-    empty.set_partition(tp.partition.value());
-    empty.set_last_epoch(kNoLeaderEpoch.value());
-  }
-  Report(node, *node.verdicts);
+  Report(node, told);
   MaybeUnfence(node);
 }
 
-void SimCluster::Report(
-    const Node& node,
-    const std::vector<internal::v1::ReplicaVerdict>& verdicts) {
+void SimCluster::Report(const Node& node,
+                        const ReplicaHost::Verdicts& verdicts) {
   internal::v1::ReportReplicasRequest request;
   request.set_broker_id(node.id);
   request.set_broker_epoch(node.epoch.value());

@@ -37,6 +37,7 @@ class SimCluster {
     // way back; 0: none.
     uint64_t lose_one_proposal_in = 0;
     int64_t tail_cache_bytes = 1 << 20;
+    int64_t shard_us_max = 100;  // how long a shard's task may wait
     std::map<int, std::string> racks;  // by node
   };
 
@@ -116,7 +117,8 @@ class SimCluster {
     std::unique_ptr<Link> link;
     std::unique_ptr<SimBroker> process;
     BrokerEpoch epoch = kNoBrokerEpoch;  // known to the controller
-    std::optional<std::vector<internal::v1::ReplicaVerdict>> verdicts;
+    std::vector<TopicPartition> wanted;
+    std::map<TopicPartition, internal::v1::ReplicaVerdict> verdicts;
     bool pushed = false;    // its first image is on its way
     bool applied = false;   // and the broker says that it has it
     bool reported = false;
@@ -136,10 +138,10 @@ class SimCluster {
   void ToController(const Node& node, Task task);
 
   void Register(Node& node);
-  void OnRecovered(Node& node);
+  void OnVerdicts(Node& node, const ReplicaHost::Verdicts& verdicts);
+  void MaybeReport(Node& node);
   void MaybeUnfence(Node& node);
-  void Report(const Node& node,
-              const std::vector<internal::v1::ReplicaVerdict>& verdicts);
+  void Report(const Node& node, const ReplicaHost::Verdicts& verdicts);
   void Push(Node& node, std::shared_ptr<const MetadataImage> image,
             const MetadataChanges& changes);
   void Decide(Node& node, const internal::v1::AlterPartition& proposal);

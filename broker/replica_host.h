@@ -46,12 +46,18 @@ class ReplicaHost {
  public:
   virtual ~ReplicaHost() = default;
 
-  // Opens and recovers every log found in the data directories; `done` runs on
-  // the control executor with one verdict a replica (Rule T). A log that cannot
-  // be used is reported as failed.
-  virtual void RecoverLogs(
-      absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
-          done) = 0;
+  using Verdicts = std::vector<internal::v1::ReplicaVerdict>;
+
+  // Opens and recovers every log found in the data directories, those that
+  // somebody wants first. On the control executor `some` runs with verdicts as
+  // they come, at most one a replica (Rule T), and `done` behind the last. A
+  // log that cannot be used is reported as failed.
+  virtual void RecoverLogs(absl::AnyInvocable<void(Verdicts)> some,
+                           absl::AnyInvocable<void()> done) = 0;
+  // What elections wait for: these come next. Of a replica without files or
+  // marks the verdict comes too: it never held anything durable, hence lost
+  // nothing.
+  virtual void RecoverFirst(std::vector<TopicPartition> wanted) = 0;
 
   // From the first image that contains the broker's own registration on:
   // creates, changes and removes replicas. Images come in order, none is

@@ -19,23 +19,36 @@ struct Gather {
 
 }  // namespace
 
-void Replicas::RecoverLogs(
-    absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
-        done) {
-  using Verdicts = std::vector<internal::v1::ReplicaVerdict>;
-  auto gather = std::make_shared<Gather<Verdicts>>();
-  gather->missing = shards_.size();
-  gather->done = std::move(done);
+void Replicas::RecoverLogs(absl::AnyInvocable<void(Verdicts)> some,
+                           absl::AnyInvocable<void()> done) {
+  struct Told {
+    size_t shards_left;
+    absl::AnyInvocable<void(Verdicts)> some;
+    absl::AnyInvocable<void()> done;
+  };
+  auto told = std::make_shared<Told>(
+      Told{shards_.size(), std::move(some), std::move(done)});
   for (const auto& shard : shards_) {
-    shard->executor()->Post([this, gather, shard = shard.get()] {
-      Verdicts found = shard->RecoverLogs();
-      control_->Post([gather, found = std::move(found)]() mutable {
-        for (auto& verdict : found) {
-          gather->result.push_back(std::move(verdict));
-        }
-        gather->Arrived();
+    shard->executor()->Post([this, told, shard = shard.get()] {
+      shard->RecoverLogs([this, told](Verdicts found, bool last) {
+        control_->Post([told, found = std::move(found), last]() mutable {
+          if (!found.empty()) told->some(std::move(found));
+          if (last && --told->shards_left == 0) told->done();
+        });
       });
     });
+  }
+}
+
+void Replicas::RecoverFirst(std::vector<TopicPartition> wanted) {
+  std::vector<std::vector<TopicPartition>> parts(shards_.size());
+  for (const TopicPartition& tp : wanted) parts[IndexOf(tp)].push_back(tp);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].empty()) continue;
+    shards_[i]->executor()->Post(
+        [shard = shards_[i].get(), part = std::move(parts[i])] {
+          shard->RecoverFirst(part);
+        });
   }
 }
 

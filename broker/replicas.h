@@ -33,9 +33,9 @@ class Replicas final : public ReplicaHost,
   }
 
   // ---- ReplicaHost ----
-  void RecoverLogs(
-      absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
-          done) override;
+  void RecoverLogs(absl::AnyInvocable<void(Verdicts)> some,
+                   absl::AnyInvocable<void()> done) override;
+  void RecoverFirst(std::vector<TopicPartition> wanted) override;
   void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
                      const MetadataChanges& changes,
                      BrokerEpoch own_epoch) override;

@@ -104,6 +104,8 @@ Outcome Shard::NotHere(const TopicPartition& tp) const {
     outcome.error = api::ItemError(
         MakeError(ErrorCode::kNotLeader, "broker ", self, " does not lead ",
                   tp, "; the leader is ", known->leader));
+  } else if (unrecovered_.contains(tp)) {
+    outcome.error = api::ItemError(RecoversStill(tp));
   } else if (const auto why = unusable_.find(tp); why != unusable_.end()) {
     // With other replicas one of them takes over in a moment.
     outcome.error = api::ItemError(
@@ -117,6 +119,13 @@ Outcome Shard::NotHere(const TopicPartition& tp) const {
                   " has no room for the log of ", tp, "; try again later"));
   }
   return outcome;
+}
+
+absl::Status Shard::RecoversStill(const TopicPartition& tp) const {
+  return MakeError(ErrorCode::kReplicaRecovering, "broker ",
+                   context_.deps.self, " has just started and recovers the log "
+                   "of ", tp, " soon, one of ", unrecovered_.size(), " of ",
+                   found_logs_, " that are left; try again");
 }
 
 WaitId Shard::WaitForProgress(const TopicPartition& tp, Offset offset,
@@ -137,7 +146,9 @@ v1::PartitionLog Shard::DescribeLog(const TopicPartition& tp) {
   if (Partition* partition = Find(tp)) return partition->DescribeLog();
   v1::PartitionLog log;
   log.set_partition(tp.partition.value());
-  const auto why = NotHere<OffsetOutcome>(tp).error;
+  const auto why = unrecovered_.contains(tp)
+                       ? api::ItemError(RecoversStill(tp))
+                       : NotHere<OffsetOutcome>(tp).error;
   log.mutable_error()->set_code(
       static_cast<v1::ErrorCode>(static_cast<int>(why.code)));
   log.mutable_error()->set_message(why.message);
@@ -203,6 +214,12 @@ void Shard::WriteMarks() {
 void Shard::CloseClean(absl::AnyInvocable<void(absl::Status)> done) {
   closed_ = true;
   closing_.done = std::move(done);
+  // The next start must not take for synced what this one has not opened.
+  if (!unrecovered_.empty()) {
+    closing_.worst = MakeError(
+        ErrorCode::kReplicaRecovering, unrecovered_.size(), " of ", found_logs_,
+        " logs were not recovered yet; the directories get no clean marker");
+  }
   std::map<LogDirectory*, SyncSet> targets;
   for (LogDirectory* directory : directories_) targets[directory];
   for (auto& [tp, partition] : partitions_) {
@@ -250,6 +267,7 @@ Shard::Facts Shard::CollectFacts() const {
                  partition->leo() - partition->high_watermark());
   }
   facts.failed += static_cast<int64_t>(unusable_.size());
+  facts.to_recover = static_cast<int64_t>(unrecovered_.size());
   for (const auto& [id, shipper] : context_.sessions) {
     if (shipper->session().kind == StreamKind::kMain) continue;
     facts.catching_up += static_cast<int64_t>(shipper->replica_count());

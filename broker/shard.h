@@ -1,6 +1,7 @@
 // One shard: the partitions of this broker that one thread owns.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,10 @@ class Shard final : public PartitionHost, public ReplicationPort {
   static constexpr int64_t kHostAgainUs = 1'000'000;
   // How soon what the metadata does not show yet is told again.
   static constexpr int64_t kTellAgainUs = 1'000'000;
+  // Verdicts that nobody waits for are told so many at once.
+  static constexpr size_t kVerdictsTold = 100;
+  // How often a long recovery says how far it is.
+  static constexpr int64_t kProgressUs = 5'000'000;
 
   explicit Shard(Deps deps);
   ~Shard() override;
@@ -52,8 +57,13 @@ class Shard final : public PartitionHost, public ReplicationPort {
   static size_t IndexOf(const TopicPartition& tp, size_t shard_count);
 
   // ---- From the control side, by Replicas ----
-  // Opens the logs found at the start that belong here. Blocks.
-  std::vector<internal::v1::ReplicaVerdict> RecoverLogs();
+  // Opens the logs found at the start that belong here, one a task, those that
+  // are wanted first: by an election, or because the metadata has this broker
+  // lead them, or nobody. Meanwhile they are REPLICA_RECOVERING.
+  using VerdictSink = absl::AnyInvocable<void(
+      std::vector<internal::v1::ReplicaVerdict>, bool last)>;
+  void RecoverLogs(VerdictSink tell);
+  void RecoverFirst(const std::vector<TopicPartition>& wanted);
   void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
                      const MetadataChanges& changes);
   void OnIsrDecisions(const std::vector<IsrDecision>& decisions);
@@ -80,6 +90,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
     int64_t log_bytes = 0;
     int64_t producers = 0;  // known, over all partitions
     int64_t catching_up = 0;  // followers' replicas on catch-up streams
+    int64_t to_recover = 0;   // logs found at the start
   };
   Facts CollectFacts() const;
 
@@ -108,12 +119,18 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void OnFollowerFrame(StreamId session, FollowerFrame frame) override;
   void OnSessionClosed(StreamId session) override;
 
-  // A log found at the start that no metadata has claimed yet.
+  // A log found at the start, opened, that no metadata has claimed yet.
   struct Recovered {
     std::unique_ptr<Log> log;
     LogDirectory* directory = nullptr;
     Offset high_watermark;
     bool lossy = false;
+  };
+
+  // Found at the start, not opened yet.
+  struct Unrecovered {
+    LogDirectory* directory = nullptr;
+    RecoveryMarks marks;
   };
 
   // Files that cannot be used: left as they are until the replica counts
@@ -144,16 +161,26 @@ class Shard final : public PartitionHost, public ReplicationPort {
   Partition* Find(const TopicPartition& tp);
   template <class Outcome>
   Outcome NotHere(const TopicPartition& tp) const;
+  absl::Status RecoversStill(const TopicPartition& tp) const;
   void ScheduleTick();
   void Tick();
   void WriteMarks();
   void FinishClose();
 
-  // ---- shard_hosting.cc ----
+  // ---- shard_recovery.cc ----
   LogConfig NewLogConfig() const;
+  void RecoverNext();
+  TopicPartition NextToRecover();
   internal::v1::ReplicaVerdict RecoverOne(const TopicPartition& tp,
                                           LogDirectory* directory,
                                           const RecoveryMarks& marks);
+  // Comes next, behind what was wanted before. False: it is not outstanding.
+  bool WantRecovered(const TopicPartition& tp);
+  // With its directory; null: it is not outstanding.
+  LogDirectory* ForgetUnrecovered(const TopicPartition& tp);
+  void TellVerdicts();
+
+  // ---- shard_hosting.cc ----
   std::set<TopicPartition> Touched(const MetadataChanges& changes) const;
   void Host(const TopicPartition& tp);
   Partition* Create(const TopicPartition& tp, const TopicImage& topic,
@@ -162,6 +189,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
                Recovered& out);
   void Drop(const TopicPartition& tp);
   void SetStraysAside();
+  LogDirectory* Forget(const TopicPartition& tp);
   // True while `tp` cannot be hosted for its old files.
   bool BlockedByOldFiles(const TopicPartition& tp,
                          const PartitionImage& state);
@@ -196,6 +224,14 @@ class Shard final : public PartitionHost, public ReplicationPort {
   const std::shared_ptr<TailBudget> tail_budget_;
   ShardContext context_;
   std::map<TopicPartition, std::unique_ptr<Partition>> partitions_;
+  std::map<TopicPartition, Unrecovered> unrecovered_;
+  std::deque<TopicPartition> recover_first_;
+  std::set<TopicPartition> wanted_first_;  // is or was in there
+  std::optional<TopicPartition> just_recovered_;
+  size_t found_logs_ = 0;
+  int64_t next_progress_us_ = 0;
+  VerdictSink tell_verdicts_;
+  std::vector<internal::v1::ReplicaVerdict> verdicts_;  // not told yet
   std::map<TopicPartition, Recovered> recovered_;
   std::map<TopicPartition, Unusable> unusable_;
   std::set<TopicPartition> host_again_;  // the disk was full

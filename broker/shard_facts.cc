@@ -7,6 +7,7 @@ namespace sluice {
 void AddShard(const Shard::Facts& now, const ShardCounters& counters,
               BrokerFacts& facts) {
   facts.replicas += now.replicas;
+  facts.logs_to_recover += now.to_recover;
   facts.leaders += now.leaders;
   facts.failed_replicas += now.failed;
   facts.log_bytes += now.log_bytes;

@@ -10,64 +10,6 @@
 
 namespace sluice {
 
-LogConfig Shard::NewLogConfig() const {
-  LogConfig config;
-  config.tail_cache_bytes =
-      std::max<int64_t>(tail_cache_bytes_ / kTailCachePart, 1);
-  return config;
-}
-
-// ---- Recovery (Rule T1) ----
-
-std::vector<internal::v1::ReplicaVerdict> Shard::RecoverLogs() {
-  std::vector<internal::v1::ReplicaVerdict> verdicts;
-  for (LogDirectory* directory : directories_) {
-    for (const auto& [tp, marks] : directory->partitions_at_start()) {
-      if (IndexOf(tp, shard_count_) != index_) continue;
-      if (recovered_.contains(tp) || unusable_.contains(tp)) {
-        directory->SetAside(tp, "another data directory has it, too",
-                            executor(), [](bool) {});
-        continue;
-      }
-      verdicts.push_back(RecoverOne(tp, directory, marks));
-    }
-  }
-  return verdicts;
-}
-
-internal::v1::ReplicaVerdict Shard::RecoverOne(const TopicPartition& tp,
-                                               LogDirectory* directory,
-                                               const RecoveryMarks& marks) {
-  internal::v1::ReplicaVerdict verdict;
-  verdict.set_topic_id(tp.topic_id.ToBytes());
-  verdict.set_partition(tp.partition.value());
-  auto log = Log::Open({context_.deps.fs, tail_budget_},
-                       directory->PartitionPath(tp), NewLogConfig(), marks);
-  if (!log.ok()) {
-    LOG(ERROR) << "replica " << tp.ToString()
-               << " cannot be used: " << log.status().ToString()
-               << "; its files are left as they are in "
-               << directory->PartitionPath(tp);
-    unusable_[tp] = {std::string(log.status().message()), directory};
-    verdict.set_last_epoch(-1);
-    verdict.set_failed(true);
-    return verdict;
-  }
-  const RecoveryReport& report = (*log)->recovery_report();
-  verdict.set_last_epoch((*log)->epochs().last_epoch().value());
-  verdict.set_log_end_offset(report.leo.value());
-  verdict.set_lossy(report.lossy);
-  if (report.bytes_cut > 0 || report.lossy) {
-    LOG(WARNING) << "broker " << context_.deps.self << " recovered "
-                 << tp.ToString() << ": LEO " << report.leo << ", HW "
-                 << report.high_watermark << ", torn bytes cut "
-                 << report.bytes_cut << (report.lossy ? ", LOSSY" : "");
-  }
-  recovered_[tp] = {*std::move(log), directory, report.high_watermark,
-                    report.lossy};
-  return verdict;
-}
-
 // ---- Metadata ----
 
 std::set<TopicPartition> Shard::Touched(const MetadataChanges& changes) const {
@@ -98,28 +40,29 @@ void Shard::ApplyMetadata(std::shared_ptr<const MetadataImage> image,
   if (closed_) return;
   const bool first = context_.image == nullptr;
   context_.image = std::move(image);
+  if (first) SetStraysAside();
   for (const TopicPartition& tp : changes.partitions_removed) {
     if (IndexOf(tp, shard_count_) == index_) Drop(tp);
   }
   for (const TopicPartition& tp : Touched(changes)) Host(tp);
-  if (first) {
-    SetStraysAside();
-    ScheduleTick();
-  }
+  if (first) ScheduleTick();
 }
 
 void Shard::Host(const TopicPartition& tp) {
   const PartitionImage* state = context_.image->FindPartition(tp);
   if (state == nullptr) return;
   if (!Contains(state->replicas, context_.deps.self)) {
-    // A committed change that this process sees removes the files; what was
-    // found at the start is set aside (ST11).
-    candidates_.erase(tp);
-    if (!recovered_.contains(tp)) Drop(tp);
+    // A committed change that this process sees removes the files (ST11).
+    Drop(tp);
     return;
   }
   const TopicImage& topic = *context_.image->FindTopic(tp.topic_id);
-  if (!BlockedByOldFiles(tp, *state)) {
+  if (unrecovered_.contains(tp)) {
+    // Clients or an election wait for it.
+    if (state->leader == context_.deps.self || state->leader == kNoNode) {
+      WantRecovered(tp);
+    }
+  } else if (!BlockedByOldFiles(tp, *state)) {
     Partition* partition = Find(tp);
     if (partition == nullptr) partition = Create(tp, topic, *state);
     if (partition != nullptr) {
@@ -232,10 +175,9 @@ Partition* Shard::Create(const TopicPartition& tp, const TopicImage& topic,
 
 // ---- Removal ----
 
-void Shard::Drop(const TopicPartition& tp) {
-  LogDirectory* directory = nullptr;
-  host_again_.erase(tp);
-  candidates_.erase(tp);
+// Whatever is there of it, closed; null: nothing.
+LogDirectory* Shard::Forget(const TopicPartition& tp) {
+  LogDirectory* directory = ForgetUnrecovered(tp);
   if (const auto found = unusable_.find(tp); found != unusable_.end()) {
     directory = found->second.directory;
     unusable_.erase(found);
@@ -249,37 +191,44 @@ void Shard::Drop(const TopicPartition& tp) {
     found->second->Close();
     partitions_.erase(found);
   }
-  // Behind all that the log has asked of the directory.
-  if (directory != nullptr) directory->Delete(tp);
+  return directory;
 }
 
-// What was on disk at the start and is in no metadata: its topic was deleted
-// while this broker was away, or these files belong to nobody. Never deleted
-// here (ST11).
+void Shard::Drop(const TopicPartition& tp) {
+  host_again_.erase(tp);
+  candidates_.erase(tp);
+  // Behind all that the log has asked of the directory.
+  if (LogDirectory* directory = Forget(tp)) directory->Delete(tp);
+}
+
+// What was on disk at the start and is not in the first metadata: its topic was
+// deleted while this broker was away, or these files belong to nobody. Never
+// deleted here (ST11). What is not open yet is not opened for that.
 void Shard::SetStraysAside() {
-  const auto why = [&](const TopicPartition& tp) {
-    return context_.image->FindPartition(tp) == nullptr
-               ? "the metadata knows no such topic id (deleted meanwhile?)"
-               : "this broker is no replica of it any more";
+  std::set<TopicPartition> strays;
+  const auto look = [&](const auto& found) {
+    for (const auto& [tp, what] : found) {
+      const PartitionImage* state = context_.image->FindPartition(tp);
+      if (state == nullptr || !Contains(state->replicas, context_.deps.self)) {
+        strays.insert(tp);
+      }
+    }
   };
-  for (auto& [tp, replica] : std::exchange(recovered_, {})) {
-    replica.log.reset();
+  look(unrecovered_);
+  look(recovered_);
+  look(unusable_);
+  for (const TopicPartition& tp : strays) {
+    LogDirectory* directory = Forget(tp);
     if (MUTANT(kStrayDeleted)) {
-      replica.directory->Delete(tp);
+      directory->Delete(tp);
       continue;
     }
-    replica.directory->SetAside(tp, why(tp), executor(), [](bool) {});
-  }
-  for (auto it = unusable_.begin(); it != unusable_.end();) {
-    const PartitionImage* state = context_.image->FindPartition(it->first);
-    if (state != nullptr &&
-        Contains(state->replicas, context_.deps.self)) {
-      ++it;
-      continue;
-    }
-    it->second.directory->SetAside(it->first, why(it->first), executor(),
-                                   [](bool) {});
-    it = unusable_.erase(it);
+    directory->SetAside(
+        tp,
+        context_.image->FindPartition(tp) == nullptr
+            ? "the metadata knows no such topic id (deleted meanwhile?)"
+            : "this broker is no replica of it any more",
+        executor(), [](bool) {});
   }
 }
 

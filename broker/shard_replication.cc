@@ -142,10 +142,13 @@ void Shard::HandleFollowerFrame(const FollowerSession& from,
     answer.tp = add.tp;
     answer.leader_epoch = add.leader_epoch;
     answer.fetch_offset = add.fetch_offset;
-    answer.error = api::ItemError(MakeError(
-        ErrorCode::kNotLeader, "broker ", context_.deps.self,
-        " does not host partition ", add.tp,
-        " (it may not have applied the metadata yet); ask again"));
+    answer.error = api::ItemError(
+        unrecovered_.contains(add.tp)
+            ? RecoversStill(add.tp)
+            : MakeError(ErrorCode::kNotLeader, "broker ", context_.deps.self,
+                        " does not host partition ", add.tp,
+                        " (it may not have applied the metadata yet); ask "
+                        "again"));
     if (ReplicaShipper* shipper =
             context_.ShipperOf(from.broker_id, from.kind)) {
       shipper->SendAnswer(std::move(answer));

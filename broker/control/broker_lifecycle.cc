@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "common/base/error.h"
@@ -14,18 +13,7 @@ namespace sluice {
 namespace {
 
 using internal::v1::ReplicaVerdict;
-using internal::v1::ReportReplicasRequest;
-using internal::v1::ReportReplicasResponse;
-
 constexpr int64_t kLogEveryUs = 10000000;
-constexpr int64_t kReportRetryUs = 1000000;
-
-std::optional<TopicPartition> PartitionOf(const std::string& topic_id,
-                                          int32_t partition) {
-  const auto id = TopicId::FromBytes(topic_id);
-  if (!id.has_value()) return std::nullopt;
-  return TopicPartition{*id, PartitionIndex(partition)};
-}
 
 // The answers that no later attempt changes.
 bool IsFinalRefusal(ErrorCode code) {
@@ -98,10 +86,14 @@ void BrokerLifecycle::Start(ReplicaHost* replicas) {
           const internal::v1::HelloResponse& hello) {
         if (!alive.expired()) OnHello(hello);
       });
-  replicas_->RecoverLogs([this, alive = std::weak_ptr<bool>(alive_)](
-                             std::vector<ReplicaVerdict> verdicts) {
-    if (!alive.expired()) OnRecovered(std::move(verdicts));
-  });
+  const std::weak_ptr<bool> alive = alive_;
+  replicas_->RecoverLogs(
+      [this, alive](std::vector<ReplicaVerdict> verdicts) {
+        if (!alive.expired()) OnVerdicts(std::move(verdicts));
+      },
+      [this, alive] {
+        if (!alive.expired()) OnRecovered();
+      });
 }
 
 // ---- Finding the cluster ----
@@ -204,14 +196,7 @@ void BrokerLifecycle::OnRegistered(
             << " partitions wait for what its logs hold";
   if (epoch != epoch_) {
     epoch_ = epoch;
-    reported_ = false;
-    wanted_.clear();
-    for (const auto& key : reply->wanted()) {
-      if (const auto tp = PartitionOf(key.topic_id(), key.partition())) {
-        wanted_.push_back(*tp);
-      }
-    }
-    if (recovered_) QueueVerdicts();
+    NoteWanted(*reply);
   }
   if (state_ == State::kRegistering) SetState(State::kRecovering);
   session_.Open(epoch_);
@@ -280,183 +265,15 @@ void BrokerLifecycle::OnImage(const std::shared_ptr<const MetadataImage>& image,
   if (fenced_ || SomebodyHandsOver(*image)) session_.Beat();
 }
 
-// ---- Recovery ----
-
-void BrokerLifecycle::OnRecovered(std::vector<ReplicaVerdict> verdicts) {
-  if (fatal_) return;
-  recovered_ = true;
-  int bad = 0;
-  for (ReplicaVerdict& verdict : verdicts) {
-    const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
-    INVARIANT(tp.has_value(), "a verdict on a topic id of ",
-              verdict.topic_id().size(), " bytes");
-    bad += verdict.lossy() || verdict.failed();
-    verdicts_[*tp] = std::move(verdict);
-  }
-  LOG(INFO) << "broker " << deps_.identity.node_id << " has recovered "
-            << verdicts_.size() << " logs, " << bad << " of them damaged";
-  if (epoch_ == kNoBrokerEpoch) return;
-  QueueVerdicts();
-  MaybeReport();
-}
-
-void BrokerLifecycle::ReportFailed(ReplicaVerdict verdict) {
-  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
-                        verdict = std::move(verdict)]() mutable {
-    if (!alive.expired()) OnFailed(std::move(verdict));
-  });
-}
-
-void BrokerLifecycle::OnFailed(ReplicaVerdict verdict) {
-  const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
-  INVARIANT(tp.has_value(), "a verdict on a topic id of ",
-            verdict.topic_id().size(), " bytes");
-  // A later registration tells it too.
-  verdicts_[*tp] = verdict;
-  to_report_.push_back(std::move(verdict));
-  MaybeReport();
-}
-
-void BrokerLifecycle::TellLog(ReplicaVerdict verdict) {
-  deps_.executor->Post([this, alive = std::weak_ptr<bool>(alive_),
-                        verdict = std::move(verdict)]() mutable {
-    if (alive.expired()) return;
-    const auto tp = PartitionOf(verdict.topic_id(), verdict.partition());
-    INVARIANT(tp.has_value(), "the log of a topic id of ",
-              verdict.topic_id().size(), " bytes");
-    candidates_[*tp] = std::move(verdict);
-    MaybeReport();
-  });
-}
-
-void BrokerLifecycle::QueueVerdicts() {
-  to_report_.clear();
-  reported_count_ = 0;
-  std::map<TopicPartition, bool> queued;
-  for (const TopicPartition& tp : wanted_) {
-    if (!queued.emplace(tp, true).second) continue;
-    const auto found = verdicts_.find(tp);
-    if (found != verdicts_.end()) {
-      to_report_.push_back(found->second);
-      continue;
-    }
-    // Neither files nor marks in directories that are whole: it never held
-    // anything durable, hence lost nothing.
-    ReplicaVerdict& empty = to_report_.emplace_back();
-    empty.set_topic_id(tp.topic_id.ToBytes());
-    empty.set_partition(tp.partition.value());
-    empty.set_last_epoch(kNoLeaderEpoch.value());
-  }
-  for (const auto& [tp, verdict] : verdicts_) {
-    if (!queued.count(tp)) to_report_.push_back(verdict);
-  }
-}
-
-void BrokerLifecycle::MaybeReport() {
-  if (fatal_ || !recovered_ || reporting_ || epoch_ == kNoBrokerEpoch ||
-      state_ >= State::kHandingOver) {
-    return;
-  }
-  if (!reported_ || reported_count_ < to_report_.size()) {
-    ReportNext();
-  } else if (!candidates_.empty()) {
-    ReportCandidates();
-  }
-}
-
-void BrokerLifecycle::ReportNext() {
-  if (reported_count_ == to_report_.size()) {
-    reported_ = true;
-    to_report_.clear();
-    reported_count_ = 0;
-    if (state_ == State::kRecovering) SetState(State::kUnfencing);
-    session_.Beat();
-    MaybeReport();
-    return;
-  }
-  ReportReplicasRequest request;
-  const size_t end =
-      std::min(reported_count_ + kVerdictsPerCall, to_report_.size());
-  // One verdict a partition and call: what failed since says it all.
-  std::map<TopicPartition, int> places;
-  for (size_t i = reported_count_; i < end; ++i) {
-    const auto tp =
-        PartitionOf(to_report_[i].topic_id(), to_report_[i].partition());
-    const auto [place, is_new] = places.emplace(*tp, request.verdicts_size());
-    if (is_new) {
-      *request.add_verdicts() = to_report_[i];
-    } else {
-      *request.mutable_verdicts(place->second) = to_report_[i];
-    }
-  }
-  Send(std::move(request), [this, end] { reported_count_ = end; });
-}
-
-void BrokerLifecycle::ReportCandidates() {
-  ReportReplicasRequest request;
-  while (!candidates_.empty() &&
-         request.verdicts_size() < static_cast<int>(kVerdictsPerCall)) {
-    *request.add_verdicts() = std::move(candidates_.begin()->second);
-    candidates_.erase(candidates_.begin());
-  }
-  Send(std::move(request), [] {});
-}
-
-void BrokerLifecycle::Send(ReportReplicasRequest request,
-                           absl::AnyInvocable<void()> sent) {
-  request.set_broker_id(deps_.identity.node_id.value());
-  request.set_broker_epoch(epoch_.value());
-  reporting_ = true;
-  deps_.directory->CallActive<ReportReplicasResponse>(
-      ControllerDirectory::kNoDeadline, kAttemptUs,
-      [request = std::move(request)](
-          ControllerPeer* peer, int64_t timeout_us,
-          PeerReply<ReportReplicasResponse> reply) {
-        peer->ReportReplicas(request, timeout_us, std::move(reply));
-      },
-      [this, alive = std::weak_ptr<bool>(alive_), epoch = epoch_,
-       sent = std::move(sent)](
-          ControllerDirectory::Outcome<ReportReplicasResponse> outcome) mutable {
-        if (alive.expired() || fatal_) return;
-        reporting_ = false;
-        if (epoch == epoch_ && outcome.response.ok()) sent();
-        OnReported(epoch, outcome.response.status());
-      });
-}
-
-void BrokerLifecycle::OnReported(BrokerEpoch epoch,
-                                 const absl::Status& status) {
-  if (status.ok() || epoch != epoch_) {
-    MaybeReport();
-    return;
-  }
-  switch (CodeOf(status)) {
-    case ErrorCode::kShuttingDown:
-      return;
-    case ErrorCode::kStaleBrokerEpoch:
-    case ErrorCode::kBrokerIdNotRegistered:
-      // Reported again after the registration.
-      OnStale(status);
-      return;
-    default:
-      LOG(ERROR) << "broker " << deps_.identity.node_id
-                 << " cannot report what its logs hold"
-                 << (reported_ ? "" : ", it stays fenced")
-                 << " and tries again: "
-                 << status;
-      After(kReportRetryUs, &BrokerLifecycle::MaybeReport);
-  }
-}
-
 // ---- Session ----
 
 void BrokerLifecycle::FillHeartbeat(
     internal::v1::LivenessRequest& request) const {
   request.set_applied_metadata_offset(deps_.applied().value());
-  request.set_want_unfence(reported_ && state_ < State::kHandingOver);
+  request.set_want_unfence(wanted_reported_ && state_ < State::kHandingOver);
   request.set_want_shutdown(state_ >= State::kHandingOver);
   // What recovery does to disks and shards is no failure.
-  if (state_ == State::kRunning && deps_.fill_latencies) {
+  if (state_ == State::kRunning && recovered_ && deps_.fill_latencies) {
     deps_.fill_latencies(request);
   }
 }

@@ -35,11 +35,12 @@ struct BrokerIdentity {
 // finding the cluster -> registering -> recovering -> unfencing -> running
 //   -> handing over -> closing -> stopped
 //
-// Logs are recovered from the start on, beside the registration. From the
-// first image with the own registration on every image goes to the
-// ReplicaHost, with what changed (Rule T 3). Once all verdicts are reported
-// the broker asks to be unfenced. The session is held from the registration
-// to the end of the stop.
+// Logs are recovered from the start on, beside the registration, those first
+// that elections wait for. From the first image with the own registration on
+// every image goes to the ReplicaHost, with what changed (Rule T 3). Once the
+// verdicts on those are reported, the broker asks to be unfenced; the other
+// logs count nowhere and say nothing, unless they cannot be used. The session
+// is held from the registration to the end of the stop.
 //
 // STALE_BROKER_EPOCH alone ends nothing, since a deposed controller may say
 // so: the broker registers again (which changes nothing for an incarnation
@@ -56,8 +57,8 @@ class BrokerLifecycle final : public ReplicaFailures {
   enum class State {
     kFindingCluster,
     kRegistering,
-    kRecovering,  // registered; logs or verdicts are not done
-    kUnfencing,   // verdicts are reported, first unfencing outstanding
+    kRecovering,  // registered; what elections wait for is not reported
+    kUnfencing,   // that is reported, first unfencing outstanding
     kRunning,
     kHandingOver,  // wants to stop, leads perhaps
     kClosing,      // ReplicaHost::StopClean
@@ -143,10 +144,12 @@ class BrokerLifecycle final : public ReplicaFailures {
   void OnRegistrationRefused(const absl::Status& why);
   internal::v1::RegisterBrokerRequest Registration() const;
 
-  void OnRecovered(std::vector<internal::v1::ReplicaVerdict> verdicts);
+  void OnVerdicts(std::vector<internal::v1::ReplicaVerdict> verdicts);
+  void OnRecovered();
   void OnFailed(internal::v1::ReplicaVerdict verdict);
   void MaybeReport();
-  void QueueVerdicts();
+  void NoteWanted(const internal::v1::RegisterBrokerResponse& reply);
+  void QueueWanted();
   void ReportNext();
   void ReportCandidates();
   // `sent` runs when the controllers have taken the request.
@@ -187,7 +190,10 @@ class BrokerLifecycle final : public ReplicaFailures {
   // Told by shards, and not sent yet: the newest of each partition.
   std::map<TopicPartition, internal::v1::ReplicaVerdict> candidates_;
   bool reporting_ = false;
-  bool reported_ = false;
+  bool wants_all_ = false;  // more than `wanted_` may be waited for
+  // What elections wait for is in to_report_, and has been reported.
+  bool wanted_queued_ = false;
+  bool wanted_reported_ = false;
 
   int64_t stop_began_us_ = 0;
   bool released_ = false;

@@ -47,7 +47,9 @@ void BrokerLifecycle::CheckHandOver() {
 BrokerEpoch BrokerLifecycle::EpochOfCleanMarker() const {
   // A marker of the registered epoch says that every replica is whole. While
   // controllers may still wait for verdicts it must not speak for them.
-  if (epoch_ != kNoBrokerEpoch) return reported_ ? epoch_ : kNoBrokerEpoch;
+  if (epoch_ != kNoBrokerEpoch) {
+    return wanted_reported_ && recovered_ ? epoch_ : kNoBrokerEpoch;
+  }
   if (!recovered_ || deps_.identity.directories.empty()) return kNoBrokerEpoch;
   for (const auto& [tp, verdict] : verdicts_) {
     if (verdict.lossy() || verdict.failed()) return kNoBrokerEpoch;

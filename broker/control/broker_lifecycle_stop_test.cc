@@ -68,6 +68,14 @@ TEST_F(BrokerLifecycleTest, ABrokerThatLeadsNothingStopsAtOnce) {
   EXPECT_THAT(host_.stops, ElementsAre(kNoBrokerEpoch));
 }
 
+TEST_F(BrokerLifecycleTest, StoppedBeforeAllIsRecoveredItLeavesNoMarker) {
+  BringUp(/*recovered=*/false);
+  EXPECT_TRUE(life_->serving());
+  RequestStop();
+  Answer(false, /*may_shutdown=*/true);
+  EXPECT_THAT(host_.stops, ElementsAre(kNoBrokerEpoch));
+}
+
 TEST_F(BrokerLifecycleTest, NeverRegisteredItStaysAsCleanAsItWas) {
   registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
   identity_.directories[0].set_clean_broker_epoch(33);

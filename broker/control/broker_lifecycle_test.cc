@@ -1,4 +1,5 @@
 #include "broker/control/broker_lifecycle_testing.h"
+#include "controller/metadata/control_result.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -114,24 +115,95 @@ TEST_F(BrokerLifecycleTest, WaitsUntilItsOldLifeIsFenced) {  // F16
 TEST_F(BrokerLifecycleTest, WhatTheControllerWaitsForComesFirst) {
   wanted_ = {7, 2};
   Make();
-  Recover({Verdict(1), Verdict(2, /*lossy=*/true)});
+  EXPECT_THAT(host_.first, ElementsAre(Tp(7), Tp(2)));
+  Tell({Verdict(1)});
+  Tell({Verdict(2, /*lossy=*/true)});
+  EXPECT_THAT(reports_, IsEmpty());
+  EXPECT_EQ(life_->state(), State::kRecovering);
+  EXPECT_FALSE(LastBeat().want_unfence());
+  Tell({Verdict(7)});
   ASSERT_THAT(reports_, SizeIs(1));
-  ASSERT_EQ(reports_[0].verdicts_size(), 3);
-  // 7 was never here: it is empty, and lost nothing.
+  ASSERT_EQ(reports_[0].verdicts_size(), 2);
   EXPECT_EQ(reports_[0].verdicts(0).partition(), 7);
-  EXPECT_EQ(reports_[0].verdicts(0).last_epoch(), -1);
-  EXPECT_FALSE(reports_[0].verdicts(0).lossy());
   EXPECT_EQ(reports_[0].verdicts(1).partition(), 2);
   EXPECT_TRUE(reports_[0].verdicts(1).lossy());
-  EXPECT_EQ(reports_[0].verdicts(2).partition(), 1);
+  // It may lead from here on, with most logs still to be opened.
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+  EXPECT_TRUE(LastBeat().want_unfence());
+  EXPECT_FALSE(life_->logs_recovered());
+  Recover({Verdict(3)});
+  EXPECT_THAT(reports_, SizeIs(1));
+  EXPECT_TRUE(life_->logs_recovered());
+}
+
+TEST_F(BrokerLifecycleTest, AnUnusableLogIsToldThoughNobodyWaitsForIt) {
+  ReplicaVerdict early = Verdict(1);
+  early.set_failed(true);
+  ReplicaVerdict late = Verdict(2);
+  late.set_failed(true);
+  registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  Make();
+  Tell({Verdict(0), early});
+  registration_error_ = ErrorCode::kNone;
+  Run(500);
+  ASSERT_THAT(reports_, SizeIs(1));
+  ASSERT_EQ(reports_[0].verdicts_size(), 1);
+  EXPECT_EQ(reports_[0].verdicts(0).partition(), 1);
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+  Tell({late});
+  ASSERT_THAT(reports_, SizeIs(2));
+  ASSERT_EQ(reports_[1].verdicts_size(), 1);
+  EXPECT_EQ(reports_[1].verdicts(0).partition(), 2);
+}
+
+TEST_F(BrokerLifecycleTest, ANewRegistrationAsksForWhatIsNotKnownYet) {
+  wanted_ = {1};
+  Make();
+  Tell({Verdict(1)});
+  ASSERT_THAT(reports_, SizeIs(1));
+  wanted_ = {1, 2};
+  ++epoch_;
+  life_->OnStale(MakeError(ErrorCode::kStaleBrokerEpoch, "again"));
+  Run(500);
+  EXPECT_THAT(host_.first, ElementsAre(Tp(2)));
+  EXPECT_THAT(reports_, SizeIs(1));
+  EXPECT_FALSE(LastBeat().want_unfence());
+  Tell({Verdict(2)});
+  ASSERT_THAT(reports_, SizeIs(2));
+  EXPECT_EQ(reports_[1].verdicts_size(), 2);
+  EXPECT_EQ(reports_[1].broker_epoch(), epoch_);
+}
+
+TEST_F(BrokerLifecycleTest, WhereMoreMayBeWantedThanIsSaidAllIsTold) {
+  for (int i = 0; i < kPartitionsPerCallMax; ++i) wanted_.push_back(i);
+  Make();
+  std::vector<ReplicaVerdict> verdicts;
+  for (const int i : wanted_) verdicts.push_back(Verdict(i));
+  Tell(verdicts);
+  EXPECT_THAT(reports_, IsEmpty());
+  Recover({Verdict(kPartitionsPerCallMax)});
+  int told = 0;
+  for (const auto& report : reports_) told += report.verdicts_size();
+  EXPECT_EQ(told, kPartitionsPerCallMax + 1);
+  EXPECT_EQ(life_->state(), State::kUnfencing);
+}
+
+TEST_F(BrokerLifecycleTest, DisksAreNotJudgedWhileLogsAreRecovered) {
+  BringUp(/*recovered=*/false);
+  Run(1'000);
+  EXPECT_EQ(latencies_, 0);
+  Recover();
+  Serve(300);
+  EXPECT_GT(latencies_, 0);
 }
 
 TEST_F(BrokerLifecycleTest, VerdictsAreReportedInPieces) {
-  Make();
   std::vector<ReplicaVerdict> verdicts;
   for (size_t i = 0; i < BrokerLifecycle::kVerdictsPerCall + 3; ++i) {
+    wanted_.push_back(static_cast<int>(i));
     verdicts.push_back(Verdict(static_cast<int>(i)));
   }
+  Make();
   Recover(verdicts);
   ASSERT_THAT(reports_, SizeIs(2));
   EXPECT_EQ(reports_[1].verdicts_size(), 3);
@@ -139,6 +211,7 @@ TEST_F(BrokerLifecycleTest, VerdictsAreReportedInPieces) {
 }
 
 TEST_F(BrokerLifecycleTest, RecoveryMayEndBeforeTheRegistration) {
+  wanted_ = {0};
   registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
   Make();
   Recover({Verdict(0)});
@@ -151,6 +224,7 @@ TEST_F(BrokerLifecycleTest, RecoveryMayEndBeforeTheRegistration) {
 
 TEST_F(BrokerLifecycleTest, AReportThatFailsIsRepeated) {
   report_error_ = ErrorCode::kInvalidRequest;
+  wanted_ = {0};
   Make();
   Recover({Verdict(0)});
   EXPECT_EQ(life_->state(), State::kRecovering);

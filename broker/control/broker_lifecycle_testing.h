@@ -90,6 +90,9 @@ class BrokerLifecycleTest : public testing::Test {
     deps.on_cluster = [this](ClusterId) { ++clusters_; };
     deps.applied = [this] { return applied_; };
     deps.on_committed = [](LogIndex) {};
+    deps.fill_latencies = [this](internal::v1::LivenessRequest&) {
+      ++latencies_;
+    };
     deps.on_change = [this] { serving_.push_back(life_->serving()); };
     deps.on_fatal = [this](absl::Status why) { fatal_.push_back(why); };
     life_ = std::make_unique<BrokerLifecycle>(std::move(deps));
@@ -100,8 +103,12 @@ class BrokerLifecycleTest : public testing::Test {
   }
   void Run(int64_t ms) { fake_.world.RunFor(ms * 1000); }
   void Recover(std::vector<ReplicaVerdict> verdicts = {}) {
-    auto recovered = std::exchange(host_.recovered, nullptr);
-    recovered(std::move(verdicts));
+    Tell(std::move(verdicts));
+    std::exchange(host_.recovered, nullptr)();
+    Run(50);
+  }
+  void Tell(std::vector<ReplicaVerdict> verdicts) {
+    host_.some(std::move(verdicts));
     Run(50);
   }
   // The metadata of a cluster in which this broker is registered.
@@ -126,11 +133,11 @@ class BrokerLifecycleTest : public testing::Test {
   const internal::v1::LivenessRequest& LastBeat() {
     return fake_.at(1).sessions.back()->received.back();
   }
-  void BringUp() {
+  void BringUp(bool recovered = true) {
     cluster_.Register(TestCluster::Registration(kSelf, 1));
     epoch_ = cluster_.EpochOf(kSelf).value();
     Make();
-    Recover();
+    if (recovered) Recover();
     PublishOwn();
     Answer(/*fenced=*/false);
     ASSERT_EQ(life_->state(), State::kRunning);
@@ -162,6 +169,7 @@ class BrokerLifecycleTest : public testing::Test {
   std::vector<bool> serving_;
   std::vector<absl::Status> fatal_;
   int clusters_ = 0;
+  int latencies_ = 0;
   std::optional<absl::Status> stopped_;
   std::unique_ptr<BrokerLifecycle> life_;
 };

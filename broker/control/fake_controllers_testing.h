@@ -275,8 +275,10 @@ class FakeReplicaHost final : public ReplicaHost {
     BrokerEpoch epoch;
   };
 
-  absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)>
-      recovered;  // waits for the test
+  // Wait for the test.
+  absl::AnyInvocable<void(Verdicts)> some;
+  absl::AnyInvocable<void()> recovered;
+  std::vector<TopicPartition> first;
   std::vector<Applied> applied;
   std::vector<IsrDecision> decisions;
   std::vector<BrokerEpoch> stops;
@@ -284,10 +286,13 @@ class FakeReplicaHost final : public ReplicaHost {
   absl::AnyInvocable<void(absl::Status)> stopped;  // held when hold_stop
   bool hold_stop = false;
 
-  void RecoverLogs(
-      absl::AnyInvocable<void(std::vector<internal::v1::ReplicaVerdict>)> done)
-      override {
+  void RecoverLogs(absl::AnyInvocable<void(Verdicts)> told,
+                   absl::AnyInvocable<void()> done) override {
+    some = std::move(told);
     recovered = std::move(done);
+  }
+  void RecoverFirst(std::vector<TopicPartition> wanted) override {
+    first = std::move(wanted);
   }
   void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
                      const MetadataChanges& changes,

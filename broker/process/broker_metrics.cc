@@ -26,6 +26,9 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
     metrics.AddCounter(name, help, static_cast<double>(value));
   };
   gauge("sluice_broker_replicas", "Replicas on this broker.", facts.replicas);
+  gauge("sluice_broker_logs_to_recover",
+        "Logs found at the start that are not recovered yet.",
+        facts.logs_to_recover);
   gauge("sluice_broker_leaders", "Partitions that this broker leads.",
         facts.leaders);
   gauge("sluice_broker_failed_replicas",

@@ -125,7 +125,9 @@ std::vector<TopicPartition> WantedVerdicts(const MetadataImage& image,
     for (const auto& [index, partition] : topic->partitions) {
       const bool is_candidate = partition->AsksForLogs(/*unclean=*/false) &&
                                 Contains(partition->replicas, broker);
-      if (!is_candidate && !Contains(partition->unverified_elr, broker)) {
+      // Also who stopped cleanly: it may be elected as soon as it is alive.
+      if (!is_candidate && !Contains(partition->unverified_elr, broker) &&
+          (!Contains(partition->elr, broker) || MUTANT(kCleanNotAwaited))) {
         continue;
       }
       (partition->leader == kNoNode ? leaderless : others)
