@@ -33,7 +33,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       sessions({deps.replication_executor, &replicas, deps.node_id,
                 [this](const OpenSession& open) {
                   return CheckSession(open);
-                }}),
+                },
+                Budget::Of(deps.memory.replication_bytes)}),
       leaders(MakeLeaderCalls()),
       produce(ForHandlers(), deps.memory.produce_bytes),
       fetch(ForHandlers(), FetchHandler::kWaitingMax, deps.memory.fetch_bytes),
@@ -237,6 +238,7 @@ void Broker::Parts::AddMemory(v1::DescribeClusterResponse& response) const {
   add("produce", "--produce_memory_bytes", produce.memory());
   add("fetch", "--fetch_memory_bytes", fetch.memory());
   add("subscribe", "--subscribe_memory_bytes", subscribe.memory());
+  add("replication", "--replication_memory_bytes", sessions.memory());
   if (deps.resident_bytes) {
     response.set_resident_bytes(std::max<int64_t>(deps.resident_bytes(), 0));
   }

@@ -131,8 +131,10 @@ absl::Status CheckMemory(const MemoryBudgets& memory) {
                               MemoryBudgets::kProduceBytesMin));
   RETURN_IF_ERROR(CheckBudget("fetch_memory_bytes", memory.fetch_bytes,
                               MemoryBudgets::kFetchBytesMin));
-  return CheckBudget("subscribe_memory_bytes", memory.subscribe_bytes,
-                     MemoryBudgets::kSubscribeBytesMin);
+  RETURN_IF_ERROR(CheckBudget("subscribe_memory_bytes", memory.subscribe_bytes,
+                              MemoryBudgets::kSubscribeBytesMin));
+  return CheckBudget("replication_memory_bytes", memory.replication_bytes,
+                     MemoryBudgets::kReplicationBytesMin);
 }
 
 }  // namespace

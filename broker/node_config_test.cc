@@ -57,6 +57,8 @@ TEST(NodeConfigTest, EachMistakeNamesItsFlag) {
       {[](NodeFlags& f) { f.memory.fetch_bytes = 0; }, "--fetch_memory_bytes"},
       {[](NodeFlags& f) { f.memory.subscribe_bytes = -1; },
        "--subscribe_memory_bytes"},
+      {[](NodeFlags& f) { f.memory.replication_bytes = 1 << 20; },
+       "--replication_memory_bytes"},
   };
   for (const Row& row : rows) {
     NodeFlags flags = Good();

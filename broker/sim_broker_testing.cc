@@ -46,7 +46,8 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
                           replicas_.get(), Random(deps_.seed + 5)});
   sessions_ = std::make_unique<LeaderSessions>(LeaderSessions::Deps{
       replication_.get(), replicas_.get(), deps_.id,
-      [this](const OpenSession& open) { return CheckSession(open); }});
+      [this](const OpenSession& open) { return CheckSession(open); },
+      Budget::Of(deps_.replication_bytes)});
   for (int i = 0; i < deps_.shards; ++i) {
     // Not at once: what a sync was asked for and what is appended before it
     // is heard of differ.

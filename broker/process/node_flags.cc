@@ -41,6 +41,10 @@ DEFINE_int64(fetch_memory_bytes, sluice::MemoryBudgets().fetch_bytes,
 DEFINE_int64(subscribe_memory_bytes, sluice::MemoryBudgets().subscribe_bytes,
              "for pushes to subscribers that are not sent yet; a stream that "
              "reads nothing for 10 s while others wait is ended with BUSY");
+DEFINE_int64(replication_memory_bytes,
+             sluice::MemoryBudgets().replication_bytes,
+             "for batches shipped to followers that have not acknowledged them "
+             "yet; beyond it a follower's stream opens with a smaller window");
 DEFINE_string(set, "",
               "key=value[,key=value...]: this node's default of a setting; "
               "may be given several times");
@@ -69,6 +73,7 @@ constexpr const char* kFlagNames[] = {
     "advertise",   "internal_listen", "internal_advertise",
     "metrics_listen", "rack",        "shards",
     "produce_memory_bytes", "fetch_memory_bytes", "subscribe_memory_bytes",
+    "replication_memory_bytes",
     "set",         "insecure",
 };
 
@@ -153,6 +158,7 @@ std::optional<int> ParseCommandLine(int* argc, char*** argv,
   flags->memory.produce_bytes = FLAGS_produce_memory_bytes;
   flags->memory.fetch_bytes = FLAGS_fetch_memory_bytes;
   flags->memory.subscribe_bytes = FLAGS_subscribe_memory_bytes;
+  flags->memory.replication_bytes = FLAGS_replication_memory_bytes;
   flags->settings = AllSettings();
   return std::nullopt;
 }

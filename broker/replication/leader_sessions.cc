@@ -91,6 +91,21 @@ bool LeaderSessions::ReplaceOlder(StreamId id, const OpenSession& open) {
   return true;
 }
 
+Budget::Share LeaderSessions::TakeWindow(const OpenSession& open,
+                                         int64_t asked_bytes) const {
+  Budget& memory = *deps_.memory;
+  const int64_t wanted = std::min(asked_bytes, kWindowBytesMax);
+  if (auto whole = memory.TryTake(wanted)) return *std::move(whole);
+  Budget::Share share = memory.Nothing();
+  share.Add(std::min(
+      wanted, std::max((memory.max() - memory.taken()) / 2, kWindowBytesMin)));
+  LOG(WARNING) << "a replication stream to broker " << open.broker_id
+               << " has a window of " << share.amount() << " bytes, not "
+               << wanted << ": streams have taken " << memory.taken() << " of "
+               << memory.max() << " (--replication_memory_bytes)";
+  return share;
+}
+
 bool LeaderSessions::Open(StreamId id, const OpenSession& open,
                           int64_t credit_bytes) {
   if (absl::Status checked = CheckOpen(open, credit_bytes); !checked.ok()) {
@@ -103,11 +118,12 @@ bool LeaderSessions::Open(StreamId id, const OpenSession& open,
   session.broker_epoch = open.broker_epoch;
   session.kind = open.kind;
   --unnamed_;
+  session.window = TakeWindow(open, credit_bytes);
   const auto ports = static_cast<int64_t>(deps_.ports->port_count());
   for (size_t i = 0; i < deps_.ports->port_count(); ++i) {
     deps_.ports->port(i)->OnSessionOpen(
         {id, open.broker_id, open.broker_epoch, session.stream,
-         std::max<int64_t>(std::min(credit_bytes, kWindowBytesMax) / ports, 1),
+         std::max<int64_t>(session.window->amount() / ports, 1),
          open.kind});
   }
   return true;

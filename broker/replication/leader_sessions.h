@@ -4,17 +4,19 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "absl/functional/any_invocable.h"
 #include "broker/replication/replication_port.h"
 #include "client/peers/replication_stream.h"
+#include "common/env/budget.h"
 #include "common/env/executor.h"
 
 namespace sluice {
 
 // Lives on one executor (the replication executor). One session a follower
-// broker and kind of stream: a newer stream of the same or a later broker epoch replaces the
-// older one; a stale incarnation is refused (F8, F18).
+// broker and kind of stream: a newer stream of the same or a later broker epoch
+// replaces the older one; a stale incarnation is refused (F8, F18).
 class LeaderSessions final : public ReplicationAcceptor {
  public:
   struct Deps {
@@ -24,6 +26,8 @@ class LeaderSessions final : public ReplicationAcceptor {
     // Asked on executor(). OK, or why this session is refused: foreign
     // cluster, unknown broker, stale broker epoch.
     absl::AnyInvocable<absl::Status(const OpenSession&)> check;
+    // What all windows together are taken from.
+    std::shared_ptr<Budget> memory;
   };
 
   // Streams that have not said who they are, and how long they may take.
@@ -31,12 +35,18 @@ class LeaderSessions final : public ReplicationAcceptor {
   static constexpr int64_t kNamingTimeUsMax = 5'000'000;
   // What one follower may ask for: more than its own default is cut to this.
   static constexpr int64_t kWindowBytesMax = 64 << 20;
+  // What a stream gets, past the budget too, when that is used up: with less
+  // than a frame on its way a follower would hardly move.
+  static constexpr int64_t kWindowBytesMin = 256 << 10;
 
   explicit LeaderSessions(Deps deps);
 
   Executor* executor() override { return deps_.executor; }
   StreamEvents<FollowerFrame> Accept(
       std::shared_ptr<LeaderStream> stream) override;
+
+  // May be called from any thread.
+  const Budget& memory() const { return *deps_.memory; }
 
   // Ends every session: this broker leads nothing any more.
   void Stop();
@@ -47,10 +57,13 @@ class LeaderSessions final : public ReplicationAcceptor {
     NodeId broker_id = kNoNode;  // kNoNode: has not said
     BrokerEpoch broker_epoch;
     StreamKind kind = StreamKind::kMain;
+    std::optional<Budget::Share> window;
   };
 
   void OnFrame(StreamId id, FollowerFrame frame);
   bool Open(StreamId id, const OpenSession& open, int64_t credit_bytes);
+  // What it asks for if that is left; else half of what is, but something.
+  Budget::Share TakeWindow(const OpenSession& open, int64_t asked_bytes) const;
   absl::Status CheckOpen(const OpenSession& open, int64_t credit_bytes);
   // False: `open` itself is an older incarnation's.
   bool ReplaceOlder(StreamId id, const OpenSession& open);

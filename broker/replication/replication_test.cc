@@ -311,8 +311,10 @@ class LeaderSessionsTest : public testing::Test {
   std::unique_ptr<Executor> executor = world.NewExecutor();
   FakePorts ports;
   absl::Status verdict;
+  std::shared_ptr<Budget> memory = Budget::Of(16 << 20);
   LeaderSessions sessions{{executor.get(), &ports, NodeId(1),
-                           [this](const OpenSession&) { return verdict; }}};
+                           [this](const OpenSession&) { return verdict; },
+                           memory}};
 };
 
 TEST_F(LeaderSessionsTest, ANewerSessionReplacesAndAStaleOneIsRefused) {
@@ -353,6 +355,38 @@ TEST_F(LeaderSessionsTest, AFollowerHasOneSessionOfEachKind) {
   EXPECT_TRUE(streams[2]->closed);
   open(5, StreamKind::kMain);
   EXPECT_EQ(streams[4]->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
+}
+
+TEST_F(LeaderSessionsTest, WindowsComeFromOneBudgetAndAreNeverZero) {
+  constexpr int64_t kMiB = 1 << 20;
+  std::vector<StreamEvents<FollowerFrame>> events;
+  // What broker `id` gets when it asks for `bytes`, both shards together.
+  const auto open = [&](int id, int64_t bytes) {
+    FollowerFrame hello = Hello(5, id);
+    hello.credit_bytes = bytes;
+    events.push_back(sessions.Accept(std::make_shared<SentToFollower>()));
+    events.back().on_frame(std::move(hello));
+    return 2 * ports.ports[1].sessions.back().window_bytes;
+  };
+  EXPECT_EQ(open(2, 8 * kMiB), 8 * kMiB);
+  EXPECT_EQ(open(3, 5 * kMiB), 5 * kMiB);
+  EXPECT_EQ(memory->refused(), 0);
+  EXPECT_EQ(open(4, 8 * kMiB), 3 * kMiB / 2);  // half of what is left
+  EXPECT_EQ(memory->refused(), 1);
+  EXPECT_EQ(open(5, 1 * kMiB), 1 * kMiB);
+  EXPECT_EQ(open(6, 8 * kMiB), LeaderSessions::kWindowBytesMin);
+  EXPECT_EQ(open(7, 8 * kMiB), LeaderSessions::kWindowBytesMin);
+  EXPECT_EQ(memory->taken(), 16 * kMiB);
+  EXPECT_EQ(open(8, 8 * kMiB), LeaderSessions::kWindowBytesMin);  // past it
+  EXPECT_EQ(open(9, 1000), 1000);
+  // What a stream had is there for the next one.
+  events[0].on_closed(absl::UnavailableError("gone"));
+  EXPECT_EQ(open(10, 7 * kMiB), 7 * kMiB);
+  open(3, 100);  // replaces its older stream
+  EXPECT_EQ(open(11, 5 * kMiB), 5 * kMiB);
+  sessions.Stop();
+  world.RunFor(1);
+  EXPECT_EQ(memory->taken(), 0);
 }
 
 TEST_F(LeaderSessionsTest, WhoDoesNotSayWhoItIsOrIsUnknownIsRefused) {
