@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/shard_counters.h"
 #include "common/base/ids.h"
 
 namespace sluice {
@@ -32,15 +33,8 @@ struct BrokerFacts {
   // The longest distance of a high watermark from its log's end, of the
   // partitions led here.
   int64_t hw_lag_records_max = 0;
-  int64_t appended_bytes = 0;  // counter
-  int64_t appended_batches = 0;  // counter
-  int64_t duplicates_answered = 0;  // counter
-  int64_t read_bytes = 0;  // counter
-  int64_t replicated_bytes = 0;  // counter
-  int64_t catch_up_bytes = 0;  // counter; of those, by catch-up streams
   int64_t catching_up = 0;  // replicas of others that this broker fills
-  int64_t isr_changes = 0;  // counter
-  int64_t truncations = 0;  // counter
+  ShardCounters counters;
 
   // ---- Requests ----
   int64_t produce_bytes_in_flight = 0;

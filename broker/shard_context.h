@@ -14,26 +14,13 @@
 #include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/follower_links.h"
 #include "broker/replication/replica_shipper.h"
+#include "broker/shard_counters.h"
 #include "common/api/log_api.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
 #include "controller/metadata/image.h"
 
 namespace sluice {
-
-// Counted by the shard's thread, read by it when metrics are collected. They
-// only rise.
-struct ShardCounters {
-  int64_t appended_bytes = 0;    // as leader
-  int64_t appended_batches = 0;  // appends as leader
-  int64_t duplicates_answered = 0;  // produces whose batches were stored before
-  int64_t replicated_bytes = 0;  // as follower
-  int64_t catch_up_bytes = 0;    // of those, by catch-up streams
-  int64_t read_bytes = 0;        // by consumers
-  int64_t isr_changes = 0;       // of partitions led here
-  int64_t truncations = 0;
-  int64_t failed_replicas = 0;
-};
 
 struct ShardContext {
   // What the owner of the shards gives.

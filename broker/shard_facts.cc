@@ -14,15 +14,8 @@ void AddShard(const Shard::Facts& now, const ShardCounters& counters,
   facts.producers += now.producers;
   facts.hw_lag_records_max =
       std::max(facts.hw_lag_records_max, now.hw_lag_records_max);
-  facts.appended_bytes += counters.appended_bytes;
-  facts.appended_batches += counters.appended_batches;
-  facts.duplicates_answered += counters.duplicates_answered;
-  facts.read_bytes += counters.read_bytes;
-  facts.replicated_bytes += counters.replicated_bytes;
-  facts.catch_up_bytes += counters.catch_up_bytes;
   facts.catching_up += now.catching_up;
-  facts.isr_changes += counters.isr_changes;
-  facts.truncations += counters.truncations;
+  facts.counters += counters;
 }
 
 }  // namespace sluice

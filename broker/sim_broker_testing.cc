@@ -92,17 +92,7 @@ const Partition* SimBroker::Find(const TopicPartition& tp) {
 
 ShardCounters SimBroker::Counters() const {
   ShardCounters sum;
-  for (const auto& shard : replicas_->shards()) {
-    const ShardCounters& c = shard->counters();
-    sum.appended_bytes += c.appended_bytes;
-    sum.appended_batches += c.appended_batches;
-    sum.duplicates_answered += c.duplicates_answered;
-    sum.replicated_bytes += c.replicated_bytes;
-    sum.read_bytes += c.read_bytes;
-    sum.isr_changes += c.isr_changes;
-    sum.truncations += c.truncations;
-    sum.failed_replicas += c.failed_replicas;
-  }
+  for (const auto& shard : replicas_->shards()) sum += shard->counters();
   return sum;
 }
 

@@ -43,28 +43,28 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
         "The most records above the high watermark of a partition led here.",
         facts.hw_lag_records_max);
   counter("sluice_broker_in_bytes_total", "Appended by producers.",
-          facts.appended_bytes);
+          facts.counters.appended_bytes);
   counter("sluice_broker_in_batches_total", "Appended by producers.",
-          facts.appended_batches);
+          facts.counters.appended_batches);
   counter("sluice_broker_duplicates_total",
           "Produces answered with where their batches were stored before.",
-          facts.duplicates_answered);
+          facts.counters.duplicates_answered);
   counter("sluice_broker_out_bytes_total", "Read by consumers.",
-          facts.read_bytes);
+          facts.counters.read_bytes);
   counter("sluice_replication_in_bytes_total",
           "Appended from the leaders that this broker follows.",
-          facts.replicated_bytes);
+          facts.counters.replicated_bytes);
   counter("sluice_replication_catch_up_in_bytes_total",
-          "Of those, on catch-up streams.", facts.catch_up_bytes);
+          "Of those, on catch-up streams.", facts.counters.catch_up_bytes);
   gauge("sluice_replication_catching_up",
         "Replicas that this broker, as their leader, fills on catch-up "
         "streams.",
         facts.catching_up);
   counter("sluice_replication_isr_changes_total",
           "Changes of in-sync replicas of partitions led here.",
-          facts.isr_changes);
+          facts.counters.isr_changes);
   counter("sluice_replication_truncations_total",
-          "Cuts of a log to its leader's history.", facts.truncations);
+          "Cuts of a log to its leader's history.", facts.counters.truncations);
 }
 
 void AddRequestMetrics(const BrokerFacts& facts, MetricSet& metrics) {
