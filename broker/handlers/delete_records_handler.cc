@@ -44,7 +44,8 @@ void DeleteRecordsHandler::DeleteRecords(
   if (request.route == api::Route::kForward) {
     steps.deadline_us = deadline_us + kDeadlineMarginUs;
     steps.lost = ErrorCode::kRequestTimedOut;
-    steps.forward = [validate_only = request.validate_only](
+    steps.forward = [client_id = context.client_id,
+                     validate_only = request.validate_only](
                         LeaderPeer& leader,
                         std::vector<api::DeleteRecordsPartition> partitions,
                         int64_t timeout_us,
@@ -54,7 +55,7 @@ void DeleteRecordsHandler::DeleteRecords(
       handed.timeout_ms = static_cast<int32_t>(std::max<int64_t>(
           (timeout_us - LeaderCalls::kMarginUs) / 1000, 1));
       handed.validate_only = validate_only;
-      leader.DeleteRecords(handed, timeout_us, std::move(reply));
+      leader.DeleteRecords(client_id, handed, timeout_us, std::move(reply));
     };
   }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));

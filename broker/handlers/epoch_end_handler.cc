@@ -27,12 +27,13 @@ void EpochEndHandler::OffsetForLeaderEpoch(
   if (request.route == api::Route::kForward) {
     steps.deadline_us = context.deadline_us;
     steps.forward =
-        [](LeaderPeer& leader,
-           std::vector<api::OffsetForLeaderEpochPartition> partitions,
-           int64_t timeout_us,
-           PeerReply<api::OffsetForLeaderEpochResponse> reply) {
-          leader.OffsetForLeaderEpoch({std::move(partitions)}, timeout_us,
-                                      std::move(reply));
+        [client_id = context.client_id](
+            LeaderPeer& leader,
+            std::vector<api::OffsetForLeaderEpochPartition> partitions,
+            int64_t timeout_us,
+            PeerReply<api::OffsetForLeaderEpochResponse> reply) {
+          leader.OffsetForLeaderEpoch(client_id, {std::move(partitions)},
+                                      timeout_us, std::move(reply));
         };
   }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));

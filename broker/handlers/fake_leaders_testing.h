@@ -2,8 +2,6 @@
 // the test answers it.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <map>
 #include <memory>
 #include <string>
@@ -18,23 +16,23 @@ class FakeLeader final : public LeaderPeer {
  public:
   template <class Request, class Response>
   struct Call {
+    std::string client_id;
     Request request;
     int64_t timeout_us = 0;
     PeerReply<Response> reply;
   };
   struct ProduceStreamCall {
+    std::string client_id;
     std::vector<api::ProduceStreamRequest> sent;
     ProduceStreamEvents events;
     bool closed = false;
   };
   struct SubscribeCall {
+    std::string client_id;
     std::vector<api::SubscribeRequest> sent;
     SubscribeEvents events;
     bool closed = false;
   };
-
-  explicit FakeLeader(api::Endpoint endpoint)
-      : endpoint_(std::move(endpoint)) {}
 
   std::vector<Call<api::ProduceRequest, api::ProduceResponse>> produces;
   std::vector<Call<api::FetchRequest, api::FetchResponse>> fetches;
@@ -47,62 +45,50 @@ class FakeLeader final : public LeaderPeer {
   std::vector<std::shared_ptr<ProduceStreamCall>> produce_streams;
   std::vector<std::shared_ptr<SubscribeCall>> subscriptions;
 
-  const api::Endpoint& endpoint() const override { return endpoint_; }
-  void Produce(api::ProduceRequest request, int64_t timeout_us,
+  void Produce(const std::string& client_id, api::ProduceRequest request,
+               int64_t timeout_us,
                PeerReply<api::ProduceResponse> reply) override {
-    produces.push_back({std::move(request), timeout_us, std::move(reply)});
+    produces.push_back(
+        {client_id, std::move(request), timeout_us, std::move(reply)});
   }
   std::shared_ptr<ProduceSender> OpenProduceStream(
-      ProduceStreamEvents events) override {
+      const std::string& client_id, ProduceStreamEvents events) override {
     produce_streams.push_back(std::make_shared<ProduceStreamCall>());
+    produce_streams.back()->client_id = client_id;
     produce_streams.back()->events = std::move(events);
     return std::make_shared<Sender<api::ProduceStreamRequest,
                                    ProduceStreamCall>>(produce_streams.back());
   }
   std::shared_ptr<SubscribeSender> OpenSubscription(
-      SubscribeEvents events) override {
+      const std::string& client_id, SubscribeEvents events) override {
     subscriptions.push_back(std::make_shared<SubscribeCall>());
+    subscriptions.back()->client_id = client_id;
     subscriptions.back()->events = std::move(events);
     return std::make_shared<Sender<api::SubscribeRequest, SubscribeCall>>(
         subscriptions.back());
   }
-  void Fetch(const api::FetchRequest& request, int64_t timeout_us,
+  void Fetch(const std::string& client_id, const api::FetchRequest& request,
+             int64_t timeout_us,
              PeerReply<api::FetchResponse> reply) override {
-    fetches.push_back({request, timeout_us, std::move(reply)});
+    fetches.push_back({client_id, request, timeout_us, std::move(reply)});
   }
-  void ListOffsets(const api::ListOffsetsRequest& request, int64_t timeout_us,
+  void ListOffsets(const std::string& client_id,
+                   const api::ListOffsetsRequest& request, int64_t timeout_us,
                    PeerReply<api::ListOffsetsResponse> reply) override {
-    lists.push_back({request, timeout_us, std::move(reply)});
+    lists.push_back({client_id, request, timeout_us, std::move(reply)});
   }
   void OffsetForLeaderEpoch(
+      const std::string& client_id,
       const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
       PeerReply<api::OffsetForLeaderEpochResponse> reply) override {
-    epochs.push_back({request, timeout_us, std::move(reply)});
+    epochs.push_back({client_id, request, timeout_us, std::move(reply)});
   }
-  void DeleteRecords(const api::DeleteRecordsRequest& request,
+  void DeleteRecords(const std::string& client_id,
+                     const api::DeleteRecordsRequest& request,
                      int64_t timeout_us,
                      PeerReply<api::DeleteRecordsResponse> reply) override {
-    deletes.push_back({request, timeout_us, std::move(reply)});
+    deletes.push_back({client_id, request, timeout_us, std::move(reply)});
   }
-
-#define SLUICE_NOT_HANDED_ON(Name)                                          \
-  void Name(const v1::Name##Request&, int64_t, PeerReply<v1::Name##Response>) \
-      override {                                                            \
-    ADD_FAILURE() << #Name << " is no call that is handed on";               \
-  }
-  SLUICE_NOT_HANDED_ON(DescribeCluster)
-  SLUICE_NOT_HANDED_ON(GetMetadata)
-  SLUICE_NOT_HANDED_ON(DescribeQuorum)
-  SLUICE_NOT_HANDED_ON(CreateTopics)
-  SLUICE_NOT_HANDED_ON(DeleteTopics)
-  SLUICE_NOT_HANDED_ON(ListTopics)
-  SLUICE_NOT_HANDED_ON(DescribeTopics)
-  SLUICE_NOT_HANDED_ON(DescribeConfigs)
-  SLUICE_NOT_HANDED_ON(AlterConfigs)
-  SLUICE_NOT_HANDED_ON(ElectLeaders)
-  SLUICE_NOT_HANDED_ON(ResetReplica)
-  SLUICE_NOT_HANDED_ON(InitProducerId)
-#undef SLUICE_NOT_HANDED_ON
 
  private:
   template <class Out, class Stream>
@@ -117,8 +103,6 @@ class FakeLeader final : public LeaderPeer {
    private:
     const std::shared_ptr<Stream> stream_;
   };
-
-  const api::Endpoint endpoint_;
 };
 
 class FakeLeaders final : public LeaderConnector {
@@ -126,15 +110,13 @@ class FakeLeaders final : public LeaderConnector {
   std::shared_ptr<LeaderPeer> Connect(const api::Endpoint& endpoint,
                                       Executor*) override {
     auto& leader = leaders_[endpoint.host];
-    if (leader == nullptr) leader = std::make_shared<FakeLeader>(endpoint);
+    if (leader == nullptr) leader = std::make_shared<FakeLeader>();
     return leader;
   }
   // As TestCluster names the hosts: "b2".
   FakeLeader& at(const std::string& host) {
     auto& leader = leaders_[host];
-    if (leader == nullptr) {
-      leader = std::make_shared<FakeLeader>(api::Endpoint{host, 9000});
-    }
+    if (leader == nullptr) leader = std::make_shared<FakeLeader>();
     return *leader;
   }
 

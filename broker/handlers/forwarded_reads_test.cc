@@ -35,6 +35,7 @@ TEST_F(ForwardingTest, ListOffsetsAsksTheLeaders) {
   handler.ListOffsets(context_, request, answered.Expect());
   Run();
   ASSERT_THAT(two().lists, SizeIs(1));
+  EXPECT_EQ(two().lists[0].client_id, "app");
   EXPECT_EQ(two().lists[0].request.route, api::Route::kDirect);
   EXPECT_EQ(answered.times, 0);
   api::ListOffsetsResult told;
@@ -63,6 +64,7 @@ TEST_F(ForwardingTest, ALeaderThatDoesNotAnswerAReadIsNotAvailable) {
   handler.OffsetForLeaderEpoch(context_, request, answered.Expect());
   Run();
   ASSERT_THAT(two().epochs, SizeIs(1));
+  EXPECT_EQ(two().epochs[0].client_id, "app");
   two().epochs[0].reply(absl::DeadlineExceededError("no answer"));
   Run();
   EXPECT_EQ(answered.response.results[0].error.code,
@@ -82,6 +84,7 @@ TEST_F(ForwardingTest, DeleteRecordsMayHaveBeenCarriedOut) {
   handler.DeleteRecords(context_, request, answered.Expect());
   Run();
   ASSERT_THAT(two().deletes, SizeIs(1));
+  EXPECT_EQ(two().deletes[0].client_id, "app");
   EXPECT_EQ(two().deletes[0].request.partitions[0].before_offset, Offset(3));
   EXPECT_LE(two().deletes[0].request.timeout_ms, 5'000);
   two().deletes[0].reply(absl::UnavailableError("reset"));
@@ -132,6 +135,7 @@ class ForwardedFetchTest : public ForwardingTest {
 TEST_F(ForwardedFetchTest, WhatOneLeaderHasIsAskedOfItWithTheWait) {
   Fetch({From("far", 0)}, 500);
   ASSERT_THAT(two().fetches, SizeIs(1));
+  EXPECT_EQ(two().fetches[0].client_id, "app");
   EXPECT_EQ(two().fetches[0].request.max_wait_ms, 500);
   EXPECT_EQ(two().fetches[0].request.route, api::Route::kDirect);
   EXPECT_GT(handler_.memory().taken(), 0);
@@ -259,6 +263,7 @@ class ForwardedSubscribeTest : public ForwardingTest {
 TEST_F(ForwardedSubscribeTest, IsASubscriptionAtTheLeaderWithAWindow) {
   Send({{"far", 1}}, 1 << 20);
   ASSERT_THAT(two().subscriptions, SizeIs(1));
+  EXPECT_EQ(two().subscriptions[0]->client_id, "app");
   const auto& sent = two().subscriptions[0]->sent;
   ASSERT_THAT(sent, SizeIs(1));
   EXPECT_EQ(sent[0].credit_bytes, SubscribeUpstream::kWindowBytes);

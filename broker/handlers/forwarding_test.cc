@@ -33,6 +33,8 @@ TEST_F(ForwardedProduceTest, EachLeaderGetsItsPartsAndTheAnswerIsInOrder) {
   ASSERT_THAT(two().produces, SizeIs(1));
   ASSERT_THAT(three().produces, SizeIs(1));
   EXPECT_EQ(answered_.times, 0);
+  // The leader knows the call by the client, not by the broker between.
+  EXPECT_EQ(two().produces[0].client_id, "app");
   const auto& handed = two().produces[0].request;
   EXPECT_EQ(handed.route, api::Route::kDirect);  // one hop
   ASSERT_THAT(handed.partitions, SizeIs(2));
@@ -164,6 +166,7 @@ TEST_F(ForwardedStreamTest, AllOfOneStreamGoToALeaderOnOneStreamInOrder) {
   for (int i = 0; i < 5; ++i) Send(i, {{"far", 0}});
   EXPECT_THAT(two().produces, IsEmpty());
   ASSERT_THAT(two().produce_streams, SizeIs(1));
+  EXPECT_EQ(two().produce_streams[0]->client_id, "app");
   ASSERT_THAT(two().produce_streams[0]->sent, SizeIs(5));
   EXPECT_THAT(sink_->pushed, IsEmpty());
   for (int i = 0; i < 5; ++i) Answer(i, 10 + i);

@@ -25,6 +25,7 @@ class ForwardingTest : public testing::Test {
     farther_ = fake_.cluster.CreateOn("farther", {3}).topic_id;
     fake_.image.Store(fake_.cluster.shared());
     context_.deadline_us = 60'000'000;
+    context_.client_id = "app";
   }
 
   HandlerDeps deps() {

@@ -28,13 +28,14 @@ void ListOffsetsHandler::ListOffsets(
   };
   if (request.route == api::Route::kForward) {
     steps.deadline_us = context.deadline_us;
-    steps.forward = [isolation = request.isolation](
+    steps.forward = [client_id = context.client_id,
+                     isolation = request.isolation](
                         LeaderPeer& leader,
                         std::vector<api::ListOffsetsPartition> partitions,
                         int64_t timeout_us,
                         PeerReply<api::ListOffsetsResponse> reply) {
-      leader.ListOffsets({std::move(partitions), isolation}, timeout_us,
-                         std::move(reply));
+      leader.ListOffsets(client_id, {std::move(partitions), isolation},
+                         timeout_us, std::move(reply));
     };
   }
   Calls::Start(deps_, request.partitions, std::move(steps), std::move(done));

@@ -26,7 +26,7 @@ void UnaryProduceForwarder::Forward(ForwardedProduce produce) {
   const size_t parts = produce.request.partitions.size();
   leaders_.At(produce.leader.endpoint)
       ->Produce(
-          std::move(produce.request), left_us,
+          client_id_, std::move(produce.request), left_us,
           [parts, leader = produce.leader,
            on_result = std::move(produce.on_result)](
               absl::StatusOr<api::ProduceResponse> answer) {
@@ -59,8 +59,8 @@ StreamProduceForwarder::Link& StreamProduceForwarder::Open(
   events.on_closed = [weak, leader, id = link.id](absl::Status why) {
     if (const auto self = weak.lock()) self->OnClosed(leader, id, why);
   };
-  link.sender =
-      leaders_.At(leader.endpoint)->OpenProduceStream(std::move(events));
+  link.sender = leaders_.At(leader.endpoint)
+                    ->OpenProduceStream(client_id_, std::move(events));
   return link;
 }
 

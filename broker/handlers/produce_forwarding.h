@@ -5,6 +5,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -35,11 +37,13 @@ class ProduceForwarder {
 // One call each, in no order.
 class UnaryProduceForwarder final : public ProduceForwarder {
  public:
-  explicit UnaryProduceForwarder(LeaderCalls* leaders) : leaders_(*leaders) {}
+  UnaryProduceForwarder(LeaderCalls* leaders, std::string client_id)
+      : leaders_(*leaders), client_id_(std::move(client_id)) {}
   void Forward(ForwardedProduce produce) override;
 
  private:
   LeaderCalls& leaders_;
+  const std::string client_id_;
 };
 
 // For one client's ProduceStream: a stream to each leader, so that what goes to
@@ -49,7 +53,8 @@ class StreamProduceForwarder final
     : public ProduceForwarder,
       public std::enable_shared_from_this<StreamProduceForwarder> {
  public:
-  explicit StreamProduceForwarder(LeaderCalls* leaders) : leaders_(*leaders) {}
+  StreamProduceForwarder(LeaderCalls* leaders, std::string client_id)
+      : leaders_(*leaders), client_id_(std::move(client_id)) {}
   void Forward(ForwardedProduce produce) override;
   // The client's stream is over: answers are nobody's any more.
   void Close();
@@ -73,6 +78,7 @@ class StreamProduceForwarder final
                 const absl::Status& why);
 
   LeaderCalls& leaders_;
+  const std::string client_id_;
   std::map<LeaderCalls::Leader, Link> links_;
   uint64_t next_link_ = 1;
   int64_t next_correlation_ = 1;

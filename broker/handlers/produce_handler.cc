@@ -296,7 +296,8 @@ void ProduceHandler::Start(const api::CallContext& context,
     options.forwarder =
         forwarder != nullptr
             ? std::move(forwarder)
-            : std::make_shared<UnaryProduceForwarder>(deps_.leaders);
+            : std::make_shared<UnaryProduceForwarder>(deps_.leaders,
+                                                      context.client_id);
     options.image = image;
   }
   api::ItemError refusal;
@@ -348,11 +349,12 @@ std::shared_ptr<ProduceSession> ProduceHandler::ProduceStream(
   return std::make_shared<RefusedSession<api::ProduceStreamRequest>>();
 }
 
-std::shared_ptr<StreamProduceForwarder> ProduceHandler::NewStreamForwarder()
-    const {
+std::shared_ptr<StreamProduceForwarder> ProduceHandler::NewStreamForwarder(
+    const api::CallContext& context) const {
   return deps_.leaders == nullptr
              ? nullptr
-             : std::make_shared<StreamProduceForwarder>(deps_.leaders);
+             : std::make_shared<StreamProduceForwarder>(deps_.leaders,
+                                                        context.client_id);
 }
 
 // A stream lives with the partition it writes first: most write to few, and an

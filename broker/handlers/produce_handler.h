@@ -54,7 +54,8 @@ class ProduceHandler {
              Executor* home, std::shared_ptr<ProduceListener> listener,
              std::shared_ptr<ProduceForwarder> forwarder = nullptr) const;
   // For a stream; null when this broker forwards nothing.
-  std::shared_ptr<StreamProduceForwarder> NewStreamForwarder() const;
+  std::shared_ptr<StreamProduceForwarder> NewStreamForwarder(
+      const api::CallContext& context) const;
   Executor* worker() const { return deps_.worker; }
 
   // What a request holds in memory until it is answered.

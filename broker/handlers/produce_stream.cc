@@ -147,7 +147,7 @@ void ProduceStream::TakeNext() {
   ++unanswered_;
   if (next.request.request.route == api::Route::kForward &&
       forwarder_ == nullptr) {
-    forwarder_ = deps_.handler.NewStreamForwarder();
+    forwarder_ = deps_.handler.NewStreamForwarder(deps_.context);
   }
   std::shared_ptr<ProduceForwarder> forwarder = forwarder_;
   if (MUTANT(kForwardsUnordered)) forwarder = nullptr;

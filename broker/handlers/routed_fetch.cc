@@ -141,7 +141,8 @@ void RoutedFetch::Ask(size_t index) {
     return;
   }
   deps_.leaders->At(part.leader->endpoint)
-      ->Fetch(part.request, part.request.max_wait_ms * int64_t{1000} + kGraceUs,
+      ->Fetch(context_.client_id, part.request,
+              part.request.max_wait_ms * int64_t{1000} + kGraceUs,
               [self, index, round = round_](
                   absl::StatusOr<api::FetchResponse> answer) mutable {
                 absl::Status status = answer.status();

@@ -36,6 +36,7 @@ std::shared_ptr<SubscribeUpstream> SubscribeStream::UpstreamFor(
   SubscribeUpstream::Deps deps;
   deps.leaders = deps_.leaders;
   deps.leader = leader;
+  deps.client_id = client_id_;
   deps.isolation = isolation_;
   deps.form = form_;
   deps.window = *std::move(window);

@@ -17,11 +17,12 @@ SubscribeHandler::SubscribeHandler(HandlerDeps deps, int64_t streams_max,
       streams_(Budget::Of(streams_max)) {}
 
 std::shared_ptr<SubscribeSession> SubscribeHandler::Subscribe(
-    const api::CallContext&, std::shared_ptr<SubscribeSink> sink) {
+    const api::CallContext& context, std::shared_ptr<SubscribeSink> sink) {
   std::optional<Budget::Share> share = streams_->TryTake(1);
   if (share.has_value()) {
     return std::make_shared<SubscribeStream>(
-        deps_, memory_, *std::move(share), std::move(sink));
+        deps_, context.client_id, memory_, *std::move(share),
+        std::move(sink));
   }
   deps_.worker->Post([sink = std::move(sink), taken = streams_->taken()] {
     sink->Finish(MakeError(ErrorCode::kBusy, taken,

@@ -16,11 +16,12 @@ constexpr PartitionIndex kEveryPartition{-1};
 
 }  // namespace
 
-SubscribeStream::SubscribeStream(HandlerDeps deps,
+SubscribeStream::SubscribeStream(HandlerDeps deps, std::string client_id,
                                  std::shared_ptr<SubscribeMemory> memory,
                                  Budget::Share share,
                                  std::shared_ptr<SubscribeSink> sink)
     : deps_(std::move(deps)),
+      client_id_(std::move(client_id)),
       pending_(Budget::Of(kRequestsPendingMax)),
       share_(std::move(share)),
       sink_(std::move(sink)),

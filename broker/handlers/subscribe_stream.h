@@ -45,8 +45,9 @@ class SubscribeStream final
   static constexpr int64_t kRequestsPendingMax = 1000;
   static constexpr int64_t kRetryUs = 50000;
 
-  SubscribeStream(HandlerDeps deps, std::shared_ptr<SubscribeMemory> memory,
-                  Budget::Share share, std::shared_ptr<SubscribeSink> sink);
+  SubscribeStream(HandlerDeps deps, std::string client_id,
+                  std::shared_ptr<SubscribeMemory> memory, Budget::Share share,
+                  std::shared_ptr<SubscribeSink> sink);
 
   void OnRequest(api::SubscribeRequest request) override;
   void OnDrained() override;
@@ -119,6 +120,7 @@ class SubscribeStream final
   void PassOn();
 
   const HandlerDeps deps_;
+  const std::string client_id_;
   const std::shared_ptr<Budget> pending_;  // requests on their way here
 
   // On the worker.

@@ -21,7 +21,7 @@ SubscribeUpstream::SubscribeUpstream(Deps deps) : deps_(std::move(deps)) {
   events.on_frame = std::move(deps_.on_push);
   events.on_closed = std::move(deps_.on_closed);
   sender_ = deps_.leaders->At(deps_.leader.endpoint)
-                ->OpenSubscription(std::move(events));
+                ->OpenSubscription(deps_.client_id, std::move(events));
 }
 
 void SubscribeUpstream::Add(const TopicPartition& tp,

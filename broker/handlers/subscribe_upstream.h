@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <string>
 
 #include "absl/status/status.h"
 #include "broker/handlers/leader_calls.h"
@@ -24,6 +25,7 @@ class SubscribeUpstream {
   struct Deps {
     LeaderCalls* leaders = nullptr;
     LeaderCalls::Leader leader;
+    std::string client_id;
     api::Isolation isolation = api::Isolation::kReadUncommitted;
     api::PayloadForm form = api::PayloadForm::kRecords;
     Budget::Share window;

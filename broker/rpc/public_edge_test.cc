@@ -103,6 +103,30 @@ TEST_F(PublicEdgeTest, ListOffsetsReachesTheBroker) {
   EXPECT_EQ(response->results[0].offset, Offset(1));
 }
 
+TEST_F(PublicEdgeTest, WhatIsHandedOnIsKnownByTheClientThatCalled) {
+  Awaited<std::string> offsets, produce, nameless;
+  broker_.on_list_offsets = [&](const api::CallContext& context,
+                                api::ListOffsetsRequest request,
+                                FakeBroker::ListOffsetsDone done) {
+    (request.partitions.empty() ? nameless : offsets).Set(context.client_id);
+    done(absl::OkStatus(), {});
+  };
+  broker_.on_produce = [&](const api::CallContext& context,
+                           api::ProduceRequest,
+                           FakeBroker::ProduceDone done) {
+    produce.Set(context.client_id);
+    done(absl::OkStatus(), {});
+  };
+  api::ListOffsetsRequest request;
+  peer_->ListOffsets("", request, kPatientUs, [](auto) {});
+  request.partitions.emplace_back();
+  peer_->ListOffsets("app", request, kPatientUs, [](auto) {});
+  peer_->Produce("app", OneBatch("batch"), kPatientUs, [](auto) {});
+  EXPECT_EQ(offsets.Get(), "app");
+  EXPECT_EQ(produce.Get(), "app");
+  EXPECT_EQ(nameless.Get(), "tester");  // the broker between
+}
+
 // Request and answer of a control call each carry a mark.
 #define SLUICE_CONTROL_TEST(Name, mark_request, request_mark, mark_response, \
                             response_mark)                                   \

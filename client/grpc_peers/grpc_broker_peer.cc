@@ -15,15 +15,15 @@ using rpc::ClientCalls;
 
 // A call of LogService whose request is encoded already.
 template <class Response, class Result>
-void StartEncoded(ClientCalls& calls,
+void StartEncoded(ClientCalls& calls, const std::string& client_id,
                   grpc::TemplatedGenericStub<grpc::ByteBuffer, Response>& stub,
                   const char* method, grpc::ByteBuffer request,
                   int64_t timeout_us,
                   absl::StatusOr<Result> (*decode)(Response),
                   PeerReply<Result> reply) {
   // gRPC has its own references to the slices when UnaryCall returns.
-  calls.Start<Response, Result>(
-      timeout_us,
+  calls.StartFor<Response, Result>(
+      client_id, timeout_us,
       [&](grpc::ClientContext* context, Response* response,
           ClientCalls::Done done) {
         stub.UnaryCall(context, method, grpc::StubOptions(), &request,
@@ -100,56 +100,94 @@ GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
       transaction_(deps_.control),
       calls_(deps_.executor, deps_.client_id) {}
 
-void GrpcBrokerPeer::Produce(api::ProduceRequest request, int64_t timeout_us,
+void GrpcBrokerPeer::Produce(const std::string& client_id,
+                             api::ProduceRequest request, int64_t timeout_us,
                              PeerReply<api::ProduceResponse> reply) {
-  StartEncoded(calls_, produce_, "/sluice.v1.LogService/Produce",
-               rpc::EncodeProduceRequest(std::move(request), deps_.client_id),
-               timeout_us, &rpc::ProduceResponseFromProto, std::move(reply));
+  const std::string& id = Known(client_id);
+  StartEncoded(calls_, id, produce_, "/sluice.v1.LogService/Produce",
+               rpc::EncodeProduceRequest(std::move(request), id), timeout_us,
+               &rpc::ProduceResponseFromProto, std::move(reply));
 }
 
 std::shared_ptr<ProduceSender> GrpcBrokerPeer::OpenProduceStream(
-    ProduceStreamEvents events) {
+    const std::string& client_id, ProduceStreamEvents events) {
   return OpenFrameCall(deps_.data, deps_.executor, std::move(events),
-                       ProduceStreamCodec{deps_.client_id});
+                       ProduceStreamCodec{Known(client_id)});
 }
 
-void GrpcBrokerPeer::Fetch(const api::FetchRequest& request,
+void GrpcBrokerPeer::Fetch(const std::string& client_id,
+                           const api::FetchRequest& request,
                            int64_t timeout_us,
                            PeerReply<api::FetchResponse> reply) {
-  StartEncoded(calls_, fetch_, "/sluice.v1.LogService/Fetch",
-               rpc::EncodeFetchRequest(request, deps_.client_id), timeout_us,
+  const std::string& id = Known(client_id);
+  StartEncoded(calls_, id, fetch_, "/sluice.v1.LogService/Fetch",
+               rpc::EncodeFetchRequest(request, id), timeout_us,
                &rpc::FetchResponseFromProto, std::move(reply));
 }
 
-void GrpcBrokerPeer::ListOffsets(const api::ListOffsetsRequest& request,
+void GrpcBrokerPeer::ListOffsets(const std::string& client_id,
+                                 const api::ListOffsetsRequest& request,
                                  int64_t timeout_us,
                                  PeerReply<api::ListOffsetsResponse> reply) {
-  StartEncoded(calls_, list_offsets_, "/sluice.v1.LogService/ListOffsets",
+  StartEncoded(calls_, Known(client_id), list_offsets_,
+               "/sluice.v1.LogService/ListOffsets",
                rpc::EncodeListOffsetsRequest(request), timeout_us,
                &DecodeListOffsets, std::move(reply));
 }
 
 void GrpcBrokerPeer::DeleteRecords(
-    const api::DeleteRecordsRequest& request, int64_t timeout_us,
-    PeerReply<api::DeleteRecordsResponse> reply) {
-  StartEncoded(calls_, delete_records_, "/sluice.v1.LogService/DeleteRecords",
+    const std::string& client_id, const api::DeleteRecordsRequest& request,
+    int64_t timeout_us, PeerReply<api::DeleteRecordsResponse> reply) {
+  StartEncoded(calls_, Known(client_id), delete_records_,
+               "/sluice.v1.LogService/DeleteRecords",
                rpc::EncodeDeleteRecordsRequest(request), timeout_us,
                &DecodeDeleteRecords, std::move(reply));
 }
 
 void GrpcBrokerPeer::OffsetForLeaderEpoch(
+    const std::string& client_id,
     const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
     PeerReply<api::OffsetForLeaderEpochResponse> reply) {
-  StartEncoded(calls_, epoch_ends_,
+  StartEncoded(calls_, Known(client_id), epoch_ends_,
                "/sluice.v1.LogService/OffsetForLeaderEpoch",
                rpc::EncodeOffsetForLeaderEpochRequest(request), timeout_us,
                &DecodeEpochEnds, std::move(reply));
 }
 
 std::shared_ptr<SubscribeSender> GrpcBrokerPeer::OpenSubscription(
-    SubscribeEvents events) {
+    const std::string& client_id, SubscribeEvents events) {
   return OpenFrameCall(deps_.data, deps_.executor, std::move(events),
-                       SubscribeCodec{deps_.client_id});
+                       SubscribeCodec{Known(client_id)});
+}
+
+// ---- As a client, for itself ----
+
+void GrpcBrokerPeer::Produce(api::ProduceRequest request, int64_t timeout_us,
+                             PeerReply<api::ProduceResponse> reply) {
+  Produce(deps_.client_id, std::move(request), timeout_us, std::move(reply));
+}
+
+std::shared_ptr<ProduceSender> GrpcBrokerPeer::OpenProduceStream(
+    ProduceStreamEvents events) {
+  return OpenProduceStream(deps_.client_id, std::move(events));
+}
+
+void GrpcBrokerPeer::Fetch(const api::FetchRequest& request,
+                           int64_t timeout_us,
+                           PeerReply<api::FetchResponse> reply) {
+  Fetch(deps_.client_id, request, timeout_us, std::move(reply));
+}
+
+void GrpcBrokerPeer::ListOffsets(const api::ListOffsetsRequest& request,
+                                 int64_t timeout_us,
+                                 PeerReply<api::ListOffsetsResponse> reply) {
+  ListOffsets(deps_.client_id, request, timeout_us, std::move(reply));
+}
+
+void GrpcBrokerPeer::DeleteRecords(
+    const api::DeleteRecordsRequest& request, int64_t timeout_us,
+    PeerReply<api::DeleteRecordsResponse> reply) {
+  DeleteRecords(deps_.client_id, request, timeout_us, std::move(reply));
 }
 
 // The control calls differ in their types alone.

@@ -21,7 +21,7 @@ namespace sluice {
 // thread. When it is destroyed the calls under way are answered with
 // kUnavailable, and nothing is posted to the executor afterwards; a stream lives
 // on until its owner lets go of it.
-class GrpcBrokerPeer final : public LeaderPeer {
+class GrpcBrokerPeer final : public BrokerPeer, public LeaderPeer {
  public:
   struct Deps {
     api::Endpoint endpoint;
@@ -46,11 +46,28 @@ class GrpcBrokerPeer final : public LeaderPeer {
   void DeleteRecords(const api::DeleteRecordsRequest& request,
                      int64_t timeout_us,
                      PeerReply<api::DeleteRecordsResponse> reply) override;
+
+  // ---- LeaderPeer ----
+  void Produce(const std::string& client_id, api::ProduceRequest request,
+               int64_t timeout_us,
+               PeerReply<api::ProduceResponse> reply) override;
+  std::shared_ptr<ProduceSender> OpenProduceStream(
+      const std::string& client_id, ProduceStreamEvents events) override;
+  void Fetch(const std::string& client_id, const api::FetchRequest& request,
+             int64_t timeout_us, PeerReply<api::FetchResponse> reply) override;
+  void ListOffsets(const std::string& client_id,
+                   const api::ListOffsetsRequest& request, int64_t timeout_us,
+                   PeerReply<api::ListOffsetsResponse> reply) override;
+  void DeleteRecords(const std::string& client_id,
+                     const api::DeleteRecordsRequest& request,
+                     int64_t timeout_us,
+                     PeerReply<api::DeleteRecordsResponse> reply) override;
   void OffsetForLeaderEpoch(
+      const std::string& client_id,
       const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
       PeerReply<api::OffsetForLeaderEpochResponse> reply) override;
   std::shared_ptr<SubscribeSender> OpenSubscription(
-      SubscribeEvents events) override;
+      const std::string& client_id, SubscribeEvents events) override;
 
   void DescribeCluster(const v1::DescribeClusterRequest& request,
                        int64_t timeout_us,
@@ -85,6 +102,11 @@ class GrpcBrokerPeer final : public LeaderPeer {
  private:
   template <class Response>
   using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, Response>;
+
+  // Who calls: the client that is named, or this side.
+  const std::string& Known(const std::string& client_id) const {
+    return client_id.empty() ? deps_.client_id : client_id;
+  }
 
   const Deps deps_;
   // Requests are encoded here, so that record bytes are shared, not copied.

@@ -26,13 +26,13 @@ ClientCalls::~ClientCalls() {
   table_->under_way.clear();
 }
 
-void ClientCalls::Prepare(int64_t timeout_us,
-                          grpc::ClientContext* context) const {
+void ClientCalls::Prepare(const std::string& client_id, int64_t timeout_us,
+                          grpc::ClientContext* context) {
   context->set_deadline(
       std::chrono::system_clock::now() +
       std::chrono::microseconds(std::clamp<int64_t>(timeout_us, 0,
                                                     kTimeoutMaxUs)));
-  if (!client_id_.empty()) context->AddMetadata(kClientIdKey, client_id_);
+  if (!client_id.empty()) context->AddMetadata(kClientIdKey, client_id);
 }
 
 }  // namespace sluice::rpc

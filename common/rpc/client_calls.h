@@ -39,18 +39,18 @@ class ClientCalls {
   using Done = std::function<void(grpc::Status)>;
 
   // `start` hands the call to a stub and returns; `decode` runs on a thread of
-  // gRPC's. `timeout_us` above a day is a day.
+  // gRPC's. `timeout_us` above a day is a day. `client_id`: for whom.
   template <class Response, class Result>
-  void Start(int64_t timeout_us,
-             absl::FunctionRef<void(grpc::ClientContext* context,
-                                    Response* response, Done done)>
-                 start,
-             absl::StatusOr<Result> (*decode)(Response),
-             absl::AnyInvocable<void(absl::StatusOr<Result>)> reply) {
+  void StartFor(const std::string& client_id, int64_t timeout_us,
+                absl::FunctionRef<void(grpc::ClientContext* context,
+                                       Response* response, Done done)>
+                    start,
+                absl::StatusOr<Result> (*decode)(Response),
+                absl::AnyInvocable<void(absl::StatusOr<Result>)> reply) {
     auto call = std::make_shared<Call<Response, Result>>();
     call->reply = std::move(reply);
     call->decode = decode;
-    Prepare(timeout_us, &call->context);
+    Prepare(client_id, timeout_us, &call->context);
     {
       std::lock_guard lock(table_->mutex);
       table_->under_way.insert(call.get());
@@ -66,6 +66,17 @@ class ClientCalls {
               };
             });
           });
+  }
+
+  template <class Response, class Result>
+  void Start(int64_t timeout_us,
+             absl::FunctionRef<void(grpc::ClientContext* context,
+                                    Response* response, Done done)>
+                 start,
+             absl::StatusOr<Result> (*decode)(Response),
+             absl::AnyInvocable<void(absl::StatusOr<Result>)> reply) {
+    StartFor<Response, Result>(client_id_, timeout_us, start, decode,
+                               std::move(reply));
   }
 
   // The response as it is.
@@ -116,7 +127,8 @@ class ClientCalls {
     std::unordered_set<CallBase*> under_way;  // guarded by mutex
   };
 
-  void Prepare(int64_t timeout_us, grpc::ClientContext* context) const;
+  static void Prepare(const std::string& client_id, int64_t timeout_us,
+                      grpc::ClientContext* context);
 
   const std::shared_ptr<Table> table_;
   const std::string client_id_;
