@@ -108,7 +108,7 @@ void Partition::Tick(int64_t now_us) {
   committed_.Expire(now_us);
   stored_.Expire(now_us);
   trims_.Expire(now_us);
-  if (!failed_ && !closed_ && !cutting_) {
+  if (!failed_ && !closed_ && !cutting()) {
     ForgetSilentProducers(now_us);
     if (FlushIsDue()) RequestSync();
   }
@@ -122,7 +122,7 @@ std::optional<CandidateLog> Partition::LogNow() const {
     now.failed = true;
     return now;
   }
-  if (closed_ || cutting_ || core_.leader() != kNoNode) return std::nullopt;
+  if (closed_ || cutting() || core_.leader() != kNoNode) return std::nullopt;
   now.last_epoch = core_.epochs().last_epoch();
   now.end = core_.leo();
   now.high_watermark = core_.high_watermark();
@@ -158,7 +158,7 @@ void Partition::FinishClose(const Unsynced& synced) {
   const absl::Status saved = log_->SaveCaches();
   LOG_IF(WARNING, !saved.ok()) << "caches of " << name() << ": "
                                << saved.ToString();
-  cutting_ = false;  // what was not cut by now stays
+  cut_.reset();  // what was not cut by now stays
 }
 
 void Partition::Fail(const std::string& why, bool corrupt) {

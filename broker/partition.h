@@ -136,7 +136,7 @@ class Partition final : public ShipSource {
   // again from nothing once it is neither in the ISR nor in the ELR.
   bool corrupt() const { return corrupt_; }
   // A cut of the log is under way.
-  bool cutting() const { return cutting_; }
+  bool cutting() const { return cut_.has_value(); }
   // Whether the next start takes this log for one that lost records (ST8).
   bool lossy_on_disk() const { return lossy_on_disk_; }
   LogDirectory* directory() const { return directory_; }
@@ -299,7 +299,7 @@ class Partition final : public ShipSource {
   bool lossy_on_disk_ = false;  // and until the marks say so
   NotSynced unsynced_;
   bool sync_in_flight_ = false;
-  bool cutting_ = false;
+  std::optional<Cut> cut_;  // under way
   bool closed_ = false;
   bool failed_ = false;
   std::string failure_;

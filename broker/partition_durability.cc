@@ -26,11 +26,23 @@ PartitionMarks Partition::Marks() const {
   marks.epochs = log_->epochs();
   marks.lossy = lossy_;
   marks.topic_name = topic_name_;
+  if (!cut_.has_value()) return marks;
+  // Whoever writes marks meanwhile: what is about to go is not promised.
+  const Offset target = cut_->target;
+  marks.high_watermark = std::min(marks.high_watermark, target);
+  marks.recovery_point = std::min(marks.recovery_point, target);
+  marks.durable_mark = std::min(marks.durable_mark, target);
+  marks.epochs.TruncateTo(target);
+  if (cut_->reset) {
+    marks.log_start = marks.high_watermark = target;
+    marks.recovery_point = marks.durable_mark = target;
+    marks.epochs.Clear();
+  }
   return marks;
 }
 
 std::optional<PartitionMarks> Partition::TakeChangedMarks() {
-  if (failed_ || cutting_ || log_->failed()) return std::nullopt;
+  if (failed_ || cutting() || log_->failed()) return std::nullopt;
   PartitionMarks marks = Marks();
   if (marks == marks_written_) return std::nullopt;
   marks_written_ = marks;
@@ -57,7 +69,7 @@ void Partition::PersistEpochStart(LeaderEpoch epoch) {
 // lacks nothing, and the next fail-over would find too few to elect from.
 void Partition::PersistWhole() {
   // A cut's lowered marks stand until it is done.
-  if (lossy_ || !lossy_on_disk_ || cutting_ || MUTANT(kWholeNotWritten)) return;
+  if (lossy_ || !lossy_on_disk_ || cutting() || MUTANT(kWholeNotWritten)) return;
   marks_written_ = Marks();
   directory_->PersistMarks(tp_, marks_written_, shard_->deps.executor,
                            [this, alive = alive_] {
@@ -100,7 +112,7 @@ bool Partition::FlushIsDue() const {
 
 void Partition::RequestSync() {
   // One request in flight a log: what is appended meanwhile shares the next.
-  if (sync_in_flight_ || cutting_ || failed_ || closed_) return;
+  if (sync_in_flight_ || cutting() || failed_ || closed_) return;
   auto unsynced = log_->TakeUnsynced();
   if (!unsynced.has_value()) return;
   sync_in_flight_ = true;
@@ -142,21 +154,10 @@ Unsynced Partition::TakeAllUnsynced() {
 // had to be, and the leader's answer cuts it again; a crash after a cut that
 // the marks do not know would look like lost bytes (ST8).
 void Partition::BeginCut(Cut cut) {
-  cutting_ = true;
+  cut_ = cut;
   if (MUTANT(kCutBeforeMarks)) return CutLog(cut);
-  PartitionMarks marks = Marks();
-  const Offset target = cut.target;
-  marks.high_watermark = std::min(marks.high_watermark, target);
-  marks.recovery_point = std::min(marks.recovery_point, target);
-  marks.durable_mark = std::min(marks.durable_mark, target);
-  marks.epochs.TruncateTo(target);
-  if (cut.reset) {
-    marks.log_start = marks.high_watermark = target;
-    marks.recovery_point = marks.durable_mark = target;
-    marks.epochs.Clear();
-  }
-  marks_written_ = marks;
-  directory_->PersistMarks(tp_, std::move(marks), shard_->deps.executor,
+  marks_written_ = Marks();
+  directory_->PersistMarks(tp_, marks_written_, shard_->deps.executor,
                            [this, alive = alive_, cut = std::move(cut)] {
                              if (*alive && !failed_ && !closed_) CutLog(cut);
                            });
@@ -201,7 +202,7 @@ void Partition::FinishCut(Offset leo) {
                              });
     return;
   }
-  cutting_ = false;
+  cut_.reset();
   PersistWhole();
   unsynced_ = {};
   Step(replica::TruncateDone{leo});

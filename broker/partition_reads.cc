@@ -16,7 +16,7 @@ namespace sluice {
 // Its log agrees with the leader's of this epoch, and what it knows to be
 // committed is no older than the in-sync replicas' lag allows.
 bool Partition::ServesAsFollower() const {
-  return !failed_ && !closed_ && !cutting_ &&
+  return !failed_ && !closed_ && !cutting() &&
          core_.state() == replica::State::kFollowing &&
          (Contains(isr_, shard_->deps.self) ||
           MUTANT(kFollowerReadOutOfSync));

@@ -20,7 +20,7 @@ void Partition::AdvanceLogStart(Offset start) {
       [this, alive = alive_, start] {
         if (!*alive || failed_ || closed_) return;
         // A cut under way has a later mark of its own, which begins no earlier.
-        if (!cutting_) {
+        if (!cutting()) {
           if (absl::Status gone = log_->DropBelowLogStart(); !gone.ok()) {
             return OnLogError(gone);
           }
