@@ -25,6 +25,9 @@ struct Latency {
 // out at once.
 class GrayFailureCoreTest : public testing::Test {
  protected:
+  explicit GrayFailureCoreTest(const GrayFailureOptions& options = {})
+      : core_(options) {}
+
   void Start(int brokers) {
     cluster_.StartAll(brokers);
     for (int id = 1; id <= brokers; ++id) syncs_[id] = {};
@@ -70,7 +73,7 @@ class GrayFailureCoreTest : public testing::Test {
 
   using Done = std::vector<std::string>;
   TestCluster cluster_;
-  GrayFailureCore core_{GrayFailureOptions()};
+  GrayFailureCore core_;
   int64_t now_us_ = 1'000'000;
   std::map<int, Latency> syncs_;  // by broker
   std::map<int, int64_t> hung_since_us_;
@@ -86,6 +89,24 @@ TEST_F(GrayFailureCoreTest, TheFlagsAreTheDefaults) {
   EXPECT_EQ(flags.ratio, defaults.ratio);
   EXPECT_EQ(flags.demote_us, defaults.demote_us);
   EXPECT_EQ(flags.clear_us, defaults.clear_us);
+}
+
+// gray.failure.latency.ms=3600000.
+class DemotionsOffTest : public GrayFailureCoreTest {
+ protected:
+  DemotionsOffTest()
+      : GrayFailureCoreTest(GrayFailureOptions::Of(
+            **ConfigRegistry::Make({{kGrayFailureLatencyMs, "3600000"}}))) {}
+};
+
+TEST_F(DemotionsOffTest, WhateverHangsNobodyIsDemoted) {
+  Start(3);
+  Hang(2);
+  syncs_[1] = {.mean_us = 5'000'000, .samples = 1};
+  // A process whose disk hangs ends long before that.
+  RunFor(600'000'000);
+  EXPECT_EQ(done_, Done{});
+  EXPECT_FALSE(core_.wants_probes());
 }
 
 TEST_F(GrayFailureCoreTest, ASyncThatDoesNotEndDemotes) {

@@ -85,6 +85,26 @@ TEST(GrayFailureScenarios, F56AHungFsyncOfALeaderMovesItsLeaderships) {
   s.Converge();
 }
 
+// gray.failure.latency.ms=3600000 on the controllers: nothing moves until the
+// disk watch ends the process, half a minute after the hang began.
+TEST(GrayFailureScenarios, F56WhereDemotionIsOffALeaderThatHangsLeadsOn) {
+  Scenario s({.settings = {{"gray.failure.latency.ms", "3600000"}}});
+  const Tp t = s.CreateTopic("t", {});
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Produce(t, "m1");
+  s.RunFor(1'000);
+  s.HangDisk(A);
+  const AnswerPtr stuck = s.Send(A, t, "m2");
+  s.Throughout(20'000, "nobody is demoted, A leads on", [&] {
+    return !IsDemoted(s, A) && s.Committed(t).leader == NodeId(A) &&
+           s.IsInIsr(t, A);
+  });
+  s.FreeDisk(A);
+  s.Produce(t, "m3");
+  s.ExpectLeader(t, A);
+  s.Converge();
+}
+
 // In memory mode nobody waits for the disk: what hangs is the marks alone.
 TEST(GrayFailureScenarios, F56AHungDiskIsSeenInMemoryModeToo) {
   Scenario s;
