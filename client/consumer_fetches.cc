@@ -4,6 +4,7 @@
 
 #include "client/consumer.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -202,7 +203,11 @@ void Consumer::OnError(const Asked& asked, const absl::Status& error) {
     return;
   }
   const auto leader = metadata_->LeaderOf(partition.tp);
-  if (leader.has_value() && leader->leader_epoch > asked.leader_epoch) return;
+  if (leader.has_value() && leader->leader_epoch > asked.leader_epoch) {
+    if (MUTANT(kPollForgotten)) poll_ = nullptr;
+    if (MUTANT(kPartitionRests)) partition.failed = true;
+    return;
+  }
   metadata_->Suspect(partition.tp, asked.leader_epoch);
   partition.not_before_us =
       deps_.clock->MonoMicros() + partition.backoff.NextDelayUs(random_);

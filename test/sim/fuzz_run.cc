@@ -84,6 +84,7 @@ bool FuzzRun::Await(Predicate done, int64_t limit_us) {
   while (!failed() && cluster_.world().MonoMicros() < end_us) {
     if (done()) return true;
     cluster_.world().RunFor(kCheckEveryUs);
+    if (workload_ != nullptr) workload_->CheckDue();
   }
   return !failed() && done();
 }
@@ -376,6 +377,20 @@ std::string FuzzRun::WhyNotConverged() {
   }
   if (!workload_->AllAnswered()) {
     return StrCat("not answered: ", workload_->Unanswered());
+  }
+  return WhyNotRead();
+}
+
+// Who has read since the beginning has been given what there is.
+std::string FuzzRun::WhyNotRead() {
+  for (const NamedPartition& tp : workload_->partitions()) {
+    const auto id = IdOf(tp);
+    if (!id.has_value()) return StrCat("no topic of ", tp);
+    const NodeId leader = atlas_.NewestImage().FindPartition(*id)->leader;
+    const auto end = cluster_.HighWatermarkOf(leader.value(), *id);
+    if (!end.has_value()) return StrCat(leader, " does not lead ", tp);
+    const std::string why = workload_->WhyNotRead(tp, *end);
+    if (!why.empty()) return why;
   }
   return "";
 }

@@ -74,6 +74,7 @@ class FuzzRun {
   // Phase 3.
   void Converge();
   std::string WhyNotConverged();
+  std::string WhyNotRead();
   std::string WhyReplicasDiffer();
   void CheckMetadata();
   void CheckEndings();

@@ -11,11 +11,10 @@ namespace sluice::sim {
 namespace {
 
 constexpr int64_t kPollUs = 200'000;
-constexpr int64_t kAdminTimeoutUs = 30'000'000;
-constexpr int64_t kTrimAgainUs = 500'000;
-constexpr int64_t kListTimeoutUs = 5'000'000;
-constexpr int64_t kIdentifyTimeoutUs = 5'000'000;
 constexpr int32_t kPollBytes = 1 << 20;
+constexpr int64_t kDeliveryTimeoutMs = 20'000;
+// Each of the two waits that a send may take: for metadata, then for a leader.
+constexpr int64_t kSendTimeoutUs = 2 * kDeliveryTimeoutMs * 1000;
 
 ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
   ProducerOptions options;
@@ -24,8 +23,8 @@ ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
   options.batch_bytes = load.batch_bytes;
   options.linger_ms = load.linger_ms;
   // Every record is settled before a run ends.
-  options.delivery_timeout_ms = 20'000;
-  options.max_block_ms = 20'000;
+  options.delivery_timeout_ms = kDeliveryTimeoutMs;
+  options.max_block_ms = kDeliveryTimeoutMs;
   return options;
 }
 
@@ -56,12 +55,13 @@ struct Workload::Sender {
 struct Workload::Reader {
   Reader(SimCluster* cluster, const LoadPlan& load, HistoryRecorder* history,
          const std::vector<NamedPartition>& partitions, int32_t id)
-      : client(cluster, {}, OptionsOf(load), history) {
+      : number(id), client(cluster, {}, OptionsOf(load), history) {
     for (const NamedPartition& tp : partitions) {
       session[tp] = history->OpenSession(id, tp);
     }
   }
 
+  const int32_t number;
   SimClient client;
   std::map<NamedPartition, Offset> next;
   std::map<NamedPartition, Offset> first;  // that it found
@@ -72,10 +72,13 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
                    RecordLedger::Report report)
     : cluster_(cluster),
       plan_(plan),
-      report_(report),
+      report_(std::move(report)),
       random_(plan->seed + 11),
-      ledger_(std::move(report)),
+      ledger_(report_),
       history_(&cluster->world(), partitions()),
+      sends_(&cluster->world(), report_),
+      polls_(&cluster->world(), report_),
+      calls_(&cluster->world(), report_),
       executor_(cluster->world().NewExecutor()) {
   const LoadPlan& load = plan->load;
   for (int i = 0; i < load.producers + (load.weak_producer ? 1 : 0); ++i) {
@@ -99,7 +102,7 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
   });
 }
 
-Workload::~Workload() { stopped_ = true; }
+Workload::~Workload() { stopped_ = stopped_reading_ = true; }
 
 std::vector<NamedPartition> Workload::partitions() const {
   std::vector<NamedPartition> all;
@@ -115,7 +118,7 @@ void Workload::Start() {
   for (const auto& sender : senders_) SendOne(*sender);
   for (const auto& reader : readers_) {
     reader->client.consumer().Assign(partitions());
-    ReadSome(*reader);
+    Poll(*reader);
   }
   if (plan_->load.admin_every_us > 0) ManageTopics();
   if (plan_->load.trim_every_us > 0) TrimSome();
@@ -127,13 +130,17 @@ void Workload::Start() {
 void Workload::Stop() { stopped_ = true; }
 
 bool Workload::AllAnswered() const {
-  return unanswered_sends_ == 0 && open_calls_.empty();
+  return sends_.empty() && calls_.empty();
 }
 
 std::string Workload::Unanswered() const {
-  std::string text = StrCat(unanswered_sends_, " sends");
-  for (const auto& [id, what] : open_calls_) text += StrCat(", ", what);
-  return text;
+  return StrCat(sends_.size(), " sends; ", calls_.ToString());
+}
+
+void Workload::CheckDue() {
+  sends_.CheckDue();
+  polls_.CheckDue();
+  calls_.CheckDue();
 }
 
 // ---- Records ----
@@ -150,10 +157,11 @@ void Workload::SendOne(Sender& sender) {
   record.value = name.Value(plan_->load.record_bytes);
   ledger_.OnSent(tp, name);
   history_.OnSent(tp, name, sender.weak ? 1 : -1, sender.once, *record.value);
-  ++unanswered_sends_;
+  const OpenCalls::Id call =
+      sends_.Begin(StrCat("a send of ", name), kSendTimeoutUs);
   const absl::Status taken = sender.client.producer().Send(
-      std::move(record), [this, &sender, tp, name](const auto& result) {
-        --unanswered_sends_;
+      std::move(record), [this, &sender, call, tp, name](const auto& result) {
+        sends_.End(call);
         if (result.ok()) {
           history_.OnSettled(name, result->offset);
         } else {
@@ -165,23 +173,64 @@ void Workload::SendOne(Sender& sender) {
         }
       });
   if (!taken.ok()) {
-    --unanswered_sends_;
+    sends_.End(call);
     history_.OnSettled(name, taken);
   }
   executor_->PostAfter(random_.Between(1, 2 * plan_->load.send_every_us),
                        [this, &sender] { SendOne(sender); });
 }
 
-void Workload::ReadSome(Reader& reader) {
+void Workload::Poll(Reader& reader) {
+  const OpenCalls::Id call =
+      polls_.Begin(StrCat("a poll of reader ", reader.number), kPollUs);
   reader.client.consumer().Poll(
       kPollUs, kPollBytes,
-      [this, &reader](absl::StatusOr<Consumer::Batches> batches) {
-        if (batches.ok()) {
-          for (const FetchedBatch& batch : *batches) Take(reader, batch);
-        }
-        if (stopped_) return;
-        executor_->PostAfter(0, [this, &reader] { ReadSome(reader); });
+      [this, &reader, call](absl::StatusOr<Consumer::Batches> batches) {
+        polls_.End(call);
+        OnPolled(reader, batches);
       });
+}
+
+void Workload::OnPolled(Reader& reader,
+                        const absl::StatusOr<Consumer::Batches>& batches) {
+  if (batches.ok()) {
+    for (const FetchedBatch& batch : *batches) Take(reader, batch);
+  }
+  if (stopped_reading_) return;
+  if (!batches.ok()) GoOn(reader, batches.status());
+  executor_->PostAfter(0, [this, &reader] { Poll(reader); });
+}
+
+// As a program does: what rests since an error is read again from where it
+// stands. Of the partitions that do not it is no more than a second fetch.
+void Workload::GoOn(Reader& reader, const absl::Status& error) {
+  if (!IsRetriableStatus(error)) {
+    report_(StrCat("REFUSED: a poll of reader ", reader.number, ": ",
+                   error.ToString()));
+  }
+  Consumer& consumer = reader.client.consumer();
+  for (const NamedPartition& tp : partitions()) {
+    const absl::Status sought =
+        consumer.Seek(tp, consumer.Position(tp).value_or(reader.next[tp]),
+                      consumer.PositionEpoch(tp));
+    if (!sought.ok()) report_(sought.ToString());
+  }
+}
+
+std::string Workload::WhyNotRead(const NamedPartition& tp,
+                                 Offset high_watermark) const {
+  for (const auto& reader : readers_) {
+    const auto position = reader->client.consumer().Position(tp);
+    if (position == high_watermark) continue;
+    return StrCat("reader ", reader->number, " of ", tp, " is at ",
+                  position.has_value() ? StrCat(*position) : "no offset",
+                  ", the high watermark at ", high_watermark);
+  }
+  return "";
+}
+
+Offset Workload::ReadUpTo(const NamedPartition& tp) const {
+  return readers_.front()->next[tp];
 }
 
 void Workload::Take(Reader& reader, const FetchedBatch& batch) {
@@ -214,7 +263,18 @@ void Workload::Take(Reader& reader, const FetchedBatch& batch) {
   history_.OnPolled(reader.session.at(batch.tp), batch, records);
 }
 
+// False: one is not answered, which is reported.
+bool Workload::AwaitPolls() {
+  const bool answered =
+      cluster_->world().RunUntil([&] { return polls_.empty(); },
+                                 kPollUs + 2 * OpenCalls::kGraceUs);
+  polls_.CheckDue();
+  return answered;
+}
+
 void Workload::CheckEnd(int64_t limit_us) {
+  stopped_reading_ = true;
+  if (!AwaitPolls()) return;
   const std::vector<NamedPartition> all = partitions();
   Reader reader(cluster_, plan_->load, &history_, all, plan_->load.consumers);
   Consumer& consumer = reader.client.consumer();
@@ -229,16 +289,8 @@ void Workload::CheckEnd(int64_t limit_us) {
   };
   const int64_t end_us = cluster_->world().MonoMicros() + limit_us;
   while (!done() && cluster_->world().MonoMicros() < end_us) {
-    bool answered = false;
-    consumer.Poll(kPollUs, kPollBytes,
-                  [&](absl::StatusOr<Consumer::Batches> batches) {
-                    answered = true;
-                    if (!batches.ok()) return;
-                    for (const FetchedBatch& batch : *batches) {
-                      Take(reader, batch);
-                    }
-                  });
-    cluster_->world().RunUntil([&] { return answered; }, 2 * kPollUs);
+    Poll(reader);
+    if (!AwaitPolls()) return;
   }
   for (const NamedPartition& tp : all) {
     if (at_end(tp)) {
@@ -268,189 +320,6 @@ void Workload::JudgeHistory() {
     text += StrCat(text.empty() ? "" : "; ", example);
   }
   report_(text);
-}
-
-// ---- Records that are deleted ----
-
-bool Workload::IsDurable(const std::string& topic) const {
-  if (plan_->load.config_every_us > 0) return false;  // not for long
-  return std::any_of(plan_->topics.begin(), plan_->topics.end(),
-                     [&](const TopicPlan& plan) {
-                       return plan.name == topic && plan.durable;
-                     });
-}
-
-// Up to what a reader was given: that is committed, so whoever leads can.
-void Workload::TrimSome() {
-  if (stopped_) return;
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.trim_every_us),
-                       [this] { TrimSome(); });
-  const std::vector<NamedPartition> all = partitions();
-  const NamedPartition& tp = all[random_.Below(all.size())];
-  const Offset read = readers_.front()->next[tp];
-  const Offset before(static_cast<int64_t>(
-      random_.Below(static_cast<uint64_t>(read.value()) + 1)));
-  if (before == Offset(0)) return;
-  ledger_.OnTrimming(tp, before);
-  Trim(tp, before);
-}
-
-// A leader that was deposed and has not heard of it refuses what its successor
-// committed: asked again until the one that leads has answered.
-void Workload::Trim(const NamedPartition& tp, Offset before) {
-  const uint64_t call = next_call_++;
-  ++admin_calls_;
-  open_calls_[call] = StrCat("DeleteRecords of ", tp, " before ", before);
-  operator_->DeleteRecords(
-      {{tp, before}}, kAdminTimeoutUs,
-      [this, call, tp, before](RecordDeletion::Results results) {
-        open_calls_.erase(call);
-        const api::DeleteRecordsResult& result = results.at(tp);
-        if (result.error.code == ErrorCode::kOffsetOutOfRange &&
-            !ledger_.may_lose(tp)) {
-          const uint64_t wait = next_call_++;
-          open_calls_[wait] = result.error.message;
-          executor_->PostAfter(kTrimAgainUs, [this, wait, tp, before] {
-            open_calls_.erase(wait);
-            Trim(tp, before);
-          });
-        }
-        // What memory alone held may go with the power, and its epoch with it.
-        if (result.error.ok() && IsDurable(tp.topic)) {
-          ledger_.OnTrimmed(tp, result.log_start_offset);
-        }
-      });
-}
-
-// ---- Where logs begin and end ----
-
-void Workload::ListSome() {
-  if (stopped_) return;
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.list_every_us),
-                       [this] { ListSome(); });
-  // The answers are judged one by one as they come; the whole, or that there is
-  // none in time, says nothing more.
-  lister_->ListOffsets(partitions(),
-                       random_.OneIn(2) ? api::OffsetPosition::kLatest
-                                        : api::OffsetPosition::kEarliest,
-                       kListTimeoutUs, [](const auto&) {});
-}
-
-// ---- Producer ids ----
-
-// What is answered is judged on the wire (IP5).
-void Workload::Identify() {
-  if (stopped_) return;
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.identify_every_us),
-                       [this] { Identify(); });
-  operator_->InitProducerId(
-      NodeId(static_cast<int32_t>(random_.Between(1, cluster_->broker_count()))),
-      kIdentifyTimeoutUs, [](const auto&) {});
-}
-
-// ---- Topics that come and go ----
-
-void Workload::ManageTopics() {
-  if (stopped_) return;
-  if (made_topics_.size() >= 3 || (!made_topics_.empty() && random_.OneIn(3))) {
-    const size_t which = random_.Below(made_topics_.size());
-    DeleteTopic(made_topics_[which]);
-    made_topics_.erase(made_topics_.begin() + static_cast<long>(which));
-  } else {
-    // A few names, so that some come again.
-    CreateTopic(StrCat("made", next_topic_++ % 4));
-  }
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.admin_every_us),
-                       [this] { ManageTopics(); });
-}
-
-// ---- Configs that are altered ----
-
-bool Workload::HoldConfigs() {
-  configs_held_ = true;
-  return open_alters_ == 0;
-}
-
-// min.insync.replicas is the plan's or one more, never less: how many copies
-// the faults may destroy depends on it.
-void Workload::ManageConfigs() {
-  if (stopped_ || configs_held_) return;
-  const TopicPlan& topic = plan_->topics[random_.Below(plan_->topics.size())];
-  switch (random_.Below(4)) {
-    case 0:
-    case 1:
-      AlterConfig(topic.name, kDurability,
-                  random_.OneIn(2) ? "disk" : "memory");
-      break;
-    case 2: {
-      const int raised = std::min(topic.min_isr + 1, topic.replicas);
-      AlterConfig(topic.name, kMinInsyncReplicas,
-                  StrCat(random_.OneIn(3) ? raised : topic.min_isr));
-      break;
-    }
-    default:
-      AlterConfig(topic.name, random_.OneIn(2) ? kFlushMessages : kFlushMs,
-                  StrCat(random_.Between(1, 500)));
-  }
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.config_every_us),
-                       [this] { ManageConfigs(); });
-}
-
-void Workload::AlterConfig(const std::string& topic, const std::string& key,
-                           const std::string& value) {
-  v1::AlterConfigsRequest request;
-  auto* resource = request.add_resources();
-  resource->mutable_resource()->set_type(v1::ConfigResource::TYPE_TOPIC);
-  resource->mutable_resource()->set_name(topic);
-  auto* change = resource->add_changes();
-  change->set_name(key);
-  change->set_operation(v1::ConfigChange::OPERATION_SET);
-  change->set_value(value);
-  const uint64_t call = next_call_++;
-  ++admin_calls_;
-  ++open_alters_;
-  open_calls_[call] = StrCat("AlterConfigs ", topic, " ", key, "=", value);
-  operator_->admin().AlterConfigs(request, kAdminTimeoutUs,
-                                  [this, call, topic](const auto& response) {
-    --open_alters_;
-    open_calls_.erase(call);
-    if (response.ok() && response->results(0).has_error()) {
-      report_(StrCat("a good change of ", topic, " was refused: ",
-                     response->results(0).error().message()));
-    }
-  });
-}
-
-void Workload::CreateTopic(const std::string& name) {
-  v1::CreateTopicsRequest request;
-  auto* topic = request.add_topics();
-  topic->set_name(name);
-  topic->set_partition_count(static_cast<int>(random_.Between(1, 3)));
-  topic->set_replication_factor(std::min(3, cluster_->broker_count()));
-  const uint64_t call = next_call_++;
-  ++admin_calls_;
-  open_calls_[call] = StrCat("CreateTopics ", name);
-  operator_->admin().CreateTopics(
-      request, kAdminTimeoutUs, [this, call, name](auto response) {
-        open_calls_.erase(call);
-        if (!response.ok() || response->results(0).error().code() != 0) return;
-        made_topics_.push_back(name);
-        if (on_created_) {
-          const auto id = TopicId::FromBytes(response->results(0).id());
-          on_created_(id.value_or(TopicId()));
-        }
-      });
-}
-
-void Workload::DeleteTopic(const std::string& name) {
-  v1::DeleteTopicsRequest request;
-  request.add_topics()->set_name(name);
-  const uint64_t call = next_call_++;
-  ++admin_calls_;
-  open_calls_[call] = StrCat("DeleteTopics ", name);
-  operator_->admin().DeleteTopics(
-      request, kAdminTimeoutUs,
-      [this, call](const auto&) { open_calls_.erase(call); });
 }
 
 }  // namespace sluice::sim

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "test/sim/history_recorder.h"
+#include "test/sim/open_calls.h"
 #include "test/sim/record_ledger.h"
 #include "test/sim/sim_client.h"
 #include "test/sim/swarm.h"
@@ -29,17 +30,21 @@ class Workload {
     on_created_ = std::move(on_created);
   }
   void Start();
-  // No new records and calls; what is under way goes on.
+  // No new records and calls; what is under way goes on, readers read on.
   void Stop();
-  // Every callback of a producer and every admin call has come.
+  // Every callback of a producer and every call but a reader's has come.
   bool AllAnswered() const;
   // The configs stay as they are from here on; false while a call that was
   // under way may still alter them.
   bool HoldConfigs();
   std::string Unanswered() const;
+  // Reports what is not answered though its time is over.
+  void CheckDue();
 
-  // With a new reader: every partition of the plan's topics from its start to
-  // its end; then what the ledger and the judge of the history say. Nothing
+  // Which reader is not where this partition ends; "": all are.
+  std::string WhyNotRead(const NamedPartition& tp, Offset high_watermark) const;
+  // The readers end. With a new one: every partition of the plan's topics from
+  // its start to its end; then what the ledger and the judge of the history say. Nothing
   // else happens any more. Reports what cannot be read within `limit_us`.
   void CheckEnd(int64_t limit_us);
 
@@ -48,7 +53,6 @@ class Workload {
   const check::History& history() const { return history_.history(); }
   std::vector<NamedPartition> partitions() const;
   int64_t records_read() const { return records_read_; }
-  int64_t admin_calls() const { return admin_calls_; }
   int64_t earliest_answers() const { return earliest_answers_; }
 
  private:
@@ -56,14 +60,21 @@ class Workload {
   struct Reader;
 
   void SendOne(Sender& sender);
-  void ReadSome(Reader& reader);
+  void Poll(Reader& reader);
+  bool AwaitPolls();
+  void OnPolled(Reader& reader,
+                const absl::StatusOr<Consumer::Batches>& batches);
+  void GoOn(Reader& reader, const absl::Status& error);
   void Take(Reader& reader, const FetchedBatch& batch);
+  void JudgeHistory();
+  // workload_calls.cc
+  // How far the first reader has been given a partition.
+  Offset ReadUpTo(const NamedPartition& tp) const;
   void TrimSome();
   void Trim(const NamedPartition& tp, Offset before);
   void ListSome();
   void Identify();
   bool IsDurable(const std::string& topic) const;
-  void JudgeHistory();
   void ManageTopics();
   void CreateTopic(const std::string& name);
   void DeleteTopic(const std::string& name);
@@ -79,18 +90,18 @@ class Workload {
   Random random_;
   RecordLedger ledger_;
   HistoryRecorder history_;
+  OpenCalls sends_;
+  OpenCalls polls_;
+  OpenCalls calls_;
   std::unique_ptr<Executor> executor_;
-  int64_t unanswered_sends_ = 0;
-  std::map<uint64_t, std::string> open_calls_;
-  uint64_t next_call_ = 1;
   std::vector<std::string> made_topics_;
   int next_topic_ = 0;
   int64_t records_read_ = 0;
-  int64_t admin_calls_ = 0;
   int64_t earliest_answers_ = 0;
   int64_t open_alters_ = 0;
   bool configs_held_ = false;
   bool stopped_ = false;
+  bool stopped_reading_ = false;
   // Last: their calls are answered when they go.
   std::vector<std::unique_ptr<Sender>> senders_;
   std::vector<std::unique_ptr<Reader>> readers_;
