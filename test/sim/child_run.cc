@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "common/base/invariant.h"
+#include "common/base/str_cat.h"
 
 namespace sluice::sim {
 namespace {
@@ -71,9 +72,10 @@ void LimitProcessor(int seconds) {
 }
 
 // Of a child that died before it had a result.
-RunResult Dead(int status) {
-  return {WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU ? kHung : kCrashed,
-          {}};
+RunResult Dead(int status, const std::string& said) {
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) return {kHung, {}};
+  const std::string why = WhyItDied(said);
+  return {StrCat(kCrashed, why.empty() ? "" : ": ", why), {}};
 }
 
 // The child runs `body(fd)` and ends.
@@ -97,7 +99,9 @@ std::pair<int, int> Fork(Body body) {
 }  // namespace
 
 RunResult RunInChild(const SwarmPlan& plan) {
-  const auto [pid, fd] = Fork([&plan](int out) {
+  const DeathNote note;
+  const auto [pid, fd] = Fork([&](int out) {
+    note.Keep();
     LimitProcessor(kRunProcessorSecondsMax);
     WriteResult(out, FuzzRun(plan, nullptr).Run());
   });
@@ -105,7 +109,8 @@ RunResult RunInChild(const SwarmPlan& plan) {
   close(fd);
   int status = 0;
   waitpid(pid, &status, 0);
-  return result.has_value() ? *std::move(result) : Dead(status);
+  const std::string said = note.Take();
+  return result.has_value() ? *std::move(result) : Dead(status, said);
 }
 
 SeedWorkers::SeedWorkers(std::vector<uint64_t> seeds, int jobs, RunSeed run,
@@ -127,7 +132,9 @@ SeedWorkers::~SeedWorkers() {
 void SeedWorkers::Launch(Worker& worker, size_t from) {
   worker.next = from;
   if (from >= seeds_.size()) return;
-  const auto [pid, fd] = Fork([this, from](int out) {
+  worker.note = std::make_unique<DeathNote>();
+  const auto [pid, fd] = Fork([this, from, &note = *worker.note](int out) {
+    note.Keep();
     for (size_t i = from; i < seeds_.size(); i += workers_.size()) {
       LimitProcessor(processor_seconds_max_);
       WriteResult(out, run_(seeds_[i]));
@@ -137,13 +144,14 @@ void SeedWorkers::Launch(Worker& worker, size_t from) {
   worker.fd = fd;
 }
 
-int SeedWorkers::Reap(Worker& worker) {
+RunResult SeedWorkers::Reap(Worker& worker) {
   int status = 0;
   if (worker.fd >= 0) close(worker.fd);
   if (worker.pid != 0) waitpid(worker.pid, &status, 0);
   worker.fd = -1;
   worker.pid = 0;
-  return status;
+  const auto note = std::move(worker.note);
+  return Dead(status, note == nullptr ? "" : note->Take());
 }
 
 bool SeedWorkers::Take(
@@ -157,7 +165,7 @@ bool SeedWorkers::Take(
     if (worker.next >= seeds_.size()) Reap(worker);
     return more;
   }
-  const bool more = on_result(seed, Dead(Reap(worker)));
+  const bool more = on_result(seed, Reap(worker));
   if (more) Launch(worker, worker.next);
   return more;
 }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "test/sim/death_note.h"
 #include "test/sim/fuzz_run.h"
 
 namespace sluice::sim {
@@ -17,7 +19,8 @@ inline constexpr char kHung[] = "HUNG";
 // A run takes about a second, thirty in a build with sanitizers.
 inline constexpr int kRunProcessorSecondsMax = 300;
 
-// `plan` in a child; a failure of kCrashed or kHung where that died.
+// `plan` in a child; a failure of kHung or kCrashed where that died, with what
+// it said of why: "CRASHED: RP4: broker/partition.cc:12: ...".
 RunResult RunInChild(const SwarmPlan& plan);
 
 // Seeds on their way through some processes, each in one of them.
@@ -38,13 +41,14 @@ class SeedWorkers {
   struct Worker {
     int pid = 0;
     int fd = -1;          // its results come here
+    std::unique_ptr<DeathNote> note;
     size_t next = 0;      // which of the seeds it is at
   };
 
   // A process for the seeds from the `from`th on, `jobs` apart.
   void Launch(Worker& worker, size_t from);
-  // How it ended, as waitpid says.
-  int Reap(Worker& worker);
+  // What it died of.
+  RunResult Reap(Worker& worker);
   bool Take(Worker& worker,
             const std::function<bool(uint64_t, const RunResult&)>& on_result);
 

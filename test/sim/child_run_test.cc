@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "common/base/invariant.h"
+
 namespace sluice::sim {
 namespace {
 
@@ -18,6 +20,7 @@ TEST(SeedWorkersTest, ARunThatDiesOrNeverEndsIsNamedAndTheRestIsRun) {
       {1, 2, 3, 4, 5, 6}, /*jobs=*/2,
       [](uint64_t seed) {
         if (seed == 2) std::abort();
+        INVARIANT(seed != 4, "RP4 hw=", 7);
         volatile bool hangs = seed == 3;
         while (hangs) {
         }
@@ -31,7 +34,23 @@ TEST(SeedWorkersTest, ARunThatDiesOrNeverEndsIsNamedAndTheRestIsRun) {
   });
   EXPECT_THAT(failures,
               ElementsAre(Pair(1, ""), Pair(2, kCrashed), Pair(3, kHung),
-                          Pair(4, ""), Pair(5, "LOST: one"), Pair(6, "")));
+                          Pair(4, testing::MatchesRegex(
+                                      "CRASHED: RP4: .*child_run_test.cc:"
+                                      "[0-9]+: seed != 4: RP4 hw=7")),
+                          Pair(5, "LOST: one"), Pair(6, "")));
+}
+
+TEST(WhyItDiedTest, WhatIsNamedIsWhatItDiedOf) {
+  EXPECT_EQ(WhyItDied("noise\na/b.cc:3: INVARIANT failed: x: no number\n"),
+            "a/b.cc:3: x: no number");
+  EXPECT_EQ(WhyItDied("a/b.cc:3: INVARIANT failed: x: RP13 y"),
+            "RP13: a/b.cc:3: x: RP13 y");
+  // A rule's name, not a part of another word.
+  EXPECT_EQ(WhyItDied("a/b.cc:3: INVARIANT failed: x: LIP4 y"),
+            "a/b.cc:3: x: LIP4 y");
+  EXPECT_EQ(WhyItDied("==7==ERROR: AddressSanitizer: heap-use-after-free on\n"),
+            "AddressSanitizer: heap-use-after-free on");
+  EXPECT_EQ(WhyItDied("W1126 a warning\n"), "");
 }
 
 TEST(SeedWorkersTest, WhoHasHeardEnoughHearsNoMore) {

@@ -26,9 +26,9 @@ std::string_view NameOf(FaultKind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
-std::string Fault::ToString(size_t index) const {
-  std::string text =
-      StrCat("[", index, "] ", Seconds(at_us), " ", NameOf(kind));
+std::string Fault::ToString() const {
+  std::string text = index < 0 ? "" : StrCat("[", index, "] ");
+  text += StrCat(Seconds(at_us), " ", NameOf(kind));
   if (node != 0) text += StrCat(" node ", node);
   if (other != 0) text += StrCat(" other ", other);
   if (for_us != 0) text += StrCat(" for ", Seconds(for_us));

@@ -66,9 +66,10 @@ struct Fault {
   int other = 0;
   int64_t for_us = 0;  // then it is mended
   int64_t amount = 0;
+  int index = -1;  // in the plan's schedule, of which this may be a part
 
   // "[3] 1.250 s Kill node 2 for 0.8 s".
-  std::string ToString(size_t index) const;
+  std::string ToString() const;
 };
 
 using FaultSchedule = std::vector<Fault>;

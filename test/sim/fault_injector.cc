@@ -45,16 +45,19 @@ void FaultInjector::Start(const FaultSchedule& faults) {
 
 bool FaultInjector::Do(const Fault& fault) {
   auto mend = Begin(fault);
-  if (!mend.has_value()) return false;
+  if (!mend.has_value()) {
+    log_(StrCat("not done: ", fault.ToString()));
+    return false;
+  }
   ++fired_[static_cast<size_t>(fault.kind)];
-  log_(fault.ToString(0));
+  log_(fault.ToString());
   if (*mend == nullptr) return true;
   const uint64_t id = next_++;
   mends_.emplace(id, *std::move(mend));
-  executor_->PostAfter(fault.for_us, [this, id, kind = fault.kind] {
+  executor_->PostAfter(fault.for_us, [this, id, what = fault.ToString()] {
     const auto found = mends_.find(id);
     if (found == mends_.end()) return;
-    log_(StrCat("mended: ", NameOf(kind)));
+    log_(StrCat("mended: ", what));
     const Mend mend = std::move(found->second);
     mends_.erase(found);
     mend();

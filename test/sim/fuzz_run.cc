@@ -66,9 +66,16 @@ void FuzzRun::ObserveMessages() {
     trace_.Line(cluster_.world().MonoMicros(),
                 fate == Fate::kSent ? message.from : message.to,
                 StrCat(NameOf(fate), " ",
-                       fate == Fate::kSent ? Describe(message)
-                                           : StrCat("#", message.sequence)));
+                       fate == Fate::kSent
+                           ? Describe(message)
+                           : StrCat("#", message.sequence, " ",
+                                    NameOf(message.kind), " from ",
+                                    message.from)));
   });
+}
+
+void FuzzRun::Note(std::string_view text) {
+  trace_.Line(cluster_.world().MonoMicros(), cluster_.world().running(), text);
 }
 
 void FuzzRun::Fail(const std::string& what) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "test/sim/cluster_checks.h"
 #include "test/sim/fault_injector.h"
@@ -48,6 +49,8 @@ class FuzzRun {
   ~FuzzRun();
 
   RunResult Run();
+  // Into the trace, as said now by the node whose event runs.
+  void Note(std::string_view text);
 
  private:
   RunNumbers Numbers() const;

@@ -6,11 +6,13 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <vector>
 
 #include "common/base/str_cat.h"
 #include "test/sim/child_run.h"
 #include "test/sim/minimiser.h"
+#include "test/sim/trace_log.h"
 
 namespace sluice::sim {
 namespace {
@@ -189,7 +191,14 @@ int ReplaySeed(uint64_t seed, const std::string& only, bool trace,
     }
     plan.faults = Subset(plan.faults, *kept);
   }
-  const RunResult result = FuzzRun(plan, trace ? stdout : nullptr).Run();
+  if (trace) {  // a line that was written is seen, however the run ends
+    std::setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
+  }
+  FuzzRun run(plan, trace ? stdout : nullptr);
+  std::optional<TraceLog> log;
+  if (trace) log.emplace(&run);
+  const RunResult result = run.Run();
+  log.reset();
   std::printf(
       "hash %016llx, %.3f virtual s, %lld events, %lld acknowledged: %s\n",
       static_cast<unsigned long long>(result.numbers.hash),
@@ -211,7 +220,7 @@ int MinimiseSeed(uint64_t seed, const FuzzOptions& options) {
   }
   std::string list;
   for (const size_t index : minimal->kept) {
-    std::printf("%s\n", plan.faults[index].ToString(index).c_str());
+    std::printf("%s\n", plan.faults[index].ToString().c_str());
     list += StrCat(list.empty() ? "" : ",", index);
   }
   std::printf("%s\nreplay: --seed=%llu --only=%s\n", minimal->failure.c_str(),

@@ -16,6 +16,9 @@ namespace sluice::sim {
 FaultSchedule Subset(const FaultSchedule& faults,
                      const std::vector<size_t>& kept);
 
+// What makes two failures the same one: "LOST", "NO PROGRESS", "CRASHED: RP4".
+std::string FailureClass(const std::string& failure);
+
 struct Minimum {
   std::vector<size_t> kept;
   std::string failure;  // of the last run that failed
@@ -26,7 +29,7 @@ struct Minimum {
 std::optional<Minimum> Minimise(const SwarmPlan& plan);
 
 // The same of `count` faults: `run` says how a run with those at `kept` fails,
-// "" for not at all. "LOST: ..." is the same failure as another "LOST: ...".
+// "" for not at all. What FailureClass says alone counts as the same failure.
 using RunKept = std::function<std::string(const std::vector<size_t>& kept)>;
 std::optional<Minimum> MinimiseBy(size_t count, const RunKept& run);
 

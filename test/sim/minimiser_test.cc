@@ -62,6 +62,18 @@ TEST(MinimiserTest, AnotherFailureIsNotTakenForTheOne) {
   EXPECT_THAT(minimum->kept, ElementsAre(2, 8));
 }
 
+TEST(MinimiserTest, WhatTwoFailuresHaveInCommon) {
+  EXPECT_EQ(FailureClass("LOST topic0-1: all of it"), "LOST");
+  EXPECT_EQ(FailureClass("RP4: HW"), "RP4");
+  EXPECT_EQ(FailureClass("NO PROGRESS with a healthy core of 1 2:"),
+            "NO PROGRESS");
+  EXPECT_EQ(FailureClass("CRASHED"), "CRASHED");
+  EXPECT_EQ(FailureClass("CRASHED: RP4: a/b.cc:3: x: RP4"), "CRASHED: RP4");
+  EXPECT_EQ(FailureClass("CRASHED: a/b.cc:3: x: 7 > 6"), "CRASHED: a/b.cc:3");
+  EXPECT_EQ(FailureClass("process 3 ended itself: why"),
+            "process 3 ended itself");
+}
+
 TEST(MinimiserTest, WhatDoesNotFailHasNoMinimum) {
   EXPECT_FALSE(MinimiseBy(5, [](const auto&) { return ""; }).has_value());
 }

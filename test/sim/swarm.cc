@@ -215,6 +215,7 @@ FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
     fault.for_us = random.OneIn(5) ? random.Between(3'000'000, 8'000'000)
                                    : random.Between(1'000, 2'000'000);
     fault.amount = DrawAmount(fault.kind, random);
+    fault.index = static_cast<int>(faults.size());
     faults.push_back(fault);
   }
   return faults;
