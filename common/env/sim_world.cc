@@ -34,10 +34,6 @@ std::unique_ptr<Executor> SimWorld::NewExecutor(NodeId owner) {
   return std::make_unique<SimExecutor>(this, nullptr, owner);
 }
 
-NodeId SimWorld::running() const {
-  return current_ == nullptr ? kNoNode : current_->owner();
-}
-
 TimerId SimWorld::Add(int64_t delay_us, SimExecutor* executor, Task task) {
   uint32_t slot = 0;
   if (free_.empty()) {

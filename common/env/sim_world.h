@@ -35,9 +35,6 @@ class SimWorld final : public Clock {
   using Watcher = std::function<void(NodeId ran)>;
   void Watch(Watcher watcher) { watcher_ = std::move(watcher); }
 
-  // Whose event runs now; kNoNode: nobody's, or none.
-  NodeId running() const;
-
   // The run is over: time passes, but no event runs any more.
   void Halt() { halted_ = true; }
 

@@ -7,9 +7,11 @@
 namespace sluice::check {
 namespace {
 
-void CountWork(const History& history, HistoryVerdict* verdict) {
+void CountWork(const History& history, const HistoryScope& scope,
+               HistoryVerdict* verdict) {
   verdict->sent = std::ssize(history.sends());
   for (const Send& send : history.sends()) {
+    if (scope.given_up.contains(send.partition)) continue;
     switch (send.outcome) {
       case SendOutcome::kOk:
         ++(send.acks == -1 ? verdict->acked : verdict->acked_weak);
@@ -66,19 +68,12 @@ std::string HistoryVerdict::ToTable() const {
   return table;
 }
 
-HistoryVerdict CheckHistory(const History& history) {
+HistoryVerdict CheckHistory(const History& history,
+                            const HistoryScope& scope) {
   HistoryVerdict verdict;
-  CountWork(history, &verdict);
-  HistoryFindings findings(history, &verdict);
+  CountWork(history, scope, &verdict);
+  HistoryFindings findings(history, scope, &verdict);
   CheckContents(findings);
-  CheckTimes(findings);
-  return verdict;
-}
-
-HistoryVerdict CheckHistoryTimes(const History& history) {
-  HistoryVerdict verdict;
-  CountWork(history, &verdict);
-  HistoryFindings findings(history, &verdict);
   CheckTimes(findings);
   return verdict;
 }

@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,9 +75,25 @@ struct HistoryVerdict {
   std::string ToTable() const;
 };
 
-HistoryVerdict CheckHistory(const History& history);
-// STALE, REALTIME and HW-BACK alone: of a history in which records were
-// deleted, which the other flaws know nothing of.
-HistoryVerdict CheckHistoryTimes(const History& history);
+// What a history does not say itself.
+struct HistoryScope {
+  // By number, as all here: somebody asked to delete what lies below. It need
+  // not be there any more, for no reader; and a replica that was filled from
+  // the log's start on knows nothing of it: sent again, it is stored again, as
+  // in Kafka.
+  std::map<int32_t, int64_t> deleted_below;
+  // Records were given up there: nothing is judged.
+  std::set<int32_t> given_up;
+  // False: more will happen, nobody has looked for what was acknowledged.
+  bool is_over = true;
+
+  int64_t DeletedBelow(int32_t partition) const {
+    const auto found = deleted_below.find(partition);
+    return found == deleted_below.end() ? 0 : found->second;
+  }
+};
+
+HistoryVerdict CheckHistory(const History& history,
+                            const HistoryScope& scope = {});
 
 }  // namespace sluice::check

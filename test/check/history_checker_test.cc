@@ -101,8 +101,9 @@ constexpr auto kFetch = Answer::Kind::kFetch;
 constexpr auto kLatest = Answer::Kind::kLatest;
 
 // That flaw, so often, and no other.
-void ExpectOnly(const Story& story, Flaw flaw, int64_t times = 1) {
-  const HistoryVerdict verdict = CheckHistory(story.history);
+void ExpectOnly(const Story& story, Flaw flaw, int64_t times = 1,
+                const HistoryScope& scope = {}) {
+  const HistoryVerdict verdict = CheckHistory(story.history, scope);
   for (size_t i = 0; i < kFlawCount; ++i) {
     EXPECT_EQ(verdict.flaws[i], i == static_cast<size_t>(flaw) ? times : 0)
         << kFlawNames[i] << "\n" << verdict.ToTable();
@@ -115,8 +116,8 @@ void ExpectOnly(const Story& story, Flaw flaw, int64_t times = 1) {
       << verdict.examples[0];
 }
 
-HistoryVerdict ExpectNone(const Story& story) {
-  const HistoryVerdict verdict = CheckHistory(story.history);
+HistoryVerdict ExpectNone(const Story& story, const HistoryScope& scope = {}) {
+  const HistoryVerdict verdict = CheckHistory(story.history, scope);
   EXPECT_TRUE(verdict.passed()) << verdict.ToTable() << verdict.examples[0];
   return verdict;
 }
@@ -363,6 +364,67 @@ TEST(HistoryCheckerTest, HwBack) {
 TEST(HistoryCheckerTest, Unjudged) {
   ExpectOnly(Story().Stored(0, 1), Flaw::kUnjudged);
   ExpectNone(Story().Sent(0, 0).Sent(1, 0, 1).Ok(1, 5, 0));
+}
+
+// ---- What a history does not say itself ----
+
+TEST(HistoryScopeTest, BeforeTheEndNobodyHasLooked) {
+  ExpectNone(Story().Stored(0, 1), {.is_over = false});
+  ExpectOnly(Story().Stored(0, 2).Session(0).Polled(0, 2, {R(0, 0), R(1, 7)}),
+             Flaw::kPhantom, 1, {.is_over = false});
+}
+
+TEST(HistoryScopeTest, WhatWasDeletedIsNotMissed) {
+  const HistoryScope scope{.deleted_below = {{0, 2}}};
+  const auto read_from = [](int64_t from) {
+    Story story;
+    story.Stored(0, 5).Session(0);
+    std::vector<StoredRecord> rest;
+    for (int64_t i = from; i < 5; ++i) rest.push_back(R(i, i));
+    story.Polled(from, 5, rest).Copied(Copy::kFinalRead, 5, rest, from);
+    return story;
+  };
+  ExpectNone(read_from(2), scope);
+  ExpectNone(read_from(1), scope);  // it may be there still
+  ExpectOnly(read_from(1), Flaw::kNonMono);
+  // One more than was deleted: the reader was moved past it. That the copy
+  // lacks it is said by who tells where it begins (Workload::CheckEnd).
+  ExpectOnly(read_from(3), Flaw::kNonMono, 1, scope);
+}
+
+TEST(HistoryScopeTest, WhatLiesAboveIsJudged) {
+  const HistoryScope scope{.deleted_below = {{0, 2}}};
+  // The log goes on at 2, the copy begins at 3.
+  Story story;
+  story.Stored(0, 5).Copied(Copy::kFinalRead, 5, {R(3, 3), R(4, 4)}, 2);
+  const HistoryVerdict verdict = CheckHistory(story.history, scope);
+  EXPECT_EQ(verdict.count(Flaw::kGap), 1);
+  EXPECT_EQ(verdict.count(Flaw::kLost), 1);
+  ExpectOnly(Story().Stored(0, 5).Copied(Copy::kFinalRead, 4,
+                                         {R(2, 2), R(3, 3)}, 2),
+             Flaw::kLostTail, 1, scope);
+}
+
+TEST(HistoryScopeTest, WhoForgotWhatWasDeletedStoresItAgain) {
+  Story story;
+  story.Stored(0, 3).Session(0);
+  story.Polled(0, 3, {R(0, 0), R(1, 1), R(2, 2)}).Polled(3, 4, {R(3, 1)});
+  story.Copied(Copy::kFinalRead, 4, {R(2, 2), R(3, 1)}, 2);
+  ExpectNone(story, {.deleted_below = {{0, 2}}});
+  ExpectOnly(story, Flaw::kDup, 1, {.deleted_below = {{0, 1}}});
+}
+
+TEST(HistoryScopeTest, WhereRecordsWereGivenUpNothingIsJudged) {
+  Story story;
+  story.Stored(0, 2).Final(1, {R(0, 0)});
+  const int32_t other = story.history.PartitionOf("orders-1");
+  ASSERT_TRUE(story.history.AddCopy(other, 1, 0, 1).ok());
+  EXPECT_EQ(CheckHistory(story.history).count(Flaw::kLostTail), 1);
+  const HistoryVerdict verdict =
+      CheckHistory(story.history, {.given_up = {0}});
+  EXPECT_EQ(verdict.count(Flaw::kLostTail), 0);
+  EXPECT_EQ(verdict.count(Flaw::kGap), 1);  // of the other one
+  EXPECT_EQ(verdict.acked, 0);
 }
 
 TEST(HistoryCheckerTest, ExamplesAreFewAndCountsWhole) {

@@ -46,7 +46,8 @@ class PartitionContents {
   PartitionContents(int32_t partition, HistoryFindings* findings)
       : partition_(partition),
         findings_(*findings),
-        history_(findings->history()) {}
+        history_(findings->history()),
+        deleted_below_(findings->scope().DeletedBelow(partition)) {}
 
   void AddSighting(const Sighting& sighting) { seen_.push_back(sighting); }
   void AddCopy(const Copy* copy) { copies_.push_back(copy); }
@@ -78,6 +79,7 @@ class PartitionContents {
   const int32_t partition_;
   HistoryFindings& findings_;
   const History& history_;
+  const int64_t deleted_below_;
 
   std::vector<Sighting> seen_;
   std::vector<const Copy*> copies_;
@@ -146,7 +148,8 @@ void PartitionContents::CheckCopiesOfValues() {
     while (to < places_.size() && places_[to].send == places_[from].send) ++to;
     const auto copies = static_cast<int64_t>(to - from);
     const Send& send = SendAt(places_[from].send);
-    if (copies > send.attempts) {
+    const bool forgotten = places_[from].offset < deleted_below_;
+    if (copies > send.attempts && !forgotten) {
       findings_.Report(Flaw::kDup, partition_, send.value.ToString(),
                        " was sent in ", send.attempts, " requests and lies at ",
                        places_[from].offset, " and ", places_[to - 1].offset,
@@ -165,7 +168,8 @@ void PartitionContents::CheckOrder() {
   for (size_t i = 0; i < places_.size(); ++i) {
     const bool is_first = i == 0 || places_[i - 1].send != places_[i].send;
     const Send& send = SendAt(places_[i].send);
-    if (is_first && send.outcome == SendOutcome::kOk && send.acks == -1) {
+    if (is_first && places_[i].offset >= deleted_below_ &&
+        send.outcome == SendOutcome::kOk && send.acks == -1) {
       firsts.push_back(places_[i]);
     }
   }
@@ -209,7 +213,7 @@ void PartitionContents::CheckAcknowledged() {
   std::sort(acked.begin(), acked.end(), [this](int64_t a, int64_t b) {
     return std::pair(SendAt(a).offset, a) < std::pair(SendAt(b).offset, b);
   });
-  if (must_last && copies_.empty()) {
+  if (must_last && copies_.empty() && findings_.scope().is_over) {
     findings_.Report(Flaw::kUnjudged, partition_,
                      "records were acknowledged, and there is neither a final "
                      "read nor a replica's log to look for them in");
@@ -285,7 +289,11 @@ void CheckPolls(HistoryFindings& findings) {
     const auto index = static_cast<size_t>(poll.session);
     const Session& session = history.sessions()[index];
     int64_t& position = positions[index];
-    if (position != kOffsetUnknown && poll.from != position) {
+    const int64_t deleted_below =
+        findings.scope().DeletedBelow(session.partition);
+    // From where it stood on, or from where the log begins by now.
+    const bool skipped = poll.from > position && poll.from <= deleted_below;
+    if (position != kOffsetUnknown && poll.from != position && !skipped) {
       findings.Report(Flaw::kNonMono, session.partition, "consumer ",
                       session.consumer, " stood at ", position,
                       " and was given what begins at ", poll.from);
@@ -298,14 +306,14 @@ void CheckPolls(HistoryFindings& findings) {
         findings.Report(Flaw::kNonMono, session.partition, "consumer ",
                         session.consumer, " was given ", offset,
                         " where ", expected, " was next");
-      } else if (offset > expected) {
+      } else if (offset > expected && offset > deleted_below) {
         findings.Report(Flaw::kGap, session.partition, "consumer ",
                         session.consumer, " was given ", offset,
                         " where ", expected, " was next");
       }
       expected = offset + 1;
     }
-    if (poll.next > expected) {
+    if (poll.next > std::max(expected, deleted_below)) {
       findings.Report(Flaw::kGap, session.partition, "consumer ",
                       session.consumer, " was moved to ", poll.next,
                       " and given nothing from ", expected, " on");

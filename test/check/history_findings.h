@@ -13,11 +13,13 @@ namespace sluice::check {
 
 class HistoryFindings {
  public:
-  HistoryFindings(const History& history, HistoryVerdict* verdict)
-      : history_(history), verdict_(verdict) {}
+  HistoryFindings(const History& history, const HistoryScope& scope,
+                  HistoryVerdict* verdict)
+      : history_(history), scope_(scope), verdict_(verdict) {}
 
   template <class... Facts>
   void Report(Flaw flaw, int32_t partition, const Facts&... facts) {
+    if (scope_.given_up.contains(partition)) return;
     const auto index = static_cast<size_t>(flaw);
     if (++verdict_->flaws[index] >
         static_cast<int64_t>(HistoryVerdict::kExamplesMax)) {
@@ -29,10 +31,12 @@ class HistoryFindings {
   }
 
   const History& history() const { return history_; }
+  const HistoryScope& scope() const { return scope_; }
   HistoryVerdict& verdict() { return *verdict_; }
 
  private:
   const History& history_;
+  const HistoryScope& scope_;
   HistoryVerdict* const verdict_;
 };
 

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "broker/control/broker_lifecycle.h"
+#include "broker/replicas.h"
+#include "broker/shard.h"
 #include "common/base/str_cat.h"
 #include "controller/controller.h"
 
@@ -42,12 +44,16 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
   cluster_.world().Watch([this](NodeId ran) { AfterEvent(ran); });
 }
 
-FuzzRun::~FuzzRun() { cluster_.world().Watch(nullptr); }
+FuzzRun::~FuzzRun() {
+  cluster_.world().Watch(nullptr);
+  TakeNotes(kNoNode);
+}
 
 void FuzzRun::AfterEvent(NodeId ran) {
   const int64_t now_us = cluster_.world().MonoMicros();
   trace_.Mix(static_cast<uint64_t>(now_us));
   trace_.Mix(static_cast<uint64_t>(ran.value()));
+  TakeNotes(ran);
   checks_.AfterEvent(ran);
   if (!instant_.OnEvent(now_us, ran)) return;
   Fail(instant_.ToString());
@@ -74,8 +80,12 @@ void FuzzRun::ObserveMessages() {
   });
 }
 
-void FuzzRun::Note(std::string_view text) {
-  trace_.Line(cluster_.world().MonoMicros(), cluster_.world().running(), text);
+void FuzzRun::Note(std::string_view text) { notes_.emplace_back(text); }
+
+void FuzzRun::TakeNotes(NodeId of) {
+  for (const std::string& note : std::exchange(notes_, {})) {
+    trace_.Line(cluster_.world().MonoMicros(), of, note);
+  }
 }
 
 void FuzzRun::Fail(const std::string& what) {
@@ -135,10 +145,13 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.evaluations = checks_.findings().evaluations();
   numbers.progress_owed = progress_owed_;
   numbers.progress_not_owed = progress_not_owed_;
+  numbers.all_power_lost = all_power_lost_;
   numbers.instant_events_most = instant_.most();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
     numbers.read = workload_->records_read();
+    numbers.judged = workload_->records_judged();
+    numbers.judged_so_far = workload_->records_judged_so_far();
   }
   return numbers;
 }
@@ -178,7 +191,9 @@ void FuzzRun::CreateTopics() {
 // Topics on disks lose nothing; in memory the best log of each partition leads
 // without an operator.
 void FuzzRun::LoseAllPower() {
+  workload_->JudgeSoFar();
   trace_.Line(cluster_.world().MonoMicros(), kNoNode, "all power is lost");
+  ++all_power_lost_;
   for (const NamedPartition& tp : workload_->partitions()) {
     const TopicImage* topic = atlas_.NewestImage().FindTopic(tp.topic);
     if (topic == nullptr || cluster_.configs().SettingsOf(*topic).durable) {
@@ -394,9 +409,13 @@ std::string FuzzRun::WhyNotRead() {
     const auto id = IdOf(tp);
     if (!id.has_value()) return StrCat("no topic of ", tp);
     const NodeId leader = atlas_.NewestImage().FindPartition(*id)->leader;
-    const auto end = cluster_.HighWatermarkOf(leader.value(), *id);
-    if (!end.has_value()) return StrCat(leader, " does not lead ", tp);
-    const std::string why = workload_->WhyNotRead(tp, *end);
+    const Replicas& replicas =
+        cluster_.at(leader.value()).broker->replicas();
+    const Shard& shard = *replicas.shards()[replicas.IndexOf(*id)];
+    const Partition* leading = shard.Find(*id);
+    if (leading == nullptr) return StrCat(leader, " does not lead ", tp);
+    const std::string why =
+        workload_->WhyNotRead(tp, leading->high_watermark());
     if (!why.empty()) return why;
   }
   return "";

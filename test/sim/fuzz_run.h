@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "test/sim/cluster_checks.h"
 #include "test/sim/fault_injector.h"
@@ -28,6 +29,11 @@ struct RunNumbers {
   int64_t events = 0;
   int64_t acked = 0;
   int64_t read = 0;
+  // Acknowledged records whose history was judged, at the end and before all
+  // power was lost.
+  int64_t judged = 0;
+  int64_t judged_so_far = 0;
+  int64_t all_power_lost = 0;  // behind the faults' phase
   // Partitions, in phase 2.
   int64_t progress_owed = 0;
   int64_t progress_not_owed = 0;
@@ -49,7 +55,7 @@ class FuzzRun {
   ~FuzzRun();
 
   RunResult Run();
-  // Into the trace, as said now by the node whose event runs.
+  // Into the trace, behind what else the event does that runs now: by its node.
   void Note(std::string_view text);
 
  private:
@@ -58,6 +64,7 @@ class FuzzRun {
   bool failed() const { return !failure_.empty(); }
   void ObserveMessages();
   void AfterEvent(NodeId ran);
+  void TakeNotes(NodeId of);
   void RunPhase(int64_t us);
   template <class Predicate>
   bool Await(Predicate done, int64_t limit_us);
@@ -92,8 +99,10 @@ class FuzzRun {
   Random random_;
   std::unique_ptr<Workload> workload_;
   std::string failure_;
+  std::vector<std::string> notes_;
   int64_t progress_owed_ = 0;
   int64_t progress_not_owed_ = 0;
+  int64_t all_power_lost_ = 0;
 };
 
 }  // namespace sluice::sim

@@ -37,6 +37,9 @@ void Totals::Add(const RunResult& result) {
   sum.events += n.events;
   sum.acked += n.acked;
   sum.read += n.read;
+  sum.judged += n.judged;
+  sum.judged_so_far += n.judged_so_far;
+  sum.all_power_lost += n.all_power_lost;
   sum.progress_owed += n.progress_owed;
   sum.progress_not_owed += n.progress_not_owed;
   sum.instant_events_most =
@@ -97,9 +100,16 @@ bool PrintCounts(const Totals& totals) {
   PrintCount("messages", "stalled by a cut", network.stalled);
   PrintCount("streams", "reset", network.reset);
   PrintCount("streams", "keepalive expired", network.keepalive_expired);
-  PrintCount("records", "acknowledged", totals.sum.acked);
-  PrintCount("records", "read", totals.sum.read);
-  PrintCount("progress", "owed", totals.sum.progress_owed);
+  const auto must = [&all](const char* what, const char* name, int64_t count) {
+    PrintCount(what, name, count);
+    all = all && count > 0;
+  };
+  must("records", "acknowledged", totals.sum.acked);
+  must("records", "read", totals.sum.read);
+  must("records", "judged in the end", totals.sum.judged);
+  must("records", "judged before a loss", totals.sum.judged_so_far);
+  must("cluster", "lost all power", totals.sum.all_power_lost);
+  must("progress", "owed", totals.sum.progress_owed);
   PrintCount("progress", "not owed", totals.sum.progress_not_owed);
   PrintCount("events", "most at one moment", totals.sum.instant_events_most);
   return all;

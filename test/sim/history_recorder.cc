@@ -112,7 +112,7 @@ void HistoryRecorder::OnPolled(int64_t session, const FetchedBatch& batch,
                            stored));
 }
 
-void HistoryRecorder::OnFinalRead(int64_t session, Offset end) {
+void HistoryRecorder::OnFinalRead(int64_t session, Offset begin, Offset end) {
   std::vector<check::StoredRecord> all;
   for (const check::Poll& poll : history_.polls()) {
     if (poll.session != session) continue;
@@ -123,7 +123,7 @@ void HistoryRecorder::OnFinalRead(int64_t session, Offset end) {
   }
   Require(history_.AddCopy(
       history_.sessions()[static_cast<size_t>(session)].partition,
-      check::Copy::kFinalRead, /*log_start=*/0, end.value()));
+      check::Copy::kFinalRead, begin.value(), end.value()));
   Require(history_.AddToLastCopy(all));
 }
 

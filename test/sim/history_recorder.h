@@ -48,9 +48,9 @@ class HistoryRecorder final : public ClientObserver {
   using Records = std::vector<Found>;
   void OnPolled(int64_t session, const FetchedBatch& batch,
                 const Records& records);
-  // Everything a partition holds, when nothing happens any more; what OnPolled
-  // said of `session`.
-  void OnFinalRead(int64_t session, Offset end);
+  // Everything a partition holds from `begin` on, when nothing happens any more;
+  // what OnPolled said of `session`.
+  void OnFinalRead(int64_t session, Offset begin, Offset end);
 
   // ---- What brokers answered ----
 
@@ -61,10 +61,11 @@ class HistoryRecorder final : public ClientObserver {
                 const api::ListOffsetsResponse& response,
                 int64_t began_us) override;
 
-  check::HistoryVerdict Judge() const { return check::CheckHistory(history_); }
-  // What was known when: the only flaws that deleted records are none of.
-  check::HistoryVerdict JudgeTimes() const {
-    return check::CheckHistoryTimes(history_);
+  check::HistoryVerdict Judge(const check::HistoryScope& scope) const {
+    return check::CheckHistory(history_, scope);
+  }
+  int32_t NumberOf(const NamedPartition& tp) const {
+    return partitions_.at({tp.topic, tp.partition});
   }
   // Told of each answer to where a log begins.
   using OnEarliest = std::function<void(

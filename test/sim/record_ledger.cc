@@ -129,9 +129,9 @@ void RecordLedger::OnTrimming(const NamedPartition& tp, Offset before) {
   trimming = std::max(trimming, before);
 }
 
-bool RecordLedger::MayBeginAt(const NamedPartition& tp, Offset offset) const {
+Offset RecordLedger::deletable_below(const NamedPartition& tp) const {
   const auto found = partitions_.find(tp);
-  return found != partitions_.end() && offset <= found->second.trimming;
+  return found == partitions_.end() ? Offset(0) : found->second.trimming;
 }
 
 void RecordLedger::OnTrimmed(const NamedPartition& tp, Offset start) {

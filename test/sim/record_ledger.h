@@ -46,7 +46,10 @@ class RecordLedger {
   // Somebody asks to delete what lies below `before`: from now on readers may
   // miss it.
   void OnTrimming(const NamedPartition& tp, Offset before);
-  bool MayBeginAt(const NamedPartition& tp, Offset offset) const;
+  bool MayBeginAt(const NamedPartition& tp, Offset offset) const {
+    return offset <= deletable_below(tp);
+  }
+  Offset deletable_below(const NamedPartition& tp) const;
   // That was answered: the log begins at `start`, for good (RP23).
   void OnTrimmed(const NamedPartition& tp, Offset start);
   // A leader's answer to where a log begins, as it comes.

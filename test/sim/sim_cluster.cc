@@ -391,28 +391,17 @@ std::vector<std::string> SimCluster::LogFiles(int id,
   return files;
 }
 
-const sluice::Partition* SimCluster::RunningReplica(int id,
-                                                    const TopicPartition& tp) {
-  if (at(id).broker == nullptr) return nullptr;
-  const Replicas& replicas = at(id).broker->replicas();
-  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
-  return shard.Find(tp);
-}
-
-std::optional<Offset> SimCluster::HighWatermarkOf(int id,
-                                                  const TopicPartition& tp) {
-  const auto* running = RunningReplica(id, tp);
-  return running == nullptr ? std::nullopt
-                            : std::optional(running->high_watermark());
-}
-
 std::optional<std::string> SimCluster::LogBytes(int id,
                                                 const TopicPartition& tp) {
   const std::vector<std::string> files = LogFiles(id, tp);
   std::string bytes;
   for (const std::string& file : files) bytes += *at(id).fs.Peek(file);
-  if (const auto* running = RunningReplica(id, tp)) {
-    return bytes.substr(BytesBelow(running->log().log_start(), bytes));
+  if (at(id).broker != nullptr) {
+    const Replicas& replicas = at(id).broker->replicas();
+    const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
+    if (const auto* running = shard.Find(tp)) {
+      return bytes.substr(BytesBelow(running->log().log_start(), bytes));
+    }
   }
   return files.empty() ? std::nullopt : std::optional(std::move(bytes));
 }

@@ -19,10 +19,6 @@
 #include "test/sim/disk_executor.h"
 #include "test/sim/sim_network.h"
 
-namespace sluice {
-class Partition;
-}  // namespace sluice
-
 namespace sluice::sim {
 
 struct SimNode;
@@ -183,8 +179,6 @@ class SimCluster {
   // The bytes of a replica's segments, one behind the other, from where its log
   // begins if it runs; nullopt: the node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
-  // As the replica on that node knows; nullopt: none runs there.
-  std::optional<Offset> HighWatermarkOf(int id, const TopicPartition& tp);
 
  private:
   std::vector<int> ControllerIds() const;
@@ -197,7 +191,6 @@ class SimCluster {
   void End(SimNode& node, ProcessEnd how);
   void Destroy(SimNode& node);
   void Reboot(SimNode& node);
-  const sluice::Partition* RunningReplica(int id, const TopicPartition& tp);
   int AnyBroker();
   api::CallContext ContextAt(int id);
 

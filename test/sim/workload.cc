@@ -294,26 +294,30 @@ void Workload::CheckEnd(int64_t limit_us) {
   }
   for (const NamedPartition& tp : all) {
     if (at_end(tp)) {
-      const auto first = reader.first.find(tp);
-      ledger_.CheckEnd(tp,
-                       first == reader.first.end()
-                           ? consumer.HighWatermark(tp)
-                           : first->second,
-                       consumer.HighWatermark(tp));
-      history_.OnFinalRead(reader.session.at(tp), consumer.HighWatermark(tp));
+      const Offset end = consumer.HighWatermark(tp);
+      const auto found = reader.first.find(tp);
+      const Offset first = found == reader.first.end() ? end : found->second;
+      ledger_.CheckEnd(tp, first, end);
+      // What it misses of the rest was not deleted.
+      history_.OnFinalRead(reader.session.at(tp),
+                           std::min(first, ledger_.deletable_below(tp)), end);
     } else {
       report_(StrCat("UNREADABLE: ", tp, " to its end"));
     }
   }
-  JudgeHistory();
+  Judge(/*is_over=*/true);
 }
 
-void Workload::JudgeHistory() {
-  // A history does not know of records that were given up, or deleted.
-  if (plan_->loses_all_power) return;
-  const check::HistoryVerdict verdict = plan_->load.trim_every_us > 0
-                                            ? history_.JudgeTimes()
-                                            : history_.Judge();
+void Workload::Judge(bool is_over) {
+  check::HistoryScope scope;
+  scope.is_over = is_over;
+  for (const NamedPartition& tp : partitions()) {
+    const int32_t number = history_.NumberOf(tp);
+    if (ledger_.may_lose(tp)) scope.given_up.insert(number);
+    scope.deleted_below[number] = ledger_.deletable_below(tp).value();
+  }
+  const check::HistoryVerdict verdict = history_.Judge(scope);
+  (is_over ? records_judged_ : records_judged_so_far_) += verdict.acked;
   if (verdict.passed()) return;
   std::string text;
   for (const std::string& example : verdict.examples) {

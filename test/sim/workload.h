@@ -48,6 +48,13 @@ class Workload {
   // else happens any more. Reports what cannot be read within `limit_us`.
   void CheckEnd(int64_t limit_us);
 
+  // Of what has happened so far: before records are given up, which a history
+  // knows nothing of.
+  void JudgeSoFar() { Judge(/*is_over=*/false); }
+  // Of so many records that acks=all acknowledged the history was judged.
+  int64_t records_judged() const { return records_judged_; }
+  int64_t records_judged_so_far() const { return records_judged_so_far_; }
+
   const RecordLedger& ledger() const { return ledger_; }
   RecordLedger& ledger() { return ledger_; }
   const check::History& history() const { return history_.history(); }
@@ -66,7 +73,7 @@ class Workload {
                 const absl::StatusOr<Consumer::Batches>& batches);
   void GoOn(Reader& reader, const absl::Status& error);
   void Take(Reader& reader, const FetchedBatch& batch);
-  void JudgeHistory();
+  void Judge(bool is_over);
   // workload_calls.cc
   // How far the first reader has been given a partition.
   Offset ReadUpTo(const NamedPartition& tp) const;
@@ -97,6 +104,8 @@ class Workload {
   std::vector<std::string> made_topics_;
   int next_topic_ = 0;
   int64_t records_read_ = 0;
+  int64_t records_judged_ = 0;
+  int64_t records_judged_so_far_ = 0;
   int64_t earliest_answers_ = 0;
   int64_t open_alters_ = 0;
   bool configs_held_ = false;
