@@ -3,6 +3,7 @@
 // F32).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -291,6 +292,44 @@ TEST(ElectionScenarios, F30LeadershipsReturnByOrder) {
   s.Expect(again.error().code() == v1::ERROR_CODE_ELECTION_NOT_NEEDED,
            "it leads already");
   s.Produce(t, "m3");
+  s.Converge();
+}
+
+// Of three that it was made to lose, and of 45.
+constexpr int kElectionsMin = 2;
+constexpr int kAckedMin = 30;
+
+// F30: the preferred replica is to lead every second while members die and come
+// back in turn, under load -> no election of who is not in the ISR, and nothing
+// that was acknowledged is lost; while two are left records are acknowledged.
+TEST(ElectionScenarios, F30AnElectionEverySecondLosesNothing) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t");
+  const auto members = s.ReplicasOf<3>(t);
+  std::vector<AnswerPtr> answers;
+  int elections = 0;
+  for (int second = 0; second < 45; ++second) {
+    const int away = members[static_cast<size_t>(second / 5) % 3];
+    if (second % 5 == 0) s.Kill(away);
+    if (second % 5 == 2) s.Boot(away);
+    const NodeId leader = s.Committed(t).leader;
+    if (leader != kNoNode) {
+      answers.push_back(s.Send(leader.value(), t, StrCat("m", second)));
+    }
+    const auto elected = s.Elect(t, v1::ElectLeadersRequest::KIND_PREFERRED);
+    if (!elected.has_error()) {
+      ++elections;
+      s.Expect(elected.leader_id() == members[0] && s.IsInIsr(t, members[0]),
+               "the preferred replica leads, and is in the ISR");
+    }
+    s.RunFor(1'000);
+  }
+  s.RunFor(5'000);
+  const auto acked = std::count_if(answers.begin(), answers.end(),
+                                   [](const auto& a) { return a->acked(); });
+  s.Expect(elections >= kElectionsMin, StrCat(elections, " elections"));
+  s.Expect(acked >= kAckedMin,
+           StrCat(acked, " of ", answers.size(), " were acknowledged"));
   s.Converge();
 }
 

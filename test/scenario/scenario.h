@@ -298,6 +298,9 @@ class Scenario {
   Fetched FetchById(int broker, const TopicId& topic, int64_t offset,
                     const std::string& name = "",
                     Where where = Where::current());
+  // As a reader in some rack: a follower may answer.
+  Fetched FetchNear(int broker, const Tp& tp, int64_t offset,
+                    Where where = Where::current());
   // The latest offset, as this broker tells it.
   struct Latest {
     ErrorCode code = ErrorCode::kNone;
@@ -335,7 +338,7 @@ class Scenario {
                    const std::string& value, int acks,
                    std::function<void(const Answer&)> on_answer);
   Fetched FetchFrom(int broker, const api::TopicRef& topic, int partition,
-                    int64_t offset, Where where);
+                    int64_t offset, const std::string& rack, Where where);
   void AfterEvent(NodeId ran);
   void TellOfFailedSyncs(NodeId ran);
   void ForgetFailedSyncs(int node);

@@ -110,19 +110,25 @@ Offset Scenario::Produce(const Tp& tp, const std::string& value, Where where) {
 
 Scenario::Fetched Scenario::Fetch(int broker, const Tp& tp, int64_t offset,
                                   Where where) {
-  return FetchFrom(broker, {tp.topic, {}}, tp.partition, offset, where);
+  return FetchFrom(broker, {tp.topic, {}}, tp.partition, offset, "", where);
+}
+
+Scenario::Fetched Scenario::FetchNear(int broker, const Tp& tp, int64_t offset,
+                                      Where where) {
+  return FetchFrom(broker, {tp.topic, {}}, tp.partition, offset, "near", where);
 }
 
 Scenario::Fetched Scenario::FetchById(int broker, const TopicId& topic,
                                       int64_t offset, const std::string& name,
                                       Where where) {
-  return FetchFrom(broker, {name, topic}, 0, offset, where);
+  return FetchFrom(broker, {name, topic}, 0, offset, "", where);
 }
 
 Scenario::Fetched Scenario::FetchFrom(int broker, const api::TopicRef& topic,
                                       int partition, int64_t offset,
-                                      Where where) {
+                                      const std::string& rack, Where where) {
   api::FetchRequest request;
+  request.rack = rack;
   auto& part = request.partitions.emplace_back();
   part.topic = topic;
   part.partition = PartitionIndex(partition);
