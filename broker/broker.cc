@@ -162,6 +162,13 @@ void Broker::CreateTopics(const api::CallContext& context,
                                        std::move(reply));
 }
 
+void Broker::CreatePartitions(const api::CallContext& context,
+                              v1::CreatePartitionsRequest request,
+                              PeerReply<v1::CreatePartitionsResponse> reply) {
+  parts_->control.admin().CreatePartitions(context, std::move(request),
+                                           std::move(reply));
+}
+
 void Broker::DeleteTopics(const api::CallContext& context,
                           v1::DeleteTopicsRequest request,
                           PeerReply<v1::DeleteTopicsResponse> reply) {

@@ -158,6 +158,9 @@ class Broker final : public BrokerApi {
   void CreateTopics(const api::CallContext& context,
                     v1::CreateTopicsRequest request,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
+  void CreatePartitions(
+      const api::CallContext& context, v1::CreatePartitionsRequest request,
+      PeerReply<v1::CreatePartitionsResponse> reply) override;
   void DeleteTopics(const api::CallContext& context,
                     v1::DeleteTopicsRequest request,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;

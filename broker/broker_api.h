@@ -113,6 +113,9 @@ class BrokerApi {
   virtual void CreateTopics(const api::CallContext& context,
                             v1::CreateTopicsRequest request,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void CreatePartitions(
+      const api::CallContext& context, v1::CreatePartitionsRequest request,
+      PeerReply<v1::CreatePartitionsResponse> reply) = 0;
   virtual void DeleteTopics(const api::CallContext& context,
                             v1::DeleteTopicsRequest request,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;

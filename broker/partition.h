@@ -24,6 +24,8 @@
 
 namespace sluice {
 
+struct TimeLookup;
+
 // Owned by its shard; everything runs on the shard's executor. Destroying it
 // drops who waits without an answer, as a dying process does: Close or
 // Interrupt first. Callbacks that are under way then find it gone.
@@ -93,6 +95,10 @@ class Partition final : public ShipSource {
   void Append(AppendRequest request, Task ordered, AppendDone done);
   void Read(const ReadRequest& request, ReadDone done);
   OffsetOutcome FindOffset(const OffsetRequest& request);
+  // Looks at the lookup's next piece, or answers it. True: `looked` will run,
+  // with whether there is more to look at; an answered lookup has none.
+  bool LookOn(const std::shared_ptr<TimeLookup>& lookup,
+              absl::AnyInvocable<void(bool more)> looked);
   EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) const;
   using TrimDone = absl::AnyInvocable<void(TrimOutcome)>;
   void Trim(const TrimRequest& request, TrimDone done);
@@ -243,7 +249,14 @@ class Partition final : public ShipSource {
                     int32_t record_count);
   void ForgetSilentProducers(int64_t now_us);
 
+  // ---- partition_times.cc ----
+  absl::Status CheckLookup(const TimeLookup& lookup) const;
+  void AnswerLookup(TimeLookup& lookup, const absl::Status& why);
+  void LookThere(const std::shared_ptr<TimeLookup>& lookup, ReadPlan plan,
+                 absl::AnyInvocable<void(bool more)> looked);
+
   // ---- partition_requests.cc, on ----
+  absl::Status CommittedUnknown() const;
   std::string Promise() const;
   api::ItemError UnknownOutcome(Purgatory::End end, bool all,
                                 Offset base) const;

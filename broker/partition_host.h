@@ -81,6 +81,8 @@ struct OffsetRequest {
   api::OffsetPosition position = api::OffsetPosition::kInvalid;
   std::optional<LeaderEpoch> leader_epoch;
   api::Isolation isolation = api::Isolation::kReadUncommitted;
+  int64_t timestamp_ms = 0;  // kTimestamp
+  int64_t deadline_us = INT64_MAX;  // Clock::MonoMicros; by timestamp
 };
 
 struct OffsetOutcome {
@@ -90,6 +92,7 @@ struct OffsetOutcome {
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   Offset high_watermark = kNoOffset;
   Offset last_stable_offset = kNoOffset;
+  int64_t timestamp_ms = -1;  // by timestamp: of that record
 };
 
 struct EpochEndRequest {
@@ -140,7 +143,12 @@ class PartitionHost {
                       absl::AnyInvocable<void(AppendOutcome)> done) = 0;
   virtual void Read(const ReadRequest& request,
                     absl::AnyInvocable<void(ReadOutcome)> done) = 0;
+  // EARLIEST and LATEST.
   virtual OffsetOutcome FindOffset(const OffsetRequest& request) = 0;
+  // TIMESTAMP and MAX_TIMESTAMP: looks through the log. BUSY: too many do.
+  virtual void FindOffsetByTime(
+      const OffsetRequest& request,
+      absl::AnyInvocable<void(OffsetOutcome)> done) = 0;
   virtual EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) = 0;
   // Moves the log start up; answered when the leader and every in-sync replica
   // have it on disk.

@@ -228,6 +228,12 @@ api::ItemError Partition::UnknownOutcome(Purgatory::End end, bool all,
 
 // ---- Offsets, facts ----
 
+absl::Status Partition::CommittedUnknown() const {
+  return MakeError(ErrorCode::kOffsetNotAvailable, "the new leader of ",
+                   name(),
+                   " does not know yet how much is committed; try again");
+}
+
 OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   OffsetOutcome outcome;
   const auto refuse = [&](const absl::Status& why) {
@@ -249,15 +255,16 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
       break;
     case api::OffsetPosition::kLatest:
       if (!core_.hw_is_truth() && !MUTANT(kLatestBeforeLeso)) {  // RP5
-        return refuse(MakeError(
-            ErrorCode::kOffsetNotAvailable, "the new leader of ", name(),
-            " does not know yet how much is committed; try again"));
+        return refuse(CommittedUnknown());
       }
       outcome.offset = outcome.high_watermark;
       break;
+    case api::OffsetPosition::kTimestamp:
+    case api::OffsetPosition::kMaxTimestamp:
     case api::OffsetPosition::kInvalid:
       return refuse(MakeError(ErrorCode::kInvalidRequest,
-                              "a position is EARLIEST or LATEST"));
+                              "a position is EARLIEST, LATEST, TIMESTAMP or "
+                              "MAX_TIMESTAMP"));
   }
   outcome.leader_epoch = log_->epochs().EpochAt(outcome.offset);
   return outcome;

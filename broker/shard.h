@@ -101,6 +101,9 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void Read(const ReadRequest& request,
             absl::AnyInvocable<void(ReadOutcome)> done) override;
   OffsetOutcome FindOffset(const OffsetRequest& request) override;
+  void FindOffsetByTime(
+      const OffsetRequest& request,
+      absl::AnyInvocable<void(OffsetOutcome)> done) override;
   EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) override;
   void Trim(const TrimRequest& request,
             absl::AnyInvocable<void(TrimOutcome)> done) override;
@@ -215,6 +218,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
                            const FollowerFrame& frame);
   void FlushOutgoing();
   void CloseSession(StreamId session);
+  void TakeTimeLookups();  // shard_times.cc
 
   const size_t index_;
   const size_t shard_count_;
@@ -241,6 +245,9 @@ class Shard final : public PartitionHost, public ReplicationPort {
   int64_t next_marks_us_ = 0;
   int64_t host_again_us_ = 0;
   bool flush_scheduled_ = false;
+  // By timestamp: whose turn it is next, and whether one has its turn.
+  std::deque<std::shared_ptr<TimeLookup>> time_lookups_;
+  bool looking_ = false;
 
   bool closed_ = false;
   struct Closing {

@@ -289,6 +289,15 @@ void Admin::CreateTopics(v1::CreateTopicsRequest request, int64_t timeout_us,
       Calling(&BrokerPeer::CreateTopics, std::move(request)), std::move(reply));
 }
 
+void Admin::CreatePartitions(v1::CreatePartitionsRequest request,
+                             int64_t timeout_us,
+                             PeerReply<v1::CreatePartitionsResponse> reply) {
+  CallAny<v1::CreatePartitionsResponse>(
+      deps_, client_, metadata_, timeout_us,
+      Calling(&BrokerPeer::CreatePartitions, std::move(request)),
+      std::move(reply));
+}
+
 void Admin::DeleteTopics(v1::DeleteTopicsRequest request, int64_t timeout_us,
                          PeerReply<v1::DeleteTopicsResponse> reply) {
   CallAny<v1::DeleteTopicsResponse>(

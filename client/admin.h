@@ -14,9 +14,10 @@ namespace sluice {
 // until one answers or `timeout_us` passed; an answer of NOT_CONTROLLER or
 // another retriable whole-request error is retried after a pause. A mutation
 // whose outcome is unknown is tried again too: creating then answers
-// TOPIC_ALREADY_EXISTS, deleting UNKNOWN_TOPIC_OR_PARTITION, if the first try
-// had succeeded; altering configs sets the same values again,
-// electing answers ELECTION_NOT_NEEDED. Answers of items are the broker's own.
+// TOPIC_ALREADY_EXISTS, adding partitions INVALID_PARTITIONS, deleting
+// UNKNOWN_TOPIC_OR_PARTITION, if the first try had succeeded; altering configs
+// sets the same values again, electing answers ELECTION_NOT_NEEDED. Answers of
+// items are the broker's own.
 class Admin {
  public:
   Admin(const ClientDeps& deps, const ClientOptions& client,
@@ -24,6 +25,9 @@ class Admin {
 
   void CreateTopics(v1::CreateTopicsRequest request, int64_t timeout_us,
                     PeerReply<v1::CreateTopicsResponse> reply);
+  void CreatePartitions(v1::CreatePartitionsRequest request,
+                        int64_t timeout_us,
+                        PeerReply<v1::CreatePartitionsResponse> reply);
   void DeleteTopics(v1::DeleteTopicsRequest request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply);
   // All pages, at most kTopicsMax topics.

@@ -5,6 +5,7 @@
 #include "client/fake_cluster_testing.h"
 #include "client/offset_lookup.h"
 #include "common/base/error.h"
+#include "storage/batch_testing.h"
 #include <gtest/gtest.h>
 
 namespace sluice {
@@ -150,6 +151,41 @@ TEST_F(AdminTest, OffsetsComeFromTheLeadersThatMoved) {
   for (int p = 0; p < 3; ++p) {
     EXPECT_EQ((*answer)->at(partitions[p]), Offset(10 + p));
   }
+}
+
+TEST_F(AdminTest, OffsetsByTimestampAreAskedOfTheLeaders) {
+  cluster_.AddTopic("t", 2);
+  FakeCluster::Partition& log = cluster_.topic("t").partitions[0];
+  for (int i = 0; i < 3; ++i) {
+    log.batches.push_back(MakeStoredBatch(Offset(i), LeaderEpoch(0),
+                                          {.timestamp_ms = 1000 + 100 * i}));
+  }
+  log.end = Offset(3);
+  metadata_->Follow("t");
+  world_.RunFor(kSecond);
+  std::optional<absl::StatusOr<std::map<NamedPartition, Offset>>> answer;
+  OffsetLookup::Start(deps_, client_, metadata_.get(),
+                      {{"t", PartitionIndex(0)}, {"t", PartitionIndex(1)}},
+                      OffsetQuery::At(1050), 5 * kSecond,
+                      [&](auto got) { answer = std::move(got); });
+  ASSERT_TRUE(world_.RunUntil([&] { return answer.has_value(); }, kSecond));
+  ASSERT_TRUE(answer->ok()) << answer->status();
+  EXPECT_EQ((*answer)->at({"t", PartitionIndex(0)}), Offset(1));
+  EXPECT_EQ((*answer)->at({"t", PartitionIndex(1)}), kNoOffset);
+}
+
+TEST_F(AdminTest, PartitionsAreAddedThroughAnyBroker) {
+  cluster_.AddTopic("t", 1);
+  v1::CreatePartitionsRequest request;
+  auto* topic = request.add_topics();
+  topic->mutable_topic()->set_name("t");
+  topic->set_total_count(3);
+  std::optional<absl::StatusOr<v1::CreatePartitionsResponse>> answer;
+  admin_->CreatePartitions(request, kSecond, Into(answer));
+  ASSERT_TRUE(world_.RunUntil([&] { return answer.has_value(); }, 3 * kSecond));
+  ASSERT_TRUE(answer->ok()) << answer->status();
+  EXPECT_EQ((*answer)->results(0).partition_count(), 3);
+  EXPECT_EQ(cluster_.topic("t").partitions.size(), 3u);
 }
 
 TEST_F(AdminTest, OffsetsOfAnUnknownTopicEndWithTheBrokersWord) {

@@ -36,6 +36,13 @@ absl::StatusOr<v1::CreateTopicsResponse> BlockingClient::CreateTopics(
   });
 }
 
+absl::StatusOr<v1::CreatePartitionsResponse> BlockingClient::CreatePartitions(
+    const v1::CreatePartitionsRequest& request, int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::CreatePartitionsResponse>>([&](auto reply) {
+    admin_->CreatePartitions(request, timeout_us, std::move(reply));
+  });
+}
+
 absl::StatusOr<v1::DeleteTopicsResponse> BlockingClient::DeleteTopics(
     const v1::DeleteTopicsRequest& request, int64_t timeout_us) {
   return Await<absl::StatusOr<v1::DeleteTopicsResponse>>([&](auto reply) {
@@ -107,12 +114,12 @@ absl::StatusOr<v1::DescribeQuorumResponse> BlockingClient::DescribeQuorum(
 }
 
 absl::StatusOr<std::map<NamedPartition, Offset>> BlockingClient::LookUpOffsets(
-    const std::vector<NamedPartition>& partitions, api::OffsetPosition position,
+    const std::vector<NamedPartition>& partitions, const OffsetQuery& query,
     int64_t timeout_us) {
   return Await<absl::StatusOr<std::map<NamedPartition, Offset>>>(
       [&](auto reply) {
         OffsetLookup::Start(deps_, options_, metadata_.get(), partitions,
-                            position, timeout_us, std::move(reply));
+                            query, timeout_us, std::move(reply));
       });
 }
 

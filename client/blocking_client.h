@@ -35,6 +35,8 @@ class BlockingClient {
 
   absl::StatusOr<v1::CreateTopicsResponse> CreateTopics(
       const v1::CreateTopicsRequest& request, int64_t timeout_us);
+  absl::StatusOr<v1::CreatePartitionsResponse> CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::DeleteTopicsResponse> DeleteTopics(
       const v1::DeleteTopicsRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::ListTopicsResponse> ListTopics(
@@ -56,7 +58,7 @@ class BlockingClient {
   absl::StatusOr<v1::DescribeQuorumResponse> DescribeQuorum(int64_t timeout_us);
   absl::StatusOr<std::map<NamedPartition, Offset>> LookUpOffsets(
       const std::vector<NamedPartition>& partitions,
-      api::OffsetPosition position, int64_t timeout_us);
+      const OffsetQuery& query, int64_t timeout_us);
   // As RecordDeletion.
   RecordDeletion::Results DeleteRecords(
       const std::map<NamedPartition, Offset>& before, bool validate_only,

@@ -113,6 +113,25 @@ TEST_F(ConsumerTest, EarliestReadsAllInOrderOnceEach) {
   EXPECT_EQ(consumer_->HighWatermark(Tp(0)), Offset(500));
 }
 
+TEST_F(ConsumerTest, APartitionThatIsAddedIsReadFromItsBeginning) {
+  cluster_.AddTopic("t", 1);
+  client_.metadata_age_max_ms = 1'000;
+  ConsumerOptions options;
+  options.reset = OffsetReset::kEarliest;
+  Start(options);
+  Produce(0, 5, 0);
+  consumer_->Assign({Tp(0)});
+  EXPECT_EQ(ReadValues(0, 5), Range(0, 5));
+  v1::CreatePartitionsRequest more;
+  more.add_topics()->mutable_topic()->set_name("t");
+  more.mutable_topics(0)->set_total_count(2);
+  cluster_.Grow(more);
+  world_.RunFor(2 * kSecond);
+  Produce(5, 5, 1);
+  consumer_->Assign({Tp(0), Tp(1)});
+  EXPECT_EQ(ReadValues(1, 5), Range(5, 5));
+}
+
 TEST_F(ConsumerTest, LatestSkipsWhatWasThere) {
   cluster_.AddTopic("t", 1);
   Start();

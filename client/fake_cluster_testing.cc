@@ -119,6 +119,15 @@ class FakePeer final : public BrokerPeer,
         std::move(reply));
   }
 
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override {
+    Call<v1::CreatePartitionsResponse>(
+        "CreatePartitions", timeout_us,
+        [this, request] { return cluster_->Grow(request); },
+        std::move(reply));
+  }
+
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     Call<v1::DeleteTopicsResponse>(
@@ -307,6 +316,27 @@ void FakeCluster::AddTopic(const std::string& name, int partitions) {
     topic.partitions.push_back(std::move(partition));
   }
   topics_[name] = std::move(topic);
+}
+
+v1::CreatePartitionsResponse FakeCluster::Grow(
+    const v1::CreatePartitionsRequest& request) {
+  v1::CreatePartitionsResponse response;
+  for (const v1::NewPartitions& asked : request.topics()) {
+    auto* result = response.add_results();
+    *result->mutable_topic() = asked.topic();
+    std::vector<Partition>& partitions =
+        topics_.at(asked.topic().name()).partitions;
+    const auto total = static_cast<size_t>(asked.total_count());
+    if (total <= partitions.size()) {
+      result->mutable_error()->set_code(v1::ERROR_CODE_INVALID_PARTITIONS);
+    }
+    while (partitions.size() < total) {
+      const auto turn = static_cast<int>(partitions.size()) % broker_count_;
+      partitions.emplace_back().leader = NodeId(1 + turn);
+    }
+    result->set_partition_count(static_cast<int32_t>(partitions.size()));
+  }
+  return response;
 }
 
 void FakeCluster::MoveLeader(const std::string& topic, int partition,

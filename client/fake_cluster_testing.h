@@ -54,6 +54,9 @@ class FakeCluster final : public BrokerConnector {
   }
   // Leaders go round robin over the brokers.
   void AddTopic(const std::string& name, int partitions);
+  // More partitions of topics that it has.
+  v1::CreatePartitionsResponse Grow(
+      const v1::CreatePartitionsRequest& request);
   Topic& topic(const std::string& name) { return topics_.at(name); }
   void MoveLeader(const std::string& topic, int partition, NodeId to);
   // What an unclean election does: the next leader's log ends at `end`, a

@@ -4,6 +4,7 @@
 #include "client/fake_cluster_testing.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "storage/time_search.h"
 
 namespace sluice {
 
@@ -238,6 +239,20 @@ api::ListOffsetsResponse FakeCluster::ListOffsets(
         Check(at, part.topic, part.partition, part.leader_epoch, result.error,
               result.leader);
     if (state == nullptr) continue;
+    if (part.position == api::OffsetPosition::kTimestamp) {
+      TimeSearch search = TimeSearch::FirstAt(part.timestamp_ms, state->start);
+      for (const Buffer& batch : state->batches) {
+        const auto found = search.Look(batch);
+        INVARIANT(found.ok(), found.status().ToString());
+        if (*found) break;
+      }
+      const auto record = search.Found();
+      if (record.ok() && record->has_value()) {
+        result.offset = (*record)->offset;
+        result.timestamp_ms = (*record)->timestamp_ms;
+      }
+      continue;
+    }
     result.offset = part.position == api::OffsetPosition::kEarliest
                         ? state->start
                         : state->end;

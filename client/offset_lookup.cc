@@ -10,21 +10,22 @@ namespace sluice {
 void OffsetLookup::Start(const ClientDeps& deps, const ClientOptions& client,
                          MetadataCache* metadata,
                          std::vector<NamedPartition> partitions,
-                         api::OffsetPosition position, int64_t timeout_us,
+                         const OffsetQuery& query, int64_t timeout_us,
                          Done done) {
   using Ask = LeaderAsk<api::ListOffsetsResult>;
   Ask::Question question;
   question.partitions = std::move(partitions);
   question.timeout_us = timeout_us;
   question.all_or_none = true;
-  question.send = [position](BrokerPeer& leader, const Ask::Asked& asked,
+  question.send = [query](BrokerPeer& leader, const Ask::Asked& asked,
                              int64_t left_us, Ask::Answer answer) {
     api::ListOffsetsRequest request;
     for (const auto& [tp, epoch] : asked) {
       api::ListOffsetsPartition& partition = request.partitions.emplace_back();
       partition.topic.name = tp.topic;
       partition.partition = tp.partition;
-      partition.position = position;
+      partition.position = query.position;
+      partition.timestamp_ms = query.timestamp_ms;
       partition.leader_epoch = epoch;
     }
     leader.ListOffsets(

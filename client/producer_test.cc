@@ -95,6 +95,30 @@ TEST_F(ProducerTest, EachRecordLearnsItsOffset) {
   EXPECT_EQ(producer_->counters().batches_retried, 0);
 }
 
+// The producer learns of it with its metadata, and nothing has to be said.
+TEST_F(ProducerTest, APartitionThatIsAddedIsWrittenToOnceItIsKnown) {
+  cluster_.AddTopic("t", 1);
+  client_.metadata_age_max_ms = 2'000;
+  Start();
+  ASSERT_TRUE(Send(0, std::nullopt, "key").ok());
+  ASSERT_TRUE(world_.RunUntil([&] { return AllAcked(1); }, kSecond));
+  v1::CreatePartitionsRequest more;
+  more.add_topics()->mutable_topic()->set_name("t");
+  more.mutable_topics(0)->set_total_count(8);
+  cluster_.Grow(more);
+  world_.RunFor(3 * kSecond);
+  ASSERT_TRUE(Send(1, 7).ok());
+  for (int i = 2; i < 50; ++i) {
+    ASSERT_TRUE(Send(i, std::nullopt, "key" + std::to_string(i)).ok());
+  }
+  ASSERT_TRUE(world_.RunUntil([&] { return AllAcked(50); }, kSecond));
+  EXPECT_EQ(outcomes_.at(1)->partition, PartitionIndex(7));
+  for (int i = 2; i < 50; ++i) {
+    EXPECT_EQ(outcomes_.at(i)->partition,
+              PartitionForKey("key" + std::to_string(i), 8));
+  }
+}
+
 TEST_F(ProducerTest, KeysGoWhereKafkaPutsThem) {
   cluster_.AddTopic("t", 7);
   Start();

@@ -6,11 +6,8 @@
 
 #include "common/base/error.h"
 #include "controller/metadata/broker_control.h"
-#include "controller/metadata/config_control.h"
-#include "controller/metadata/election_control.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/producer_id_control.h"
-#include "controller/metadata/topic_control.h"
 
 namespace sluice {
 
@@ -167,48 +164,6 @@ void Controller::ProposeBatch(MetadataBatch batch,
   pipeline_.Propose(std::move(batch), std::move(done));
 }
 
-template <class Response>
-void Controller::Carry(
-    absl::AnyInvocable<ControlResultOr<Response>(const MetadataImage&)> decide,
-    absl::AnyInvocable<void(Response&, LogIndex)> finish,
-    PeerReply<Response> reply) {
-  Run([this, decide = std::move(decide), finish = std::move(finish),
-       reply = std::move(reply)]() mutable {
-    if (absl::Status status = CheckActive(); !status.ok()) {
-      reply(std::move(status));
-      return;
-    }
-    ControlResultOr<Response> result = decide(*pipeline_.latest());
-    const bool to_commit = result.ok() && !result->batch.records().empty();
-    if (!to_commit) {
-      pipeline_.Confirm(
-          [this, result = std::move(result), finish = std::move(finish),
-           reply = std::move(reply)](absl::Status confirmed) mutable {
-            if (!confirmed.ok()) {
-              reply(std::move(confirmed));
-            } else if (!result.ok()) {
-              reply(result.status());
-            } else {
-              finish(result->response, image()->offset());
-              reply(std::move(result->response));
-            }
-          });
-      return;
-    }
-    ProposeBatch(
-        std::move(result->batch),
-        [response = std::move(result->response), finish = std::move(finish),
-         reply = std::move(reply)](absl::StatusOr<LogIndex> committed) mutable {
-          if (!committed.ok()) {
-            reply(committed.status());
-            return;
-          }
-          finish(response, *committed);
-          reply(std::move(response));
-        });
-  });
-}
-
 void Controller::Hello(internal::v1::HelloRequest,
                        PeerReply<internal::v1::HelloResponse> reply) {
   Run([this, reply = std::move(reply)]() mutable {
@@ -306,76 +261,6 @@ void Controller::AllocateProducerIds(
             .Allocate(request);
       },
       NoFinish<Response>, std::move(reply));
-}
-
-void Controller::CreateTopics(v1::CreateTopicsRequest request,
-                              PeerReply<v1::CreateTopicsResponse> reply) {
-  using Response = v1::CreateTopicsResponse;
-  Carry<Response>(
-      [this, request = std::move(request)](const MetadataImage& latest) {
-        return TopicControl(latest, *deps_.configs)
-            .Create(request, internal::v1::TopicRecord::KIND_USER, random_);
-      },
-      [](Response& response, LogIndex offset) {
-        response.set_metadata_offset(offset.value());
-      },
-      std::move(reply));
-}
-
-void Controller::DeleteTopics(v1::DeleteTopicsRequest request,
-                              PeerReply<v1::DeleteTopicsResponse> reply) {
-  using Response = v1::DeleteTopicsResponse;
-  Carry<Response>(
-      [this, request = std::move(request)](const MetadataImage& latest) {
-        return TopicControl(latest, *deps_.configs).Delete(request);
-      },
-      [](Response& response, LogIndex offset) {
-        response.set_metadata_offset(offset.value());
-      },
-      std::move(reply));
-}
-
-void Controller::ElectLeaders(v1::ElectLeadersRequest request,
-                              PeerReply<v1::ElectLeadersResponse> reply) {
-  using Response = v1::ElectLeadersResponse;
-  Carry<Response>(
-      [this, request = std::move(request)](const MetadataImage& latest) {
-        auto result = ElectionControl(latest, *deps_.configs).Elect(request);
-        if (result.ok() && !result->batch.records().empty()) {
-          LOG(INFO) << "an operator orders "
-                    << v1::ElectLeadersRequest::Kind_Name(request.kind())
-                    << " elections; " << result->batch.records_size()
-                    << " partitions change";
-        }
-        return result;
-      },
-      [](Response& response, LogIndex offset) {
-        response.set_metadata_offset(offset.value());
-      },
-      std::move(reply));
-}
-
-void Controller::AlterConfigs(v1::AlterConfigsRequest request,
-                              PeerReply<v1::AlterConfigsResponse> reply) {
-  using Response = v1::AlterConfigsResponse;
-  Carry<Response>(
-      [this, request = std::move(request)](const MetadataImage& latest) {
-        auto result = ConfigControl(latest, *deps_.configs).Alter(request);
-        if (!result.ok()) return result;
-        for (const auto& record : result->batch.records()) {
-          if (!record.has_config()) continue;
-          LOG(INFO) << "topic " << record.config().resource_name() << ": "
-                    << record.config().key() << " is "
-                    << (record.config().has_value()
-                            ? "set to " + record.config().value()
-                            : std::string("unset"));
-        }
-        return result;
-      },
-      [](Response& response, LogIndex offset) {
-        response.set_metadata_offset(offset.value());
-      },
-      std::move(reply));
 }
 
 void Controller::DescribeQuorum(v1::DescribeQuorumRequest,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -87,6 +88,12 @@ class Controller final : public ControllerApi {
       PeerReply<internal::v1::AllocateProducerIdsResponse> reply) override;
   void CreateTopics(v1::CreateTopicsRequest request,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
+  void CreatePartitions(
+      v1::CreatePartitionsRequest request,
+      PeerReply<v1::CreatePartitionsResponse> reply) override;
+  void EnsureInternalTopic(
+      internal::v1::EnsureInternalTopicRequest request,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply) override;
   void DeleteTopics(v1::DeleteTopicsRequest request,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;
   void AlterConfigs(v1::AlterConfigsRequest request,
@@ -146,5 +153,47 @@ class Controller final : public ControllerApi {
   // Posted tasks hold it weakly.
   std::shared_ptr<bool> alive_;
 };
+
+template <class Response>
+void Controller::Carry(
+    absl::AnyInvocable<ControlResultOr<Response>(const MetadataImage&)> decide,
+    absl::AnyInvocable<void(Response&, LogIndex)> finish,
+    PeerReply<Response> reply) {
+  Run([this, decide = std::move(decide), finish = std::move(finish),
+       reply = std::move(reply)]() mutable {
+    if (absl::Status status = CheckActive(); !status.ok()) {
+      reply(std::move(status));
+      return;
+    }
+    ControlResultOr<Response> result = decide(*pipeline_.latest());
+    const bool to_commit = result.ok() && !result->batch.records().empty();
+    if (!to_commit) {
+      pipeline_.Confirm(
+          [this, result = std::move(result), finish = std::move(finish),
+           reply = std::move(reply)](absl::Status confirmed) mutable {
+            if (!confirmed.ok()) {
+              reply(std::move(confirmed));
+            } else if (!result.ok()) {
+              reply(result.status());
+            } else {
+              finish(result->response, image()->offset());
+              reply(std::move(result->response));
+            }
+          });
+      return;
+    }
+    ProposeBatch(
+        std::move(result->batch),
+        [response = std::move(result->response), finish = std::move(finish),
+         reply = std::move(reply)](absl::StatusOr<LogIndex> committed) mutable {
+          if (!committed.ok()) {
+            reply(committed.status());
+            return;
+          }
+          finish(response, *committed);
+          reply(std::move(response));
+        });
+  });
+}
 
 }  // namespace sluice

@@ -32,6 +32,12 @@ class ControllerApi {
       PeerReply<internal::v1::AllocateProducerIdsResponse> reply) = 0;
   virtual void CreateTopics(v1::CreateTopicsRequest request,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void CreatePartitions(
+      v1::CreatePartitionsRequest request,
+      PeerReply<v1::CreatePartitionsResponse> reply) = 0;
+  virtual void EnsureInternalTopic(
+      internal::v1::EnsureInternalTopicRequest request,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply) = 0;
   virtual void DeleteTopics(v1::DeleteTopicsRequest request,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;
   virtual void AlterConfigs(v1::AlterConfigsRequest request,

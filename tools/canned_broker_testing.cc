@@ -54,6 +54,12 @@ class CannedPeer final : public BrokerPeer {
     canned_->last_create = request;
     real_->CreateTopics(request, timeout_us, std::move(reply));
   }
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override {
+    canned_->last_create_partitions = request;
+    real_->CreatePartitions(request, timeout_us, std::move(reply));
+  }
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     canned_->last_delete = request;

@@ -27,6 +27,7 @@ class CannedBroker {
   absl::Status elected_again;
   // What was asked last.
   v1::CreateTopicsRequest last_create;
+  v1::CreatePartitionsRequest last_create_partitions;
   v1::DeleteTopicsRequest last_delete;
   v1::DescribeConfigsRequest last_describe_configs;
   v1::AlterConfigsRequest last_alter;

@@ -106,6 +106,16 @@ class AdminHandlers {
                       v1::DescribeTopicsRequest request,
                       PeerReply<v1::DescribeTopicsResponse> reply);
 
+  // ---- admin_partitions.cc ----
+  void CreatePartitions(const api::CallContext& context,
+                        v1::CreatePartitionsRequest request,
+                        PeerReply<v1::CreatePartitionsResponse> reply);
+  // Of this broker itself: answered once its own image has the topic. Made as
+  // often as it is asked it has the same effect.
+  void EnsureInternalTopic(
+      const std::string& name, int64_t deadline_us,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply);
+
   // ---- admin_configs.cc ----
   void DescribeConfigs(const api::CallContext& context,
                        v1::DescribeConfigsRequest request,
@@ -158,6 +168,9 @@ class AdminHandlers {
   void DeleteNow(const api::CallContext& context,
                  const v1::DeleteTopicsRequest& request,
                  PeerReply<v1::DeleteTopicsResponse> reply);
+  void GrowNow(const api::CallContext& context,
+               const v1::CreatePartitionsRequest& request,
+               PeerReply<v1::CreatePartitionsResponse> reply);
   v1::DescribeClusterResponse DescribeClusterNow() const;
   // Which controllers the active one misses; its answer may be an error.
   void AskForQuorum(int64_t deadline_us,

@@ -86,6 +86,11 @@ class FakeController final : public ControllerPeer {
           internal::v1::AllocateProducerIdsResponse>
       allocate_producer_ids;
   Handler<v1::CreateTopicsRequest, v1::CreateTopicsResponse> create_topics;
+  Handler<v1::CreatePartitionsRequest, v1::CreatePartitionsResponse>
+      create_partitions;
+  Handler<internal::v1::EnsureInternalTopicRequest,
+          internal::v1::EnsureInternalTopicResponse>
+      ensure_internal_topic;
   Handler<v1::DeleteTopicsRequest, v1::DeleteTopicsResponse> delete_topics;
   Handler<v1::AlterConfigsRequest, v1::AlterConfigsResponse> alter_configs;
   Handler<v1::ElectLeadersRequest, v1::ElectLeadersResponse> elect_leaders;
@@ -128,6 +133,19 @@ class FakeController final : public ControllerPeer {
   void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::CreateTopicsResponse> reply) override {
     Call("CreateTopics", request, timeout_us, create_topics, std::move(reply));
+  }
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override {
+    Call("CreatePartitions", request, timeout_us, create_partitions,
+         std::move(reply));
+  }
+  void EnsureInternalTopic(
+      const internal::v1::EnsureInternalTopicRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply) override {
+    Call("EnsureInternalTopic", request, timeout_us, ensure_internal_topic,
+         std::move(reply));
   }
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {

@@ -59,6 +59,7 @@ class FakeHost final : public PartitionHost {
   std::vector<AppendRequest> appends;  // without their bytes
   std::vector<TrimRequest> trims;
   int reads = 0;
+  std::vector<OffsetRequest> by_time;
   std::vector<int32_t> read_sizes;  // max_bytes of each read
 
   size_t waits() const { return waits_.size(); }
@@ -138,6 +139,22 @@ class FakeHost final : public PartitionHost {
     read_sizes.push_back(request.max_bytes);
     ReadOutcome outcome = ReadNow(request);
     if (!async_reads) return done(std::move(outcome));
+    executor_->PostAfter(1000, [done = std::move(done),
+                                outcome = std::move(outcome)]() mutable {
+      done(std::move(outcome));
+    });
+  }
+
+  // Those asked by timestamp: answered with 7 and what was asked.
+  void FindOffsetByTime(const OffsetRequest& request,
+                        absl::AnyInvocable<void(OffsetOutcome)> done) override {
+    EXPECT_TRUE(executor_->IsCurrent());
+    by_time.push_back(request);
+    OffsetOutcome outcome;
+    outcome.error = partitions[request.tp].error;
+    outcome.leader = partitions[request.tp].leader;
+    outcome.offset = Offset(7);
+    outcome.timestamp_ms = request.timestamp_ms;
     executor_->PostAfter(1000, [done = std::move(done),
                                 outcome = std::move(outcome)]() mutable {
       done(std::move(outcome));

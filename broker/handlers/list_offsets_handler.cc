@@ -12,12 +12,18 @@ void ListOffsetsHandler::ListOffsets(
   using Calls = PartitionCalls<api::ListOffsetsPartition, OffsetRequest,
                                OffsetOutcome, api::ListOffsetsResponse>;
   Calls::Steps steps;
-  steps.make = [isolation = request.isolation](
+  steps.make = [isolation = request.isolation,
+                deadline_us = context.deadline_us](
                    const api::ListOffsetsPartition& asked,
                    const TopicPartition& tp) {
-    return OffsetRequest{tp, asked.position, asked.leader_epoch, isolation};
+    return OffsetRequest{tp,        asked.position,     asked.leader_epoch,
+                         isolation, asked.timestamp_ms, deadline_us};
   };
   steps.ask = [](PartitionHost& host, const OffsetRequest& ask, auto take) {
+    if (ask.position == api::OffsetPosition::kTimestamp ||
+        ask.position == api::OffsetPosition::kMaxTimestamp) {
+      return host.FindOffsetByTime(ask, std::move(take));
+    }
     take(host.FindOffset(ask));
   };
   steps.put = [](OffsetOutcome outcome, api::ListOffsetsResult& result) {
@@ -25,6 +31,7 @@ void ListOffsetsHandler::ListOffsets(
     result.leader_epoch = outcome.leader_epoch;
     result.high_watermark = outcome.high_watermark;
     result.last_stable_offset = outcome.last_stable_offset;
+    result.timestamp_ms = outcome.timestamp_ms;
   };
   if (request.route == api::Route::kForward) {
     steps.deadline_us = context.deadline_us;

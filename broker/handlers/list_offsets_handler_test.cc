@@ -62,6 +62,30 @@ TEST_F(ListOffsetsHandlerTest, ANewLeaderDoesNotKnowTheEndYet) {  // RP5
   EXPECT_EQ(response.results.at(0).offset, kNoOffset);
 }
 
+TEST_F(ListOffsetsHandlerTest, ByTimestampIsAnsweredWhenItIsFound) {
+  auto at = Latest(Named("a"), 1);
+  at.position = api::OffsetPosition::kTimestamp;
+  at.timestamp_ms = 1234;
+  auto newest = Latest(Named("a"), 0);
+  newest.position = api::OffsetPosition::kMaxTimestamp;
+  api::ListOffsetsRequest request;
+  request.partitions = {at, newest, Latest(Named("a"), 2)};
+  api::CallContext context;
+  context.deadline_us = 5'000'000;
+  handler_.ListOffsets(context, request, answered_.Expect());
+  fake_.Run();
+  ASSERT_EQ(answered_.times, 1);
+  ASSERT_THAT(answered_.response.results, SizeIs(3));
+  EXPECT_EQ(answered_.response.results[0].offset, Offset(7));
+  EXPECT_EQ(answered_.response.results[0].timestamp_ms, 1234);
+  EXPECT_EQ(answered_.response.results[1].offset, Offset(7));
+  EXPECT_EQ(answered_.response.results[2].offset, Offset(0));
+  EXPECT_EQ(answered_.response.results[2].timestamp_ms, -1);
+  ASSERT_THAT(fake_.odd.by_time, SizeIs(1));
+  EXPECT_EQ(fake_.odd.by_time[0].position, api::OffsetPosition::kTimestamp);
+  EXPECT_EQ(fake_.odd.by_time[0].deadline_us, 5'000'000);
+}
+
 TEST_F(ListOffsetsHandlerTest, WithoutMetadataNoTopicIsSaidNotToExist) {
   fake_.image.Store(MetadataImage::Empty());
   const auto response =

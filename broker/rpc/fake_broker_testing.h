@@ -133,6 +133,7 @@ class FakeBroker final : public BrokerApi {
   SLUICE_CONTROL_CALL(GetMetadata)
   SLUICE_CONTROL_CALL(DescribeQuorum)
   SLUICE_CONTROL_CALL(CreateTopics)
+  SLUICE_CONTROL_CALL(CreatePartitions)
   SLUICE_CONTROL_CALL(DeleteTopics)
   SLUICE_CONTROL_CALL(ListTopics)
   SLUICE_CONTROL_CALL(DescribeTopics)

@@ -173,6 +173,10 @@ SLUICE_CONTROL_TEST(CreateTopics, request.add_topics()->set_name("t"),
                     request.topics(0).name() == "t",
                     response.set_metadata_offset(7),
                     response.metadata_offset() == 7)
+SLUICE_CONTROL_TEST(CreatePartitions, request.add_topics()->set_total_count(9),
+                    request.topics(0).total_count() == 9,
+                    response.add_results()->set_partition_count(9),
+                    response.results(0).partition_count() == 9)
 SLUICE_CONTROL_TEST(DeleteTopics, request.set_validate_only(true),
                     request.validate_only(), response.set_metadata_offset(8),
                     response.metadata_offset() == 8)

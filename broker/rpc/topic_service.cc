@@ -20,6 +20,7 @@ namespace sluice {
         });                                                                \
   }
 SLUICE_CONTROL_CALL(CreateTopics)
+SLUICE_CONTROL_CALL(CreatePartitions)
 SLUICE_CONTROL_CALL(DeleteTopics)
 SLUICE_CONTROL_CALL(ListTopics)
 SLUICE_CONTROL_CALL(DescribeTopics)

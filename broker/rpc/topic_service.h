@@ -15,6 +15,7 @@ namespace sluice {
 
 class TopicService final
     : public v1::TopicService::WithRawCallbackMethod_CreateTopics<
+          v1::TopicService::WithRawCallbackMethod_CreatePartitions<
           v1::TopicService::WithRawCallbackMethod_DeleteTopics<
               v1::TopicService::WithRawCallbackMethod_ListTopics<
                   v1::TopicService::WithRawCallbackMethod_DescribeTopics<
@@ -22,7 +23,7 @@ class TopicService final
                           v1::TopicService::WithRawCallbackMethod_AlterConfigs<
                           v1::TopicService::WithRawCallbackMethod_ElectLeaders<
                           v1::TopicService::WithRawCallbackMethod_ResetReplica<
-                              v1::TopicService::Service>>>>>>>> {
+                              v1::TopicService::Service>>>>>>>>> {
  public:
   // `broker` outlives the service.
   TopicService(BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
@@ -31,6 +32,9 @@ class TopicService final
   grpc::ServerUnaryReactor* CreateTopics(grpc::CallbackServerContext* context,
                                          const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* CreatePartitions(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+      grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* DeleteTopics(grpc::CallbackServerContext* context,
                                          const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response) override;

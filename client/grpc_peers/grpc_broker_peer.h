@@ -79,6 +79,9 @@ class GrpcBrokerPeer final : public BrokerPeer, public LeaderPeer {
                       PeerReply<v1::DescribeQuorumResponse> reply) override;
   void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override;
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;
   void ListTopics(const v1::ListTopicsRequest& request, int64_t timeout_us,

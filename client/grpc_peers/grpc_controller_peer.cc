@@ -83,6 +83,19 @@ void GrpcControllerPeer::CreateTopics(
   Call("CreateTopics", request, timeout_us, std::move(reply));
 }
 
+void GrpcControllerPeer::CreatePartitions(
+    const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+    PeerReply<v1::CreatePartitionsResponse> reply) {
+  Call("CreatePartitions", request, timeout_us, std::move(reply));
+}
+
+void GrpcControllerPeer::EnsureInternalTopic(
+    const internal::v1::EnsureInternalTopicRequest& request,
+    int64_t timeout_us,
+    PeerReply<internal::v1::EnsureInternalTopicResponse> reply) {
+  Call("EnsureInternalTopic", request, timeout_us, std::move(reply));
+}
+
 void GrpcControllerPeer::DeleteTopics(
     const v1::DeleteTopicsRequest& request, int64_t timeout_us,
     PeerReply<v1::DeleteTopicsResponse> reply) {

@@ -47,6 +47,13 @@ class GrpcControllerPeer final : public ControllerPeer {
       PeerReply<internal::v1::AllocateProducerIdsResponse> reply) override;
   void CreateTopics(const v1::CreateTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::CreateTopicsResponse> reply) override;
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override;
+  void EnsureInternalTopic(
+      const internal::v1::EnsureInternalTopicRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply) override;
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override;
   void AlterConfigs(const v1::AlterConfigsRequest& request, int64_t timeout_us,

@@ -55,6 +55,9 @@ class BrokerPeer {
   virtual void CreateTopics(const v1::CreateTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) = 0;
   virtual void DeleteTopics(const v1::DeleteTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;

@@ -70,6 +70,13 @@ class ControllerPeer {
   virtual void CreateTopics(const v1::CreateTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::CreateTopicsResponse> reply) = 0;
+  virtual void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) = 0;
+  virtual void EnsureInternalTopic(
+      const internal::v1::EnsureInternalTopicRequest& request,
+      int64_t timeout_us,
+      PeerReply<internal::v1::EnsureInternalTopicResponse> reply) = 0;
   virtual void DeleteTopics(const v1::DeleteTopicsRequest& request,
                             int64_t timeout_us,
                             PeerReply<v1::DeleteTopicsResponse> reply) = 0;

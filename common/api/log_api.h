@@ -219,13 +219,20 @@ struct FetchResponse {
 
 // ---- ListOffsets ----
 
-enum class OffsetPosition { kEarliest, kLatest, kInvalid };
+enum class OffsetPosition {
+  kEarliest,
+  kLatest,
+  kTimestamp,
+  kMaxTimestamp,
+  kInvalid,
+};
 
 struct ListOffsetsPartition {
   TopicRef topic;
   PartitionIndex partition;
   OffsetPosition position = OffsetPosition::kInvalid;
   std::optional<LeaderEpoch> leader_epoch;
+  int64_t timestamp_ms = 0;  // kTimestamp: of the first record, or later
 };
 
 struct ListOffsetsRequest {
@@ -238,11 +245,12 @@ struct ListOffsetsResult {
   TopicRef topic;
   PartitionIndex partition;
   ItemError error;
-  Offset offset = kNoOffset;
+  Offset offset = kNoOffset;  // by timestamp, kNoOffset: no such record
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   std::optional<LeaderHint> leader;
   Offset high_watermark = kNoOffset;
   Offset last_stable_offset = kNoOffset;
+  int64_t timestamp_ms = -1;  // by timestamp: of that record
 };
 
 struct ListOffsetsResponse {

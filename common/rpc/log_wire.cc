@@ -81,6 +81,10 @@ api::OffsetPosition PositionFromProto(
       return api::OffsetPosition::kEarliest;
     case v1::ListOffsetsPartition::POSITION_LATEST:
       return api::OffsetPosition::kLatest;
+    case v1::ListOffsetsPartition::POSITION_TIMESTAMP:
+      return api::OffsetPosition::kTimestamp;
+    case v1::ListOffsetsPartition::POSITION_MAX_TIMESTAMP:
+      return api::OffsetPosition::kMaxTimestamp;
     default:
       return api::OffsetPosition::kInvalid;
   }
@@ -231,6 +235,7 @@ absl::StatusOr<api::ListOffsetsRequest> ListOffsetsRequestFromProto(
     to.topic = *std::move(topic);
     to.partition = PartitionIndex(from.partition());
     to.position = PositionFromProto(from.position());
+    to.timestamp_ms = from.timestamp_ms();
     if (from.has_leader_epoch()) {
       to.leader_epoch = LeaderEpoch(from.leader_epoch());
     }
@@ -360,6 +365,7 @@ grpc::ByteBuffer EncodeListOffsetsResponse(
     to->set_leader_epoch(from.leader_epoch.value());
     to->set_high_watermark(from.high_watermark.value());
     to->set_last_stable_offset(from.last_stable_offset.value());
+    to->set_timestamp_ms(from.timestamp_ms);
   }
   return ToByteBuffer(message);
 }

@@ -65,6 +65,10 @@ v1::ListOffsetsPartition::Position PositionToProto(
       return v1::ListOffsetsPartition::POSITION_EARLIEST;
     case api::OffsetPosition::kLatest:
       return v1::ListOffsetsPartition::POSITION_LATEST;
+    case api::OffsetPosition::kTimestamp:
+      return v1::ListOffsetsPartition::POSITION_TIMESTAMP;
+    case api::OffsetPosition::kMaxTimestamp:
+      return v1::ListOffsetsPartition::POSITION_MAX_TIMESTAMP;
     case api::OffsetPosition::kInvalid:
       break;
   }
@@ -170,6 +174,7 @@ grpc::ByteBuffer EncodeListOffsetsRequest(
     TopicRefToProto(from.topic, to->mutable_topic());
     to->set_partition(from.partition.value());
     to->set_position(PositionToProto(from.position));
+    to->set_timestamp_ms(from.timestamp_ms);
     if (from.leader_epoch.has_value()) {
       to->set_leader_epoch(from.leader_epoch->value());
     }
@@ -297,6 +302,7 @@ absl::StatusOr<api::ListOffsetsResponse> ListOffsetsResponseFromProto(
     to.leader_epoch = LeaderEpoch(from.leader_epoch());
     to.high_watermark = Offset(from.high_watermark());
     to.last_stable_offset = Offset(from.last_stable_offset());
+    to.timestamp_ms = from.timestamp_ms();
   }
   return response;
 }

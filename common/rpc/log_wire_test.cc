@@ -118,18 +118,21 @@ TEST(LogWireTest, ListOffsetsArrivesAsItWasBothWays) {
   sent.isolation = api::Isolation::kReadCommitted;
   for (const auto position :
        {api::OffsetPosition::kEarliest, api::OffsetPosition::kLatest,
+        api::OffsetPosition::kTimestamp, api::OffsetPosition::kMaxTimestamp,
         api::OffsetPosition::kInvalid}) {
     auto& partition = sent.partitions.emplace_back();
     partition.topic.name = "t";
     partition.position = position;
+    partition.timestamp_ms = INT64_MIN;
     partition.leader_epoch = LeaderEpoch(3);
   }
   const auto request = ListOffsetsRequestFromProto(
       Parse<v1::ListOffsetsRequest>(EncodeListOffsetsRequest(sent)));
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(request->isolation, api::Isolation::kReadCommitted);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(request->partitions[i].position, sent.partitions[i].position);
+    EXPECT_EQ(request->partitions[i].timestamp_ms, INT64_MIN);
     EXPECT_EQ(request->partitions[i].leader_epoch, LeaderEpoch(3));
   }
 
@@ -139,6 +142,7 @@ TEST(LogWireTest, ListOffsetsArrivesAsItWasBothWays) {
   answer.results[0].leader_epoch = LeaderEpoch(6);
   answer.results[0].high_watermark = Offset(7);
   answer.results[0].last_stable_offset = Offset(8);
+  answer.results[0].timestamp_ms = 9;
   const auto response = ListOffsetsResponseFromProto(
       Parse<v1::ListOffsetsResponse>(EncodeListOffsetsResponse(answer)));
   ASSERT_TRUE(response.ok());
@@ -146,6 +150,7 @@ TEST(LogWireTest, ListOffsetsArrivesAsItWasBothWays) {
   EXPECT_EQ(response->results[0].leader_epoch, LeaderEpoch(6));
   EXPECT_EQ(response->results[0].high_watermark, Offset(7));
   EXPECT_EQ(response->results[0].last_stable_offset, Offset(8));
+  EXPECT_EQ(response->results[0].timestamp_ms, 9);
 }
 
 // ---- Histories: epochs, log starts ----

@@ -38,6 +38,8 @@ enum class CallKind { kUnary, kLongPoll, kStream };
     kDescribe, kCluster)                                                      \
   X(kCreateTopics, "/sluice.v1.TopicService/CreateTopics", kUnary, kCreate,   \
     kTopic)                                                                   \
+  X(kCreatePartitions, "/sluice.v1.TopicService/CreatePartitions", kUnary,    \
+    kAlter, kTopic)                                                           \
   X(kDeleteTopics, "/sluice.v1.TopicService/DeleteTopics", kUnary, kDelete,   \
     kTopic)                                                                   \
   X(kListTopics, "/sluice.v1.TopicService/ListTopics", kUnary, kDescribe,     \

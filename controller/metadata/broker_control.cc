@@ -8,6 +8,7 @@
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
+#include "controller/metadata/internal_topics.h"
 #include "controller/metadata/partition_sweep.h"
 #include "controller/metadata/record_codec.h"
 
@@ -375,6 +376,7 @@ MetadataBatch BrokerControl::Unfence(NodeId broker, BrokerEpoch epoch) {
       [&](const TopicPartition&, const PartitionImage& partition,
           PartitionChange&) { return partition.leader == kNoNode; },
       batch);
+  AddInternalReplicas(image_, configs_, broker, batch);
   return batch;
 }
 

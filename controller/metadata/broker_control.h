@@ -44,8 +44,9 @@ class BrokerControl {
   // One batch for all its partitions. Empty when there is nothing to do: no
   // such incarnation, or it is that way already.
   internal::v1::MetadataBatch Fence(NodeId broker, BrokerEpoch epoch);
-  // Elects leaders where only this broker was missing. The caller has seen
-  // that it applied its own registration (MD5).
+  // Elects leaders where only this broker was missing; it becomes a replica of
+  // internal partitions that have too few. The caller has seen that it applied
+  // its own registration (MD5).
   internal::v1::MetadataBatch Unfence(NodeId broker, BrokerEpoch epoch);
   // Controlled shutdown: out of every ISR, leaderships move; what nobody else
   // can lead has no leader, and the broker stays in its ELR.

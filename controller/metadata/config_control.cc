@@ -7,6 +7,7 @@
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
+#include "controller/metadata/internal_topics.h"
 #include "controller/metadata/partition_change.h"
 #include "controller/metadata/topic_control.h"
 
@@ -75,12 +76,14 @@ absl::StatusOr<ConfigControl::Values> ConfigControl::Changed(
   const int rf = topic.replication_factor();
   for (const v1::ConfigChange& change : resource.changes()) {
     RETURN_IF_ERROR(configs_.Explain(change.name(), {}, rf).status());
+    RETURN_IF_ERROR(CheckInternalConfig(topic, change.name()));
     if (change.operation() == v1::ConfigChange::OPERATION_DELETE) {
       values.erase(change.name());
       continue;
     }
     RETURN_IF_ERROR(
-        ConfigRegistry::CheckTopicConfig(change.name(), change.value()));
+        ConfigRegistry::CheckTopicConfig(
+            change.name(), change.value(), topic.kind));
     values[change.name()] = change.value();
   }
   // What a new topic without a value of its own would be given.

@@ -69,11 +69,19 @@ absl::Status CheckValue(const ConfigKey& key, const std::string& value) {
                    " is none of: ", AllowedText(key));
 }
 
-int DefaultMinIsr(int replication_factor) {
-  return replication_factor >= 3 ? replication_factor - 1 : 1;
+// What only the cleaner could keep is not promised to users before it exists.
+absl::Status CheckCleaner(const ConfigKey& key, const std::string& value) {
+  if (key.name != kCleanupPolicy || value == "delete") return absl::OkStatus();
+  return MakeError(ErrorCode::kInvalidConfig, key.name, "=", value,
+                   " needs a log cleaner, which this version does not have; "
+                   "topics of users are kept by: delete");
 }
 
 }  // namespace
+
+int DefaultMinIsr(int replication_factor) {
+  return replication_factor >= 3 ? replication_factor - 1 : 1;
+}
 
 const std::vector<ConfigKey>& ConfigRegistry::Keys() {
   static const auto* const keys = new std::vector<ConfigKey>{
@@ -104,6 +112,15 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        "false",
        "Whether a replica that is not known to hold all that was committed may "
        "lead when no other is alive: what it lacks is lost."},
+      {kCleanupPolicy,
+       Type::kChoice,
+       Scope::kTopic,
+       0,
+       0,
+       {"delete", "compact"},
+       "delete",
+       "What becomes of old records; compact keeps the last of each key and is "
+       "of internal topics only, until there is a cleaner."},
       {kMaxMessageBytes,
        Type::kNumber,
        Scope::kTopic,
@@ -234,6 +251,7 @@ absl::StatusOr<std::shared_ptr<const ConfigRegistry>> ConfigRegistry::Make(
                        name, "; --set knows: ", KnownKeys(false));
     }
     RETURN_IF_ERROR(CheckValue(*key, value));
+    RETURN_IF_ERROR(CheckCleaner(*key, value));
   }
   return std::shared_ptr<const ConfigRegistry>(
       new ConfigRegistry(std::move(node_defaults)));
@@ -259,10 +277,14 @@ absl::StatusOr<const ConfigKey*> FindTopicKey(const std::string& name) {
 
 }  // namespace
 
-absl::Status ConfigRegistry::CheckTopicConfig(const std::string& name,
-                                              const std::string& value) {
+absl::Status ConfigRegistry::CheckTopicConfig(
+    const std::string& name, const std::string& value,
+    internal::v1::TopicRecord::Kind kind) {
   ASSIGN_OR_RETURN(const ConfigKey* key, FindTopicKey(name));
-  return CheckValue(*key, value);
+  RETURN_IF_ERROR(CheckValue(*key, value));
+  return kind == internal::v1::TopicRecord::KIND_INTERNAL
+             ? absl::OkStatus()
+             : CheckCleaner(*key, value);
 }
 
 ConfigRegistry::Value ConfigRegistry::Effective(

@@ -20,6 +20,7 @@ inline constexpr char kMinInsyncReplicas[] = "min.insync.replicas";
 inline constexpr char kDurability[] = "durability";
 inline constexpr char kUncleanLeaderElection[] =
     "unclean.leader.election.enable";
+inline constexpr char kCleanupPolicy[] = "cleanup.policy";
 inline constexpr char kMaxMessageBytes[] = "max.message.bytes";
 inline constexpr char kSegmentBytes[] = "segment.bytes";
 inline constexpr char kFlushMessages[] = "flush.messages";
@@ -57,6 +58,9 @@ struct ConfigKey {
   std::string_view doc;
 };
 
+// min.insync.replicas where nobody set it.
+int DefaultMinIsr(int replication_factor);
+
 struct TopicSettings {
   int32_t min_insync_replicas = 1;
   bool durable = true;  // durability=disk
@@ -87,9 +91,10 @@ class ConfigRegistry {
 
   static const std::vector<ConfigKey>& Keys();
 
-  // INVALID_CONFIG unless `key` may be set to `value` on a topic.
+  // INVALID_CONFIG unless `key` may be set to `value` on a topic of that kind.
   static absl::Status CheckTopicConfig(const std::string& key,
-                                       const std::string& value);
+                                       const std::string& value,
+                                       internal::v1::TopicRecord::Kind kind);
 
   // The topic's own value, else the node's, else the default. min ISR without
   // a value is RF-1 from RF 3 on, else 1.

@@ -33,23 +33,39 @@ TEST(ConfigRegistryTest, RefusesUnknownKeysAndBadValuesByName) {
       {"flush.messages", "0", false},
       {"flush.ms", "9223372036854775807", true},
       {"flush.ms", "9223372036854775808", false},
-      {"cleanup.policy", "compact", false},
+      {"cleanup.policy", "delete", true},
+      {"cleanup.policy", "compact", false},  // no cleaner yet
+      {"cleanup.policy", "shred", false},
       {"replica.lag.time.max.ms", "10000", false},  // node scope
       {"num.partitions", "3", false},               // node scope
   };
   for (const auto& row : rows) {
     const absl::Status status =
-        ConfigRegistry::CheckTopicConfig(row.key, row.value);
+        ConfigRegistry::CheckTopicConfig(
+            row.key, row.value, internal::v1::TopicRecord::KIND_USER);
     EXPECT_EQ(status.ok(), row.good) << row.key << "=" << row.value;
     if (row.good) continue;
     EXPECT_EQ(CodeOf(status), ErrorCode::kInvalidConfig) << status;
     EXPECT_NE(status.message().find(row.key), absl::string_view::npos);
   }
   // A refusal tells what there is.
-  EXPECT_NE(ConfigRegistry::CheckTopicConfig("no.such.key", "1")
+  EXPECT_NE(ConfigRegistry::CheckTopicConfig(
+                "no.such.key", "1", internal::v1::TopicRecord::KIND_USER)
                 .message()
                 .find("segment.bytes"),
             absl::string_view::npos);
+}
+
+// Nothing would ever compact a user's topic: what cannot be kept is not
+// promised. The cluster's own topics are of that policy by name.
+TEST(ConfigRegistryTest, OnlyInternalTopicsAreCompacted) {
+  const absl::Status user = ConfigRegistry::CheckTopicConfig(
+      "cleanup.policy", "compact", internal::v1::TopicRecord::KIND_USER);
+  EXPECT_NE(user.message().find("cleaner"), absl::string_view::npos) << user;
+  EXPECT_TRUE(ConfigRegistry::CheckTopicConfig(
+                  "cleanup.policy", "compact",
+                  internal::v1::TopicRecord::KIND_INTERNAL)
+                  .ok());
 }
 
 TEST(ConfigRegistryTest, NodeDefaultsAreChecked) {
@@ -57,6 +73,7 @@ TEST(ConfigRegistryTest, NodeDefaultsAreChecked) {
   for (const auto& bad : std::vector<std::map<std::string, std::string>>{
            {{"no.such.key", "1"}},
            {{"segment.bytes", "many"}},
+           {{"cleanup.policy", "compact"}},
            {{"replica.lag.time.max.ms", "0"}}}) {
     EXPECT_EQ(CodeOf(ConfigRegistry::Make(bad).status()),
               ErrorCode::kInvalidConfig);
@@ -104,7 +121,7 @@ TEST(ConfigRegistryTest, AKeyIsExplainedWithWhatItIsWithoutAValue) {
   ASSERT_TRUE(choice.ok());
   EXPECT_EQ(choice->allowed(), "disk, memory");
 
-  for (const char* other : {"cleanup.policy", "num.partitions"}) {
+  for (const char* other : {"retention.ms", "num.partitions"}) {
     EXPECT_EQ(CodeOf((*configs)->Explain(other, {}, 3).status()),
               ErrorCode::kInvalidConfig)
         << other;

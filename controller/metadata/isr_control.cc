@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/broker_control.h"
+#include "controller/metadata/internal_topics.h"
 #include "controller/metadata/partition_change.h"
 #include "controller/metadata/record_codec.h"
 
@@ -224,6 +225,9 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
       *result.batch.add_records()->mutable_partition_change() =
           *std::move(record);
     }
+  }
+  if (!result.batch.records().empty()) {
+    RaiseInternalMinIsr(image_, configs_, result.batch);
   }
   return result;
 }

@@ -53,6 +53,12 @@ void PartitionChange::ForgetLog(NodeId node) {
                 [&](const CandidateLog& log) { return log.node == node; });
 }
 
+void PartitionChange::AddReplica(NodeId node, const DirectoryId& directory) {
+  next_.replicas.push_back(node);
+  next_.directories.push_back(directory);
+  if (MUTANT(kAddedReplicaInSync)) next_.isr.push_back(node);
+}
+
 void PartitionChange::MoveTo(NodeId node, const DirectoryId& directory) {
   for (size_t i = 0; i < next_.replicas.size(); ++i) {
     if (next_.replicas[i] == node && i < next_.directories.size()) {
@@ -263,6 +269,8 @@ internal::v1::PartitionChangeRecord PartitionChange::Record() const {
                       const std::vector<NodeId>& now, auto make) {
     if (old != now) SetNodes(now, make()->mutable_ids());
   };
+  put(before_.replicas, next_.replicas,
+      [&] { return record.mutable_replicas(); });
   put(before_.isr, next_.isr, [&] { return record.mutable_isr(); });
   put(before_.elr, next_.elr, [&] { return record.mutable_elr(); });
   put(before_.unverified_elr, next_.unverified_elr,

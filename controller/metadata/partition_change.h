@@ -72,6 +72,8 @@ class PartitionChange {
   void OrderUnclean() { ordered_ = next_.unclean_ordered = true; }
   // An operator's: the first of the replicas leads, if it is in sync.
   void PreferFirst() { prefer_first_ = true; }
+  // One more, behind the others: it is in the ISR once its leader proposes it.
+  void AddReplica(NodeId node, const DirectoryId& directory);
   // Its data is in another directory from now on.
   void MoveTo(NodeId node, const DirectoryId& directory);
   // See PartitionImage.

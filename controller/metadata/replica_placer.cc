@@ -33,11 +33,29 @@ ReplicaPlacer::ReplicaPlacer(const MetadataImage& image, Random& random)
     added = 0;
     for (const auto& [rack, ids] : racks) {
       if (round >= ids.size()) continue;
-      brokers_.push_back({ids[round], rack});
+      brokers_.push_back({ids[round], rack, 0});
       ++added;
     }
   }
   if (!brokers_.empty()) start_ = random.Below(brokers_.size());
+}
+
+void ReplicaPlacer::Continue(const TopicImage& topic) {
+  std::map<NodeId, int64_t> led;
+  for (const auto& [index, partition] : topic.partitions) {
+    ++led[partition->replicas.front()];
+  }
+  for (Candidate& broker : brokers_) broker.led = led[broker.id];
+}
+
+size_t ReplicaPlacer::NextLeader() const {
+  const size_t count = brokers_.size();
+  size_t best = (start_ + next_) % count;
+  for (size_t i = 1; i < count; ++i) {
+    const size_t other = (start_ + next_ + i) % count;
+    if (brokers_[other].led < brokers_[best].led) best = other;
+  }
+  return best;
 }
 
 std::vector<NodeId> ReplicaPlacer::Place(int replication_factor) {
@@ -45,10 +63,11 @@ std::vector<NodeId> ReplicaPlacer::Place(int replication_factor) {
   const size_t wanted = static_cast<size_t>(replication_factor);
   INVARIANT(replication_factor >= 1 && wanted <= count, "RF ",
             replication_factor, " of ", count, " brokers");
-  const size_t leader = (start_ + next_) % count;
+  const size_t leader = NextLeader();
   // Each round over the brokers pairs leaders with other followers.
   const size_t shift = count > 1 ? (next_ / count) % (count - 1) : 0;
   ++next_;
+  ++brokers_[leader].led;
   std::vector<NodeId> replicas = {brokers_[leader].id};
   std::set<std::string> racks = {brokers_[leader].rack};
   const auto take = [&](bool new_racks_only) {

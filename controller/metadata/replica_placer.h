@@ -24,6 +24,10 @@ class ReplicaPlacer {
 
   int broker_count() const { return static_cast<int>(brokers_.size()); }
 
+  // The partitions placed from here on are more of `topic`: they count together
+  // with those it has, each as led by the first of its replicas.
+  void Continue(const TopicImage& topic);
+
   // The next partition's replicas, leader first. 1 <= replication_factor <=
   // broker_count().
   std::vector<NodeId> Place(int replication_factor);
@@ -36,7 +40,11 @@ class ReplicaPlacer {
   struct Candidate {
     NodeId id;
     std::string rack;
+    int64_t led = 0;  // partitions placed or, with Continue, of the topic
   };
+  // Whoever leads fewest; among equals the next of the stripe.
+  size_t NextLeader() const;
+
   const MetadataImage& image_;
   std::vector<Candidate> brokers_;  // neighbours are of different racks
   size_t next_ = 0;                 // partitions placed

@@ -78,6 +78,35 @@ TEST(ReplicaPlacerTest, OnlyActiveBrokersGetReplicas) {
   }
 }
 
+// Added partitions go on where the topic's own stripe ended: whoever leads
+// fewest of them is next, whatever the topic looked like.
+TEST(ReplicaPlacerTest, MorePartitionsOfATopicEvenItsLeadersOut) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Random random(seed);
+    TestCluster cluster;
+    const int brokers = static_cast<int>(random.Between(2, 7));
+    for (int id = 1; id <= brokers; ++id) {
+      cluster.Start(id, "r" + std::to_string(id % 2));
+    }
+    // All of the topic is led by broker 1.
+    const int old = static_cast<int>(random.Between(1, 5));
+    const auto tp = cluster.CreateOn("t", {1, 2}, {}, old);
+    ReplicaPlacer placer(cluster.image(), random);
+    placer.Continue(*cluster.image().FindTopic(tp.topic_id));
+    std::map<NodeId, int> leads = {{NodeId(1), old}};
+    const int added = old * brokers;
+    for (int p = 0; p < added; ++p) {
+      const auto replicas = placer.Place(2);
+      ++leads[replicas.front()];
+      EXPECT_NE(replicas[0].value() % 2, replicas[1].value() % 2) << "racks";
+    }
+    for (int id = 1; id <= brokers; ++id) {
+      EXPECT_GE(leads[NodeId(id)], old) << seed;
+      EXPECT_LE(leads[NodeId(id)], old + 2) << seed;
+    }
+  }
+}
+
 TEST(ReplicaPlacerTest, DirectoriesTakeTurns) {
   TestCluster cluster;
   auto request = TestCluster::Registration(1, 1);

@@ -18,6 +18,7 @@
 #include "controller/metadata/delta.h"
 #include "controller/metadata/election_control.h"
 #include "controller/metadata/image.h"
+#include "controller/metadata/internal_topics.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/record_codec.h"
 #include "controller/metadata/topic_control.h"
@@ -179,6 +180,24 @@ class TestCluster {
     if (!result.ok()) return {};
     Apply(result->batch);
     return result->response;
+  }
+  v1::CreatePartitionsResponse Grow(
+      const v1::CreatePartitionsRequest& request) {
+    auto result =
+        TopicControl(image(), *configs_).CreatePartitions(request, random_);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok()) return {};
+    Apply(result->batch);
+    return result->response;
+  }
+  absl::Status EnsureInternal(const std::string& name) {
+    internal::v1::EnsureInternalTopicRequest request;
+    request.set_name(name);
+    auto result =
+        InternalTopicControl(image(), *configs_).Ensure(request, random_);
+    if (!result.ok()) return result.status();
+    Apply(result->batch);
+    return absl::OkStatus();
   }
   // Replicas of every partition: `replicas`, in that order.
   TopicPartition CreateOn(const std::string& name,

@@ -84,7 +84,7 @@ absl::Status TopicControl::CheckNew(const v1::NewTopic& topic,
   return absl::OkStatus();
 }
 
-absl::Status TopicControl::CheckCounts(int64_t partitions,
+absl::Status TopicControl::CheckCounts(int64_t partitions, int64_t added,
                                        int64_t replication_factor) const {
   if (partitions < 1 || partitions > kPartitionsPerTopicMax) {
     return MakeError(ErrorCode::kInvalidPartitions, partitions,
@@ -92,15 +92,27 @@ absl::Status TopicControl::CheckCounts(int64_t partitions,
                      kPartitionsPerTopicMax);
   }
   const int64_t replicas = image_.replica_count() + replicas_planned_ +
-                           partitions * replication_factor;
+                           added * replication_factor;
   if (replicas > kClusterReplicasMax) {
     return MakeError(
-        ErrorCode::kInvalidPartitions, partitions, " partitions of ",
+        ErrorCode::kInvalidPartitions, added, " more partitions of ",
         replication_factor, " replicas would make ", replicas,
         " replicas in the cluster; the limit is ", kClusterReplicasMax,
         ", there are ", image_.replica_count());
   }
   return absl::OkStatus();
+}
+
+absl::Status TopicControl::CheckAlive(int64_t replication_factor,
+                                      int alive) const {
+  if (replication_factor >= 1 && replication_factor <= alive) {
+    return absl::OkStatus();
+  }
+  return MakeError(ErrorCode::kInvalidReplicationFactor, "replication factor ",
+                   replication_factor, " asked, ", alive, " of ",
+                   image_.brokers().size(),
+                   " registered brokers are alive; ask for 1..", alive,
+                   " or start more brokers");
 }
 
 absl::StatusOr<TopicControl::Plan> TopicControl::PlacedPlan(
@@ -115,14 +127,8 @@ absl::StatusOr<TopicControl::Plan> TopicControl::PlacedPlan(
     rf = std::min<int64_t>(configs_.NodeNumber(kDefaultReplicationFactor),
                            std::max(alive, 1));
   }
-  if (rf < 1 || rf > alive) {
-    return MakeError(ErrorCode::kInvalidReplicationFactor,
-                     "replication factor ", rf, " asked, ", alive, " of ",
-                     image_.brokers().size(),
-                     " registered brokers are alive; ask for 1..", alive,
-                     " or start more brokers");
-  }
-  RETURN_IF_ERROR(CheckCounts(partitions, rf));
+  RETURN_IF_ERROR(CheckAlive(rf, alive));
+  RETURN_IF_ERROR(CheckCounts(partitions, partitions, rf));
   plan.replication_factor = static_cast<int>(rf);
   plan.assignments.reserve(static_cast<size_t>(partitions));
   for (int64_t i = 0; i < partitions; ++i) {
@@ -154,42 +160,53 @@ absl::StatusOr<TopicControl::Plan> TopicControl::AssignedPlan(
     return refuse("partition 0 is assigned ", rf, " replicas, not 1..",
                   kReplicationFactorMax);
   }
-  RETURN_IF_ERROR(CheckCounts(partitions, rf));
+  RETURN_IF_ERROR(CheckCounts(partitions, partitions, rf));
   Plan plan;
   plan.replication_factor = static_cast<int>(rf);
   for (int64_t i = 0; i < partitions; ++i) {
-    const auto& ids = topic.assignments(static_cast<int>(i)).broker_ids();
-    if (ids.size() != rf) {
-      return refuse("partition ", i, " is assigned ", ids.size(),
-                    " replicas, partition 0 has ", rf);
-    }
-    std::vector<NodeId> replicas = NodesOf(ids);
-    bool any_active = false;
-    for (const NodeId node : replicas) {
-      if (image_.FindBroker(node) == nullptr) {
-        return refuse("partition ", i, " is assigned to broker ", node,
-                      ", which is not registered");
-      }
-      any_active |= image_.IsActive(node);
-    }
-    if (std::set<NodeId>(replicas.begin(), replicas.end()).size() !=
-        replicas.size()) {
-      return refuse("partition ", i,
-                    " is assigned twice to one broker: ", NodesText(replicas));
-    }
-    if (!any_active) {
-      return refuse("partition ", i, ": none of its brokers ",
-                    NodesText(replicas), " is alive");
-    }
+    ASSIGN_OR_RETURN(std::vector<NodeId> replicas,
+                     Assigned(i, topic.assignments(static_cast<int>(i)), rf));
     plan.assignments.push_back(std::move(replicas));
   }
   return plan;
 }
 
+absl::StatusOr<std::vector<NodeId>> TopicControl::Assigned(
+    int64_t partition, const v1::ReplicaAssignment& assignment,
+    int64_t replication_factor) const {
+  const auto refuse = [&](const auto&... parts) {
+    return MakeError(ErrorCode::kInvalidReplicaAssignment, "partition ",
+                     partition, parts...);
+  };
+  const auto& ids = assignment.broker_ids();
+  if (ids.size() != replication_factor) {
+    return refuse(" is assigned ", ids.size(), " replicas, partition 0 has ",
+                  replication_factor);
+  }
+  std::vector<NodeId> replicas = NodesOf(ids);
+  bool any_active = false;
+  for (const NodeId node : replicas) {
+    if (image_.FindBroker(node) == nullptr) {
+      return refuse(" is assigned to broker ", node,
+                    ", which is not registered");
+    }
+    any_active |= image_.IsActive(node);
+  }
+  if (std::set<NodeId>(replicas.begin(), replicas.end()).size() !=
+      replicas.size()) {
+    return refuse(" is assigned twice to one broker: ", NodesText(replicas));
+  }
+  if (!any_active) {
+    return refuse(": none of its brokers ", NodesText(replicas), " is alive");
+  }
+  return replicas;
+}
+
 absl::Status TopicControl::PlanConfigs(const v1::NewTopic& topic,
+                                       TopicRecord::Kind kind,
                                        Plan& plan) const {
   for (const auto& [key, value] : topic.configs()) {
-    RETURN_IF_ERROR(ConfigRegistry::CheckTopicConfig(key, value));
+    RETURN_IF_ERROR(ConfigRegistry::CheckTopicConfig(key, value, kind));
     plan.configs[key] = value;
   }
   for (auto& [key, value] :
@@ -212,10 +229,11 @@ absl::Status TopicControl::PlanConfigs(const v1::NewTopic& topic,
 }
 
 absl::StatusOr<TopicControl::Plan> TopicControl::MakePlan(
-    const v1::NewTopic& topic, ReplicaPlacer& placer) const {
+    const v1::NewTopic& topic, TopicRecord::Kind kind,
+    ReplicaPlacer& placer) const {
   auto plan = topic.assignments_size() > 0 ? AssignedPlan(topic)
                                            : PlacedPlan(topic, placer);
-  if (plan.ok()) RETURN_IF_ERROR(PlanConfigs(topic, *plan));
+  if (plan.ok()) RETURN_IF_ERROR(PlanConfigs(topic, kind, *plan));
   return plan;
 }
 
@@ -234,21 +252,28 @@ void TopicControl::Write(const v1::NewTopic& topic, const Plan& plan,
     config->set_value(value);
   }
   for (size_t i = 0; i < plan.assignments.size(); ++i) {
-    PartitionImage partition;
-    partition.replicas = plan.assignments[i];
-    for (const NodeId node : partition.replicas) {
-      partition.directories.push_back(placer.DirectoryFor(node));
-      if (image_.IsActive(node)) partition.isr.push_back(node);
-    }
-    const auto may_lead = [&](NodeId node) { return !image_.IsDemoted(node); };
-    const auto leader =
-        std::find_if(partition.isr.begin(), partition.isr.end(), may_lead);
-    partition.leader =
-        leader == partition.isr.end() ? partition.isr.front() : *leader;
-    partition.last_full_isr = partition.isr;
-    *out.add_records()->mutable_partition() = ToRecord(
-        TopicPartition{id, PartitionIndex(static_cast<int32_t>(i))}, partition);
+    WritePartition({id, PartitionIndex(static_cast<int32_t>(i))},
+                   plan.assignments[i], placer, out);
   }
+}
+
+void TopicControl::WritePartition(const TopicPartition& tp,
+                                  std::vector<NodeId> replicas,
+                                  ReplicaPlacer& placer,
+                                  MetadataBatch& out) const {
+  PartitionImage partition;
+  partition.replicas = std::move(replicas);
+  for (const NodeId node : partition.replicas) {
+    partition.directories.push_back(placer.DirectoryFor(node));
+    if (image_.IsActive(node)) partition.isr.push_back(node);
+  }
+  const auto may_lead = [&](NodeId node) { return !image_.IsDemoted(node); };
+  const auto leader =
+      std::find_if(partition.isr.begin(), partition.isr.end(), may_lead);
+  partition.leader =
+      leader == partition.isr.end() ? partition.isr.front() : *leader;
+  partition.last_full_isr = partition.isr;
+  *out.add_records()->mutable_partition() = ToRecord(tp, partition);
 }
 
 ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
@@ -275,7 +300,8 @@ ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
                     " is in the request ", seen[topic.name()], " times");
     }
     absl::StatusOr<Plan> plan =
-        status.ok() ? MakePlan(topic, placer) : absl::StatusOr<Plan>(status);
+        status.ok() ? MakePlan(topic, kind, placer)
+                    : absl::StatusOr<Plan>(status);
     if (!plan.ok()) {
       *answer->mutable_error() = ToError(plan.status());
       continue;

@@ -130,6 +130,10 @@ void ControllerRpcService::Serve(rpc::CompletionLoop* loop) {
              &ControllerApi::AllocateProducerIds);
   ServeUnary(loop, &Service::RequestCreateTopics,
              &ControllerApi::CreateTopics);
+  ServeUnary(loop, &Service::RequestCreatePartitions,
+             &ControllerApi::CreatePartitions);
+  ServeUnary(loop, &Service::RequestEnsureInternalTopic,
+             &ControllerApi::EnsureInternalTopic);
   ServeUnary(loop, &Service::RequestDeleteTopics,
              &ControllerApi::DeleteTopics);
   ServeUnary(loop, &Service::RequestAlterConfigs,

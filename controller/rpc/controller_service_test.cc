@@ -148,6 +148,8 @@ TEST_F(ControllerServiceTest, EveryMethodCarriesEveryField) {
   ExpectCarried(&ControllerPeer::AlterPartitions);
   ExpectCarried(&ControllerPeer::AllocateProducerIds);
   ExpectCarried(&ControllerPeer::CreateTopics);
+  ExpectCarried(&ControllerPeer::CreatePartitions);
+  ExpectCarried(&ControllerPeer::EnsureInternalTopic);
   ExpectCarried(&ControllerPeer::DeleteTopics);
   ExpectCarried(&ControllerPeer::AlterConfigs);
   ExpectCarried(&ControllerPeer::ElectLeaders);

@@ -62,6 +62,15 @@ class FakeController final : public ControllerApi {
                     PeerReply<v1::CreateTopicsResponse> r) override {
     Answer(std::move(q), std::move(r));
   }
+  void CreatePartitions(v1::CreatePartitionsRequest q,
+                        PeerReply<v1::CreatePartitionsResponse> r) override {
+    Answer(std::move(q), std::move(r));
+  }
+  void EnsureInternalTopic(
+      iv1::EnsureInternalTopicRequest q,
+      PeerReply<iv1::EnsureInternalTopicResponse> r) override {
+    Answer(std::move(q), std::move(r));
+  }
   void DeleteTopics(v1::DeleteTopicsRequest q,
                     PeerReply<v1::DeleteTopicsResponse> r) override {
     Answer(std::move(q), std::move(r));

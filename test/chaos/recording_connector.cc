@@ -175,6 +175,11 @@ class RecordingPeer final : public BrokerPeer {
                     PeerReply<v1::CreateTopicsResponse> reply) override {
     real_->CreateTopics(request, timeout_us, std::move(reply));
   }
+  void CreatePartitions(
+      const v1::CreatePartitionsRequest& request, int64_t timeout_us,
+      PeerReply<v1::CreatePartitionsResponse> reply) override {
+    real_->CreatePartitions(request, timeout_us, std::move(reply));
+  }
   void DeleteTopics(const v1::DeleteTopicsRequest& request, int64_t timeout_us,
                     PeerReply<v1::DeleteTopicsResponse> reply) override {
     real_->DeleteTopics(request, timeout_us, std::move(reply));

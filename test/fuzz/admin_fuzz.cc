@@ -1,6 +1,7 @@
-// The controller's decisions on arbitrary requests: CreateTopics, DeleteTopics,
-// AlterConfigs and ElectLeaders of any client, registrations, ISR changes and
-// verdicts of any broker (controller/metadata/*_control.h; correctness.md 5.3).
+// The controller's decisions on arbitrary requests: CreateTopics,
+// CreatePartitions, DeleteTopics, AlterConfigs and ElectLeaders of any client,
+// internal topics, registrations, ISR changes and verdicts of any broker
+// (controller/metadata/*_control.h; correctness.md 5.3).
 //
 // Property: a request is refused as a whole with a code of its own, or has an
 // answer a client can read, with an item for each one asked. What is decided
@@ -24,6 +25,7 @@
 #include "controller/metadata/config_registry.h"
 #include "controller/metadata/delta.h"
 #include "controller/metadata/election_control.h"
+#include "controller/metadata/internal_topics.h"
 #include "controller/metadata/isr_control.h"
 #include "controller/metadata/topic_control.h"
 #include "test/fuzz/fuzz_input.h"
@@ -49,7 +51,7 @@ class ActiveController {
       : configs_(Configs()), image_(SmallCluster()), random_(1) {}
 
   void Request(FuzzInput& in) {
-    const uint8_t kind = in.Below(9);
+    const uint8_t kind = in.Below(11);
     const std::string_view bytes = in.Piece();
     switch (kind) {
       case 0: return Create(bytes);
@@ -61,7 +63,9 @@ class ActiveController {
       case 5: return Apply(Brokers().Fence(Broker(bytes), Epoch(bytes)));
       case 6: return Apply(Brokers().Unfence(Broker(bytes), Epoch(bytes)));
       case 7: return Configure(bytes);
-      default: return Elect(bytes);
+      case 8: return Elect(bytes);
+      case 9: return Grow(bytes);
+      default: return Ensure(bytes);
     }
   }
 
@@ -91,6 +95,39 @@ class ActiveController {
     INVARIANT(!request.validate_only() || result->batch.records().empty(),
               "a validation makes records");
     Finish(*result);
+  }
+
+  void Grow(std::string_view bytes) {
+    v1::CreatePartitionsRequest request;
+    if (!Parse(bytes, request)) return;
+    const auto result =
+        TopicControl(*image_, *configs_).CreatePartitions(request, random_);
+    if (!result.ok()) return CheckRefused(result.status());
+    INVARIANT(result->response.results_size() == request.topics_size(),
+              result->response.results_size(), " answers");
+    INVARIANT(!request.validate_only() || result->batch.records().empty(),
+              "a validation makes records");
+    Finish(*result);
+  }
+
+  // With any name, and then the right one: the others meet it.
+  void Ensure(std::string_view bytes) {
+    internal::v1::EnsureInternalTopicRequest request;
+    if (!Parse(bytes, request)) return;
+    auto result =
+        InternalTopicControl(*image_, *configs_).Ensure(request, random_);
+    if (!result.ok()) {
+      CheckRefused(result.status());
+      request.set_name(kConsumerOffsetsTopic);
+      result =
+          InternalTopicControl(*image_, *configs_).Ensure(request, random_);
+    }
+    if (!result.ok()) return CheckRefused(result.status());
+    Finish(*result);
+    const TopicImage* made = image_->FindTopic(kConsumerOffsetsTopic);
+    INVARIANT(made != nullptr && made->internal() &&
+                  made->partitions.size() == kConsumerOffsetsPartitions,
+              "it is not as it should be");
   }
 
   void Delete(std::string_view bytes) {

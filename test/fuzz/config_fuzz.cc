@@ -110,7 +110,8 @@ void CheckSettings(const ConfigRegistry& registry,
   (void)registry.Describe(configs, 3);
   const auto agreed = registry.AgreedDefaults(configs, 3);
   for (const auto& [key, value] : agreed) {
-    const absl::Status fits = ConfigRegistry::CheckTopicConfig(key, value);
+    const absl::Status fits = ConfigRegistry::CheckTopicConfig(
+        key, value, internal::v1::TopicRecord::KIND_USER);
     INVARIANT(fits.ok(), "an agreed default: ", fits.ToString());
   }
 }
@@ -131,7 +132,8 @@ void CheckRegistry(const std::map<std::string, std::string>& node_settings,
     const std::string key = line.substr(0, equals);
     const std::string value =
         equals < line.size() ? line.substr(equals + 1) : "";
-    const absl::Status fits = ConfigRegistry::CheckTopicConfig(key, value);
+    const absl::Status fits = ConfigRegistry::CheckTopicConfig(
+        key, value, internal::v1::TopicRecord::KIND_INTERNAL);
     INVARIANT(fits.ok() || CodeOf(fits) == ErrorCode::kInvalidConfig,
               "not promised: ", fits.ToString());
     if (fits.ok()) configs[key] = value;

@@ -192,6 +192,26 @@ v1::ElectLeadersRequest Elect(v1::ElectLeadersRequest::Kind kind) {
   return request;
 }
 
+v1::CreatePartitionsRequest Grow() {
+  v1::CreatePartitionsRequest request;
+  auto* topic = request.add_topics();
+  topic->mutable_topic()->set_name("t");
+  topic->set_total_count(5);
+  auto* assigned = request.add_topics();
+  assigned->mutable_topic()->set_id(SmallTopic().ToBytes());
+  assigned->set_total_count(3);
+  for (const int id : {1, 2, 3}) {
+    assigned->add_assignments()->add_broker_ids(id);
+  }
+  return request;
+}
+
+internal::v1::EnsureInternalTopicRequest Ensure() {
+  internal::v1::EnsureInternalTopicRequest request;
+  request.set_name("__consumer_offsets");
+  return request;
+}
+
 // What a replica tells of its log while nobody leads.
 internal::v1::ReportReplicasRequest Tell(int32_t id, int32_t leader_epoch) {
   internal::v1::ReportReplicasRequest request = Report(id);
@@ -235,6 +255,13 @@ void AddAdminSeeds(std::vector<Seed>& seeds) {
   Put(configs, 7, Configure());
   Put(configs, 7, Configure());
   add("configs", configs);
+  SeedWriter growth;
+  Put(growth, 9, Grow());
+  growth.U8(5).Piece(std::string(1, '\2'));
+  Put(growth, 10, Ensure());
+  growth.U8(6).Piece(std::string(1, '\2'));
+  Put(growth, 1, Delete());
+  add("growth", growth);
   SeedWriter elections;
   for (const int id : {2, 1, 0}) {
     elections.U8(5).Piece(std::string(1, static_cast<char>(id)));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "controller/metadata/internal_topics.h"
 #include "test/scenario/scenario.h"
 #include "test/sim/sim_load.h"
 
@@ -118,6 +119,54 @@ TEST(MetadataScenarios, F72AClientFindsATopicThatWasMadeAgain) {
   s.Until("the second is answered", [&] { return answered == 2; });
   s.Expect(acked == 2, "and acknowledged");
   s.Converge({{again, {"new"}}});
+}
+
+// F70, where the offsets live. Internal topics are made by whoever is alive, and
+// brokers that come later become replicas of them, fill and come in sync; then
+// min ISR rises.
+TEST(MetadataScenarios, F70ABrokerThatComesLaterHoldsTheInternalTopics) {
+  Scenario s;
+  const auto offsets = [&] {
+    return s.NewestImage().FindTopic(kConsumerOffsetsTopic);
+  };
+  const auto all_have = [&](size_t replicas, size_t in_sync) {
+    const TopicImage* topic = offsets();
+    if (topic == nullptr || topic->partitions.empty()) return false;
+    for (const auto& [index, partition] : topic->partitions) {
+      if (partition->replicas.size() != replicas ||
+          partition->isr.size() != in_sync) {
+        return false;
+      }
+    }
+    return true;
+  };
+  s.Kill(2);
+  s.Kill(3);
+  s.Until("2 and 3 are fenced", [&] { return s.IsFenced(2) && s.IsFenced(3); });
+  internal::v1::EnsureInternalTopicRequest request;
+  request.set_name(kConsumerOffsetsTopic);
+  s.sim().at(s.UntilController()).controller->api().EnsureInternalTopic(
+      request, [](const auto&) {});
+  s.Until("broker 1 has it alone", [&] { return all_have(1, 1); });
+  const Tp t{kConsumerOffsetsTopic, 0};
+  s.UntilLeader(t, 1);
+  s.CutOneWay(1, 2);  // it cannot be filled
+  s.Boot(2);
+  s.Until("2 is a replica", [&] { return all_have(2, 1); });
+  s.Throughout(2'000, "and not in sync", [&] { return all_have(2, 1); });
+  s.Heal();
+  s.Until("2 is in sync", [&] { return all_have(2, 2); });
+  s.Expect(s.sim().configs().MinIsrOf(*offsets()) == 1, "min ISR is 1");
+  s.Boot(3);
+  s.Until("3 is in sync", [&] { return all_have(3, 3); });
+  s.Until("min ISR is 2",
+          [&] { return s.sim().configs().MinIsrOf(*offsets()) == 2; });
+  s.Kill(1);
+  s.Until("others lead", [&] {
+    const NodeId leader = s.Committed(t).leader;
+    return leader == NodeId(2) || leader == NodeId(3);
+  });
+  s.Converge();
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ namespace sluice::sim {
   X(AlterPartitions) X(AlterPartitionsReply)                                 \
   X(AllocateProducerIds) X(AllocateProducerIdsReply)                         \
   X(ForwardCreateTopics) X(ForwardCreateTopicsReply)                         \
+  X(ForwardCreatePartitions) X(ForwardCreatePartitionsReply)                 \
+  X(EnsureInternalTopic) X(EnsureInternalTopicReply)                         \
   X(ForwardDeleteTopics) X(ForwardDeleteTopicsReply)                         \
   X(ForwardAlterConfigs) X(ForwardAlterConfigsReply)                         \
   X(ForwardElectLeaders) X(ForwardElectLeadersReply)                         \
@@ -45,6 +47,7 @@ namespace sluice::sim {
   X(GetMetadata) X(GetMetadataReply)                                         \
   X(DescribeQuorum) X(DescribeQuorumReply)                                   \
   X(CreateTopics) X(CreateTopicsReply) X(DeleteTopics) X(DeleteTopicsReply)  \
+  X(CreatePartitions) X(CreatePartitionsReply)                               \
   X(ListTopics) X(ListTopicsReply) X(DescribeTopics) X(DescribeTopicsReply)  \
   X(DescribeConfigs) X(DescribeConfigsReply)                                 \
   X(AlterConfigs) X(AlterConfigsReply)                                       \

@@ -171,6 +171,7 @@ class SimBrokerPeer final : public BrokerPeer {
   CONTROL(GetMetadata)
   CONTROL(DescribeQuorum)
   CONTROL(CreateTopics)
+  CONTROL(CreatePartitions)
   CONTROL(DeleteTopics)
   CONTROL(ListTopics)
   CONTROL(DescribeTopics)

@@ -74,6 +74,11 @@ class SimControllerPeer final : public ControllerPeer {
        internal::v1::AllocateProducerIdsResponse)
   CALL(CreateTopics, ForwardCreateTopics, v1::CreateTopicsRequest,
        v1::CreateTopicsResponse)
+  CALL(CreatePartitions, ForwardCreatePartitions, v1::CreatePartitionsRequest,
+       v1::CreatePartitionsResponse)
+  CALL(EnsureInternalTopic, EnsureInternalTopic,
+       internal::v1::EnsureInternalTopicRequest,
+       internal::v1::EnsureInternalTopicResponse)
   CALL(DeleteTopics, ForwardDeleteTopics, v1::DeleteTopicsRequest,
        v1::DeleteTopicsResponse)
   CALL(AlterConfigs, ForwardAlterConfigs, v1::AlterConfigsRequest,

@@ -255,6 +255,12 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
     plan.load.config_every_us = random.Between(1, 4) * kSecond;
   }
   plan.loses_all_power = random.OneIn(8);
+  if (plan.load.admin_every_us > 0 && random.OneIn(2)) {
+    plan.load.grow_every_us = random.Between(300'000, 3 * kSecond);
+  }
+  if (random.OneIn(6)) {
+    plan.load.internal_at_us = random.Between(1, plan.faults_us);
+  }
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;
@@ -283,6 +289,8 @@ std::string SwarmPlan::ToString() const {
   if (load.trim_every_us > 0) text += "; trims";
   if (loses_all_power) text += "; all power is lost";
   if (load.config_every_us > 0) text += "; configs are altered";
+  if (load.grow_every_us > 0) text += "; partitions are added";
+  if (load.internal_at_us > 0) text += "; groups begin";
   return text + StrCat("; ", faults.size(), " faults");
 }
 

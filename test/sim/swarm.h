@@ -39,6 +39,8 @@ struct LoadPlan {
   int64_t identify_every_us = 0;  // producer ids are asked for; 0: by producers
   int64_t list_every_us = 0;   // somebody asks where logs begin, end; 0: nobody
   int64_t config_every_us = 0;  // configs are altered; 0: they are not
+  int64_t grow_every_us = 0;  // topics that came get partitions; 0: they do not
+  int64_t internal_at_us = 0;  // __consumer_offsets is first used; 0: never
 };
 
 struct SwarmPlan {

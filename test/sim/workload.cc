@@ -74,6 +74,7 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
       plan_(plan),
       report_(std::move(report)),
       random_(plan->seed + 11),
+      grow_random_(plan->seed + 13),
       ledger_(report_),
       history_(&cluster->world(), partitions()),
       sends_(&cluster->world(), report_),
@@ -121,6 +122,11 @@ void Workload::Start() {
     Poll(*reader);
   }
   if (plan_->load.admin_every_us > 0) ManageTopics();
+  if (plan_->load.grow_every_us > 0) GrowTopics();
+  if (plan_->load.internal_at_us > 0) {
+    executor_->PostAfter(plan_->load.internal_at_us,
+                         [this] { EnsureInternal(); });
+  }
   if (plan_->load.trim_every_us > 0) TrimSome();
   if (plan_->load.list_every_us > 0) ListSome();
   if (plan_->load.identify_every_us > 0) Identify();

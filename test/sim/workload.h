@@ -83,6 +83,8 @@ class Workload {
   void Identify();
   bool IsDurable(const std::string& topic) const;
   void ManageTopics();
+  void GrowTopics();
+  void EnsureInternal();
   void CreateTopic(const std::string& name);
   void DeleteTopic(const std::string& name);
   void ManageConfigs();
@@ -95,6 +97,7 @@ class Workload {
   OnAcked on_acked_;
   OnCreated on_created_;
   Random random_;
+  Random grow_random_;
   RecordLedger ledger_;
   HistoryRecorder history_;
   OpenCalls sends_;
