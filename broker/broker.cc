@@ -73,10 +73,13 @@ void Broker::CollectFacts(Executor* executor,
     gather->facts = parts->ControlFacts();
     gather->done = std::move(done);
     for (const auto& shard : parts->replicas.shards()) {
-      shard->executor()->Post([shard = shard.get(), executor, gather] {
+      shard->executor()->Post([parts, shard = shard.get(), executor, gather] {
         executor->Post([gather, now = shard->CollectFacts(),
-                        counters = shard->counters()] {
+                        counters = shard->counters(),
+                        groups = parts->coordinators.CollectFacts(
+                            shard->executor())] {
           AddShard(now, counters, gather->facts);
+          AddGroups(groups, gather->facts);
           if (--gather->missing == 0) gather->done(std::move(gather->facts));
         });
       });
@@ -224,5 +227,14 @@ void Broker::InitProducerId(const api::CallContext& context,
   parts_->control.producer_ids().Init(context, std::move(request),
                                       std::move(reply));
 }
+
+#define SLUICE_GROUP_CALL(Name)                                          \
+  void Broker::Name(const api::CallContext& context,                     \
+                    v1::Name##Request request,                           \
+                    PeerReply<v1::Name##Response> reply) {               \
+    parts_->groups.Name(context, std::move(request), std::move(reply));  \
+  }
+SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
+#undef SLUICE_GROUP_CALL
 
 }  // namespace sluice

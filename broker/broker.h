@@ -13,8 +13,10 @@
 #include "absl/status/statusor.h"
 #include "broker/broker_api.h"
 #include "broker/broker_facts.h"
+#include "broker/coordinator/view_store.h"
 #include "broker/control/controller_directory.h"
 #include "broker/control/liveness_session.h"
+#include "broker/group_api.h"
 #include "broker/memory_budgets.h"
 #include "client/peers/leader_peer.h"
 #include "client/peers/replication_stream.h"
@@ -32,7 +34,7 @@ class Replicas;
 // Open, then Start, then any number of requests, then RequestStop. It is
 // destroyed when none of its executors runs any more (or, in simulation, on
 // their one thread): a killed process. The executors outlive it.
-class Broker final : public BrokerApi {
+class Broker final : public BrokerApi, public GroupApi {
  public:
   static constexpr int64_t kTailCacheBytesPerShard = 64 << 20;
 
@@ -61,6 +63,10 @@ class Broker final : public BrokerApi {
     ReplicationConnector* replication_connector = nullptr;
     // To other brokers, for calls that are handed on; null: none are.
     LeaderConnector* leader_connector = nullptr;
+    // Likewise, for calls of consumer groups; null: none are handed on.
+    GroupConnector* group_connector = nullptr;
+    // Of the views of __consumer_offsets.
+    coordinator::ViewStoreFiles view_files;
     std::shared_ptr<const ConfigRegistry> configs;
 
     // ---- Who it is ----
@@ -185,6 +191,13 @@ class Broker final : public BrokerApi {
   void InitProducerId(const api::CallContext& context,
                       v1::InitProducerIdRequest request,
                       PeerReply<v1::InitProducerIdResponse> reply) override;
+
+  // ---- GroupApi ----
+#define SLUICE_GROUP_CALL(Name)                                           \
+  void Name(const api::CallContext& context, v1::Name##Request request,   \
+            PeerReply<v1::Name##Response> reply) override;
+  SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
+#undef SLUICE_GROUP_CALL
 
  private:
   struct Parts;

@@ -36,6 +36,16 @@ struct BrokerFacts {
   int64_t catching_up = 0;  // replicas of others that this broker fills
   ShardCounters counters;
 
+  // ---- Groups that this broker coordinates ----
+  int64_t groups_loaded = 0;  // with members, or asked for just now
+  int64_t group_requests_waiting = 0;
+  int64_t group_commits = 0;  // counter; acknowledged
+  int64_t group_offsets_committed = 0;  // counter; partitions of those
+  int64_t group_offsets_expired = 0;  // counter
+  int64_t group_rebalances = 0;  // counter
+  int64_t group_members_removed = 0;  // counter; left or expired
+  int64_t group_log_bytes = 0;  // counter; appended to __consumer_offsets
+
   // ---- Requests ----
   int64_t produce_bytes_in_flight = 0;
   int64_t fetches_waiting = 0;

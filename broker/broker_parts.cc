@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "controller/metadata/internal_topics.h"
 
 namespace sluice {
 namespace {
@@ -27,6 +28,7 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       io_watch({deps.control_executor, deps.clock, PointersTo(directories),
                 deps.shard_executors}),
       control(ForControl()),
+      coordinators(ForCoordinators(random)),
       replicas(deps.control_executor, PointersTo(directories)),
       links({deps.replication_executor, deps.replication_connector, &replicas,
              Random(random.Next64())}),
@@ -42,7 +44,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       epoch_ends(ForHandlers()),
       delete_records(ForHandlers()),
       subscribe(ForHandlers(), SubscribeHandler::kStreamsMax,
-                deps.memory.subscribe_bytes) {
+                deps.memory.subscribe_bytes),
+      groups(ForGroups()) {
   AddShards();
 }
 
@@ -51,6 +54,53 @@ std::unique_ptr<LeaderCalls> Broker::Parts::MakeLeaderCalls() const {
   return std::make_unique<LeaderCalls>(
       LeaderCalls::Deps{deps.node_id, deps.worker_executor, deps.clock,
                         deps.leader_connector});
+}
+
+coordinator::GroupCoordinators::Deps Broker::Parts::ForCoordinators(
+    Random& random) const {
+  coordinator::GroupCoordinators::Deps out;
+  out.clock = deps.clock;
+  out.io_executor = deps.io_executor;
+  out.files = deps.view_files;
+  for (const auto& directory : directories) {
+    out.directories.push_back(directory->path());
+  }
+  out.shards = deps.shard_executors;
+  out.self = deps.node_id;
+  out.random_seed = random.Next64();
+  return out;
+}
+
+coordinator::GroupHandlers::Deps Broker::Parts::ForGroups() {
+  coordinator::GroupHandlers::Deps out;
+  out.self = deps.node_id;
+  out.clock = deps.clock;
+  out.worker = deps.worker_executor;
+  out.hosts = &replicas;
+  out.image = &image;
+  out.coordinators = &coordinators;
+  out.connector = deps.group_connector;
+  out.lag.clock = deps.clock;
+  out.lag.worker = deps.worker_executor;
+  out.lag.list_offsets = [this](const api::CallContext& context,
+                                const api::ListOffsetsRequest& request,
+                                api::Answer<api::ListOffsetsResponse> done) {
+    list_offsets.ListOffsets(context, request, std::move(done));
+  };
+  out.lag.fetch = [this](const api::CallContext& context,
+                         api::FetchRequest request,
+                         api::Answer<api::FetchResponse> done) {
+    fetch.Fetch(context, std::move(request), std::move(done));
+  };
+  out.ensure_topic = [this](int64_t deadline_us,
+                            absl::AnyInvocable<void(absl::Status)> done) {
+    control.admin().EnsureInternalTopic(
+        kConsumerOffsetsTopic, deadline_us,
+        [done = std::move(done)](
+            const absl::StatusOr<internal::v1::EnsureInternalTopicResponse>&
+                made) mutable { done(made.status()); });
+  };
+  return out;
 }
 
 HandlerDeps Broker::Parts::ForHandlers() {
@@ -118,6 +168,7 @@ void Broker::Parts::AddShards() {
     shard.context.links = &links;
     shard.context.isr_proposals = &control.isr_proposals();
     shard.context.failures = &control.replica_failures();
+    shard.context.observers = &coordinators;
     shard.context.on_fatal = deps.on_fatal;
     replicas.Add(std::make_unique<Shard>(std::move(shard)));
   }

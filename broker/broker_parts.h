@@ -7,6 +7,8 @@
 #include "broker/broker.h"
 #include "broker/broker_opening.h"
 #include "broker/control/control_side.h"
+#include "broker/coordinator/group_coordinators.h"
+#include "broker/coordinator/group_handlers.h"
 #include "broker/disk_watch.h"
 #include "broker/handlers/delete_records_handler.h"
 #include "broker/handlers/epoch_end_handler.h"
@@ -32,6 +34,8 @@ struct Broker::Parts {
 
   std::unique_ptr<LeaderCalls> MakeLeaderCalls() const;
   HandlerDeps ForHandlers();
+  coordinator::GroupCoordinators::Deps ForCoordinators(Random& random) const;
+  coordinator::GroupHandlers::Deps ForGroups();
   ControlSide::Deps ForControl();
   void AddShards();
   void WatchDisks();
@@ -56,6 +60,7 @@ struct Broker::Parts {
 
   IoWatch io_watch;
   ControlSide control;
+  coordinator::GroupCoordinators coordinators;  // before the replicas
   Replicas replicas;
   FollowerLinks links;
   LeaderSessions sessions;
@@ -66,6 +71,7 @@ struct Broker::Parts {
   EpochEndHandler epoch_ends;
   DeleteRecordsHandler delete_records;
   SubscribeHandler subscribe;
+  coordinator::GroupHandlers groups;
 
   // On the control executor.
   std::vector<std::unique_ptr<DiskWatch>> disk_watches;

@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/env/mem_file_system.h"
 #include "storage/dir_store.h"
+#include "storage/mem_kv_store.h"
 
 namespace sluice {
 namespace {
@@ -47,6 +48,14 @@ class BrokerTest : public testing::Test {
     deps.controllers = fake_.Deps().controllers;
     deps.replication_connector = &connector_;
     deps.configs = *ConfigRegistry::Make({});
+    deps.view_files.open = [this](const std::string&)
+        -> absl::StatusOr<std::unique_ptr<KvStore>> {
+      return std::make_unique<MountedKvStore>(&views_);
+    };
+    deps.view_files.set_aside = [this](const std::string&) {
+      views_.Wipe();
+      return absl::OkStatus();
+    };
     deps.node_id = NodeId(4);
     deps.cluster_name = "test";
     deps.public_endpoint = {"b4", 9000};
@@ -116,6 +125,7 @@ class BrokerTest : public testing::Test {
 
   ControlWorld fake_;
   MemFileSystem fs_;
+  MemKvStore views_;
   NoConnector connector_;
   TestCluster cluster_;
   std::vector<std::unique_ptr<Executor>> executors_;

@@ -129,6 +129,7 @@ void SimCluster::Start(int id) {
   SimBroker::Deps deps;
   deps.world = &world_;
   deps.fs = node.fs.get();
+  deps.views = &node.views;
   deps.network = network_.get();
   deps.configs = configs_;
   deps.isr_proposals = node.link.get();
@@ -170,6 +171,8 @@ void SimCluster::Stop(int id, End how) {
   if (how != End::kKill) ++node.boot;
   node.process.reset();
   node.link.reset();
+  // What it has not flushed goes with the process.
+  if (node.views.unsynced_batches() > 0) node.views.Crash(&random_);
   controller_->PostAfter(options_.detection_us, [this, &node,
                                                  life = node.life] {
     if (node.life != life || node.epoch == kNoBrokerEpoch) return;
@@ -182,6 +185,7 @@ void SimCluster::Wipe(int id) {
   Node& node = NodeOf(id);
   INVARIANT(node.process == nullptr, "broker ", id, " runs");
   node.fs = std::make_unique<MemFileSystem>();
+  node.views.Wipe();
 }
 
 absl::Status SimCluster::StopClean(int id) {
@@ -363,6 +367,13 @@ TopicPartition SimCluster::CreateTopic(
       metadata_.CreateOn(name, replicas, std::move(configs), partitions);
   Publish();
   return first;
+}
+
+TopicId SimCluster::CreateOffsetsTopic() {
+  const absl::Status made = metadata_.EnsureInternal(kConsumerOffsetsTopic);
+  INVARIANT(made.ok(), made.ToString());
+  Publish();
+  return image().FindTopic(kConsumerOffsetsTopic)->id;
 }
 
 void SimCluster::DeleteTopic(const std::string& name) {

@@ -73,6 +73,7 @@ class SimCluster {
   // Null when it does not run.
   SimBroker* broker(int id) { return NodeOf(id).process.get(); }
   MemFileSystem& fs(int id) { return *NodeOf(id).fs; }
+  MemKvStore& views(int id) { return NodeOf(id).views; }
   // The next `count` of what replicas tell of their logs get lost.
   void DropTold(int count) { drop_told_ = count; }
   // Fatal errors that processes reported, over all lives.
@@ -83,6 +84,8 @@ class SimCluster {
                              const std::vector<int32_t>& replicas,
                              std::map<std::string, std::string> configs = {},
                              int partitions = 1);
+  // __consumer_offsets, as the controllers make it.
+  TopicId CreateOffsetsTopic();
   void DeleteTopic(const std::string& name);
   // After a change made through metadata(): brokers learn of it.
   void Publish();
@@ -111,6 +114,7 @@ class SimCluster {
   struct Node {
     int id = 0;
     std::unique_ptr<MemFileSystem> fs;
+    MemKvStore views;
     int boot = 1;
     int life = 0;
     // ---- Of this life ----

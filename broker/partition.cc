@@ -33,8 +33,10 @@ Partition::Partition(Deps deps, const TopicSettings& settings)
       waiters_(shard_->deps.executor),
       expired_(deps.producer_expiration_us),
       lossy_(deps.lossy),
-      lossy_on_disk_(deps.lossy) {
+      lossy_on_disk_(deps.lossy),
+      observer_(std::move(deps.observer)) {
   log_->SetSegmentBytes(settings.segment_bytes);
+  if (observer_ != nullptr) observer_->Attach(this);
 }
 
 Partition::~Partition() { *alive_ = false; }
@@ -140,6 +142,7 @@ void Partition::Close() {
   closed_ = true;
   for (auto& [id, shipper] : shard_->sessions) shipper->Drop(tp_);
   Interrupt();
+  TellObserverClosed();
 }
 
 absl::StatusOr<Unsynced> Partition::TakeForClose() {
@@ -184,6 +187,7 @@ void Partition::Fail(const std::string& why, bool corrupt) {
                                         name() + " has failed at its leader"));
   }
   Interrupt();
+  TellObserverClosed();
 }
 
 void Partition::OnLogError(const absl::Status& why) {
@@ -213,6 +217,7 @@ void Partition::Step(replica::Event event) {
     if (!trims_.empty()) SettleTrims();
   }
   stepping_ = false;
+  TellObserver();
 }
 
 void Partition::Carry(replica::Action& action) {

@@ -15,6 +15,7 @@
 #include "broker/partition_host.h"
 #include "broker/purgatory.h"
 #include "broker/replica/replica_core.h"
+#include "broker/replica_observer.h"
 #include "broker/shard_context.h"
 #include "broker/waiters.h"
 #include "controller/metadata/config_registry.h"
@@ -29,7 +30,7 @@ struct TimeLookup;
 // Owned by its shard; everything runs on the shard's executor. Destroying it
 // drops who waits without an answer, as a dying process does: Close or
 // Interrupt first. Callbacks that are under way then find it gone.
-class Partition final : public ShipSource {
+class Partition final : public ShipSource, public ObservedReplica {
  public:
   struct Deps {
     ShardContext* shard = nullptr;
@@ -41,6 +42,7 @@ class Partition final : public ShipSource {
     bool lossy = false;     // likewise
     int64_t lag_time_max_us = 0;
     int64_t producer_expiration_us = 0;
+    std::unique_ptr<ReplicaObserver> observer;  // may be null
   };
 
   // In memory mode nobody waits for a sync; one every so often (or as
@@ -122,7 +124,7 @@ class Partition final : public ShipSource {
   void OnLinkOpen(const LeaderLink& link);
   void OnLinkClosed(const LeaderLink& link);
 
-  // ---- ShipSource ----
+  // ---- ShipSource, ObservedReplica ----
   Offset leo() const override { return log_->leo(); }
   Offset high_watermark() const override { return core_.high_watermark(); }
   Offset log_start() const override { return log_->log_start(); }
@@ -133,6 +135,20 @@ class Partition final : public ShipSource {
   void ReadDisk(Offset from, int64_t bytes_max,
                 absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
       override;
+
+  // ---- ObservedReplica: partition_observed.cc ----
+  Offset durable_leo() const override { return log_->durable_leo(); }
+  const EpochHistory& epochs() const override { return log_->epochs(); }
+  const MetadataImage& image() const override { return *shard_->image; }
+  LeaderEpoch leader_epoch() const override { return leader_epoch_; }
+  bool serves_as_leader() const override;
+  Offset epoch_start() const override { return core_.epoch_start(); }
+  api::LeaderHint leader_hint() const override;
+  void ReadLog(Offset from, Offset upto, int64_t bytes_max,
+               absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
+      override;
+  void AppendOwn(AppendRequest request, AppendDone done) override;
+  void OnTopicsRemoved();
 
   // ---- Facts ----
   bool leads() const { return core_.leads() && !failed_; }
@@ -184,6 +200,10 @@ class Partition final : public ShipSource {
   void Fail(const std::string& why, bool corrupt);
   void OnLogError(const absl::Status& why);
   std::string name() const;
+
+  // ---- partition_observed.cc ----
+  void TellObserver();
+  void TellObserverClosed();
 
   // ---- partition_durability.cc ----
   PartitionMarks Marks() const;
@@ -320,6 +340,9 @@ class Partition final : public ShipSource {
   // The first failure of a row of disk reads of which none succeeded.
   std::optional<int64_t> unreadable_since_us_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // Goes first: its callbacks may name what is above.
+  std::unique_ptr<ReplicaObserver> observer_;
+  bool observer_closed_ = false;
 };
 
 }  // namespace sluice

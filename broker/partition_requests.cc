@@ -109,6 +109,12 @@ void Partition::Append(AppendRequest request, Task ordered, AppendDone done) {
   ProduceLimits limits;
   limits.batch_bytes_max = settings_.max_message_bytes;
   limits.now_ms = shard_->deps.clock->WallMillis();
+  if (produce.request.origin == api::AppendOrigin::kCoordinator) {
+    // Its own records have its own limit (a group of thousands in one).
+    limits.batch_bytes_max =
+        std::max(limits.batch_bytes_max,
+                 static_cast<int64_t>(produce.request.batches.size()));
+  }
   if (!HasCompressedBatch(produce.request.batches.view())) {
     Validation validation = Validate(produce.request.batches.view(), limits);
     return AppendValidated(std::move(produce), std::move(validation));

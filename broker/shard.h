@@ -188,6 +188,8 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void Host(const TopicPartition& tp);
   Partition* Create(const TopicPartition& tp, const TopicImage& topic,
                     const PartitionImage& state);
+  void Observe(const TopicPartition& tp, const TopicImage& topic,
+               Partition::Deps& deps);
   bool OpenNew(const TopicPartition& tp, const PartitionImage& state,
                Recovered& out);
   void Drop(const TopicPartition& tp);

@@ -11,6 +11,7 @@
 
 #include "broker/log_directory.h"
 #include "broker/replica_host.h"
+#include "broker/replica_observer.h"
 #include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/follower_links.h"
 #include "broker/replication/replica_shipper.h"
@@ -36,6 +37,7 @@ struct ShardContext {
     FollowerLinks* links = nullptr;
     IsrProposals* isr_proposals = nullptr;
     ReplicaFailures* failures = nullptr;  // may be null
+    ReplicaObservers* observers = nullptr;  // may be null
     // A disk that cannot be trusted any more: ends the process. Nothing that
     // was not acknowledged before is acknowledged afterwards.
     std::function<void(absl::Status)> on_fatal;

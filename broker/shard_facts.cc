@@ -18,4 +18,15 @@ void AddShard(const Shard::Facts& now, const ShardCounters& counters,
   facts.counters += counters;
 }
 
+void AddGroups(const coordinator::ShardGroups& groups, BrokerFacts& facts) {
+  facts.groups_loaded += groups.loaded;
+  facts.group_requests_waiting += groups.requests_waiting;
+  facts.group_commits += groups.counters.commits;
+  facts.group_offsets_committed += groups.counters.offsets_committed;
+  facts.group_offsets_expired += groups.counters.offsets_expired;
+  facts.group_rebalances += groups.counters.rebalances;
+  facts.group_members_removed += groups.counters.members_removed;
+  facts.group_log_bytes += groups.counters.appended_bytes;
+}
+
 }  // namespace sluice

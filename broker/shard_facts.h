@@ -2,11 +2,13 @@
 #pragma once
 
 #include "broker/broker_facts.h"
+#include "broker/coordinator/group_coordinators.h"
 #include "broker/shard.h"
 
 namespace sluice {
 
 void AddShard(const Shard::Facts& now, const ShardCounters& counters,
               BrokerFacts& facts);
+void AddGroups(const coordinator::ShardGroups& groups, BrokerFacts& facts);
 
 }  // namespace sluice

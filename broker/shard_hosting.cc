@@ -45,6 +45,9 @@ void Shard::ApplyMetadata(std::shared_ptr<const MetadataImage> image,
     if (IndexOf(tp, shard_count_) == index_) Drop(tp);
   }
   for (const TopicPartition& tp : Touched(changes)) Host(tp);
+  if (!changes.partitions_removed.empty()) {
+    for (auto& [tp, partition] : partitions_) partition->OnTopicsRemoved();
+  }
   if (first) ScheduleTick();
 }
 
@@ -168,9 +171,25 @@ Partition* Shard::Create(const TopicPartition& tp, const TopicImage& topic,
   deps.lag_time_max_us = configs_->NodeNumber(kReplicaLagTimeMaxMs) * 1000;
   deps.producer_expiration_us =
       configs_->NodeNumber(kProducerIdExpirationMs) * 1000;
+  Observe(tp, topic, deps);
   auto created = std::make_unique<Partition>(std::move(deps),
                                              configs_->SettingsOf(topic));
   return partitions_.emplace(tp, std::move(created)).first->second.get();
+}
+
+// What was applied to a view was committed.
+void Shard::Observe(const TopicPartition& tp, const TopicImage& topic,
+                    Partition::Deps& deps) {
+  if (context_.deps.observers == nullptr) return;
+  deps.observer = context_.deps.observers->Observe(
+      {.tp = tp,
+       .topic = &topic,
+       .directory = deps.directory->path(),
+       .epochs = &deps.log->epochs(),
+       .leo = deps.log->leo(),
+       .executor = context_.deps.executor});
+  if (deps.observer == nullptr) return;
+  deps.high_watermark = deps.observer->RestartHighWatermark(deps.high_watermark);
 }
 
 // ---- Removal ----
@@ -198,7 +217,12 @@ void Shard::Drop(const TopicPartition& tp) {
   host_again_.erase(tp);
   candidates_.erase(tp);
   // Behind all that the log has asked of the directory.
-  if (LogDirectory* directory = Forget(tp)) directory->Delete(tp);
+  LogDirectory* directory = Forget(tp);
+  if (directory == nullptr) return;
+  directory->Delete(tp);
+  if (context_.deps.observers != nullptr) {
+    context_.deps.observers->Forget(tp, directory->path());
+  }
 }
 
 // What was on disk at the start and is not in the first metadata: its topic was

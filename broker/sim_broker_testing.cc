@@ -48,12 +48,17 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
       replication_.get(), replicas_.get(), deps_.id,
       [this](const OpenSession& open) { return CheckSession(open); },
       Budget::Of(deps_.replication_bytes)});
+  std::vector<Executor*> shards;
   for (int i = 0; i < deps_.shards; ++i) {
     // Not at once: what a sync was asked for and what is appended before it
     // is heard of differ.
     shard_executors_.push_back(std::make_unique<SlowExecutor>(
         world, deps_.seed + 10 + static_cast<uint64_t>(i), 0,
         deps_.shard_us_max));
+    shards.push_back(shard_executors_.back().get());
+  }
+  AddCoordinators(std::move(shards));
+  for (int i = 0; i < deps_.shards; ++i) {
     Shard::Deps shard;
     shard.index = static_cast<size_t>(i);
     shard.shard_count = static_cast<size_t>(deps_.shards);
@@ -61,7 +66,7 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
     shard.configs = deps_.configs;
     shard.tail_cache_bytes = deps_.tail_cache_bytes;
     shard.context.self = deps_.id;
-    shard.context.executor = shard_executors_.back().get();
+    shard.context.executor = shard_executors_[static_cast<size_t>(i)].get();
     shard.context.clock = world;
     shard.context.fs = deps_.fs;
     shard.context.io_executor = io_.get();
@@ -69,6 +74,7 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
     shard.context.links = links_.get();
     shard.context.isr_proposals = deps_.isr_proposals;
     shard.context.failures = deps_.failures;
+    shard.context.observers = coordinators_.get();
     shard.context.on_fatal = deps_.on_fatal;
     replicas_->Add(std::make_unique<Shard>(std::move(shard)));
   }
@@ -79,7 +85,33 @@ SimBroker::~SimBroker() {
   sessions_.reset();
   links_.reset();
   replicas_.reset();
+  coordinators_.reset();
   directory_.reset();
+}
+
+void SimBroker::AddCoordinators(std::vector<Executor*> shards) {
+  coordinator::GroupCoordinators::Deps deps;
+  deps.clock = deps_.world;
+  deps.io_executor = io_.get();
+  deps.files.open = [this](const std::string&)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return std::make_unique<MountedKvStore>(deps_.views);
+  };
+  deps.files.set_aside = [this](const std::string&) {
+    deps_.views->Wipe();
+    return absl::OkStatus();
+  };
+  deps.directories = {directory_->path()};
+  deps.shards = std::move(shards);
+  deps.self = deps_.id;
+  deps.random_seed = deps_.seed + 6;
+  coordinators_ =
+      std::make_unique<coordinator::GroupCoordinators>(std::move(deps));
+}
+
+coordinator::GroupCoordinator* SimBroker::CoordinatorOf(
+    const TopicPartition& tp) {
+  return coordinators_->Find(ShardOf(tp).executor(), tp);
 }
 
 Shard& SimBroker::ShardOf(const TopicPartition& tp) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/coordinator/group_coordinators.h"
 #include "broker/log_directory.h"
 #include "broker/replicas.h"
 #include "broker/replication/follower_links.h"
@@ -17,6 +18,7 @@
 #include "common/env/mem_file_system.h"
 #include "common/env/sim_world.h"
 #include "controller/metadata/config_registry.h"
+#include "storage/mem_kv_store.h"
 
 namespace sluice {
 
@@ -49,6 +51,7 @@ class SimBroker {
   struct Deps {
     SimWorld* world = nullptr;
     MemFileSystem* fs = nullptr;
+    MemKvStore* views = nullptr;  // of __consumer_offsets
     SimReplicationNetwork* network = nullptr;
     std::shared_ptr<const ConfigRegistry> configs;
     IsrProposals* isr_proposals = nullptr;
@@ -80,6 +83,8 @@ class SimBroker {
   // Null when it is not hosted.
   const Partition* Find(const TopicPartition& tp);
   ShardCounters Counters() const;
+  // Null when its partition is not hosted. On the partition's shard.
+  coordinator::GroupCoordinator* CoordinatorOf(const TopicPartition& tp);
 
   // On control().
   void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
@@ -87,6 +92,7 @@ class SimBroker {
 
  private:
   absl::Status CheckSession(const OpenSession& open) const;
+  void AddCoordinators(std::vector<Executor*> shards);
 
   Deps deps_;
   // First, so that it goes last.
@@ -94,6 +100,7 @@ class SimBroker {
   std::unique_ptr<Executor> sync_;
   std::vector<std::unique_ptr<Executor>> shard_executors_;
   std::unique_ptr<LogDirectory> directory_;
+  std::unique_ptr<coordinator::GroupCoordinators> coordinators_;
   std::unique_ptr<Replicas> replicas_;
   std::unique_ptr<ReplicationConnector> connector_;
   std::unique_ptr<FollowerLinks> links_;

@@ -53,4 +53,29 @@ class MemKvStore final : public KvStore {
   int synced_writes_ = 0;
 };
 
+// The store as one process sees it: what is on the machine stays when the
+// process goes.
+class MountedKvStore final : public KvStore {
+ public:
+  explicit MountedKvStore(MemKvStore* disk) : disk_(disk) {}
+  absl::StatusOr<std::optional<std::string>> Get(
+      std::string_view key) const override {
+    return disk_->Get(key);
+  }
+  absl::Status Scan(std::string_view from, std::string_view end,
+                    const Visitor& visit) const override {
+    return disk_->Scan(from, end, visit);
+  }
+  absl::StatusOr<std::optional<KeyValue>> Last(
+      std::string_view from, std::string_view end) const override {
+    return disk_->Last(from, end);
+  }
+  absl::Status Write(const KvBatch& batch, Sync sync) override {
+    return disk_->Write(batch, sync);
+  }
+
+ private:
+  MemKvStore* const disk_;
+};
+
 }  // namespace sluice

@@ -140,6 +140,7 @@ absl::Status CheckWals(const std::string& path) {
 struct RocksKvStore::Db {
   std::string path;
   std::unique_ptr<rocksdb::DB> db;
+  bool write_ahead_log = true;
   std::atomic<bool> failed{false};
 };
 
@@ -148,6 +149,7 @@ absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
   if (options.every_write_is_synced) RETURN_IF_ERROR(CheckWals(path));
   auto db = std::make_unique<Db>();
   db->path = path;
+  db->write_ahead_log = options.write_ahead_log;
   rocksdb::DB* opened = nullptr;
   const rocksdb::Status status =
       rocksdb::DB::Open(MakeOptions(options), path, &opened);
@@ -221,6 +223,7 @@ absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
   }
   rocksdb::WriteOptions options;
   options.sync = sync == Sync::kYes;
+  options.disableWAL = !db_->write_ahead_log;
   const rocksdb::Status status = db_->db->Write(options, &writes);
   if (!status.ok()) db_->failed.store(true);
   return FromRocks(status, db_->path, "write");

@@ -17,6 +17,10 @@ struct RocksKvOptions {
   // The caller syncs every write, as Raft does: then only the very last record
   // of the WAL can be torn, and a valid record behind a bad one proves damage.
   bool every_write_is_synced = true;
+  // Without it nothing may be synced: what a process had not flushed when it
+  // died is gone, from the end, and what is there is whole. For what another
+  // log holds.
+  bool write_ahead_log = true;
 };
 
 class RocksKvStore final : public KvStore {

@@ -28,6 +28,7 @@ void DeleteRecordsHandler::DeleteRecords(
   using Calls = PartitionCalls<api::DeleteRecordsPartition, TrimRequest,
                                TrimOutcome, api::DeleteRecordsResponse>;
   Calls::Steps steps;
+  steps.writes = true;
   steps.make = [deadline_us, validate_only = request.validate_only](
                    const api::DeleteRecordsPartition& asked,
                    const TopicPartition& tp) {

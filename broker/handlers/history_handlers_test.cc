@@ -97,6 +97,17 @@ class DeleteRecordsHandlerTest : public testing::Test {
   int64_t asked_us_ = 0;
 };
 
+TEST_F(DeleteRecordsHandlerTest, InternalTopicsKeepTheirRecords) {
+  ASSERT_TRUE(fake_.cluster.EnsureInternal(kConsumerOffsetsTopic).ok());
+  fake_.image.Store(fake_.cluster.shared());
+  const auto response = Delete({Before(Named(kConsumerOffsetsTopic), 0, 0),
+                                Before(Named("a"), 0, 0)});
+  ASSERT_THAT(response.results, SizeIs(2));
+  EXPECT_EQ(response.results[0].error.code, ErrorCode::kInvalidTopic);
+  EXPECT_TRUE(response.results[1].error.ok());
+  EXPECT_THAT(fake_.even.trims, SizeIs(1));
+}
+
 TEST_F(DeleteRecordsHandlerTest, EveryPartitionHasItsOwnResult) {
   fake_.even.Lose(fake_.A(0), ErrorCode::kNotLeader);
   const auto response =

@@ -39,6 +39,7 @@ class PartitionCalls {
                        PeerReply<Response>)>
         forward;
     int64_t deadline_us = INT64_MAX;
+    bool writes = false;  // internal topics refuse it
     // Of a partition whose leader elsewhere did not answer.
     ErrorCode lost = ErrorCode::kLeaderNotAvailable;
   };
@@ -110,6 +111,13 @@ class PartitionCalls {
         continue;
       }
       RETURN_IF_ERROR(seen.Add(*tp));
+      const absl::Status writable =
+          gather.steps.writes ? CheckWritable(*image->FindTopic(tp->topic_id))
+                              : absl::OkStatus();
+      if (!writable.ok()) {
+        result.error = api::ItemError(writable);
+        continue;
+      }
       ++gather.missing;
       const size_t place = gather.response.results.size() - 1;
       const auto leader =

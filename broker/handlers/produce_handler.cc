@@ -136,6 +136,8 @@ std::variant<ReadyWork, TypedWork> WorkOf(const HandlerDeps& deps,
   if (!status.ok()) return Refused(asked, api::ItemError(status));
   const auto topic = ResolveTopic(image, asked.topic);
   if (!topic.ok()) return Refused(asked, api::ItemError(topic.status()));
+  status = CheckWritable(**topic);
+  if (!status.ok()) return Refused(asked, api::ItemError(status));
   if (asked.partition.has_value()) {
     status = ResolvePartition(**topic, *asked.partition).status();
     if (!status.ok()) return Refused(asked, api::ItemError(status));

@@ -196,6 +196,17 @@ TEST_F(ProduceHandlerTest, TellsApartTheWaysATopicCanBeWrong) {
   EXPECT_THAT(fake_.even.appends, IsEmpty());
 }
 
+// What groups are is in it: it is not a client's to write.
+TEST_F(ProduceHandlerTest, InternalTopicsAreNotForClients) {
+  ASSERT_TRUE(fake_.cluster.EnsureInternal(kConsumerOffsetsTopic).ok());
+  fake_.image.Store(fake_.cluster.shared());
+  const auto response = ProduceOne(Batches(Named(kConsumerOffsetsTopic), 0));
+  ASSERT_THAT(response.results, SizeIs(1));
+  EXPECT_EQ(response.results[0].error.code, ErrorCode::kInvalidTopic);
+  EXPECT_THAT(fake_.even.appends, IsEmpty());
+  EXPECT_THAT(fake_.odd.appends, IsEmpty());
+}
+
 TEST_F(ProduceHandlerTest, OneBadPartitionDoesNotSpoilTheOthers) {
   api::ProduceRequest request;
   request.partitions.push_back(Batches(Named("nope"), 0));

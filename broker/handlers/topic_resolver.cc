@@ -59,6 +59,13 @@ absl::StatusOr<TopicPartition> ResolvePartition(const MetadataImage& image,
   return ResolvePartition(*topic, partition);
 }
 
+absl::Status CheckWritable(const TopicImage& topic) {
+  if (!topic.internal()) return absl::OkStatus();
+  return MakeError(ErrorCode::kInvalidTopic, "topic \"", topic.name,
+                   "\" is the cluster's own: it can be read, and is written by "
+                   "the calls of consumer groups alone");
+}
+
 absl::Status CheckPartitionCount(size_t partitions) {
   if (partitions >= 1 && partitions <= kPartitionsPerRequestMax) {
     return absl::OkStatus();

@@ -26,6 +26,9 @@ absl::StatusOr<TopicPartition> ResolvePartition(const MetadataImage& image,
                                                 const api::TopicRef& ref,
                                                 PartitionIndex partition);
 
+// INVALID_TOPIC: clients read an internal topic, and write it by other calls.
+absl::Status CheckWritable(const TopicImage& topic);
+
 // INVALID_REQUEST unless 1 to kPartitionsPerRequestMax are named.
 absl::Status CheckPartitionCount(size_t partitions);
 

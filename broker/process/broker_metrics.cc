@@ -78,12 +78,41 @@ void AddRequestMetrics(const BrokerFacts& facts, MetricSet& metrics) {
                    static_cast<double>(facts.subscriptions));
 }
 
+void AddGroupMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  const auto counter = [&](const char* name, const char* help, int64_t value) {
+    metrics.AddCounter(name, help, static_cast<double>(value));
+  };
+  metrics.AddGauge("sluice_group_loaded",
+                   "Groups coordinated here that have members, or were asked "
+                   "for just now.",
+                   static_cast<double>(facts.groups_loaded));
+  metrics.AddGauge("sluice_group_requests_waiting",
+                   "Joins and syncs that wait for other members.",
+                   static_cast<double>(facts.group_requests_waiting));
+  counter("sluice_group_commits_total", "Commits acknowledged.",
+          facts.group_commits);
+  counter("sluice_group_offsets_committed_total",
+          "Partitions of acknowledged commits.", facts.group_offsets_committed);
+  counter("sluice_group_offsets_expired_total",
+          "Committed offsets removed by age, or with their topic.",
+          facts.group_offsets_expired);
+  counter("sluice_group_rebalances_total", "Generations that ended.",
+          facts.group_rebalances);
+  counter("sluice_group_members_removed_total",
+          "Members that left or were silent for too long.",
+          facts.group_members_removed);
+  counter("sluice_group_log_in_bytes_total",
+          "Appended to __consumer_offsets by the coordinators here.",
+          facts.group_log_bytes);
+}
+
 }  // namespace
 
 void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
   AddControlMetrics(facts, metrics);
   AddReplicaMetrics(facts, metrics);
   AddRequestMetrics(facts, metrics);
+  AddGroupMetrics(facts, metrics);
   for (const BrokerFacts::Directory& directory : facts.directories) {
     const MetricLabels labels = {{"directory", directory.path}};
     metrics.AddCounter("sluice_log_commit_rounds_total",

@@ -19,6 +19,7 @@
 #include "broker/process/node_peers.h"
 #include "broker/process/node_threads.h"
 #include "broker/process/operating_system.h"
+#include "broker/process/view_files.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
@@ -192,6 +193,8 @@ absl::Status Node::Parts::OpenBroker() {
   deps.controllers = peers->controllers();
   deps.replication_connector = peers->replication_connector();
   deps.leader_connector = peers->leader_connector();
+  deps.group_connector = peers->group_connector();
+  deps.view_files = MakeViewFiles(&fs);
   deps.configs = configs;
   deps.node_id = config.node_id;
   deps.cluster_name = config.cluster_name;

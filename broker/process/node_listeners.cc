@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/rpc/group_service.h"
 #include "broker/rpc/log_service.h"
 #include "broker/rpc/public_edge.h"
 #include "broker/rpc/replication_service.h"
@@ -37,6 +38,7 @@ struct NodeListeners::Parts {
   std::unique_ptr<ReplicationService> replication;
   std::shared_ptr<rpc::Gate> handed_gate;
   std::unique_ptr<LogService> handed;  // data calls that brokers hand on
+  std::unique_ptr<GroupService> handed_groups;  // and those of groups
   std::unique_ptr<rpc::RpcServer> internal;
   std::unique_ptr<rpc::CompletionLoop> internal_loop;
   std::unique_ptr<PublicEdge> edge;
@@ -72,6 +74,9 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
                                                 LimitsOfHandedCalls());
     p.handed = std::make_unique<LogService>(deps.broker, p.handed_gate);
     services.push_back(p.handed.get());
+    p.handed_groups =
+        std::make_unique<GroupService>(deps.broker, p.handed_gate);
+    services.push_back(p.handed_groups.get());
     options.on_tick = [gate = p.handed_gate] { gate->Sweep(); };
   }
   ASSIGN_OR_RETURN(p.internal,
@@ -87,6 +92,7 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
   if (deps.broker != nullptr) {
     PublicEdge::Options edge;
     edge.bind = deps.config->listen;
+    edge.groups = deps.broker;
     ASSIGN_OR_RETURN(p.edge, PublicEdge::Start(std::move(edge), deps.broker,
                                                deps.clock));
   }

@@ -5,6 +5,7 @@
 #include "broker/process/operating_system.h"
 #include "client/grpc_peers/grpc_broker_connector.h"
 #include "client/grpc_peers/grpc_controller_peer.h"
+#include "client/grpc_peers/grpc_group_connector.h"
 #include "client/grpc_peers/grpc_replication_connector.h"
 #include "client/grpc_peers/tcp_dialer.h"
 #include "common/base/str_cat.h"
@@ -19,6 +20,7 @@ struct NodePeers::Parts {
   std::vector<ConfiguredController> controllers;
   std::unique_ptr<ReplicationConnector> replication;
   std::unique_ptr<LeaderConnector> leaders;
+  std::unique_ptr<GroupConnector> groups;
   std::unique_ptr<GrpcRaftTransport> raft;
   std::unique_ptr<TcpDialer> dialer;
 };
@@ -48,6 +50,8 @@ NodePeers::NodePeers(const NodeConfig& config, NodeThreads* threads)
   parts_->replication = MakeGrpcReplicationConnector();
   parts_->leaders = MakeGrpcLeaderConnector(
       {.client_id = StrCat("broker-", config.node_id)});
+  parts_->groups = MakeGrpcGroupConnector(
+      {.client_id = StrCat("broker-", config.node_id)});
 }
 
 NodePeers::~NodePeers() = default;
@@ -62,6 +66,8 @@ std::vector<ConfiguredController> NodePeers::controllers() const {
 LeaderConnector* NodePeers::leader_connector() {
   return parts_->leaders.get();
 }
+
+GroupConnector* NodePeers::group_connector() { return parts_->groups.get(); }
 
 ReplicationConnector* NodePeers::replication_connector() {
   return parts_->replication.get();

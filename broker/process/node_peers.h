@@ -9,6 +9,7 @@
 #include "broker/node_config.h"
 #include "broker/process/node_threads.h"
 #include "client/peers/controller_peer.h"
+#include "client/peers/group_peer.h"
 #include "client/peers/leader_peer.h"
 #include "client/peers/replication_stream.h"
 #include "controller/rpc/grpc_raft_transport.h"
@@ -29,6 +30,7 @@ class NodePeers {
   std::vector<ConfiguredController> controllers() const;
   ReplicationConnector* replication_connector();
   LeaderConnector* leader_connector();
+  GroupConnector* group_connector();
 
   // Ends every call; before the threads end.
   void Stop();

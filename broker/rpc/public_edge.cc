@@ -1,6 +1,7 @@
 #include "broker/rpc/public_edge.h"
 
 #include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -28,12 +29,17 @@ absl::StatusOr<std::unique_ptr<PublicEdge>> PublicEdge::Start(
                            v1::ClusterService::service_full_name(),
                            v1::TopicService::service_full_name(),
                            v1::TransactionService::service_full_name()};
+  std::vector<grpc::Service*> services = {&edge->log_, &edge->cluster_,
+                                          &edge->topic_, &edge->transaction_};
+  if (options.groups != nullptr) {
+    edge->group_ = std::make_unique<GroupService>(options.groups, gate);
+    services.push_back(edge->group_.get());
+    listener.health_names.push_back(v1::GroupService::service_full_name());
+  }
   listener.on_tick = [gate] { gate->Sweep(); };
   ASSIGN_OR_RETURN(edge->server_,
                    rpc::RpcServer::Start(std::move(listener),
-                                         {&edge->log_, &edge->cluster_,
-                                          &edge->topic_,
-                                          &edge->transaction_}));
+                                         std::move(services)));
   return edge;
 }
 

@@ -1,4 +1,4 @@
-// The public listener of a broker: four services, one gate, health and
+// The public listener of a broker: five services, one gate, health and
 // reflection.
 #pragma once
 
@@ -9,7 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "broker/broker_api.h"
+#include "broker/group_api.h"
 #include "broker/rpc/cluster_service.h"
+#include "broker/rpc/group_service.h"
 #include "broker/rpc/log_service.h"
 #include "broker/rpc/topic_service.h"
 #include "broker/rpc/transaction_service.h"
@@ -27,6 +29,7 @@ class PublicEdge {
     // Without a host: no port, InProcessChannel() alone.
     api::Endpoint bind;
     rpc::GateLimits limits;
+    GroupApi* groups = nullptr;  // null: none are served
   };
 
   // INVALID_CONFIG: cannot listen there. `broker` and `clock` outlive it.
@@ -62,6 +65,7 @@ class PublicEdge {
   ClusterService cluster_;
   TopicService topic_;
   TransactionService transaction_;
+  std::unique_ptr<GroupService> group_;  // null: none are served
   std::unique_ptr<rpc::RpcServer> server_;  // ends before its services
 
   std::mutex mutex_;

@@ -10,7 +10,7 @@ namespace sluice::rpc {
 
 // What a call does, and to what: an access rule will name both.
 enum class Operation { kRead, kWrite, kDescribe, kCreate, kDelete, kAlter };
-enum class Resource { kTopic, kCluster, kProducer };
+enum class Resource { kTopic, kCluster, kProducer, kGroup };
 // kLongPoll: a unary call that waits for others; ended first when the node
 // stops.
 enum class CallKind { kUnary, kLongPoll, kStream };
@@ -55,7 +55,25 @@ enum class CallKind { kUnary, kLongPoll, kStream };
   X(kResetReplica, "/sluice.v1.TopicService/ResetReplica", kUnary, kAlter,    \
     kTopic)                                                                   \
   X(kInitProducerId, "/sluice.v1.TransactionService/InitProducerId", kUnary,  \
-    kCreate, kProducer)
+    kCreate, kProducer)                                                       \
+  X(kFindCoordinator, "/sluice.v1.GroupService/FindCoordinator", kUnary,      \
+    kDescribe, kGroup)                                                        \
+  X(kJoinGroup, "/sluice.v1.GroupService/JoinGroup", kLongPoll, kRead, kGroup)\
+  X(kSyncGroup, "/sluice.v1.GroupService/SyncGroup", kLongPoll, kRead, kGroup)\
+  X(kHeartbeat, "/sluice.v1.GroupService/Heartbeat", kUnary, kRead, kGroup)   \
+  X(kLeaveGroup, "/sluice.v1.GroupService/LeaveGroup", kUnary, kRead, kGroup) \
+  X(kCommitOffsets, "/sluice.v1.GroupService/CommitOffsets", kUnary,          \
+    kRead, kGroup)                                                            \
+  X(kFetchOffsets, "/sluice.v1.GroupService/FetchOffsets", kUnary,            \
+    kDescribe, kGroup)                                                        \
+  X(kDeleteOffsets, "/sluice.v1.GroupService/DeleteOffsets", kUnary,          \
+    kDelete, kGroup)                                                          \
+  X(kListGroups, "/sluice.v1.GroupService/ListGroups", kUnary,                \
+    kDescribe, kGroup)                                                        \
+  X(kDescribeGroups, "/sluice.v1.GroupService/DescribeGroups", kUnary,        \
+    kDescribe, kGroup)                                                        \
+  X(kDeleteGroups, "/sluice.v1.GroupService/DeleteGroups", kUnary,            \
+    kDelete, kGroup)
 
 enum class Method : size_t {
 #define X(method, path, kind, operation, resource) method,

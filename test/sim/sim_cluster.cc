@@ -15,30 +15,6 @@ namespace {
 constexpr char kLogDirectory[] = "/data/broker";
 constexpr int64_t kUptimeUsMax = 1'000'000'000;
 
-// The store stays on the machine when its process goes.
-class MountedKv final : public KvStore {
- public:
-  explicit MountedKv(MemKvStore* disk) : disk_(disk) {}
-  absl::StatusOr<std::optional<std::string>> Get(
-      std::string_view key) const override {
-    return disk_->Get(key);
-  }
-  absl::Status Scan(std::string_view from, std::string_view end,
-                    const Visitor& visit) const override {
-    return disk_->Scan(from, end, visit);
-  }
-  absl::StatusOr<std::optional<KeyValue>> Last(
-      std::string_view from, std::string_view end) const override {
-    return disk_->Last(from, end);
-  }
-  absl::Status Write(const KvBatch& batch, Sync sync) override {
-    return disk_->Write(batch, sync);
-  }
-
- private:
-  MemKvStore* const disk_;
-};
-
 // No power cut brings it back.
 void RemoveForGood(MemFileSystem& fs, const std::string& path) {
   const auto exists = fs.Exists(path);
@@ -172,7 +148,7 @@ bool SimCluster::OpenController(SimNode& node) {
   deps.fs = &node.fs;
   deps.open_kv = [&node](const std::string&)
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
-    return std::make_unique<MountedKv>(&node.kv);
+    return std::make_unique<MountedKvStore>(&node.kv);
   };
   deps.clock = &node.host;
   deps.executor = node.life->controller_executor;
@@ -222,6 +198,14 @@ bool SimCluster::OpenBroker(SimNode& node) {
                                 node.peers.back().get()});
   }
   deps.replication_connector = node.connector.get();
+  deps.view_files.open = [&node](const std::string&)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return std::make_unique<MountedKvStore>(&node.views);
+  };
+  deps.view_files.set_aside = [&node](const std::string&) {
+    node.views.Wipe();
+    return absl::OkStatus();
+  };
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.liveness = options_.liveness;
@@ -249,6 +233,10 @@ void SimCluster::End(SimNode& node, ProcessEnd how) {
                                : SimNetwork::Death::kKernelLives);
   node.host.Resume();
   Destroy(node);
+  // What a process has not flushed of its views goes with it.
+  if (how != ProcessEnd::kStopped && node.views.unsynced_batches() > 0) {
+    node.views.Crash(&random_);
+  }
 }
 
 void SimCluster::Destroy(SimNode& node) {
@@ -348,6 +336,7 @@ void SimCluster::Wipe(int id) {
   INVARIANT(node.life == nullptr, "node ", id, " is up");
   RemoveForGood(node.fs, "/data");
   node.kv.Wipe();
+  node.views.Wipe();
   for (ClusterObserver* observer : observers_) observer->OnWiped(node);
 }
 
@@ -355,6 +344,7 @@ void SimCluster::WipeLogs(int id) {
   SimNode& node = at(id);
   INVARIANT(node.life == nullptr, "node ", id, " is up");
   RemoveForGood(node.fs, kLogDirectory);
+  node.views.Wipe();
   for (ClusterObserver* observer : observers_) observer->OnWiped(node);
 }
 

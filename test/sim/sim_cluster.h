@@ -65,6 +65,7 @@ struct SimNode {
   SimHost host;
   MemFileSystem fs;
   MemKvStore kv;
+  MemKvStore views;  // of __consumer_offsets; keeps no log of its own
   int boots = 0;         // of the machine: its boot id
   // Of the disk under the broker's logs, and under the Raft log.
   std::shared_ptr<DiskSpeed> log_disk = std::make_shared<DiskSpeed>();

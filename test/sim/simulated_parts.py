@@ -45,6 +45,7 @@ REAL_ONLY = {
         "//broker/process:node",
         "//broker/process:node_edges",
         "//broker/process:system",
+        "//broker/process:view_files",
         "@system//:gflags",
     ],
 }

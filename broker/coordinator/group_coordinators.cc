@@ -1,0 +1,76 @@
+#include "broker/coordinator/group_coordinators.h"
+
+#include <utility>
+
+#include "common/base/str_cat.h"
+#include "controller/metadata/internal_topics.h"
+
+namespace sluice::coordinator {
+namespace {
+
+// In the broker's data directory, beside its partitions.
+constexpr char kViewDirectory[] = "/offsets-view";
+
+}  // namespace
+
+GroupCoordinators::GroupCoordinators(Deps deps) : deps_(std::move(deps)) {
+  Random random(deps_.random_seed);
+  for (Executor* shard : deps_.shards) {
+    shards_[shard].random = Random(random.Next64());
+  }
+  for (const std::string& directory : deps_.directories) {
+    stores_[directory] = std::make_unique<ViewStore>(ViewStore::Deps{
+        deps_.files, directory + kViewDirectory, deps_.io_executor});
+    stores_[directory]->Open();
+  }
+}
+
+GroupCoordinator* GroupCoordinators::Find(Executor* shard,
+                                          const TopicPartition& tp) {
+  const auto& hosted = shards_.at(shard).hosted;
+  const auto found = hosted.find(tp);
+  return found == hosted.end() ? nullptr : found->second;
+}
+
+ShardGroups GroupCoordinators::CollectFacts(Executor* shard) const {
+  const Shard& of = shards_.at(shard);
+  ShardGroups facts;
+  facts.counters = of.counters;
+  for (const auto& [tp, hosted] : of.hosted) {
+    facts.loaded += static_cast<int64_t>(hosted->groups_loaded());
+    facts.requests_waiting += static_cast<int64_t>(hosted->requests_waiting());
+  }
+  return facts;
+}
+
+std::unique_ptr<ReplicaObserver> GroupCoordinators::Observe(
+    const Found& found) {
+  if (!found.topic->internal() || found.topic->name != kConsumerOffsetsTopic) {
+    return nullptr;
+  }
+  Shard& shard = shards_.at(found.executor);
+  GroupCoordinator::Deps deps;
+  deps.executor = found.executor;
+  deps.clock = deps_.clock;
+  deps.store = stores_.at(found.directory).get();
+  deps.self = deps_.self;
+  deps.tp = found.tp;
+  deps.name = StrCat(found.topic->name, "-", found.tp.partition);
+  deps.config = deps_.config;
+  deps.random_seed = shard.random.Next64();
+  deps.counters = &shard.counters;
+  deps.on_destroyed = [&shard, tp = found.tp] { shard.hosted.erase(tp); };
+  deps.epochs = found.epochs;
+  deps.leo = found.leo;
+  auto made = std::make_unique<GroupCoordinator>(std::move(deps));
+  shard.hosted[found.tp] = made.get();
+  return made;
+}
+
+void GroupCoordinators::Forget(const TopicPartition& tp,
+                               const std::string& directory) {
+  const auto store = stores_.find(directory);
+  if (store != stores_.end()) OffsetsView::Erase(*store->second, tp);
+}
+
+}  // namespace sluice::coordinator

@@ -1,0 +1,64 @@
+// All coordinators of a broker: one for each replica of __consumer_offsets that
+// it hosts, and the stores of their views.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/coordinator/coordinator_config.h"
+#include "broker/coordinator/group_coordinator.h"
+#include "broker/coordinator/view_store.h"
+#include "broker/replica_observer.h"
+#include "common/base/random.h"
+
+namespace sluice::coordinator {
+
+// Of one shard, for metrics.
+struct ShardGroups {
+  int64_t loaded = 0;
+  int64_t requests_waiting = 0;
+  CoordinatorCounters counters;
+};
+
+class GroupCoordinators final : public ReplicaObservers {
+ public:
+  struct Deps {
+    const Clock* clock = nullptr;
+    Executor* io_executor = nullptr;
+    ViewStoreFiles files;
+    std::vector<std::string> directories;  // of the broker's data
+    std::vector<Executor*> shards;
+    NodeId self;
+    CoordinatorConfig config;
+    uint64_t random_seed = 0;
+  };
+
+  // Opens the stores; blocks.
+  explicit GroupCoordinators(Deps deps);
+
+  // ---- On the shard's executor ----
+  // Null: none is hosted there (yet).
+  GroupCoordinator* Find(Executor* shard, const TopicPartition& tp);
+  ShardGroups CollectFacts(Executor* shard) const;
+
+  // ---- ReplicaObservers ----
+  std::unique_ptr<ReplicaObserver> Observe(const Found& found) override;
+  void Forget(const TopicPartition& tp, const std::string& directory) override;
+
+ private:
+  // Owned by its shard.
+  struct Shard {
+    std::map<TopicPartition, GroupCoordinator*> hosted;
+    CoordinatorCounters counters;
+    Random random{0};
+  };
+
+  const Deps deps_;
+  std::map<std::string, std::unique_ptr<ViewStore>> stores_;
+  std::map<Executor*, Shard> shards_;  // none is added later
+};
+
+}  // namespace sluice::coordinator

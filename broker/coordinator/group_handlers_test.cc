@@ -1,0 +1,320 @@
+// The way of each call: to the shard here, to the broker that leads, once; and
+// what is told when nobody can be asked.
+#include "broker/coordinator/group_handlers.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/coordinator/coordinator_world_testing.h"
+#include "broker/handlers/fake_hosts_testing.h"
+#include "broker/offsets/coordinator_partition.h"
+#include "common/base/error.h"
+
+namespace sluice::coordinator {
+namespace {
+
+// Another broker's group calls: scripted.
+class FakeGroupPeer final : public GroupPeer {
+ public:
+#define SLUICE_GROUP_CALL(Name)                                             \
+  std::function<absl::StatusOr<v1::Name##Response>(                         \
+      const v1::Name##Request&)>                                            \
+      on_##Name;                                                            \
+  void Name(const v1::Name##Request& request, int64_t timeout_us,           \
+            PeerReply<v1::Name##Response> reply) override {                 \
+    ++calls;                                                                \
+    last_timeout_us = timeout_us;                                           \
+    reply(on_##Name(request));                                              \
+  }
+  SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
+#undef SLUICE_GROUP_CALL
+  const api::Endpoint& endpoint() const override { return endpoint_; }
+
+  int calls = 0;
+  int64_t last_timeout_us = 0;
+
+ private:
+  const api::Endpoint endpoint_;
+};
+
+class GroupHandlersTest : public testing::Test, public GroupConnector {
+ protected:
+  GroupHandlersTest() : peer_(std::make_shared<FakeGroupPeer>()) {
+    broker_.cluster.Start(2);
+    GroupCoordinators::Deps coordinators;
+    coordinators.clock = &broker_.world;
+    coordinators.io_executor = broker_.worker.get();
+    coordinators.files = views_.Files();
+    coordinators.directories = {"/data"};
+    coordinators.shards = {broker_.even.executor(), broker_.odd.executor()};
+    coordinators.self = NodeId(1);
+    coordinators_ =
+        std::make_unique<GroupCoordinators>(std::move(coordinators));
+    GroupHandlers::Deps deps;
+    deps.self = NodeId(1);
+    deps.clock = &broker_.world;
+    deps.worker = broker_.worker.get();
+    deps.hosts = &broker_;
+    deps.image = &broker_.image;
+    deps.coordinators = coordinators_.get();
+    deps.connector = this;
+    deps.ensure_topic = [this](int64_t,
+                               absl::AnyInvocable<void(absl::Status)> done) {
+      ++ensured_;
+      if (ensure_fails_) {
+        return done(MakeError(ErrorCode::kRequestTimedOut, "no controller"));
+      }
+      MakeTopic();
+      done(absl::OkStatus());
+    };
+    handlers_ = std::make_unique<GroupHandlers>(std::move(deps));
+    context_.listener = kPublicListener;
+    context_.client_id = "tester";
+    context_.peer_address = "10.1.1.1:5";
+  }
+
+  std::shared_ptr<GroupPeer> ConnectGroups(const api::Endpoint& endpoint,
+                                           Executor*) override {
+    connected_.push_back(endpoint);
+    return peer_;
+  }
+
+  void MakeTopic() {
+    ASSERT_TRUE(broker_.cluster.EnsureInternal(kConsumerOffsetsTopic).ok());
+    broker_.image.Store(broker_.cluster.shared());
+  }
+  // A group whose partition this broker leads, or the other one.
+  std::string GroupLedBy(int32_t node) {
+    const TopicImage* topic = OffsetsTopic(broker_.cluster.image());
+    for (int i = 0;; ++i) {
+      const std::string group = "g" + std::to_string(i);
+      const PartitionIndex at = offsets::CoordinatorPartition(
+          group, static_cast<int32_t>(topic->partitions.size()));
+      if (topic->Find(at)->leader == NodeId(node)) return group;
+    }
+  }
+  // Hosts and leads the group's partition here.
+  void Host(const std::string& group) {
+    const auto to = CoordinatorOf(broker_.cluster.image(), group);
+    ASSERT_TRUE(to.ok());
+    auto replica = std::make_unique<FakeReplica>();
+    ReplicaObservers::Found found;
+    found.tp = to->tp;
+    found.topic = broker_.cluster.image().FindTopic(to->tp.topic_id);
+    found.directory = "/data";
+    found.epochs = &replica->epochs();
+    found.leo = replica->leo();
+    found.executor = broker_.HostOf(to->tp)->executor();
+    observers_.push_back(coordinators_->Observe(found));
+    ASSERT_NE(observers_.back(), nullptr);
+    observers_.back()->Attach(replica.get());
+    replica->observer = observers_.back().get();
+    replica->metadata = broker_.cluster.shared();
+    replica->epoch = LeaderEpoch(1);
+    replica->leads = true;
+    replica->commits_at_once = true;
+    replica->Commit();
+    replicas_.push_back(std::move(replica));
+  }
+
+  template <class Request, class Response>
+  Answered<Response> Ask(void (GroupHandlers::*call)(const api::CallContext&,
+                                                     Request,
+                                                     PeerReply<Response>),
+                         Request request) {
+    Answered<Response> answer;
+    (handlers_.get()->*call)(context_, std::move(request), answer.Reply());
+    broker_.world.RunFor(10'000);
+    return answer;
+  }
+  v1::HeartbeatRequest HeartbeatOf(const std::string& group) {
+    v1::HeartbeatRequest request;
+    request.set_group_id(group);
+    return request;
+  }
+  ErrorCode Heartbeat(const std::string& group) {
+    return Ask<v1::HeartbeatRequest, v1::HeartbeatResponse>(
+               &GroupHandlers::Heartbeat, HeartbeatOf(group))
+        .code();
+  }
+  v1::FindCoordinatorResponse Find(const std::vector<std::string>& keys) {
+    v1::FindCoordinatorRequest request;
+    for (const std::string& key : keys) request.add_keys(key);
+    return Ask<v1::FindCoordinatorRequest, v1::FindCoordinatorResponse>(
+               &GroupHandlers::FindCoordinator, request)
+        .get();
+  }
+
+  FakeBroker broker_;
+  ViewWorld views_;
+  std::shared_ptr<FakeGroupPeer> peer_;
+  std::vector<api::Endpoint> connected_;
+  int ensured_ = 0;
+  bool ensure_fails_ = false;
+  api::CallContext context_;
+  std::unique_ptr<GroupCoordinators> coordinators_;
+  std::vector<std::unique_ptr<FakeReplica>> replicas_;
+  std::vector<std::unique_ptr<ReplicaObserver>> observers_;
+  std::unique_ptr<GroupHandlers> handlers_;
+};
+
+TEST_F(GroupHandlersTest, TheTopicIsMadeOnFirstUse) {
+  const auto found = Find({"a", "b", ""});
+  EXPECT_EQ(ensured_, 1);
+  ASSERT_EQ(found.results_size(), 3);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_FALSE(found.results(i).has_error()) << found.DebugString();
+    EXPECT_GT(found.results(i).node_id(), 0);
+    EXPECT_EQ(found.results(i).endpoint().host(),
+              "b" + std::to_string(found.results(i).node_id()));
+    EXPECT_LT(found.results(i).partition(), 16);
+  }
+  EXPECT_EQ(found.results(2).error().code(), v1::ERROR_CODE_INVALID_GROUP_ID);
+  Find({"c"});
+  EXPECT_EQ(ensured_, 1);
+}
+
+TEST_F(GroupHandlersTest, WithoutTheTopicTheAnswerIsRetriable) {
+  ensure_fails_ = true;
+  const auto found = Find({"a"});
+  EXPECT_EQ(found.results(0).error().code(),
+            v1::ERROR_CODE_COORDINATOR_NOT_AVAILABLE);
+  EXPECT_EQ(Heartbeat("a"), ErrorCode::kCoordinatorNotAvailable);
+  EXPECT_EQ(ensured_, 2);
+}
+
+TEST_F(GroupHandlersTest, WhatIsLedHereIsAnsweredHere) {
+  MakeTopic();
+  const std::string group = GroupLedBy(1);
+  EXPECT_EQ(Heartbeat(group), ErrorCode::kCoordinatorLoadInProgress);
+  Host(group);
+  EXPECT_EQ(Heartbeat(group), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(peer_->calls, 0);
+}
+
+TEST_F(GroupHandlersTest, WhatIsLedElsewhereIsHandedOn) {
+  MakeTopic();
+  const std::string group = GroupLedBy(2);
+  peer_->on_JoinGroup = [](const v1::JoinGroupRequest& request) {
+    // The member's host is what its own broker saw.
+    EXPECT_EQ(request.client_host(), "10.1.1.1:5");
+    EXPECT_EQ(request.client_id(), "tester");
+    v1::JoinGroupResponse response;
+    response.set_generation_id(5);
+    return response;
+  };
+  context_.deadline_us = broker_.world.MonoMicros() + 60'000'000;
+  v1::JoinGroupRequest request;
+  request.set_group_id(group);
+  request.set_client_host("forged");
+  const auto joined = Ask<v1::JoinGroupRequest, v1::JoinGroupResponse>(
+      &GroupHandlers::JoinGroup, request);
+  EXPECT_EQ(joined.get().generation_id(), 5);
+  // Its own time is not cut: a join may wait for long.
+  EXPECT_GT(peer_->last_timeout_us, 50'000'000);
+  ASSERT_EQ(connected_.size(), 1u);
+  EXPECT_EQ(connected_[0].host, "b2");
+}
+
+TEST_F(GroupHandlersTest, WhatWasHandedOnOnceIsNotHandedOnAgain) {
+  MakeTopic();
+  context_.listener = kInternalListener;
+  const std::string group = GroupLedBy(2);
+  const auto answer = Ask<v1::HeartbeatRequest, v1::HeartbeatResponse>(
+      &GroupHandlers::Heartbeat, HeartbeatOf(group));
+  EXPECT_EQ(answer.code(), ErrorCode::kNotCoordinator);
+  EXPECT_EQ(answer.get().coordinator().node_id(), 2);
+  EXPECT_EQ(peer_->calls, 0);
+}
+
+TEST_F(GroupHandlersTest, WhoDoesNotAnswerIsNotAvailable) {
+  MakeTopic();
+  peer_->on_Heartbeat = [](const v1::HeartbeatRequest&) {
+    return absl::UnavailableError("connection refused");
+  };
+  EXPECT_EQ(Heartbeat(GroupLedBy(2)), ErrorCode::kCoordinatorNotAvailable);
+}
+
+TEST_F(GroupHandlersTest, ManyGroupsAreAskedWhereTheyAre) {
+  MakeTopic();
+  const std::string here = GroupLedBy(1);
+  const std::string there = GroupLedBy(2);
+  Host(here);
+  peer_->on_FetchOffsets = [&](const v1::FetchOffsetsRequest& request) {
+    EXPECT_EQ(request.groups_size(), 1);
+    EXPECT_TRUE(request.require_stable());
+    v1::FetchOffsetsResponse response;
+    auto* group = response.add_groups();
+    group->set_group_id(there);
+    group->add_offsets()->set_offset(9);
+    return response;
+  };
+  v1::FetchOffsetsRequest request;
+  request.set_require_stable(true);
+  request.add_groups()->set_group_id(there);
+  request.add_groups()->set_group_id(here);
+  request.add_groups()->set_group_id("");
+  const auto fetched = Ask<v1::FetchOffsetsRequest, v1::FetchOffsetsResponse>(
+      &GroupHandlers::FetchOffsets, request);
+  ASSERT_EQ(fetched.get().groups_size(), 3);
+  EXPECT_EQ(fetched.get().groups(0).offsets(0).offset(), 9);
+  EXPECT_EQ(fetched.get().groups(1).group_id(), here);
+  EXPECT_FALSE(fetched.get().groups(1).has_error());
+  EXPECT_EQ(fetched.get().groups(2).error().code(),
+            v1::ERROR_CODE_INVALID_GROUP_ID);
+}
+
+TEST_F(GroupHandlersTest, TheListIsOfAllCoordinators) {
+  MakeTopic();
+  const std::string here = GroupLedBy(1);
+  Host(here);
+  v1::CommitOffsetsRequest commit;
+  commit.set_group_id(here);
+  auto* put = commit.add_offsets();
+  put->mutable_topic()->set_name("a");
+  put->set_offset(1);
+  Ask<v1::CommitOffsetsRequest, v1::CommitOffsetsResponse>(
+      &GroupHandlers::CommitOffsets, commit);
+  peer_->on_ListGroups = [](const v1::ListGroupsRequest&) {
+    v1::ListGroupsResponse response;
+    for (const char* name : {"a-first", "z-last"}) {
+      response.add_groups()->set_group_id(name);
+    }
+    return response;
+  };
+  v1::ListGroupsRequest request;
+  request.set_page_size(2);
+  const auto first = Ask<v1::ListGroupsRequest, v1::ListGroupsResponse>(
+      &GroupHandlers::ListGroups, request);
+  ASSERT_EQ(first.get().groups_size(), 2);
+  EXPECT_EQ(first.get().groups(0).group_id(), "a-first");
+  EXPECT_EQ(first.get().groups(1).group_id(), here);
+  EXPECT_EQ(first.get().next_page_token(), here);
+  // Partitions that this broker leads and does not host yet are named.
+  EXPECT_GT(first.get().errors_size(), 0);
+}
+
+TEST_F(GroupHandlersTest, CallsOfTheWrongSizeAreRefusedWhole) {
+  v1::CommitOffsetsRequest none;
+  none.set_group_id("g");
+  Answered<v1::CommitOffsetsResponse> answer;
+  absl::Status status;
+  handlers_->CommitOffsets(context_, none, [&](auto response) {
+    status = response.status();
+  });
+  broker_.world.RunFor(10'000);
+  EXPECT_EQ(CodeOf(status), ErrorCode::kInvalidRequest);
+  status = absl::OkStatus();
+  handlers_->FindCoordinator(context_, {}, [&](auto response) {
+    status = response.status();
+  });
+  broker_.world.RunFor(10'000);
+  EXPECT_EQ(CodeOf(status), ErrorCode::kInvalidRequest);
+}
+
+}  // namespace
+}  // namespace sluice::coordinator

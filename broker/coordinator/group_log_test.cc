@@ -1,0 +1,188 @@
+#include "broker/coordinator/group_log.h"
+
+#include <gtest/gtest.h>
+
+#include "common/base/error.h"
+#include "sluice/internal/v1/group_log.pb.h"
+#include "storage/batch_builder.h"
+
+namespace sluice::coordinator {
+namespace {
+
+using offsets::GroupGone;
+using offsets::GroupPut;
+using offsets::OffsetGone;
+using offsets::OffsetPut;
+
+const TopicId kTopic{Uuid(1, 2)};
+
+offsets::OffsetKey Key(int32_t partition) {
+  return {"payments", {kTopic, PartitionIndex(partition)}};
+}
+
+OffsetPut Put(int32_t partition) {
+  OffsetPut put{Key(partition), {}};
+  put.committed.offset = Offset(41);
+  put.committed.leader_epoch = LeaderEpoch(3);
+  put.committed.time_ms = 1'700'000'000'123;
+  put.committed.origin = offsets::Origin::kAdmin;
+  put.committed.metadata = "";
+  put.committed.member = "c-1";
+  return put;
+}
+
+StoredGroup Group() {
+  StoredGroup stored;
+  stored.time_ms = 5;
+  stored.image.state = group::GroupState::kStable;
+  stored.image.generation = group::Generation(7);
+  stored.image.protocol_type = "consumer";
+  stored.image.protocol_name = "range";
+  stored.image.leader = group::MemberId("b");
+  stored.image.rebalance_reason = "joined";
+  for (const char* id : {"a", "b"}) {
+    group::MemberImage member;
+    member.id = group::MemberId(id);
+    member.instance = group::InstanceId(id == std::string("b") ? "i" : "");
+    member.client_id = "client";
+    member.client_host = "10.0.0.1:5";
+    member.session_timeout_us = 10'000'000;
+    member.rebalance_timeout_us = 60'000'000;
+    member.protocols = {{"range", std::string("\0\1", 2)}, {"sticky", ""}};
+    member.assignment = std::string("\0\0", 2);
+    member.join_reason = "why";
+    stored.image.members.push_back(member);
+  }
+  return stored;
+}
+
+absl::StatusOr<Change> RoundTrip(const Change& change) {
+  const LogRecord record = EncodeRecord(change);
+  return DecodeRecord(record.key, record.value);
+}
+
+TEST(GroupLogTest, AnOffsetAndItsEndComeBack) {
+  const auto put = RoundTrip(Put(2));
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(std::get<OffsetPut>(*put).key, Key(2));
+  EXPECT_EQ(std::get<OffsetPut>(*put).committed, Put(2).committed);
+  const auto gone = RoundTrip(OffsetGone{Key(2)});
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  EXPECT_EQ(std::get<OffsetGone>(*gone).key, Key(2));
+}
+
+TEST(GroupLogTest, NoMetadataIsNotEmptyMetadata) {
+  OffsetPut put = Put(0);
+  put.committed.metadata.reset();
+  const auto back = RoundTrip(put);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(std::get<OffsetPut>(*back).committed.metadata, std::nullopt);
+}
+
+TEST(GroupLogTest, AGroupAndItsEndComeBack) {
+  const auto put = RoundTrip(GroupPut{"payments", EncodeGroup(Group())});
+  ASSERT_TRUE(put.ok()) << put.status();
+  const auto stored = DecodeGroup(std::get<GroupPut>(*put).record);
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_EQ(*stored, Group());
+  const auto gone = RoundTrip(GroupGone{"payments"});
+  ASSERT_TRUE(gone.ok());
+  EXPECT_EQ(std::get<GroupGone>(*gone).group, "payments");
+}
+
+TEST(GroupLogTest, WhatIsNotKnownIsRefused) {
+  const LogRecord good = EncodeRecord(Put(1));
+  internal::v1::GroupLogKey no_key;
+  EXPECT_EQ(CodeOf(DecodeRecord(no_key.SerializeAsString(), good.value)
+                       .status()),
+            ErrorCode::kUnsupportedFormat);
+  // A newer version's field: number 100, a varint.
+  const std::string newer("\xa0\x06\x01", 3);
+  EXPECT_EQ(CodeOf(DecodeRecord(good.key + newer, good.value).status()),
+            ErrorCode::kUnsupportedFormat);
+  EXPECT_EQ(CodeOf(DecodeRecord(good.key, *good.value + newer).status()),
+            ErrorCode::kUnsupportedFormat);
+  EXPECT_EQ(CodeOf(DecodeRecord("\xff", good.value).status()),
+            ErrorCode::kUnsupportedFormat);
+}
+
+TEST(GroupLogTest, AnUnknownFieldOfAMemberIsRefused) {
+  internal::v1::GroupValue value;
+  ASSERT_TRUE(value.ParseFromString(EncodeGroup(Group())));
+  auto* member = value.mutable_members(0);
+  member->GetReflection()->MutableUnknownFields(member)->AddVarint(100, 1);
+  EXPECT_EQ(CodeOf(DecodeGroup(value.SerializeAsString()).status()),
+            ErrorCode::kUnsupportedFormat);
+}
+
+TEST(GroupLogTest, AGroupThatNoCoreCouldBeIsRefused) {
+  const auto refused = [](const StoredGroup& stored) {
+    return CodeOf(DecodeGroup(EncodeGroup(stored)).status()) ==
+           ErrorCode::kUnsupportedFormat;
+  };
+  StoredGroup no_leader = Group();
+  no_leader.image.leader = group::MemberId("nobody");
+  EXPECT_TRUE(refused(no_leader));
+  StoredGroup empty = Group();
+  empty.image.members.clear();
+  EXPECT_TRUE(refused(empty));
+  StoredGroup twice = Group();
+  twice.image.members[1].id = twice.image.members[0].id;
+  EXPECT_TRUE(refused(twice));
+  StoredGroup same = Group();
+  same.image.members[0].instance = same.image.members[1].instance;
+  EXPECT_TRUE(refused(same));
+  StoredGroup nameless = Group();
+  nameless.image.protocol_name.clear();
+  EXPECT_TRUE(refused(nameless));
+  StoredGroup endless = Group();
+  endless.image.members[0].rebalance_timeout_us = INT64_MAX;
+  EXPECT_TRUE(refused(endless));
+  StoredGroup timeless = Group();
+  timeless.image.members[0].session_timeout_us = 0;
+  EXPECT_TRUE(refused(timeless));
+}
+
+TEST(GroupLogTest, ABatchComesBackWithItsOffsets) {
+  const std::vector<Change> changes = {Put(0), OffsetGone{Key(1)},
+                                       GroupPut{"payments",
+                                                EncodeGroup(Group())}};
+  auto batch = BuildBatch(changes, 77);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  ASSERT_TRUE(AssignOffsets(*batch, Offset(10), LeaderEpoch(4)).ok());
+  const auto view = BatchView::Parse(batch->view());
+  ASSERT_TRUE(view.ok());
+  EXPECT_TRUE(view->CrcMatches());
+  const auto decoded = DecodeBatch(*view);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->base, Offset(10));
+  EXPECT_EQ(decoded->next, Offset(13));
+  EXPECT_EQ(decoded->epoch, LeaderEpoch(4));
+  ASSERT_EQ(decoded->records.size(), 3u);
+  EXPECT_EQ(decoded->records[2].offset, Offset(12));
+  EXPECT_TRUE(std::holds_alternative<OffsetGone>(decoded->records[1].change));
+}
+
+TEST(GroupLogTest, ARecordWithoutAKeyStopsTheBatch) {
+  BatchBuilder builder({});
+  RecordView record;
+  record.value = "somebody's own";
+  ASSERT_TRUE(builder.Add(record));
+  auto batch = builder.Finish();
+  ASSERT_TRUE(batch.ok());
+  const auto view = BatchView::Parse(batch->view());
+  ASSERT_TRUE(view.ok());
+  EXPECT_EQ(CodeOf(DecodeBatch(*view).status()),
+            ErrorCode::kUnsupportedFormat);
+}
+
+TEST(GroupLogTest, TooMuchForOneBatchIsRefusedWhole) {
+  StoredGroup large = Group();
+  large.image.members[0].assignment.assign(kGroupBatchBytesMax, 'x');
+  EXPECT_EQ(CodeOf(BuildBatch({GroupPut{"payments", EncodeGroup(large)}}, 0)
+                       .status()),
+            ErrorCode::kMessageTooLarge);
+}
+
+}  // namespace
+}  // namespace sluice::coordinator

@@ -1,0 +1,348 @@
+#include "broker/coordinator/offsets_view.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+
+#include "broker/coordinator/view_world_testing.h"
+#include "common/base/random.h"
+#include "storage/batch_builder.h"
+
+namespace sluice::coordinator {
+namespace {
+
+const TopicId kTopic{Uuid(1, 2)};
+
+offsets::OffsetKey Key(const std::string& group, int32_t partition) {
+  return {group, {kTopic, PartitionIndex(partition)}};
+}
+
+Change Put(const std::string& group, int32_t partition, int64_t offset) {
+  offsets::OffsetPut put{Key(group, partition), {}};
+  put.committed.offset = Offset(offset);
+  return put;
+}
+
+Change EmptyGroup(const std::string& group) {
+  return offsets::GroupPut{group, EncodeGroup({})};
+}
+
+// The view of a replica that is told of everything at once.
+class OffsetsViewTest : public testing::Test {
+ protected:
+  class Observer final : public ReplicaObserver {
+   public:
+    Observer(OffsetsView* view, FakeReplica* replica)
+        : view_(view), replica_(replica) {}
+    Offset RestartHighWatermark(Offset recovered) override {
+      return offsets::RestartHighWatermark(recovered, view_->applied());
+    }
+    void Attach(ObservedReplica*) override {}
+    void OnProgress() override { view_->Follow(*replica_); }
+    void OnTopicsRemoved() override {}
+    void OnCut(Offset target) override { view_->OnCut(target); }
+    void OnClosed() override { view_->Close(); }
+
+   private:
+    OffsetsView* const view_;
+    FakeReplica* const replica_;
+  };
+
+  OffsetsViewTest() { Start(); }
+
+  void Start() {
+    OffsetsView::Deps deps;
+    deps.executor = env_.shard();
+    deps.clock = &env_.world;
+    deps.store = env_.store.get();
+    deps.tp = {TopicId(Uuid(9, 9)), PartitionIndex(3)};
+    deps.name = "__consumer_offsets-3";
+    deps.on_moved = [this] { ++moved_; };
+    view_ = std::make_unique<OffsetsView>(std::move(deps));
+    observer_ = std::make_unique<Observer>(view_.get(), &replica_);
+    replica_.observer = observer_.get();
+    view_->Bind(replica_.epochs(), replica_.leo());
+  }
+  // Of the process alone: what was not flushed of the store is lost, or some
+  // of it.
+  void Restart(Random* random = nullptr) {
+    replica_.observer = nullptr;
+    view_.reset();
+    env_.store.reset();
+    env_.disk.Crash(random);
+    env_.Mount();
+    Start();
+  }
+
+  std::optional<int64_t> Find(const std::string& group, int32_t partition) {
+    const auto found = view_->FindOffset(Key(group, partition));
+    EXPECT_TRUE(found.ok()) << found.status();
+    if (!found.ok() || !found->has_value()) return std::nullopt;
+    return (*found)->offset.value();
+  }
+  // All that the log up to `next` says, by replay.
+  std::map<offsets::OffsetKey, int64_t> Replay(Offset next) const {
+    std::map<offsets::OffsetKey, int64_t> out;
+    for (const auto& batch : replica_.log()) {
+      if (batch.next > next) break;
+      const auto decoded = DecodeBatch(*BatchView::Parse(batch.bytes));
+      for (const auto& record : decoded->records) {
+        if (const auto* put = std::get_if<offsets::OffsetPut>(&record.change)) {
+          out[put->key] = put->committed.offset.value();
+        }
+        if (const auto* gone =
+                std::get_if<offsets::OffsetGone>(&record.change)) {
+          out.erase(gone->key);
+        }
+      }
+    }
+    return out;
+  }
+  std::map<offsets::OffsetKey, int64_t> Dump() {
+    std::map<offsets::OffsetKey, int64_t> out;
+    for (const char* group : {"a", "b", "c"}) {
+      EXPECT_TRUE(view_
+                      ->ScanOffsets(group,
+                                    [&](const offsets::OffsetKey& key,
+                                        const offsets::CommittedOffset& c) {
+                                      out[key] = c.offset.value();
+                                      return true;
+                                    })
+                      .ok());
+    }
+    return out;
+  }
+
+  ViewWorld env_;
+  FakeReplica replica_;
+  std::unique_ptr<OffsetsView> view_;
+  std::unique_ptr<Observer> observer_;
+  int moved_ = 0;
+};
+
+TEST_F(OffsetsViewTest, FollowsWhatIsCommittedAndDurable) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Put({Put("a", 1, 6), Put("a", 0, 7)}, 1);
+  replica_.Progress();
+  EXPECT_EQ(view_->applied().next, Offset(0));
+  replica_.hw = Offset(3);
+  replica_.durable = Offset(1);
+  replica_.Progress();
+  EXPECT_EQ(view_->applied().next, Offset(1));
+  EXPECT_EQ(Find("a", 0), 5);
+  EXPECT_EQ(Find("a", 1), std::nullopt);
+  replica_.durable = Offset(3);
+  replica_.Progress();
+  EXPECT_EQ(view_->applied(), (offsets::Applied{Offset(3), LeaderEpoch(1)}));
+  EXPECT_EQ(Find("a", 0), 7);
+  EXPECT_EQ(moved_, 2);
+}
+
+TEST_F(OffsetsViewTest, ARestartGoesOnWhereItWas) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  KvBatch nothing;
+  nothing.Put("x", "");
+  ASSERT_TRUE(env_.disk.Write(nothing, KvStore::Sync::kYes).ok());  // flushed
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();
+  Restart();
+  EXPECT_EQ(view_->applied().next, Offset(1));
+  EXPECT_EQ(observer_->RestartHighWatermark(Offset(0)), Offset(1));
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 6);
+}
+
+// F58: the log lost its end, and another took its place.
+TEST_F(OffsetsViewTest, AViewOfAnotherHistoryIsDropped) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();
+  KvBatch nothing;
+  nothing.Put("x", "");
+  ASSERT_TRUE(env_.disk.Write(nothing, KvStore::Sync::kYes).ok());
+  replica_.observer = nullptr;  // the process is gone
+  replica_.CutTo(Offset(1));
+  replica_.Put({Put("b", 0, 9)}, 2);
+  replica_.Put({Put("b", 0, 10)}, 2);
+  Restart();
+  EXPECT_EQ(view_->applied().next, Offset(0));
+  replica_.Commit();
+  EXPECT_EQ(Find("a", 0), 5);
+  EXPECT_EQ(Find("b", 0), 10);
+  EXPECT_EQ(view_->applied().epoch, LeaderEpoch(2));
+}
+
+TEST_F(OffsetsViewTest, ACutBelowWhatIsAppliedEmptiesIt) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();
+  replica_.CutTo(Offset(1));
+  EXPECT_EQ(view_->applied().next, Offset(0));
+  EXPECT_EQ(Find("a", 0), std::nullopt);
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, ACutAboveIsNothing) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.CutTo(Offset(1));
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+// What was being read is of the old log.
+TEST_F(OffsetsViewTest, AReadThatACutOvertakesIsForgotten) {
+  replica_.executor = env_.shard();
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();  // the read is under way
+  replica_.CutTo(Offset(1));
+  env_.Settle();
+  replica_.Progress();
+  env_.Settle();
+  EXPECT_EQ(view_->applied().next, Offset(1));
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, ALongLogIsTakenInPieces) {
+  for (int i = 0; i < 200; ++i) {
+    std::vector<Change> changes;
+    for (int p = 0; p < 200; ++p) changes.push_back(Put("a", p, i));
+    replica_.Put(changes, 1);
+  }
+  replica_.Commit();
+  EXPECT_LT(view_->applied().next, replica_.leo());  // the shard's turn ends
+  EXPECT_GT(view_->applied().next, Offset(0));
+  env_.Settle();
+  EXPECT_EQ(view_->applied().next, replica_.leo());
+  EXPECT_EQ(Find("a", 199), 199);
+}
+
+TEST_F(OffsetsViewTest, GroupsAreInOrder) {
+  replica_.Put({EmptyGroup("b"), EmptyGroup("a"), EmptyGroup("bb")}, 1);
+  replica_.Put({offsets::GroupGone{"b"}}, 1);
+  replica_.Commit();
+  std::vector<std::string> names;
+  ASSERT_TRUE(view_
+                  ->ScanGroups("",
+                               [&](const std::string& name, std::string_view) {
+                                 names.push_back(name);
+                                 return true;
+                               })
+                  .ok());
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "bb"}));
+}
+
+TEST_F(OffsetsViewTest, ADamagedStoreIsReplacedAndReplayed) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.disk.SetReadsFail(true);
+  EXPECT_EQ(CodeOf(view_->FindOffset(Key("a", 0)).status()),
+            ErrorCode::kStorageError);
+  EXPECT_FALSE(view_->usable());
+  env_.Settle();
+  EXPECT_EQ(env_.set_aside, 1);
+  replica_.Progress();
+  EXPECT_TRUE(view_->usable());
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, AWriteThatFailsReplacesTheStore) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.disk.FailWriteAfter(0);
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();
+  EXPECT_FALSE(view_->usable());
+  EXPECT_EQ(view_->applied().next, Offset(1));
+  env_.Settle();
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 6);
+}
+
+TEST_F(OffsetsViewTest, AStoreThatCannotBeOpenedIsSetAsideAtTheStart) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.open_fails = 2;  // the old one, and the first new one
+  Restart();
+  EXPECT_FALSE(view_->usable());
+  env_.world.RunFor(2 * ViewStore::kOpenAgainUs);
+  replica_.Progress();
+  EXPECT_TRUE(view_->usable());
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, WhatItDoesNotUnderstandStopsIt) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  BatchBuilder builder({});
+  RecordView record;
+  record.key = "no key of ours";
+  ASSERT_TRUE(builder.Add(record));
+  replica_.Store(*builder.Finish(), LeaderEpoch(1));
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.CommitTo(Offset(1));
+  EXPECT_EQ(Find("a", 0), 5);
+  replica_.Commit();
+  EXPECT_FALSE(view_->usable());
+  EXPECT_FALSE(view_->stopped().empty());
+  EXPECT_EQ(view_->applied().next, Offset(1));
+}
+
+// GR7: at every moment the view is what a replay of the log says, whatever was
+// restarted, lost or cut on the way.
+TEST_F(OffsetsViewTest, IsAReplayOfItsLogThroughAnything) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    int32_t epoch = replica_.epochs().last_epoch().value() + 1;
+    for (int step = 0; step < 60; ++step) {
+      switch (random.Below(7)) {
+        case 0:
+        case 1:
+        case 2: {
+          std::vector<Change> changes;
+          for (uint64_t i = 0; i <= random.Below(3); ++i) {
+            const std::string group(
+                1, static_cast<char>('a' + random.Below(3)));
+            const auto p = static_cast<int32_t>(random.Below(4));
+            if (random.OneIn(4)) {
+              changes.push_back(offsets::OffsetGone{Key(group, p)});
+            } else {
+              changes.push_back(Put(group, p, random.Between(0, 1000)));
+            }
+          }
+          replica_.Put(changes, epoch);
+          break;
+        }
+        case 3:
+          replica_.Commit();
+          break;
+        case 4:
+          Restart(&random);
+          break;
+        case 5: {
+          const Offset target(random.Between(0, replica_.leo().value()));
+          // An unclean election: another history from there on.
+          if (random.OneIn(2)) replica_.observer = nullptr;
+          replica_.CutTo(target);
+          ++epoch;
+          if (replica_.observer == nullptr) Restart(&random);
+          break;
+        }
+        case 6:
+          replica_.executor = random.OneIn(2) ? env_.shard() : nullptr;
+          break;
+      }
+      if (random.OneIn(2)) env_.Settle();
+      EXPECT_LE(view_->applied().next,
+                std::min(replica_.hw, replica_.durable));
+      EXPECT_EQ(Dump(), Replay(view_->applied().next)) << "step " << step;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::coordinator

@@ -1,0 +1,79 @@
+#include "broker/coordinator/view_store.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+namespace sluice::coordinator {
+
+ViewStore::ViewStore(Deps deps)
+    : deps_(std::move(deps)), now_(std::make_shared<const Opened>()) {}
+
+ViewStore::~ViewStore() { *alive_ = false; }
+
+void ViewStore::Publish(std::shared_ptr<KvStore> kv) {
+  now_.Store(std::make_shared<const Opened>(Opened{std::move(kv), ++number_}));
+}
+
+void ViewStore::Open() {
+  auto opened = deps_.files.open(deps_.path);
+  if (opened.ok()) return Publish(*std::move(opened));
+  LOG(ERROR) << "the offsets' view in " << deps_.path
+             << " cannot be used: " << opened.status()
+             << ". It is set aside and replayed from the log; nothing is lost.";
+  if (!OpenFresh()) Replace({});
+}
+
+// What is there goes away first.
+bool ViewStore::OpenFresh() {
+  const absl::Status aside = deps_.files.set_aside(deps_.path);
+  if (!aside.ok()) {
+    LOG(ERROR) << "the offsets' view in " << deps_.path
+               << " cannot be set aside: " << aside << "; tried again";
+    return false;
+  }
+  auto opened = deps_.files.open(deps_.path);
+  if (!opened.ok()) {
+    LOG(ERROR) << "no new view of offsets can be made in " << deps_.path << ": "
+               << opened.status()
+               << "; groups that this broker coordinates wait, tried again";
+    return false;
+  }
+  Publish(*std::move(opened));
+  return true;
+}
+
+void ViewStore::ReportDamage(uint64_t number, const absl::Status& why) {
+  deps_.io_executor->Post([this, alive = alive_, number, why] {
+    if (!*alive || number != number_ || replacing_) return;
+    LOG(ERROR) << "the offsets' view in " << deps_.path
+               << " is damaged: " << why
+               << ". It is set aside and replayed from the log; nothing is "
+                  "lost.";
+    std::weak_ptr<KvStore> damaged = Now().kv;
+    Publish(nullptr);
+    Replace(std::move(damaged));
+  });
+}
+
+// Two stores of one path cannot be open at once: the old one has to be closed,
+// and who uses it just now is soon done.
+void ViewStore::Replace(std::weak_ptr<KvStore> damaged) {
+  replacing_ = true;
+  int64_t again_us = 0;
+  if (!damaged.expired()) {
+    again_us = kReleaseAgainUs;
+  } else if (!OpenFresh()) {
+    again_us = kOpenAgainUs;
+  }
+  if (again_us == 0) {
+    replacing_ = false;
+    return;
+  }
+  deps_.io_executor->PostAfter(
+      again_us, [this, alive = alive_, damaged = std::move(damaged)]() mutable {
+        if (*alive) Replace(std::move(damaged));
+      });
+}
+
+}  // namespace sluice::coordinator

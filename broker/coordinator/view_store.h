@@ -1,0 +1,77 @@
+// The store of one data directory in which the views of its replicas of
+// __consumer_offsets lie: RocksDB, each partition under a prefix of its own.
+//
+// All of it can be had again from the logs. So a store that cannot be opened or
+// used is set aside and an empty one takes its place; who has a view in it
+// finds it empty and replays. Nothing here ends the process.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/env/executor.h"
+#include "common/env/published.h"
+#include "storage/kv_store.h"
+
+namespace sluice::coordinator {
+
+// Opens and sets aside what one path holds; both block.
+struct ViewStoreFiles {
+  std::function<absl::StatusOr<std::unique_ptr<KvStore>>(
+      const std::string& path)>
+      open;
+  // Away with it, kept for whoever wants to know why. OK when nothing is there.
+  std::function<absl::Status(const std::string& path)> set_aside;
+};
+
+class ViewStore {
+ public:
+  // How soon a store that could not be opened is tried again.
+  static constexpr int64_t kOpenAgainUs = 5'000'000;
+  // How soon one that is still in use is looked at again.
+  static constexpr int64_t kReleaseAgainUs = 20'000;
+
+  struct Deps {
+    ViewStoreFiles files;
+    std::string path;
+    Executor* io_executor = nullptr;  // may wait for the disk
+  };
+
+  // What is open now. A number for each opening: who saw another one before
+  // begins anew.
+  struct Opened {
+    std::shared_ptr<KvStore> kv;  // null: nothing, for now
+    uint64_t number = 0;
+  };
+
+  explicit ViewStore(Deps deps);
+  ~ViewStore();
+  ViewStore(const ViewStore&) = delete;
+
+  // Blocks; before anything runs.
+  void Open();
+
+  // Any thread. Held for one use at a time, never kept.
+  Opened Now() const { return *now_.Load(); }
+  // Any thread: what opening `number` holds cannot be used.
+  void ReportDamage(uint64_t number, const absl::Status& why);
+
+ private:
+  void Publish(std::shared_ptr<KvStore> kv);
+  bool OpenFresh();
+  void Replace(std::weak_ptr<KvStore> damaged);
+
+  const Deps deps_;
+  Published<Opened> now_;
+  // On io_executor, after Open.
+  uint64_t number_ = 0;
+  bool replacing_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice::coordinator
