@@ -4,112 +4,28 @@
 #include <map>
 #include <set>
 
-#include "client/backoff.h"
+#include "client/any_broker_call.h"
 #include "common/base/error.h"
 
 namespace sluice {
 namespace {
 
-// One call, tried on one broker after the other.
-template <class Response>
-class AnyBrokerCall
-    : public std::enable_shared_from_this<AnyBrokerCall<Response>> {
- public:
-  using Start = absl::AnyInvocable<void(BrokerPeer& peer, int64_t timeout_us,
-                                        PeerReply<Response> reply)>;
-
-  AnyBrokerCall(const ClientDeps& deps, const ClientOptions& client,
-                MetadataCache* metadata, int64_t timeout_us, Start start,
-                PeerReply<Response> reply)
-      : deps_(deps),
-        metadata_(metadata),
-        metadata_lives_(metadata->lifetime()),
-        deadline_us_(deps.clock->MonoMicros() + timeout_us),
-        random_(deps.seed ^ static_cast<uint64_t>(deadline_us_)),
-        backoff_(client.retry_backoff_min_ms * 1000,
-                 client.retry_backoff_max_ms * 1000),
-        start_(std::move(start)),
-        reply_(std::move(reply)) {
-    next_ = random_.Below(metadata->Brokers().size());
-  }
-
-  void Try() {
-    if (metadata_lives_.expired()) {
-      reply_(MakeError(ErrorCode::kShuttingDown, "the client was closed"));
-      return;
-    }
-    const auto brokers = metadata_->Brokers();
-    const api::Endpoint endpoint = brokers[next_++ % brokers.size()];
-    ++tries_;
-    const int64_t left_us = deadline_us_ - deps_.clock->MonoMicros();
-    // One that hangs must not take all the time.
-    const int64_t share_us =
-        std::max<int64_t>(left_us / 2, std::min(left_us, kTryMinUs));
-    start_(*metadata_->connections().At(endpoint), share_us,
-           [self = this->shared_from_this(),
-            endpoint](absl::StatusOr<Response> answer) {
-             self->OnAnswer(endpoint, std::move(answer));
-           });
-  }
-
- private:
-  static constexpr int64_t kTryMinUs = 2'000'000;
-
-  void OnAnswer(const api::Endpoint& endpoint,
-                absl::StatusOr<Response> answer) {
-    const int64_t left_us = deadline_us_ - deps_.clock->MonoMicros();
-    if (answer.ok() || !IsRetriableStatus(answer.status())) {
-      reply_(std::move(answer));
-      return;
-    }
-    // A try that the caller's deadline cut short learned nothing: what the
-    // broker said before tells more.
-    std::string why(StdView(answer.status().message()));
-    const auto known = failures_.try_emplace(endpoint, why).first;
-    if (left_us <= 0) {
-      reply_(Exhausted(answer.status()));
-      return;
-    }
-    known->second = std::move(why);
-    const size_t brokers =
-        metadata_lives_.expired() ? 1 : metadata_->Brokers().size();
-    const int64_t pause_us =
-        tries_ % brokers != 0 ? 0 : backoff_.NextDelayUs(random_);
-    deps_.executor->PostAfter(
-        std::min(pause_us, left_us),
-        [self = this->shared_from_this()] { self->Try(); });
-  }
-
-  absl::Status Exhausted(const absl::Status& last) const {
-    std::string tried;
-    for (const auto& [endpoint, why] : failures_) {
-      tried +=
-          StrCat(tried.empty() ? "" : "; ", endpoint.ToString(), ": ", why);
-    }
-    return MakeErrorStatus(CodeOf(last),
-                           StrCat("no broker could answer (", tried, ")"));
-  }
-
-  const ClientDeps deps_;
-  MetadataCache* const metadata_;
-  const std::weak_ptr<const void> metadata_lives_;
-  const int64_t deadline_us_;
-  Random random_;
-  Backoff backoff_;
-  Start start_;
-  PeerReply<Response> reply_;
-  size_t next_ = 0;
-  size_t tries_ = 0;
-  std::map<api::Endpoint, std::string> failures_;  // last, by broker
-};
-
 template <class Response>
 void CallAny(const ClientDeps& deps, const ClientOptions& client,
              MetadataCache* metadata, int64_t timeout_us,
-             typename AnyBrokerCall<Response>::Start start,
+             absl::AnyInvocable<void(BrokerPeer& peer, int64_t timeout_us,
+                                     PeerReply<Response> reply)>
+                 start,
              PeerReply<Response> reply) {
-  std::make_shared<AnyBrokerCall<Response>>(deps, client, metadata, timeout_us,
-                                            std::move(start), std::move(reply))
+  std::make_shared<AnyBrokerCall<Response>>(
+      deps, client, metadata, timeout_us,
+      [metadata, start = std::move(start)](
+          const api::Endpoint& endpoint, int64_t left_us,
+          PeerReply<Response> answer) mutable {
+        start(*metadata->connections().At(endpoint), left_us,
+              std::move(answer));
+      },
+      std::move(reply))
       ->Try();
 }
 

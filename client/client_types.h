@@ -9,21 +9,13 @@
 #include "client/peers/broker_peer.h"
 #include "common/api/log_api.h"
 #include "common/base/ids.h"
+#include "common/consumer/named_partition.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
 
 namespace sluice {
 
-// A partition as a caller names it.
-struct NamedPartition {
-  std::string topic;
-  PartitionIndex partition;
-
-  auto operator<=>(const NamedPartition&) const = default;
-  std::string ToString() const {
-    return topic + "-" + std::to_string(partition.value());
-  }
-};
+using consumer::NamedPartition;
 
 // What every part of the library runs on. All parts of one client share one
 // executor and live on it: their methods are called there and nowhere else,

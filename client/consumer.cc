@@ -82,6 +82,29 @@ void Consumer::MoveTo(Partition& partition, Offset offset) {
   partition.not_before_us = 0;
 }
 
+void Consumer::Pause(const NamedPartition& tp) {
+  const auto found = partitions_.find(tp);
+  if (found == partitions_.end() || found->second->paused) return;
+  Partition& partition = *found->second;
+  partition.paused = true;
+  if (!partition.position.has_value()) return;
+  EpochHistory epochs = std::move(partition.epochs);
+  const std::optional<Offset> truncated_from = partition.truncated_from;
+  const bool failed = partition.failed;
+  MoveTo(partition, *partition.position);
+  epochs.TruncateTo(*partition.position);
+  partition.epochs = std::move(epochs);
+  partition.truncated_from = truncated_from;
+  partition.failed = failed;
+}
+
+void Consumer::Resume(const NamedPartition& tp) {
+  const auto found = partitions_.find(tp);
+  if (found == partitions_.end()) return;
+  found->second->paused = false;
+  SchedulePump(0);
+}
+
 std::optional<Offset> Consumer::Position(const NamedPartition& tp) const {
   const auto found = partitions_.find(tp);
   return found == partitions_.end() ? std::nullopt : found->second->position;

@@ -84,6 +84,11 @@ class Consumer {
   absl::Status Seek(const NamedPartition& tp, Offset offset,
                     LeaderEpoch epoch = kNoLeaderEpoch);
 
+  // A paused partition is not fetched, and what was fetched of it is dropped,
+  // so that others have the buffer; its position stays. No-op when not assigned.
+  void Pause(const NamedPartition& tp);
+  void Resume(const NamedPartition& tp);
+
   // Answers with what is there (one batch run per partition, at most about
   // bytes_max), else waits for it up to timeout_us, then with nothing. One
   // Poll at a time. Errors: OFFSET_OUT_OF_RANGE and LOG_TRUNCATED with reset =
@@ -119,6 +124,7 @@ class Consumer {
     bool in_flight = false;
     bool resetting = false;
     bool failed = false;
+    bool paused = false;
     int64_t not_before_us = 0;
     int64_t unknown_since_us = 0;  // its topic
     Backoff backoff{20'000, 200'000};

@@ -32,6 +32,7 @@ void Consumer::SchedulePump(int64_t delay_us) {
 
 bool Consumer::MayFetch(const Partition& partition, int64_t now_us) const {
   return !partition.in_flight && !partition.resetting && !partition.failed &&
+         !partition.paused &&
          partition.position.has_value() && partition.not_before_us <= now_us &&
          partition.buffered_bytes < options_.partition_bytes_max;
 }
@@ -41,7 +42,9 @@ void Consumer::Pump() {
   std::map<Target, std::vector<Asked>> due;
   int64_t wake_us = INT64_MAX;
   for (const auto& [tp, partition] : partitions_) {
-    if (partition->failed || partition->in_flight) continue;
+    if (partition->failed || partition->in_flight || partition->paused) {
+      continue;
+    }
     if (!partition->position.has_value()) {
       if (!partition->resetting && !CheckTopic(*partition, now_us)) {
         OnOutOfRange(partition,

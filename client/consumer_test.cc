@@ -143,6 +143,53 @@ TEST_F(ConsumerTest, LatestSkipsWhatWasThere) {
   EXPECT_EQ(ReadValues(0, 5), Range(10, 5));
 }
 
+TEST_F(ConsumerTest, APausedPartitionRestsAndGoesOnWhereItStood) {
+  cluster_.AddTopic("t", 2);
+  ConsumerOptions options;
+  options.reset = OffsetReset::kEarliest;
+  Start(options);
+  Produce(0, 10, 0);
+  consumer_->Assign({Tp(0), Tp(1)});
+  EXPECT_EQ(ReadValues(0, 10), Range(0, 10));
+  Produce(10, 5, 0);
+  world_.RunFor(kSecond);  // it is fetched, and not given
+  consumer_->Pause(Tp(0));
+  Produce(100, 3, 1);
+  EXPECT_EQ(ReadValues(1, 3), Range(100, 3));
+  EXPECT_TRUE(Poll()->empty());
+  EXPECT_EQ(consumer_->Position(Tp(0)), Offset(10));
+  EXPECT_EQ(consumer_->PositionEpoch(Tp(0)), LeaderEpoch(1));
+  consumer_->Resume(Tp(0));
+  EXPECT_EQ(ReadValues(0, 5), Range(10, 5));
+  EXPECT_EQ(consumer_->counters().truncations, 0);
+}
+
+TEST_F(ConsumerTest, WhatWasFetchedIsGivenInSlices) {
+  cluster_.AddTopic("t", 1);
+  Start();
+  Produce(0, 10, 0);
+  consumer_->Assign({Tp(0)});
+  ASSERT_TRUE(consumer_->Seek(Tp(0), Offset(2)).ok());
+  auto batches = Poll();
+  ASSERT_TRUE(batches.ok() && batches->size() == 1);
+  FetchedBatch rest = batches->at(0);
+  rest.truncated_from = Offset(4);
+  std::vector<int> values;
+  std::vector<Offset> ends;
+  while (rest.from < rest.next) {
+    const FetchedBatch front = TakeFront(rest, 3);
+    EXPECT_EQ(front.truncated_from, ends.empty() ? Offset(4) : kNoOffset);
+    EXPECT_EQ(front.last_epoch, LeaderEpoch(1));
+    ends.push_back(front.next);
+    ASSERT_TRUE(ForEachRecord(front, [&](const DecodedRecord& record) {
+                  values.push_back(std::stoi(std::string(*record.value)));
+                  return true;
+                }).ok());
+  }
+  EXPECT_EQ(values, Range(2, 8));
+  EXPECT_EQ(ends, (std::vector<Offset>{Offset(5), Offset(8), Offset(10)}));
+}
+
 TEST_F(ConsumerTest, SeekIntoABatchGivesNoEarlierRecord) {
   cluster_.AddTopic("t", 1);
   Start();

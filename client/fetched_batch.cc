@@ -24,6 +24,7 @@ absl::StatusOr<bool> WalkBatch(
     ASSIGN_OR_RETURN(const auto record, reader.Next());
     if (!record.has_value()) return true;
     if (record->offset < fetched.from) continue;
+    if (record->offset >= fetched.next) return false;
     if (!each(*record)) return false;
   }
 }
@@ -34,6 +35,29 @@ int64_t FetchedBatch::size_bytes() const {
   int64_t bytes = 0;
   for (const Buffer& buffer : batches) bytes += buffer.size();
   return bytes;
+}
+
+FetchedBatch TakeFront(FetchedBatch& fetched, int64_t offsets_max) {
+  FetchedBatch front = fetched;
+  fetched.truncated_from = kNoOffset;
+  fetched.from = fetched.next;
+  if (front.next - front.from <= offsets_max) {
+    fetched.batches.clear();
+    return front;
+  }
+  front.next = front.from + offsets_max;
+  fetched.from = front.next;
+  // The bytes are shared; who reads skips whole batches by their headers.
+  for (const Buffer& buffer : front.batches) {
+    BatchCursor cursor(buffer.view());
+    for (auto batch = cursor.Next(); batch.ok() && batch->has_value();
+         batch = cursor.Next()) {
+      const BatchHeader& header = (*batch)->header();
+      if (header.base_offset >= front.next) break;
+      front.last_epoch = header.leader_epoch;
+    }
+  }
+  return front;
 }
 
 absl::Status ForEachRecord(

@@ -18,7 +18,8 @@ struct FetchedBatch {
   NamedPartition tp;
   std::vector<Buffer> batches;  // whole record batches, in order
   Offset from;                  // records below were not asked for
-  Offset next;                  // where to read on
+  Offset next;                  // where to read on; records from it on are not
+                                // of this
   Offset high_watermark = kNoOffset;
   LeaderEpoch last_epoch = kNoLeaderEpoch;  // of the last record
   // Set on the first batch after the log was cut below what was given: records
@@ -27,6 +28,10 @@ struct FetchedBatch {
 
   int64_t size_bytes() const;
 };
+
+// What lies in the first `offsets_max` offsets (at least 1), which holds no more
+// records than that; `fetched` is the rest, empty with from == next.
+FetchedBatch TakeFront(FetchedBatch& fetched, int64_t offsets_max);
 
 struct ConsumerRecord {
   NamedPartition tp;

@@ -30,6 +30,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddTopicList(topic, &context);
   AddTopicDescribe(topic, &context);
   AddTopicTrim(topic, &context);
+  AddTopicAddPartitions(topic, &context);
   AddTopicDelete(topic, &context);
   CLI::App* config =
       app.add_subcommand("config", "look at and change a topic's configs");
@@ -44,6 +45,14 @@ void AddCommands(CLI::App& app, Context& context) {
   AddPartitionResetReplica(partition, &context);
   AddProduce(&app, &context);
   AddConsume(&app, &context);
+  CLI::App* group =
+      app.add_subcommand("group", "consumer groups and their offsets");
+  group->require_subcommand(1);
+  AddGroupList(group, &context);
+  AddGroupDescribe(group, &context);
+  AddGroupSeek(group, &context);
+  AddGroupDelete(group, &context);
+  AddGroupDeleteOffsets(group, &context);
   CLI::App* log = app.add_subcommand("log", "read files of a log, offline");
   log->require_subcommand(1);
   AddLogDump(log, &context);
@@ -67,7 +76,8 @@ bool LostOutput() {
 
 }  // namespace
 
-int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
+int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector,
+           GroupConnectorFactory make_groups) {
   CLI::App app("Sluice: a replicated, durable log. Start with `sluice dev`.",
                "sluice");
   app.set_version_flag("--version", std::string("sluice ") + kVersion);
@@ -76,7 +86,7 @@ int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector) {
   app.footer(
       "Exit codes: 0 ok, 1 error, 2 usage, 3 unhealthy, 4 not found.\n"
       "`sluice COMMAND --help` shows options and examples.");
-  Context context(std::move(make_connector));
+  Context context(std::move(make_connector), std::move(make_groups));
   app.add_option("--bootstrap", context.bootstrap,
                  "host:port[,host:port...] of any brokers; may also stand "
                  "behind the command");

@@ -8,6 +8,7 @@ namespace sluice::cli {
 
 // Parses, runs the command chosen, prints data to stdout and talk to stderr;
 // returns the exit code (cli_context.h).
-int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector);
+int RunCli(int argc, const char* const* argv, ConnectorFactory make_connector,
+           GroupConnectorFactory make_groups);
 
 }  // namespace sluice::cli

@@ -25,6 +25,11 @@ std::string NextStep(ErrorCode code) {
     case ErrorCode::kUnknownTopicOrPartition:
       return "`sluice topic list` shows the topics; `sluice topic create` "
              "makes one";
+    case ErrorCode::kGroupIdNotFound:
+      return "`sluice group list` shows the groups";
+    case ErrorCode::kNonEmptyGroup:
+      return "stop its members, or wait for their sessions to end; `sluice "
+             "group describe` shows them";
     case ErrorCode::kTopicAlreadyExists:
       return "`sluice topic describe` shows it; choose another name or delete "
              "it first";
@@ -42,11 +47,28 @@ std::string NextStep(ErrorCode code) {
 
 }  // namespace
 
-Context::Context(ConnectorFactory make_connector)
-    : make_connector_(std::move(make_connector)) {}
+Context::Context(ConnectorFactory make_connector,
+                 GroupConnectorFactory make_groups)
+    : make_connector_(std::move(make_connector)),
+      make_groups_(std::move(make_groups)) {}
 
 Context::~Context() {
+  groups_.reset();  // uses the client
   client_.reset();  // uses the executor
+}
+
+absl::StatusOr<BlockingGroups*> Context::Groups() {
+  auto client = Client();
+  if (!client.ok()) return client.status();
+  if (groups_ == nullptr) {
+    groups_ = std::make_unique<BlockingGroups>(*client, group_connector());
+  }
+  return groups_.get();
+}
+
+GroupConnector* Context::group_connector() {
+  if (group_connector_ == nullptr) group_connector_ = make_groups_();
+  return group_connector_.get();
 }
 
 absl::StatusOr<BlockingClient*> Context::Client() {

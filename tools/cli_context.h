@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "client/blocking_client.h"
+#include "client/group/blocking_groups.h"
 #include "common/env/real_clock.h"
 #include "common/env/thread_executor.h"
 #include "tools/output.h"
@@ -30,12 +31,14 @@ enum ExitCode : int {
 
 // How commands reach brokers: gRPC in the binary, a fake in tests.
 using ConnectorFactory = std::function<std::unique_ptr<BrokerConnector>()>;
+using GroupConnectorFactory =
+    std::function<std::unique_ptr<GroupConnector>()>;
 
 // Options that any command takes. A command's body returns a status; `exit`
 // overrides the code that the status would give.
 class Context {
  public:
-  explicit Context(ConnectorFactory make_connector);
+  Context(ConnectorFactory make_connector, GroupConnectorFactory make_groups);
   ~Context();
 
   std::string bootstrap;
@@ -48,6 +51,10 @@ class Context {
   // Connects nothing by itself. INVALID_REQUEST for a bad --bootstrap.
   absl::StatusOr<BlockingClient*> Client();
   absl::StatusOr<BlockingClient*> ClientOf(const std::string& addresses);
+  // Groups from outside; as Client.
+  absl::StatusOr<BlockingGroups*> Groups();
+  // For members of groups, once Client was asked for.
+  GroupConnector* group_connector();
   // For a command line that only its command could judge: exit code 2.
   absl::Status Misused(absl::Status why) {
     exit = kExitUsage;
@@ -70,10 +77,13 @@ class Context {
 
  private:
   const ConnectorFactory make_connector_;
+  const GroupConnectorFactory make_groups_;
   RealClock clock_;
   std::unique_ptr<BrokerConnector> connector_;
   std::unique_ptr<ThreadExecutor> executor_;
+  std::unique_ptr<GroupConnector> group_connector_;
   std::unique_ptr<BlockingClient> client_;
+  std::unique_ptr<BlockingGroups> groups_;
   Body chosen_;
   std::string chosen_name_;
 };

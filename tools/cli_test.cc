@@ -84,6 +84,12 @@ TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
                                              {"config", "set"},
                                              {"config", "unset"},
                                              {"topic", "trim"},
+                                             {"topic", "add-partitions"},
+                                             {"group", "list"},
+                                             {"group", "describe"},
+                                             {"group", "seek"},
+                                             {"group", "delete"},
+                                             {"group", "delete-offsets"},
                                              {"produce"},
                                              {"consume"},
                                              {"log", "dump"},
@@ -109,8 +115,8 @@ TEST_F(CliTest, AWordThatIsNoCommandIsNamedWithThoseThatThereAre) {
 
   EXPECT_EQ(nested.err,
             "error: sluice topic: there is no 'lst'; there are: create, list, "
-            "describe, trim, delete\n  next: `sluice topic --help` shows commands, "
-            "options and examples\n");
+            "describe, trim, add-partitions, delete\n  next: `sluice topic "
+            "--help` shows commands, options and examples\n");
   EXPECT_NE(top.err.find("there is no 'tpoic'"), std::string::npos) << top.err;
   EXPECT_EQ(top.err.find("verify-run"), std::string::npos) << top.err;
   EXPECT_NE(missing.err.find("a command is missing"), std::string::npos);
@@ -129,7 +135,10 @@ TEST_F(CliTest, TheCompletionScriptCompletes) {
   ASSERT_EQ(script.code, kExitOk);
   const std::string path = testing::TempDir() + "/completion.bash";
   const auto completed = [&](const std::string& words, int at) {
-    std::ofstream(path) << script.out << "COMP_WORDS=(" << words
+    // A cluster with one group and one topic.
+    std::ofstream(path) << script.out
+                        << "sluice() { [ $1 = group ] && echo billing || echo "
+                           "orders; }\nCOMP_WORDS=(" << words
                         << ")\nCOMP_CWORD=" << at
                         << "\n_sluice\necho \"${COMPREPLY[@]}\"\n";
     FILE* bash = popen(("bash " + path).c_str(), "r");
@@ -144,6 +153,10 @@ TEST_F(CliTest, TheCompletionScriptCompletes) {
   EXPECT_EQ(completed("sluice topic list --inter", 3), "--internal\n");
   EXPECT_EQ(completed("sluice bench fsync --ro", 3), "--rounds\n");
   EXPECT_EQ(completed("sluice --bootstrap b:1 dev st", 4), "start stop\n");
+  EXPECT_EQ(completed("sluice group describe b", 3), "billing\n");
+  EXPECT_EQ(completed("sluice group seek billing --topic o", 5), "orders\n");
+  EXPECT_EQ(completed("sluice consume o", 2), "orders\n");
+  EXPECT_EQ(completed("sluice consume orders -g b", 4), "billing\n");
   EXPECT_EQ(completed("sluice verify", 1), "\n");  // hidden
   unlink(path.c_str());
 }
@@ -163,7 +176,8 @@ TEST_F(CliTest, OutputThatIsLostIsAnError) {
   Redirected streams("");
   std::cout.rdbuf(&full);
   EXPECT_EQ(RunCli(static_cast<int>(argv.size()), argv.data(),
-                   [this] { return canned_.Connector(); }),
+                   [this] { return canned_.Connector(); },
+                   [this] { return canned_groups_.Connector(); }),
             kExitError);
   EXPECT_NE(streams.err().find("stdout cannot be written"), std::string::npos)
       << streams.err();

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "client/fake_cluster_testing.h"
+#include "client/group/fake_groups_testing.h"
+#include "common/env/real_clock.h"
 #include "tools/canned_broker_testing.h"
+#include "tools/canned_groups_testing.h"
 #include "tools/cli_app.h"
 
 namespace sluice::cli {
@@ -51,8 +54,13 @@ class Redirected {
 
 class CliTest : public testing::Test {
  protected:
-  CliTest() : brokers_(&world_, 3), canned_(&brokers_) {
+  CliTest()
+      : brokers_(&world_, 3),
+        canned_(&brokers_),
+        groups_(&clock_),
+        canned_groups_(&groups_) {
     unsetenv("SLUICE_BOOTSTRAP");
+    groups_.config.initial_rebalance_delay_us = 1'000;
   }
 
   // The brokers are b1:9001 to b3:9003.
@@ -64,7 +72,8 @@ class CliTest : public testing::Test {
     Redirected streams(input);
     Ran ran;
     ran.code = RunCli(static_cast<int>(argv.size()), argv.data(),
-                      [this] { return canned_.Connector(); });
+                      [this] { return canned_.Connector(); },
+                      [this] { return canned_groups_.Connector(); });
     ran.out = streams.out();
     ran.err = streams.err();
     return ran;
@@ -78,6 +87,9 @@ class CliTest : public testing::Test {
   SimWorld world_;
   FakeCluster brokers_;
   CannedBroker canned_;
+  RealClock clock_;
+  FakeGroups groups_;
+  CannedGroups canned_groups_;
 };
 
 }  // namespace sluice::cli

@@ -38,9 +38,20 @@ _sluice() {
   done
   local words=${_sluice_words[$path]}
   case "$path" in
-    "sluice produce"|"sluice consume"|"sluice topic describe"|"sluice topic delete")
-      [[ $cur == -* ]] ||
-        words="$words $(sluice topic list -o name --timeout-ms 1000 2>/dev/null)" ;;
+    "sluice produce"|"sluice consume"|"sluice topic describe"|"sluice topic delete"|"sluice topic add-partitions"|"sluice topic trim")
+      case "${COMP_WORDS[COMP_CWORD-1]}" in
+        -g|--group)
+          words="$(sluice group list -o name --timeout-ms 1000 2>/dev/null)" ;;
+        *) [[ $cur == -* ]] ||
+          words="$words $(sluice topic list -o name --timeout-ms 1000 2>/dev/null)" ;;
+      esac ;;
+    "sluice group describe"|"sluice group seek"|"sluice group delete"|"sluice group delete-offsets")
+      case "${COMP_WORDS[COMP_CWORD-1]}" in
+        --topic)
+          words="$(sluice topic list -o name --timeout-ms 1000 2>/dev/null)" ;;
+        *) [[ $cur == -* ]] ||
+          words="$words $(sluice group list -o name --timeout-ms 1000 2>/dev/null)" ;;
+      esac ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
@@ -51,7 +62,7 @@ complete -o default -F _sluice sluice
 
 void AddCompletion(CLI::App* root, Context* context) {
   CLI::App* command = root->add_subcommand(
-      "completion", "a bash script that completes commands, options, topics");
+      "completion", "a bash script that completes commands, options, topics, groups");
   command->footer(
       "Examples:\n  source <(sluice completion)\n"
       "  sluice completion > /etc/bash_completion.d/sluice");

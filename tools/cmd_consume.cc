@@ -9,23 +9,13 @@
 #include "absl/strings/numbers.h"
 #include "common/base/error.h"
 #include "tools/commands.h"
+#include "tools/consume.h"
 #include "tools/record_format.h"
+#include "tools/time_text.h"
 #include "tools/topic_lookup.h"
 
 namespace sluice::cli {
 namespace {
-
-struct Options {
-  std::string topic;
-  std::string from = "latest";
-  int64_t to = -1;
-  int64_t count = -1;
-  std::vector<int32_t> partitions;
-  bool exit_at_end = false;
-  std::string format = "%v\\n";
-  std::string output;
-  std::string rack;
-};
 
 using Offsets = std::map<NamedPartition, Offset>;
 constexpr int64_t kPollUs = 500'000;
@@ -36,23 +26,32 @@ struct Start {
   api::OffsetPosition position = api::OffsetPosition::kLatest;
   std::optional<int64_t> offset;
   int64_t back = 0;  // records before `position`
+  std::optional<int64_t> time_ms;
 };
 
-absl::StatusOr<Start> StartOf(const std::string& from) {
+absl::StatusOr<Start> StartOf(const std::string& from, int64_t now_ms) {
   Start start;
   if (from == "latest") return start;
   if (from == "earliest") {
     start.position = api::OffsetPosition::kEarliest;
     return start;
   }
+  if (from[0] == '@') {
+    const auto time_ms = TimeMsOf(from.substr(1), now_ms);
+    if (!time_ms.ok()) {
+      return MakeErrorStatus(CodeOf(time_ms.status()),
+                             StrCat("--from ", from, ": ",
+                                    StdView(time_ms.status().message())));
+    }
+    start.time_ms = *time_ms;
+    return start;
+  }
   int64_t number = 0;
   // The one number that has no opposite is as good as no number.
   if (!absl::SimpleAtoi(from, &number) || number == INT64_MIN) {
     return MakeError(ErrorCode::kInvalidRequest, "--from ", from,
-                     from[0] == '@' ? ": this version has no index by time"
-                                    : "",
-                     "; use earliest, latest, N (an offset) or -N (the last N "
-                     "records of each partition)");
+                     "; use earliest, latest, N (an offset), -N (the last N "
+                     "records of each partition) or @TIME");
   }
   if (from[0] == '-') {
     start.back = -number;
@@ -62,6 +61,22 @@ absl::StatusOr<Start> StartOf(const std::string& from) {
   return start;
 }
 
+// Where there is no such record yet: the end.
+absl::StatusOr<Offsets> OffsetsAtTime(
+    const Context& context, BlockingClient* client, int64_t time_ms,
+    const std::vector<NamedPartition>& partitions) {
+  auto offsets = client->LookUpOffsets(partitions, OffsetQuery::At(time_ms),
+                                       context.timeout_us());
+  if (!offsets.ok()) return offsets;
+  const auto ends = client->LookUpOffsets(
+      partitions, api::OffsetPosition::kLatest, context.timeout_us());
+  if (!ends.ok()) return ends;
+  for (auto& [tp, offset] : *offsets) {
+    if (offset == kNoOffset) offset = ends->at(tp);
+  }
+  return offsets;
+}
+
 absl::StatusOr<Offsets> StartOffsets(
     const Context& context, BlockingClient* client, const Start& start,
     const std::vector<NamedPartition>& partitions) {
@@ -69,6 +84,9 @@ absl::StatusOr<Offsets> StartOffsets(
     Offsets offsets;
     for (const auto& tp : partitions) offsets[tp] = Offset(*start.offset);
     return offsets;
+  }
+  if (start.time_ms.has_value()) {
+    return OffsetsAtTime(context, client, *start.time_ms, partitions);
   }
   auto offsets =
       client->LookUpOffsets(partitions, start.position, context.timeout_us());
@@ -82,44 +100,8 @@ absl::StatusOr<Offsets> StartOffsets(
   return offsets;
 }
 
-// Prints what was polled; false when enough was printed.
-class Printer {
- public:
-  Printer(const Options& options, RecordFormat format)
-      : options_(options), format_(std::move(format)) {}
-
-  absl::StatusOr<bool> Print(const FetchedBatch& batch, Offset end) {
-    bool more = true;
-    const auto read = ForEachRecord(batch, [&](const DecodedRecord& record) {
-      if (record.offset >= end) return false;
-      if (options_.output == "json") {
-        out_ += RecordJson(batch.tp, record) + "\n";
-      } else {
-        format_.Append(batch.tp, record, out_);
-      }
-      if (++printed_ == options_.count) more = false;
-      return more;
-    });
-    if (!read.ok()) return read;
-    return more;
-  }
-
-  // False when nobody reads any more (`| head`).
-  bool Flush() {
-    std::cout << out_ << std::flush;
-    out_.clear();
-    return std::cout.good();
-  }
-
- private:
-  const Options& options_;
-  const RecordFormat format_;
-  std::string out_;
-  int64_t printed_ = 0;
-};
-
 absl::StatusOr<Offsets> EndOffsets(
-    const Context& context, BlockingClient* client, const Options& options,
+    const Context& context, BlockingClient* client, const ConsumeOptions& options,
     const std::vector<NamedPartition>& partitions) {
   Offsets ends;
   for (const auto& tp : partitions) ends[tp] = Offset(INT64_MAX);
@@ -151,7 +133,7 @@ absl::Status NoProgress(int64_t silent_us, const Offsets& ends,
 }
 
 // `silent_us_max`: an end that was promised and does not come.
-absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
+absl::Status Loop(BlockingConsumer& consumer, RecordPrinter& printer,
                   const Offsets& ends, Offsets positions,
                   std::optional<int64_t> silent_us_max) {
   using Clock = std::chrono::steady_clock;
@@ -188,10 +170,19 @@ absl::Status Loop(BlockingConsumer& consumer, Printer& printer,
   return absl::OkStatus();
 }
 
-absl::Status Consume(Context* context, const Options& options) {
+absl::Status Consume(Context* context, const ConsumeOptions& options) {
   auto format = RecordFormat::Parse(options.format);
   if (!format.ok()) return context->Misused(format.status());
-  const auto from = StartOf(options.from);
+  if (!options.group.empty()) {
+    return ConsumeInGroup(context, options, *std::move(format));
+  }
+  if (!options.instance_id.empty() || !options.assignors.empty()) {
+    return context->Misused(MakeError(
+        ErrorCode::kInvalidRequest,
+        "--instance-id and --assignor are of a group; name it with -g"));
+  }
+  const auto from = StartOf(options.from.value_or("latest"),
+                            context->clock().WallMillis());
   if (!from.ok()) return context->Misused(from.status());
   if (options.count == 0) return absl::OkStatus();
   auto client = context->Client();
@@ -212,22 +203,51 @@ absl::Status Consume(Context* context, const Options& options) {
     if (start < ends->at(tp)) unfinished.emplace(tp, start);
   }
   consumer.AssignAt(unfinished);
-  Printer printer(options, *std::move(format));
+  RecordPrinter printer(options, *std::move(format));
   return Loop(consumer, printer, *ends, *starts,
               options.exit_at_end ? std::optional(context->timeout_us())
                                   : std::nullopt);
 }
 
+void AddGroupOptions(CLI::App* command, ConsumeOptions* options) {
+  command->add_option("-g,--group", options->group,
+                      "share the topic with this group, and commit");
+  command->add_option("--instance-id", options->instance_id,
+                      "a static member: its restart costs no rebalance")
+      ->needs("--group");
+  command
+      ->add_option("--assignor", options->assignors,
+                   "range, roundrobin, sticky, cooperative-sticky; repeatable, "
+                   "the preferred first; else range, cooperative-sticky")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      ->add_option("--session-timeout-ms", options->session_timeout_ms,
+                   "after so long without a sign of life others take over")
+      ->check(CLI::Range(6'000, 1'800'000))
+      ->capture_default_str();
+  command
+      ->add_option("--max-poll-interval-ms", options->max_poll_interval_ms,
+                   "after so long without printing too")
+      ->check(CLI::Range(1'000, 86'400'000))
+      ->capture_default_str();
+  command
+      ->add_option("--commit-interval-ms", options->commit_interval_ms,
+                   "how often what was printed is committed")
+      ->check(CLI::Range(int64_t{0}, int64_t{86'400'000}))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void AddConsume(CLI::App* root, Context* context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConsumeOptions>();
   CLI::App* command =
       root->add_subcommand("consume", "print records as they come");
   command->add_option("TOPIC", options->topic, "topic")->required();
   command->add_option("--from", options->from,
-                      "earliest, latest, N (offset), -N (the last N)")
-      ->capture_default_str();
+                      "earliest, latest, N (offset), -N (the last N), @TIME; "
+                      "else latest");
   command->add_option("--to", options->to, "stop before this offset")
       ->check(CLI::Range(int64_t{0}, INT64_MAX));
   command->add_option("-n,--count", options->count, "stop after so many")
@@ -248,11 +268,19 @@ void AddConsume(CLI::App* root, Context* context) {
   command->add_option("--rack", options->rack,
                       "where this is: read in-sync followers in this rack, if "
                       "the leader is in another");
+  AddGroupOptions(command, options.get());
   context->AddCluster(command);
   command->footer(
+      "@TIME is RFC 3339, relative (@-2h) or milliseconds since 1970: from the "
+      "first\nrecord of then or later.\n"
+      "With -g the topic is shared with everybody who names the same group, "
+      "and what\nwas printed is committed: a restart goes on there. --from "
+      "then says where a\ngroup begins that has never read the topic: earliest, "
+      "latest or @TIME.\n"
       "Examples:\n  sluice consume orders --from earliest --exit-at-end\n"
       "  sluice consume orders --from -10 --format '%t %p %o %k %v\\n'\n"
-      "  sluice consume orders -n 1 -o json");
+      "  sluice consume orders --from @-15m -n 1 -o json\n"
+      "  sluice consume orders -g billing --from earliest");
   context->OnChosen(command,
                     [context, options] { return Consume(context, *options); });
 }

@@ -65,6 +65,22 @@ TEST_F(DataCliTest, ConsumingStopsWhereItWasTold) {
   EXPECT_EQ(RunThere({"consume", "t", "-n", "0"}).code, kExitOk);
 }
 
+TEST_F(DataCliTest, ConsumingBeginsAtATime) {
+  brokers_.AddTopic("t", 2);
+  RunThere({"produce", "t", "-p", "0"}, "a\nb\n");
+
+  const Ran old = RunThere({"consume", "t", "--from", "@-1h", "-e"});
+  EXPECT_EQ(old.code, kExitOk) << old.err;
+  EXPECT_EQ(old.out, "a\nb\n");
+  EXPECT_EQ(
+      RunThere({"consume", "t", "--from", "@2100-01-01T00:00:00Z", "-e"}).out,
+      "");
+  const Ran wrong = RunThere({"consume", "t", "--from", "@yesterday", "-e"});
+  EXPECT_EQ(wrong.code, kExitUsage);
+  EXPECT_NE(wrong.err.find("'yesterday' is no time"), std::string::npos)
+      << wrong.err;
+}
+
 TEST_F(DataCliTest, TombstonesKeysAndPartitionsAreAsAsked) {
   brokers_.AddTopic("t", 3);
 

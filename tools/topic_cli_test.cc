@@ -164,5 +164,46 @@ TEST_F(TopicCliTest, DescribingNothingThatIsWrongPrintsNothing) {
   EXPECT_EQ(RunThere({"topic", "describe", "--under-replicated"}).out, "");
 }
 
+TEST_F(TopicCliTest, AddingPartitionsWarnsAsksAndSaysHowMany) {
+  brokers_.AddTopic("t", 2);
+  const Ran refused =
+      RunThere({"topic", "add-partitions", "t", "--partitions", "5"});
+  EXPECT_NE(refused.code, kExitOk);
+  EXPECT_NE(refused.err.find("5 partitions instead of 2"), std::string::npos)
+      << refused.err;
+  EXPECT_EQ(brokers_.topic("t").partitions.size(), 2u);
+
+  const Ran ran =
+      RunThere({"topic", "add-partitions", "t", "--partitions", "5", "--yes"});
+  EXPECT_EQ(ran.code, kExitOk) << ran.err;
+  EXPECT_EQ(ran.out, "t: 5 partitions\n");
+  EXPECT_NE(ran.err.find("records with a key go to other partitions"),
+            std::string::npos)
+      << ran.err;
+  EXPECT_EQ(brokers_.topic("t").partitions.size(), 5u);
+  EXPECT_FALSE(canned_.last_create_partitions.validate_only());
+
+  const Ran again =
+      RunThere({"topic", "add-partitions", "t", "--partitions", "5", "--yes"});
+  EXPECT_EQ(again.code, kExitError);
+  EXPECT_NE(again.err.find("INVALID_PARTITIONS"), std::string::npos)
+      << again.err;
+}
+
+TEST_F(TopicCliTest, ADryRunOfAddingPartitionsOnlyAsks) {
+  brokers_.AddTopic("t", 2);
+  const Ran ran = RunThere(
+      {"topic", "add-partitions", "t", "--partitions", "5", "--dry-run"});
+  EXPECT_EQ(ran.code, kExitOk) << ran.err;
+  EXPECT_TRUE(canned_.last_create_partitions.validate_only());
+  EXPECT_EQ(
+      RunThere({"topic", "add-partitions", "t", "--partitions", "0"}).code,
+      kExitUsage);
+  EXPECT_EQ(
+      RunThere({"topic", "add-partitions", "no", "--partitions", "3", "--yes"})
+          .code,
+      kExitNotFound);
+}
+
 }  // namespace
 }  // namespace sluice::cli

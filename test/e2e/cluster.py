@@ -28,7 +28,7 @@ SLUICE = os.path.join(bazel_bin(), "tools", "sluice")
 
 def make_stubs(directory):
     """Python stubs by protoc, as a user would make them."""
-    protos = ["sluice/v1/%s.proto" % n for n in ("common", "log", "cluster", "topic")]
+    protos = ["sluice/v1/%s.proto" % n for n in ("common", "log", "cluster", "topic", "group")]
     subprocess.run(
         ["protoc", "-I" + os.path.join(ROOT, "proto"), "--python_out=" + directory,
          "--grpc_out=" + directory,
@@ -47,6 +47,7 @@ os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
 import grpc  # noqa: E402
 from sluice.v1 import cluster_pb2, cluster_pb2_grpc  # noqa: E402
 from sluice.v1 import common_pb2  # noqa: E402
+from sluice.v1 import group_pb2, group_pb2_grpc  # noqa: E402
 from sluice.v1 import log_pb2, log_pb2_grpc  # noqa: E402
 from sluice.v1 import topic_pb2, topic_pb2_grpc  # noqa: E402
 
@@ -277,6 +278,9 @@ class Cluster:
 
     def cluster(self, address=None):
         return cluster_pb2_grpc.ClusterServiceStub(self.channel(address or self.any_broker()))
+
+    def groups(self, address=None):
+        return group_pb2_grpc.GroupServiceStub(self.channel(address or self.any_broker()))
 
     def bootstrap(self):
         return ",".join(n.address for n in self.brokers)

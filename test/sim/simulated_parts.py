@@ -32,6 +32,7 @@ REAL_ONLY = {
         "//common/rpc:server",
         "//controller/rpc:controller_service",
         "//controller/rpc:grpc_raft_transport",
+        "//proto:group_grpc",
         "//proto:internal_grpc",
         "//proto:public_grpc",
     ],

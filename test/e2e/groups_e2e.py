@@ -1,0 +1,320 @@
+#!/usr/bin/python3
+"""Consumer groups on real processes: members from stubs alone and members of the
+C++ library (`sluice consume -g`) share a topic through everything that can happen
+to them and to their coordinator."""
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from cluster import (SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run, wait_until)
+from group_member import StubMember
+
+
+class CliMember:
+    """`sluice consume -g`: what it printed is what it processed."""
+
+    def __init__(self, cluster, group, topic, name, *more, start="earliest"):
+        self.out_path = os.path.join(cluster.dir, name + ".out")
+        self.err_path = os.path.join(cluster.dir, name + ".err")
+        with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
+            self.process = subprocess.Popen(
+                [SLUICE, "--bootstrap", cluster.bootstrap(), "consume", topic, "-g", group,
+                 "--from", start, "--format", "%p %o %v\\n",
+                 "--session-timeout-ms", "6000", "--assignor", "range",
+                 "--commit-interval-ms", "200"] + list(more),
+                stdout=out, stderr=err, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def processed(self):
+        with open(self.out_path, "rb") as out:
+            data = out.read()
+        lines = data[:data.rfind(b"\n") + 1].splitlines()
+        return [(int(p), int(o), v) for p, o, v in (line.split(b" ", 2) for line in lines)]
+
+    def said(self):
+        with open(self.err_path, errors="replace") as err:
+            return err.read()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def leave(self):
+        self.signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        assert code == 0, "exit %d: %s" % (code, self.said())
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def committed(cluster, group):
+    """{(topic, partition): offset}, or None while nobody answers for all."""
+    with contextlib.suppress(grpc.RpcError, AssertionError):
+        answer = cluster.groups().FetchOffsets(group_pb2.FetchOffsetsRequest(
+            groups=[group_pb2.GroupOffsetsQuery(group_id=group)]), timeout=5)
+        found = answer.groups[0]
+        if found.error.code == 0 and all(o.error.code == 0 for o in found.offsets):
+            return {(o.topic.name, o.partition): o.offset for o in found.offsets}
+    return None
+
+
+class CommitWatch:
+    """Looks all the time whether a committed offset went back."""
+
+    def __init__(self, cluster, group):
+        self.cluster, self.group = cluster, group
+        self.highest, self.looks, self.wrong = {}, 0, []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop.is_set():
+            now = committed(self.cluster, self.group)
+            if now is not None:
+                self.looks += 1
+                for key, offset in self.highest.items():
+                    if now.get(key, -1) < offset:
+                        self.wrong.append("%s-%d went from %d to %s" % (
+                            *key, offset, now.get(key)))
+                self.highest.update(now)
+            time.sleep(0.05)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(30)
+        assert self.looks > 10, "nobody answered what is committed: %d looks" % self.looks
+        assert not self.wrong, "committed offsets went back: %s" % self.wrong[:5]
+
+
+def describe(cluster, group, lag=False):
+    with contextlib.suppress(grpc.RpcError, AssertionError):
+        answer = cluster.groups().DescribeGroups(group_pb2.DescribeGroupsRequest(
+            group_ids=[group], include_lag=lag), timeout=10)
+        found = answer.groups[0]
+        if found.error.code == 0:
+            return found
+    return None
+
+
+def wait_stable(cluster, group, members, seconds=90):
+    def stable():
+        found = describe(cluster, group)
+        return (found is not None and found.state == group_pb2.GROUP_STATE_STABLE
+                and len(found.members) == members and found)
+    try:
+        return wait_until(stable, seconds, "%d stable members of %s" % (members, group))
+    except AssertionError:
+        print(describe(cluster, group))
+        raise
+
+
+def wait_drained(cluster, group, topic, seconds=90):
+    """Everything that was written is committed."""
+    ends = {(topic, p.partition): len(cluster.read_all(topic, p.partition))
+            for p in cluster.partitions(topic)}
+
+    def drained():
+        now = committed(cluster, group)
+        return now is not None and all(now.get(k, 0) >= end for k, end in ends.items() if end)
+    try:
+        wait_until(drained, seconds, "everything committed")
+    except AssertionError:
+        print("ends", ends, "\ncommitted", committed(cluster, group))
+        raise
+
+
+def check_processed(load, stubs, members):
+    """Every acknowledged record was processed by somebody."""
+    values = set()
+    for stub in stubs:
+        values.update(v for _, _, _, v in stub.processed)
+    for member in members:
+        values.update(v for _, _, v in member.processed())
+    for partition, acked in load.acked.items():
+        missing = [v for v in acked if v not in values]
+        assert not missing, "partition %d: %d records were never processed, the first %s" % (
+            partition, len(missing), missing[0])
+    # Nobody of one generation was given what another had.
+    owners = {}
+    for stub in stubs:
+        for generation, partitions in stub.owned.items():
+            for partition in partitions:
+                other = owners.setdefault((generation, partition), stub)
+                assert other is stub, "generation %d: two owners of %d" % (generation, partition)
+
+
+def coordinator_of(cluster, group):
+    def known():
+        with contextlib.suppress(grpc.RpcError, AssertionError):
+            answer = cluster.groups().FindCoordinator(
+                group_pb2.FindCoordinatorRequest(keys=[group]), timeout=5)
+            if answer.results[0].error.code == 0:
+                return answer.results[0].node_id
+    return wait_until(known, 60, "the coordinator of %s" % group)
+
+
+def members_of_two_kinds_share_a_topic_through_everything():
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=12, replicas=3, min_insync_replicas=2)
+        load = Load(cluster, "orders", 12)
+        load.wait_for(200)
+        stubs = [StubMember(cluster, "g", "orders") for _ in range(2)]
+        members = [CliMember(cluster, "g", "orders", "cli-%d" % i) for i in range(2)]
+        hung = None
+        try:
+            wait_stable(cluster, "g", 4)
+            watch = CommitWatch(cluster, "g")
+            load.wait_for(200)
+
+            members.append(CliMember(cluster, "g", "orders", "cli-joins"))
+            wait_stable(cluster, "g", 5)
+            print("  a member joined")
+            members[0].leave()
+            wait_stable(cluster, "g", 4)
+            print("  a member left")
+            members[1].kill()
+            wait_stable(cluster, "g", 3)
+            print("  a member died")
+            load.wait_for(200)
+
+            hung = members[2]
+            hung.signal(signal.SIGSTOP)
+            wait_stable(cluster, "g", 2)
+            load.wait_for(200)
+            hung.signal(signal.SIGCONT)
+            hung = None
+            wait_stable(cluster, "g", 3)
+            print("  a member hung, was replaced, and came back")
+
+            for _ in range(3):
+                coordinator = coordinator_of(cluster, "g")
+                cluster.kill(coordinator)
+                load.wait_for(200)
+                wait_stable(cluster, "g", 3)
+                cluster.start(coordinator)
+                cluster.wait_full_isr("orders")
+                print("  coordinator %d was killed" % coordinator)
+
+            load.stop()
+            wait_drained(cluster, "g", "orders")
+            watch.stop()
+            for stub in stubs:
+                stub.stop()
+            members[2].leave()
+            check_processed(load, stubs, members)
+            print("  %d records, %d looks at the committed offsets" % (
+                load.count(), watch.looks))
+            listed = cluster.cli("group", "list").stdout.decode()
+            assert "g " in listed, listed
+        finally:
+            for member in members:
+                if member.process.poll() is None:
+                    if member is hung:
+                        member.signal(signal.SIGCONT)
+                    member.kill()
+
+
+def a_restart_of_a_static_member_costs_no_rebalance():
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=4, replicas=3)
+        members = [CliMember(cluster, "s", "orders", "static-%d" % i, "--instance-id", "i%d" % i)
+                   for i in range(2)]
+        try:
+            before = wait_stable(cluster, "s", 2).generation_id
+            for signal_number in (signal.SIGTERM, signal.SIGKILL):
+                members[1].signal(signal_number)
+                members[1].process.wait(timeout=60)
+                members[1] = CliMember(cluster, "s", "orders", "again-%d" % signal_number,
+                                       "--instance-id", "i1")
+                wait_until(lambda: "reads orders" in members[1].said(), 30, "it reads again")
+                assert wait_stable(cluster, "s", 2).generation_id == before
+        finally:
+            for member in members:
+                if member.process.poll() is None:
+                    member.kill()
+
+
+def offsets_are_looked_at_moved_and_deleted():
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=2, replicas=3)
+        for p in range(2):
+            cluster.produce("orders", p, [b"%d-%d" % (p, n) for n in range(10)])
+        read = cluster.cli("consume", "orders", "-g", "g", "--from", "earliest", "-e",
+                           "--format", "%v\\n").stdout.splitlines()
+        assert sorted(read) == sorted(b"%d-%d" % (p, n) for p in range(2) for n in range(10)), read
+        assert committed(cluster, "g") == {("orders", 0): 10, ("orders", 1): 10}
+
+        shown = cluster.cli("group", "describe", "g").stdout.decode()
+        assert "Empty" in shown and "orders" in shown, shown
+        saved = cluster.cli("group", "seek", "g", "--export").stdout
+        assert saved == b"orders,0,10\norders,1,10\n", saved
+        cluster.cli("group", "seek", "g", "--shift", "-4")
+        assert committed(cluster, "g")[("orders", 0)] == 10  # it was only shown
+        cluster.cli("group", "seek", "g", "--topic", "orders", "-p", "0", "--shift", "-4",
+                    "--execute")
+        assert committed(cluster, "g") == {("orders", 0): 6, ("orders", 1): 10}
+        again = cluster.cli("consume", "orders", "-g", "g", "-e").stdout.splitlines()
+        assert again == [b"0-6", b"0-7", b"0-8", b"0-9"], again
+        cluster.cli("group", "seek", "g", "--to", "@2020-01-01T00:00:00Z", "--execute")
+        assert committed(cluster, "g") == {("orders", 0): 0, ("orders", 1): 0}
+        path = os.path.join(cluster.dir, "saved.csv")
+        with open(path, "wb") as file:
+            file.write(saved)
+        cluster.cli("group", "seek", "g", "--file", path, "--execute")
+        assert committed(cluster, "g") == {("orders", 0): 10, ("orders", 1): 10}
+
+        reader = CliMember(cluster, "g", "orders", "reader")
+        try:
+            wait_stable(cluster, "g", 1)
+            for command in (["group", "seek", "g", "--to", "earliest", "--execute"],
+                            ["group", "delete", "g", "--yes"],
+                            ["group", "delete-offsets", "g", "orders", "--yes"]):
+                refused = cluster.cli(*command, check=False)
+                assert refused.returncode == 1, (command, refused)
+            assert committed(cluster, "g")[("orders", 0)] == 10
+            reader.leave()
+        finally:
+            if reader.process.poll() is None:
+                reader.kill()
+        cluster.cli("group", "delete-offsets", "g", "orders", "-p", "1", "--yes")
+        assert committed(cluster, "g") == {("orders", 0): 10}
+        cluster.cli("group", "delete", "g", "--yes")
+        assert cluster.cli("group", "describe", "g", check=False).returncode == 4
+
+
+def partitions_added_later_are_read_from_their_first_record():
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=1, replicas=3)
+        cluster.produce("orders", 0, [b"old"])
+        # A new group that begins at the end, and says so at once.
+        reader = CliMember(cluster, "g", "orders", "first", start="latest")
+        try:
+            wait_until(lambda: committed(cluster, "g") == {("orders", 0): 1}, 60,
+                       "where the group begins")
+            cluster.cli("topic", "add-partitions", "orders", "--partitions", "2", "--yes")
+            cluster.produce("orders", 1, [b"new-1"])
+            wait_until(lambda: [v for _, _, v in reader.processed()] == [b"new-1"], 60,
+                       "the added partition is read")
+            reader.leave()
+        finally:
+            if reader.process.poll() is None:
+                reader.kill()
+        cluster.cli("topic", "add-partitions", "orders", "--partitions", "3", "--yes")
+        cluster.produce("orders", 2, [b"new-2"])
+        later = cluster.cli("consume", "orders", "-g", "g", "-e").stdout.splitlines()
+        assert later == [b"new-2"], later
+
+
+if __name__ == "__main__":
+    run([offsets_are_looked_at_moved_and_deleted,
+         a_restart_of_a_static_member_costs_no_rebalance,
+         partitions_added_later_are_read_from_their_first_record,
+         members_of_two_kinds_share_a_topic_through_everything])
