@@ -10,7 +10,7 @@ namespace sluice {
 // Not while a cut is under way: it was told of that, and what is to be cut is
 // still there.
 void Partition::TellObserver() {
-  if (observer_ == nullptr || observer_closed_ || cutting_) return;
+  if (observer_ == nullptr || observer_closed_ || cutting()) return;
   observer_->OnProgress();
 }
 
