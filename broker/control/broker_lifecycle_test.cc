@@ -15,6 +15,7 @@ using testing::SizeIs;
 // ---- Coming up ----
 
 TEST_F(BrokerLifecycleTest, FindsItsClusterRegistersRecoversServes) {
+  wanted_ = {0};
   cluster_.Register(TestCluster::Registration(kSelf, 1));
   epoch_ = cluster_.EpochOf(kSelf).value();
   Make();
@@ -100,6 +101,7 @@ TEST_F(BrokerLifecycleTest, RegistrationsThatCanNeverSucceedAreFatal) {
 
 TEST_F(BrokerLifecycleTest, WaitsUntilItsOldLifeIsFenced) {  // F16
   registration_error_ = ErrorCode::kDuplicateBrokerRegistration;
+  wanted_ = {0};
   Make();
   Run(3'000);
   EXPECT_GE(registrations_.size(), 10u);
@@ -182,6 +184,7 @@ TEST_F(BrokerLifecycleTest, WhereMoreMayBeWantedThanIsSaidAllIsTold) {
   Tell(verdicts);
   EXPECT_THAT(reports_, IsEmpty());
   Recover({Verdict(kPartitionsPerCallMax)});
+  Run(500);
   int told = 0;
   for (const auto& report : reports_) told += report.verdicts_size();
   EXPECT_EQ(told, kPartitionsPerCallMax + 1);
@@ -190,10 +193,10 @@ TEST_F(BrokerLifecycleTest, WhereMoreMayBeWantedThanIsSaidAllIsTold) {
 
 TEST_F(BrokerLifecycleTest, DisksAreNotJudgedWhileLogsAreRecovered) {
   BringUp(/*recovered=*/false);
-  Run(1'000);
+  Serve(1'000);
   EXPECT_EQ(latencies_, 0);
   Recover();
-  Serve(300);
+  Serve(1'000);
   EXPECT_GT(latencies_, 0);
 }
 
@@ -320,6 +323,7 @@ TEST_F(BrokerLifecycleTest, AReplicaThatFailsBeforeItIsReportedIsReportedOnce) {
   cluster_.Register(TestCluster::Registration(kSelf, 1));
   epoch_ = cluster_.EpochOf(kSelf).value();
   report_error_ = ErrorCode::kUnknownServerError;
+  wanted_ = {0};
   Make();
   Recover({Verdict(0)});
   ReplicaVerdict failed = Verdict(0);
