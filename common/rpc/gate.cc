@@ -13,7 +13,6 @@ namespace sluice::rpc {
 struct Gate::Connection {
   // Read from the first call; they do not change within a connection.
   std::string peer_address;
-  std::string client_id;
   std::string client_software;
   int32_t calls = 0;
   int32_t streams = 0;
@@ -97,8 +96,6 @@ Gate::Connection& Gate::ConnectionOf(
   Connection& connection = found->second;
   if (is_new) {
     connection.peer_address = PeerAddress(peer);
-    connection.client_id =
-        MetadataOf(context, kClientIdKey, limits_.client_id_bytes_max);
     connection.client_software =
         MetadataOf(context, "user-agent", limits_.client_id_bytes_max);
   }
@@ -162,6 +159,9 @@ absl::StatusOr<std::unique_ptr<Gate::Pass>> Gate::Admit(
   const int64_t remaining_us = RemainingMicros(context);
   const int64_t now_us = clock_->MonoMicros();
   const bool timed = remaining_us == INT64_MAX && !IsStream(method);
+  // A broker hands on calls of many clients by one connection.
+  std::string client_id =
+      MetadataOf(context, kClientIdKey, limits_.client_id_bytes_max);
 
   std::lock_guard lock(mutex_);
   Connection& connection = ConnectionOf(context);
@@ -172,7 +172,7 @@ absl::StatusOr<std::unique_ptr<Gate::Pass>> Gate::Admit(
   counters.calls.fetch_add(1, std::memory_order_relaxed);
   counters.under_way.fetch_add(1, std::memory_order_relaxed);
   std::unique_ptr<Pass> pass(new Pass(shared_from_this(), method));
-  pass->context_.client_id = connection.client_id;
+  pass->context_.client_id = std::move(client_id);
   pass->context_.client_software = connection.client_software;
   pass->context_.peer_address = connection.peer_address;
   pass->context_.listener = listener_;
