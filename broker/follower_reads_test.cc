@@ -155,5 +155,16 @@ TEST_F(FollowerReads, OneThatItsLeaderDoesNotHearIsNotRead) {
   EXPECT_EQ(ReadNear(2, 0, "b").error.code, ErrorCode::kNotLeader);
 }
 
+TEST_F(FollowerReads, AReaderThatWaitsAtAFollowerThatIsCutOffIsWoken) {
+  Start();
+  Fill(1);
+  int woken = 0;
+  ASSERT_NE(shard(2).WaitForProgress(tp, Offset(1), [&] { ++woken; }),
+            kWaitPosted);
+  cluster->network().Cut(NodeId(1), NodeId(2));
+  ASSERT_TRUE(world().RunUntil([&] { return woken > 0; }, kSecondUs));
+  EXPECT_EQ(ReadNear(2, 1, "b").error.code, ErrorCode::kNotLeader);
+}
+
 }  // namespace
 }  // namespace sluice

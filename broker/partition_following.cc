@@ -46,6 +46,8 @@ void Partition::OnLinkOpen(const LeaderLink& link) {
 
 void Partition::OnLinkClosed(const LeaderLink& link) {
   if (link.kind == stream_) Step(replica::LinkClosed{link.leader});
+  // Readers must not wait here at a log that stands still.
+  if (!leads()) waiters_.WakeAll();
 }
 
 // By whichever stream this comes: where the log ends is asked on the other one,

@@ -60,6 +60,7 @@ struct PreferredReplica {
 
 struct ReadOutcome {
   api::ItemError error;
+  bool follower = false;  // answered by one, for a reader that has a rack
   std::optional<EpochEnd> diverging;  // with LOG_TRUNCATED
   std::optional<api::LeaderHint> leader;
   // Set: nothing was read, this one is nearer to the reader.

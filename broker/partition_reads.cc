@@ -157,6 +157,7 @@ void Partition::Read(const ReadRequest& request, ReadDone done) {
     done(std::move(outcome));
   };
   if (absl::Status s = CheckReads(request); !s.ok()) return refuse(s);
+  outcome.follower = !leads();
   const bool past_hw = MUTANT(kReadsPastHw) ||
                        (!leads() && MUTANT(kFollowerReadPastHw));
   const Offset limit = past_hw ? log_->leo() : core_.high_watermark();

@@ -38,6 +38,10 @@ class FakeHost final : public PartitionHost {
     api::ItemError error;
     std::optional<api::LeaderHint> leader;
     bool offset_available = true;  // false: a new leader before its LESO
+    // A follower gives records to readers with a rack alone; a leader names
+    // this one to them.
+    bool follower = false;
+    std::optional<PreferredReplica> nearer;
   };
   struct Held {
     TopicPartition tp;
@@ -167,6 +171,9 @@ class FakeHost final : public PartitionHost {
     OffsetOutcome outcome;
     outcome.error = partition.error;
     outcome.leader = partition.leader;
+    if (partition.follower) {
+      outcome.error = api::ItemError(ErrorCode::kNotLeader, "a follower");
+    }
     if (!outcome.error.ok()) return outcome;
     outcome.high_watermark = outcome.last_stable_offset = partition.visible;
     outcome.leader_epoch = partition.epoch;
@@ -251,6 +258,15 @@ class FakeHost final : public PartitionHost {
     outcome.high_watermark = outcome.last_stable_offset = partition.visible;
     outcome.next_offset = request.offset;
     if (!outcome.error.ok()) return outcome;
+    outcome.follower = partition.follower && !request.rack.empty();
+    if (partition.follower && !outcome.follower) {
+      outcome.error = api::ItemError(ErrorCode::kNotLeader, "a follower");
+      return outcome;
+    }
+    if (!request.rack.empty() && partition.nearer.has_value()) {
+      outcome.preferred_replica = partition.nearer;
+      return outcome;
+    }
     if (request.offset < Offset(0) || request.offset > partition.leo) {
       outcome.error = api::ItemError(ErrorCode::kOffsetOutOfRange, "range");
       return outcome;
@@ -309,6 +325,9 @@ class FakeBroker : public PartitionHosts {
   }
   FakeHost& shard(const TopicPartition& tp) {
     return tp.partition.value() % 2 == 0 ? even : odd;
+  }
+  FakeHost::Partition& partition(const TopicPartition& tp) {
+    return shard(tp).partitions[tp];
   }
   TopicPartition A(int partition) const {
     return {a, PartitionIndex(partition)};

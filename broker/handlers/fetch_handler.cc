@@ -24,10 +24,10 @@ absl::Status CheckRequest(const api::FetchRequest& request) {
                      request.max_wait_ms, "; 0 answers at once, at most ",
                      FetchHandler::kMaxWaitMsMax);
   }
-  if (request.rack.size() > FetchHandler::kRackBytesMax) {
+  if (request.rack.size() > kRackBytesMax) {
     return MakeError(ErrorCode::kInvalidRequest, "a rack of ",
                      request.rack.size(), " bytes; at most ",
-                     FetchHandler::kRackBytesMax);
+                     kRackBytesMax);
   }
   return absl::OkStatus();
 }

@@ -25,7 +25,6 @@ class FetchHandler {
   static constexpr int32_t kMaxWaitMsMax = 60000;
   static constexpr int64_t kWaitingMax = 20000;  // of the whole broker
 
-  static constexpr size_t kRackBytesMax = 255;
   // Of what is read, from then until it is on the wire, of the whole broker.
   static constexpr int64_t kMemoryBytes = 256 << 20;
 

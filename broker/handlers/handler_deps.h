@@ -30,6 +30,8 @@ struct HandlerDeps {
 
 // Partitions named in one request; more is INVALID_REQUEST.
 inline constexpr size_t kPartitionsPerRequestMax = 10000;
+// The rack of a reader.
+inline constexpr size_t kRackBytesMax = 255;
 // What BUSY answers advise.
 inline constexpr int32_t kBusyRetryAfterMs = 100;
 // Answers leave so long before the caller's deadline.

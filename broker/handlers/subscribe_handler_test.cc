@@ -54,6 +54,16 @@ class SubscribeHandlerTest : public testing::Test {
     stream_->OnRequest(std::move(request));
     fake_.Run();
   }
+  void SendFrom(const std::string& rack,
+                std::vector<api::SubscribePartition> partitions) {
+    api::SubscribeRequest request;
+    request.partitions = std::move(partitions);
+    request.credit_bytes = 10 << 20;
+    request.form = api::PayloadForm::kBatches;
+    request.rack = rack;
+    stream_->OnRequest(std::move(request));
+    fake_.Run();
+  }
   void Stop(std::vector<api::SubscribePartition> partitions) {
     api::SubscribeRequest request;
     request.stop = std::move(partitions);
@@ -102,6 +112,53 @@ TEST_F(SubscribeHandlerTest, MinusOneIsEveryPartitionOfTheTopic) {
                                     Pairs(3, 1)));
   Stop({Of(ById(fake_.b), -1)});
   EXPECT_EQ(Waits(), 0u);
+}
+
+TEST_F(SubscribeHandlerTest, AFollowerPushesToWhoHasARack) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).follower = true;
+  SendFrom("north", {Of(Named("a"), 0, Offset(0))});
+  EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 2)));
+  fake_.Store(fake_.A(0), {3});
+  fake_.Run();
+  EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 5)));
+}
+
+TEST_F(SubscribeHandlerTest, AFollowerDoesNotSayWhereALogBegins) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).follower = true;
+  SendFrom("north", {Of(Named("a"), 0)});
+  ASSERT_THAT(sink_->pushed, SizeIs(1));
+  EXPECT_EQ(sink_->pushed[0].result.error.code, ErrorCode::kNotLeader);
+}
+
+TEST_F(SubscribeHandlerTest, AFollowerThatDoesNotHaveItEndsThePartition) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).follower = true;
+  fake_.partition(fake_.A(0)).visible = Offset(1);
+  fake_.partition(fake_.A(0)).offset_available = false;
+  SendFrom("north", {Of(Named("a"), 0, Offset(2))});
+  fake_.world.RunFor(10 * SubscribeStream::kRetryUs);
+  ASSERT_THAT(sink_->pushed, SizeIs(1));
+  EXPECT_EQ(sink_->pushed[0].result.error.code,
+            ErrorCode::kOffsetNotAvailable);
+  EXPECT_EQ(Waits(), 0u);
+}
+
+TEST_F(SubscribeHandlerTest, ALeaderPushesThoughAnotherIsNearer) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 1}};
+  SendFrom("north", {Of(Named("a"), 0, Offset(0))});
+  EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 2)));
+  fake_.Store(fake_.A(0), {3});
+  fake_.Run();
+  EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 5)));
+}
+
+TEST_F(SubscribeHandlerTest, ARackThatIsTooLongEndsTheStream) {
+  SendFrom(std::string(kRackBytesMax + 1, 'r'), {});
+  ASSERT_TRUE(sink_->finished.has_value());
+  EXPECT_EQ(CodeOf(*sink_->finished), ErrorCode::kInvalidRequest);
 }
 
 TEST_F(SubscribeHandlerTest, StartsAtTheEarliestTheLatestOrAnOffset) {

@@ -96,6 +96,12 @@ void SubscribeStream::Handle(api::SubscribeRequest request) {
     return;
   }
   if (std::exchange(first_, false)) {
+    if (request.rack.size() > kRackBytesMax) {
+      End(MakeError(ErrorCode::kInvalidRequest, "a rack of ",
+                    request.rack.size(), " bytes; at most ", kRackBytesMax));
+      return;
+    }
+    rack_ = std::move(request.rack);
     isolation_ = request.isolation;
     form_ = request.form;
     route_ = request.route;
@@ -285,6 +291,7 @@ void SubscribeStream::Read(const TopicPartition& tp,
   request.offset = subscription.next;
   request.max_bytes = static_cast<int32_t>(bytes_max);
   request.isolation = isolation_;
+  if (!subscription.at_leader) request.rack = rack_;
   subscription.host->executor()->Post([self = shared_from_this(), request,
                                        host = subscription.host,
                                        life = subscription.life] {
@@ -309,7 +316,10 @@ void SubscribeStream::OnRead(const TopicPartition& tp, Life life,
   }
   if (subscription != nullptr) {
     if (!outcome.error.ok()) {
-      Fail(tp, life, std::move(outcome.error), std::move(outcome.leader));
+      FailRead(tp, life, std::move(outcome));
+    } else if (outcome.preferred_replica.has_value()) {
+      subscription->at_leader = true;
+      Begin(tp, *subscription);
     } else if (outcome.batches.empty()) {
       subscription->next = std::max(subscription->next, outcome.next_offset);
       Wait(tp, *subscription);
@@ -329,6 +339,22 @@ void SubscribeStream::Fail(const TopicPartition& tp, Life life,
   const api::TopicRef topic = subscription->topic;
   Remove(tp);
   PushError(topic, tp.partition, std::move(error), std::move(leader));
+}
+
+// What a follower does not have is the leader's to give: nothing here says
+// when, or whether, it will.
+void SubscribeStream::FailRead(const TopicPartition& tp, Life life,
+                               ReadOutcome outcome) {
+  Subscription* subscription = Find(tp, life);
+  if (subscription == nullptr ||
+      !(outcome.follower &&
+        outcome.error.code == ErrorCode::kOffsetNotAvailable)) {
+    return Fail(tp, life, std::move(outcome.error), std::move(outcome.leader));
+  }
+  const api::TopicRef topic = subscription->topic;
+  Remove(tp);
+  PushError(topic, tp.partition, std::move(outcome.error),
+            std::move(outcome.leader));
 }
 
 void SubscribeStream::PushError(const api::TopicRef& topic,

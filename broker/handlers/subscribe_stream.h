@@ -69,6 +69,9 @@ class SubscribeStream final
     bool queued = false;  // in ready_
     WaitId wait = 0;
     uint64_t upstream = 0;  // read there; 0: here, at `host`
+    // The leader is here, and says that others are nearer to the reader: it
+    // pushes all the same.
+    bool at_leader = false;
   };
   // Came from an upstream and waits for credit.
   struct Passing {
@@ -100,6 +103,7 @@ class SubscribeStream final
   void OnRead(const TopicPartition& tp, Life life, ReadOutcome outcome);
   void Fail(const TopicPartition& tp, Life life, api::ItemError error,
             std::optional<api::LeaderHint> leader);
+  void FailRead(const TopicPartition& tp, Life life, ReadOutcome outcome);
   void Push(const TopicPartition& tp, Subscription& subscription,
             ReadOutcome outcome);
   void Wait(const TopicPartition& tp, const Subscription& subscription);
@@ -130,6 +134,7 @@ class SubscribeStream final
   api::Isolation isolation_ = api::Isolation::kReadUncommitted;
   api::PayloadForm form_ = api::PayloadForm::kRecords;
   api::Route route_ = api::Route::kDirect;
+  std::string rack_;
   int64_t credit_bytes_ = 0;
   const std::shared_ptr<SubscribeMemory> memory_;
   std::unique_ptr<SubscribeMemory::Account> account_;  // null: over

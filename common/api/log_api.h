@@ -331,6 +331,7 @@ struct SubscribeRequest {
   Isolation isolation = Isolation::kReadUncommitted;
   PayloadForm form = PayloadForm::kRecords;
   Route route = Route::kDirect;
+  std::string rack;  // of the reader; set: an in-sync follower may push
 };
 
 struct SubscribeResponse {

@@ -293,6 +293,7 @@ absl::StatusOr<api::SubscribeRequest> SubscribeRequestFromProto(
   ASSIGN_OR_RETURN(request.isolation, IsolationFromProto(message.isolation()));
   ASSIGN_OR_RETURN(request.form, PayloadFormFromProto(message.form()));
   ASSIGN_OR_RETURN(request.route, RouteFromProto(message.route()));
+  request.rack = message.rack();
   request.partitions.reserve(message.partitions_size());
   for (int i = 0; i < message.partitions_size(); ++i) {
     auto partition = SubscribePartitionFromProto(message.partitions(i));

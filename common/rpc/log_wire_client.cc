@@ -232,6 +232,7 @@ grpc::ByteBuffer EncodeSubscribeRequest(const api::SubscribeRequest& request,
   message.set_form(PayloadFormToProto(request.form));
   message.set_client_id(client_id);
   message.set_route(RouteToProto(request.route));
+  message.set_rack(request.rack);
   return ToByteBuffer(message);
 }
 

@@ -244,6 +244,7 @@ TEST(LogWireTest, SubscribeRequestsNameTheirStart) {
   v1::SubscribeRequest message;
   message.set_credit_bytes(-7);
   message.set_form(v1::PAYLOAD_FORM_BATCHES);
+  message.set_rack("north");
   auto* by_default = message.add_partitions();
   by_default->mutable_topic()->set_name("t");
   by_default->set_partition(-1);
@@ -257,6 +258,10 @@ TEST(LogWireTest, SubscribeRequestsNameTheirStart) {
 
   ASSERT_TRUE(got.ok());
   EXPECT_EQ(got->credit_bytes, -7) << "the handler refuses it";
+  EXPECT_EQ(got->rack, "north");
+  EXPECT_EQ(Parse<v1::SubscribeRequest>(EncodeSubscribeRequest(*got, "me"))
+                .rack(),
+            "north");
   EXPECT_EQ(got->form, api::PayloadForm::kBatches);
   EXPECT_EQ(got->partitions[0].partition, PartitionIndex(-1));
   EXPECT_EQ(std::get<api::StartPosition>(got->partitions[0].start),
