@@ -204,9 +204,15 @@ TEST_F(PartitionTimesTest, ALookupEndsWithTheLeadership) {
   Open(3, {{"segment.bytes", "4096"}});
   const int64_t t = world().WallMillis();
   for (int i = 0; i < 40; ++i) AppendAt(t + i, 1, std::string(1000, 'x'));
-  const auto under_way = Ask(1, api::OffsetPosition::kTimestamp, t + 39);
+  OffsetRequest request;
+  request.tp = tp;
+  request.position = api::OffsetPosition::kTimestamp;
+  request.timestamp_ms = t + 39;
+  const auto under_way = std::make_shared<Asked>();
   cluster->AtShard(1, tp, [&](Shard& at) {
-    // Of the step that looks through the log's last record.
+    at.FindOffsetByTime(request, [under_way](OffsetOutcome outcome) {
+      under_way->outcome = std::move(outcome);
+    });
     at.CloseClean([](absl::Status) {});
   });
   EXPECT_EQ(End(under_way).error.code, ErrorCode::kShuttingDown);

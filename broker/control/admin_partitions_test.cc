@@ -2,7 +2,9 @@
 // controller, answered once the broker's own metadata has them.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/control/admin_handlers.h"
@@ -45,9 +47,15 @@ class AdminPartitionsTest : public testing::Test {
     admin_ = std::make_unique<AdminHandlers>(std::move(deps));
     fake_.StartWithActive(1);
     fake_.at(1).create_partitions =
-        [this](const v1::CreatePartitionsRequest& request) {
-          return Decide(request);
-        };
+        [this](const v1::CreatePartitionsRequest& request)
+        -> absl::StatusOr<Response> {
+      if (before_answer_ != nullptr) std::exchange(before_answer_, nullptr)();
+      auto decided = Decide(request);
+      if (std::exchange(answer_is_lost_, false)) {
+        return absl::UnavailableError("reset");
+      }
+      return decided;
+    };
     fake_.at(1).ensure_internal_topic =
         [this](const internal::v1::EnsureInternalTopicRequest& request)
         -> absl::StatusOr<internal::v1::EnsureInternalTopicResponse> {
@@ -66,19 +74,6 @@ class AdminPartitionsTest : public testing::Test {
     if (!request.validate_only()) cluster_.Apply(result->batch);
     result->response.set_metadata_offset(cluster_.image().offset().value());
     return result->response;
-  }
-  // Decided, and the answer gets lost.
-  void LoseTheFirstAnswer() {
-    fake_.at(1).create_partitions =
-        [this](const v1::CreatePartitionsRequest& request)
-        -> absl::StatusOr<Response> {
-      (void)Decide(request);
-      fake_.at(1).create_partitions =
-          [this](const v1::CreatePartitionsRequest& again) {
-            return Decide(again);
-          };
-      return absl::UnavailableError("reset");
-    };
   }
   // This broker hears of what was committed.
   void Publish() {
@@ -99,6 +94,8 @@ class AdminPartitionsTest : public testing::Test {
   TopicPartition tp_;
   std::shared_ptr<const MetadataImage> image_;
   std::vector<v1::CreatePartitionsRequest> asked_;
+  std::function<void()> before_answer_;  // to the next request
+  bool answer_is_lost_ = false;          // of the next request
   api::CallContext context_;
   std::unique_ptr<AdminHandlers> admin_;
 };
@@ -142,7 +139,7 @@ TEST_F(AdminPartitionsTest, BadRequestsAreRefusedBeforeTheyAreForwarded) {
 }
 
 TEST_F(AdminPartitionsTest, WhatALostAttemptHasAddedIsNoError) {
-  LoseTheFirstAnswer();
+  answer_is_lost_ = true;
   Caught<Response> caught;
   admin_->CreatePartitions(context_, To(5), caught.Reply());
   Run(2'000);
@@ -158,19 +155,14 @@ TEST_F(AdminPartitionsTest, WhatALostAttemptHasAddedIsNoError) {
 
 // A topic that is made again under the name meanwhile is another one (MD7).
 TEST_F(AdminPartitionsTest, ASecondAttemptDoesNotGrowANewTopic) {
-  fake_.at(1).create_partitions =
-      [this](const v1::CreatePartitionsRequest&) -> absl::StatusOr<Response> {
+  answer_is_lost_ = true;
+  before_answer_ = [this] {
     v1::DeleteTopicsRequest gone;
     gone.add_topics()->set_name("t");
     cluster_.Apply(TopicControl(cluster_.image(), cluster_.configs())
                        .Delete(gone)
                        ->batch);
-    cluster_.CreateOn("t", {1});
-    fake_.at(1).create_partitions =
-        [this](const v1::CreatePartitionsRequest& again) {
-          return Decide(again);
-        };
-    return absl::UnavailableError("reset");
+    cluster_.CreateOn("t", {1}, {}, 5);  // has so many already
   };
   Caught<Response> caught;
   admin_->CreatePartitions(context_, To(5), caught.Reply());
@@ -179,11 +171,11 @@ TEST_F(AdminPartitionsTest, ASecondAttemptDoesNotGrowANewTopic) {
   ASSERT_EQ(caught.times, 1);
   EXPECT_EQ(caught.answer->results(0).error().code(),
             v1::ERROR_CODE_UNKNOWN_TOPIC_ID);
-  EXPECT_EQ(cluster_.image().FindTopic("t")->partitions.size(), 1u);
+  EXPECT_EQ(cluster_.image().FindTopic("t")->partitions.size(), 5u);
 }
 
 TEST_F(AdminPartitionsTest, WhatWasThereBeforeIsAnErrorAlsoTheSecondTime) {
-  LoseTheFirstAnswer();
+  answer_is_lost_ = true;
   Caught<Response> caught;
   admin_->CreatePartitions(context_, To(2), caught.Reply());
   Run(2'000);
