@@ -61,6 +61,8 @@ GroupMember::GroupMember(Deps deps, const membership::Options& options,
       random_(deps_.client.seed ^ 0x67726f7570),
       membership_({options, &random_}),
       connections_(deps_.groups, deps_.client.executor) {
+  // Members of one list do not all ask its first broker.
+  next_broker_ = random_.Below(deps_.metadata->Brokers().size());
   observation_ = deps_.metadata->Observe([this] { OnMetadata(); });
   WatchTopics();
 }

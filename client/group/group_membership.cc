@@ -66,6 +66,8 @@ GroupMembership::Verdict GroupMembership::VerdictOf(
     case ErrorCode::kShuttingDown:
     case ErrorCode::kBrokerNotAvailable:
       return Verdict::kFindAgain;
+    case ErrorCode::kCoordinatorLoadInProgress:
+      return Verdict::kRetry;
     case ErrorCode::kRebalanceInProgress:
       return Verdict::kRejoin;
     case ErrorCode::kIllegalGeneration:
