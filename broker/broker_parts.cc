@@ -45,7 +45,8 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       delete_records(ForHandlers()),
       subscribe(ForHandlers(), SubscribeHandler::kStreamsMax,
                 deps.memory.subscribe_bytes),
-      groups(ForGroups()) {
+      groups(ForGroups()),
+      lag_monitor({ForLag(), &coordinators, deps.shard_executors}) {
   AddShards();
 }
 
@@ -57,7 +58,7 @@ std::unique_ptr<LeaderCalls> Broker::Parts::MakeLeaderCalls() const {
 }
 
 coordinator::GroupCoordinators::Deps Broker::Parts::ForCoordinators(
-    Random& random) const {
+    Random& random) {
   coordinator::GroupCoordinators::Deps out;
   out.clock = deps.clock;
   out.io_executor = deps.io_executor;
@@ -68,6 +69,24 @@ coordinator::GroupCoordinators::Deps Broker::Parts::ForCoordinators(
   out.shards = deps.shard_executors;
   out.self = deps.node_id;
   out.random_seed = random.Next64();
+  out.on_watch = [this] { lag_monitor.Wake(); };
+  return out;
+}
+
+coordinator::LagSources Broker::Parts::ForLag() {
+  coordinator::LagSources out;
+  out.clock = deps.clock;
+  out.worker = deps.worker_executor;
+  out.list_offsets = [this](const api::CallContext& context,
+                            const api::ListOffsetsRequest& request,
+                            api::Answer<api::ListOffsetsResponse> done) {
+    list_offsets.ListOffsets(context, request, std::move(done));
+  };
+  out.fetch = [this](const api::CallContext& context,
+                     api::FetchRequest request,
+                     api::Answer<api::FetchResponse> done) {
+    fetch.Fetch(context, std::move(request), std::move(done));
+  };
   return out;
 }
 
@@ -80,18 +99,7 @@ coordinator::GroupHandlers::Deps Broker::Parts::ForGroups() {
   out.image = &image;
   out.coordinators = &coordinators;
   out.connector = deps.group_connector;
-  out.lag.clock = deps.clock;
-  out.lag.worker = deps.worker_executor;
-  out.lag.list_offsets = [this](const api::CallContext& context,
-                                const api::ListOffsetsRequest& request,
-                                api::Answer<api::ListOffsetsResponse> done) {
-    list_offsets.ListOffsets(context, request, std::move(done));
-  };
-  out.lag.fetch = [this](const api::CallContext& context,
-                         api::FetchRequest request,
-                         api::Answer<api::FetchResponse> done) {
-    fetch.Fetch(context, std::move(request), std::move(done));
-  };
+  out.lag = ForLag();
   out.ensure_topic = [this](int64_t deadline_us,
                             absl::AnyInvocable<void(absl::Status)> done) {
     control.admin().EnsureInternalTopic(

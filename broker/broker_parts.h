@@ -9,6 +9,7 @@
 #include "broker/control/control_side.h"
 #include "broker/coordinator/group_coordinators.h"
 #include "broker/coordinator/group_handlers.h"
+#include "broker/coordinator/lag_monitor.h"
 #include "broker/disk_watch.h"
 #include "broker/handlers/delete_records_handler.h"
 #include "broker/handlers/epoch_end_handler.h"
@@ -34,7 +35,8 @@ struct Broker::Parts {
 
   std::unique_ptr<LeaderCalls> MakeLeaderCalls() const;
   HandlerDeps ForHandlers();
-  coordinator::GroupCoordinators::Deps ForCoordinators(Random& random) const;
+  coordinator::GroupCoordinators::Deps ForCoordinators(Random& random);
+  coordinator::LagSources ForLag();
   coordinator::GroupHandlers::Deps ForGroups();
   ControlSide::Deps ForControl();
   void AddShards();
@@ -72,6 +74,7 @@ struct Broker::Parts {
   DeleteRecordsHandler delete_records;
   SubscribeHandler subscribe;
   coordinator::GroupHandlers groups;
+  coordinator::LagMonitor lag_monitor;
 
   // On the control executor.
   std::vector<std::unique_ptr<DiskWatch>> disk_watches;

@@ -155,7 +155,10 @@ Unsynced Partition::TakeAllUnsynced() {
 // the marks do not know would look like lost bytes (ST8).
 void Partition::BeginCut(Cut cut) {
   cut_ = cut;
-  if (observer_ != nullptr) observer_->OnCut(cut.target);
+  // Of a log that begins anew nothing is known, wherever that is.
+  if (observer_ != nullptr) {
+    observer_->OnCut(cut.reset ? Offset(0) : cut.target);
+  }
   if (MUTANT(kCutBeforeMarks)) return CutLog(cut);
   marks_written_ = Marks();
   directory_->PersistMarks(tp_, marks_written_, shard_->deps.executor,

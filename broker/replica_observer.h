@@ -62,7 +62,7 @@ class ReplicaObserver {
   virtual void OnProgress() = 0;
   // Some topics are gone from the metadata.
   virtual void OnTopicsRemoved() = 0;
-  // The log is about to be cut to `target`, or begun anew there.
+  // The log is about to be cut to `target`; 0: it begins anew, somewhere.
   virtual void OnCut(Offset target) = 0;
   // The replica has failed, or leaves this broker: the last call.
   virtual void OnClosed() = 0;

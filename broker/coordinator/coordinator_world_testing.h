@@ -136,7 +136,8 @@ class CoordinatorTest : public testing::Test {
   }
   // -1: none.
   int64_t Committed(const std::string& group, int32_t partition) {
-    for (const auto& found : Fetch(group).offsets()) {
+    const v1::GroupOffsets fetched = Fetch(group);
+    for (const auto& found : fetched.offsets()) {
       if (found.partition() == partition) return found.offset();
     }
     return -1;

@@ -1,5 +1,6 @@
 // What operators ask: which groups there are, and how one is.
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "broker/coordinator/group_coordinator.h"
@@ -21,6 +22,18 @@ v1::GroupState StateOf(group::GroupState state) {
     case group::GroupState::kDead: return v1::GROUP_STATE_DEAD;
   }
   return v1::GROUP_STATE_UNSPECIFIED;
+}
+
+v1::LagState StateOf(std::optional<offsets::LagState> state) {
+  if (!state.has_value()) return v1::LAG_STATE_UNSPECIFIED;
+  switch (*state) {
+    case offsets::LagState::kOk: return v1::LAG_STATE_OK;
+    case offsets::LagState::kWarn: return v1::LAG_STATE_WARN;
+    case offsets::LagState::kStall: return v1::LAG_STATE_STALL;
+    case offsets::LagState::kStop: return v1::LAG_STATE_STOP;
+    case offsets::LagState::kRewind: return v1::LAG_STATE_REWIND;
+  }
+  return v1::LAG_STATE_UNSPECIFIED;
 }
 
 v1::ListedGroup Listed(const std::string& name, const group::GroupImage& image,
@@ -162,9 +175,12 @@ v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
         const TopicImage* topic =
             replica_->image().FindTopic(key.partition.topic_id);
         if (topic == nullptr) return true;
-        PutCommitted(committed,
-                     PartitionOf(partitions, topic->name,
-                                 key.partition.partition.value()));
+        v1::GroupPartition& partition =
+            PartitionOf(partitions, topic->name,
+                        key.partition.partition.value());
+        PutCommitted(committed, partition);
+        partition.set_state(
+            StateOf(lag_windows_.StateOf(key, deps_.clock->WallMillis())));
         return true;
       });
   if (!scanned.ok()) {

@@ -21,6 +21,8 @@ void GroupCoordinator::AppendChanges(
     if (const auto* put = std::get_if<offsets::OffsetPut>(&change)) {
       append.keys.push_back(put->key);
       ++in_flight_[put->key];
+    } else if (const auto* gone = std::get_if<offsets::OffsetGone>(&change)) {
+      lag_windows_.Forget(gone->key);
     }
   }
   pending_bytes_ += append.bytes;

@@ -116,6 +116,7 @@ void GroupCoordinator::Resign() {
   INVARIANT(stepping_ || groups_.empty(), deps_.name, ": ", groups_.size(),
             " groups are left behind");
   committed_.clear();
+  lag_windows_.Clear();
   std::vector<uint64_t> appends;
   for (const auto& [id, append] : appends_) appends.push_back(id);
   for (const uint64_t id : appends) {

@@ -28,6 +28,7 @@
 #include "broker/coordinator/coordinator_config.h"
 #include "broker/coordinator/group_errors.h"
 #include "broker/coordinator/group_log.h"
+#include "broker/coordinator/lag_windows.h"
 #include "broker/coordinator/offsets_view.h"
 #include "broker/group/commit_rules.h"
 #include "broker/group/group_core.h"
@@ -62,6 +63,7 @@ class GroupCoordinator final : public ReplicaObserver {
     uint64_t random_seed = 0;
     CoordinatorCounters* counters = nullptr;
     std::function<void()> on_destroyed;
+    std::function<void()> on_watch;  // a first commit; may be null
     // Of the log as it was recovered.
     const EpochHistory* epochs = nullptr;
     Offset leo;
@@ -111,6 +113,7 @@ class GroupCoordinator final : public ReplicaObserver {
 
   // ---- For inspection and metrics ----
   const OffsetsView& view() const { return view_; }
+  LagWindows& lag_windows() { return lag_windows_; }
   size_t groups_loaded() const { return groups_.size(); }
   size_t requests_waiting() const { return pending_.size(); }
 
@@ -190,6 +193,7 @@ class GroupCoordinator final : public ReplicaObserver {
   absl::Status PlanCommit(const v1::CommitOffsetsRequest& request,
                           CommitPlan& plan) const;
   void FinishCommit(const absl::Status& status, CommitPlan& plan);
+  void WatchLag(const std::vector<Change>& committed);
   ErrorCode CheckReader(const v1::GroupOffsetsQuery& query,
                         const group::GroupCore* core) const;
   absl::Status PlanRemoval(const std::string& group,
@@ -235,6 +239,7 @@ class GroupCoordinator final : public ReplicaObserver {
   uint64_t next_append_ = 1;
   std::set<std::pair<Offset, uint64_t>> committed_;  // not yet in the view
   std::map<offsets::OffsetKey, int> in_flight_;
+  LagWindows lag_windows_;
 
   // ---- The sweep under way ----
   bool sweeping_ = false;

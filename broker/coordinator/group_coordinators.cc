@@ -43,6 +43,26 @@ ShardGroups GroupCoordinators::CollectFacts(Executor* shard) const {
   return facts;
 }
 
+std::vector<TopicPartition> GroupCoordinators::Watched(
+    Executor* shard) const {
+  std::vector<TopicPartition> watched;
+  for (const auto& [tp, hosted] : shards_.at(shard).hosted) {
+    const auto some = hosted->lag_windows().Watched();
+    watched.insert(watched.end(), some.begin(), some.end());
+  }
+  return watched;
+}
+
+void GroupCoordinators::NoteHighWatermarks(
+    Executor* shard,
+    const std::vector<std::pair<TopicPartition, Offset>>& known) {
+  for (const auto& [tp, hosted] : shards_.at(shard).hosted) {
+    for (const auto& [partition, high_watermark] : known) {
+      hosted->lag_windows().NoteHighWatermark(partition, high_watermark);
+    }
+  }
+}
+
 std::unique_ptr<ReplicaObserver> GroupCoordinators::Observe(
     const Found& found) {
   if (!found.topic->internal() || found.topic->name != kConsumerOffsetsTopic) {
@@ -59,6 +79,7 @@ std::unique_ptr<ReplicaObserver> GroupCoordinators::Observe(
   deps.config = deps_.config;
   deps.random_seed = shard.random.Next64();
   deps.counters = &shard.counters;
+  deps.on_watch = deps_.on_watch;
   deps.on_destroyed = [&shard, tp = found.tp] { shard.hosted.erase(tp); };
   deps.epochs = found.epochs;
   deps.leo = found.leo;

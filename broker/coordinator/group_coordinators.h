@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/coordinator/coordinator_config.h"
@@ -34,6 +36,8 @@ class GroupCoordinators final : public ReplicaObservers {
     NodeId self;
     CoordinatorConfig config;
     uint64_t random_seed = 0;
+    // There is something to be watched: on any shard, often. May be null.
+    std::function<void()> on_watch;
   };
 
   // Opens the stores; blocks.
@@ -43,6 +47,11 @@ class GroupCoordinators final : public ReplicaObservers {
   // Null: none is hosted there (yet).
   GroupCoordinator* Find(Executor* shard, const TopicPartition& tp);
   ShardGroups CollectFacts(Executor* shard) const;
+  // Partitions that groups coordinated there commit, and how far those go.
+  std::vector<TopicPartition> Watched(Executor* shard) const;
+  void NoteHighWatermarks(
+      Executor* shard,
+      const std::vector<std::pair<TopicPartition, Offset>>& known);
 
   // ---- ReplicaObservers ----
   std::unique_ptr<ReplicaObserver> Observe(const Found& found) override;

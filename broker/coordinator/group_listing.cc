@@ -6,6 +6,7 @@
 
 #include "broker/coordinator/group_handlers.h"
 #include "broker/group/commit_rules.h"
+#include "broker/present_metadata.h"
 #include "common/base/error.h"
 
 namespace sluice::coordinator {
@@ -118,6 +119,10 @@ void GroupHandlers::ListGroups(const api::CallContext& context,
   listing->reply = std::move(reply);
   deps_.worker->Post([this, context, listing] {
     const Image image = deps_.image->Load();
+    if (const absl::Status present = CheckMetadataIsPresent(*image);
+        !present.ok()) {
+      return listing->reply(present);
+    }
     const TopicImage* topic = OffsetsTopic(*image);
     // Before the first group there is no topic.
     if (topic != nullptr) SpreadListing(context, *image, *topic, listing);

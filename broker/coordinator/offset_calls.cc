@@ -148,7 +148,6 @@ void GroupCoordinator::CommitOffsets(
   }
   const bool by_member = !request.member_id().empty();
   const group::MemberId member(request.member_id());
-  plan.changes.clear();
   AppendChanges(
       changes, now_us() + deps_.config.commit_timeout_us,
       [this, plan = std::move(plan),
@@ -166,7 +165,7 @@ void GroupCoordinator::FinishCommit(const absl::Status& status,
     ++deps_.counters->commits;
     deps_.counters->offsets_committed +=
         static_cast<int64_t>(plan.places.size());
-    return;
+    return WatchLag(plan.changes);
   }
   const absl::Status why = AsCommitError(status);
   for (const int place : plan.places) {
@@ -175,6 +174,16 @@ void GroupCoordinator::FinishCommit(const absl::Status& status,
   if (CodeOf(why) == ErrorCode::kNotCoordinator) {
     PutHint(replica_->leader_hint(), plan.response.mutable_coordinator());
   }
+}
+
+void GroupCoordinator::WatchLag(const std::vector<Change>& committed) {
+  const bool first = lag_windows_.empty();
+  for (const Change& change : committed) {
+    const auto& put = std::get<offsets::OffsetPut>(change);
+    lag_windows_.NoteCommit(put.key, put.committed.offset,
+                            put.committed.time_ms);
+  }
+  if (first && deps_.on_watch) deps_.on_watch();
 }
 
 // ---- Fetch ----

@@ -147,6 +147,18 @@ TEST_F(OffsetCallsTest, NamedPartitionsAreAnsweredInOrder) {
             v1::ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION);
 }
 
+TEST_F(OffsetCallsTest, CommitsAreJudgedBesideTheirPartition) {
+  for (int i = 1; i <= 4; ++i) {
+    Commit(CommitOf("g", 0, 10 * i));
+    coordinator_->lag_windows().NoteHighWatermark(orders_, Offset(30 * i));
+    env_.world.RunFor(10'000'000);
+  }
+  EXPECT_EQ(coordinator_->DescribeGroup("g").partitions(0).state(),
+            v1::LAG_STATE_WARN);
+  Delete("g");
+  EXPECT_TRUE(coordinator_->lag_windows().Watched().empty());
+}
+
 // ---- Deleting ----
 
 TEST_F(OffsetCallsTest, DeletesTheOffsetsOfATopic) {
