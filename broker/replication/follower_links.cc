@@ -65,6 +65,13 @@ void FollowerLinks::Open(const LeaderLink& to) {
   events.on_closed = [this, to, id](absl::Status why) {
     OnClosed(to, id, why);
   };
+  // Straight to its shard: a hop less for each record. No shard hears of a
+  // stream before it asked on it, and it knows the ids of those given up.
+  events.take_at_once = [this, to, id](LeaderFrame& frame) {
+    if (!frame.refused.ok()) return false;
+    Route(to, id, std::move(frame));
+    return true;
+  };
   link.stream = deps_.connector->Open(link.endpoint, deps_.executor,
                                       std::move(events));
   FollowerFrame hello;
@@ -94,6 +101,11 @@ void FollowerLinks::OnFrame(const LeaderLink& from, StreamId id,
     OnClosed(from, id, absl::AbortedError("refused"));
     return;
   }
+  Route(from, id, std::move(frame));
+}
+
+void FollowerLinks::Route(const LeaderLink& from, StreamId id,
+                          LeaderFrame frame) const {
   const size_t count = deps_.ports->port_count();
   if (count == 1) {
     deps_.ports->port(0)->OnLeaderFrame(from, id, std::move(frame));

@@ -48,6 +48,8 @@ class FollowerLinks {
 
   void Open(const LeaderLink& to);
   void OnFrame(const LeaderLink& from, StreamId id, LeaderFrame frame);
+  // Any thread.
+  void Route(const LeaderLink& from, StreamId id, LeaderFrame frame) const;
   void OnClosed(const LeaderLink& to, StreamId id, const absl::Status& why);
   void ScheduleOpen(const LeaderLink& to);
 

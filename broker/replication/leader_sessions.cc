@@ -13,7 +13,9 @@ LeaderSessions::LeaderSessions(Deps deps) : deps_(std::move(deps)) {}
 StreamEvents<FollowerFrame> LeaderSessions::Accept(
     std::shared_ptr<LeaderStream> stream) {
   const StreamId id = next_id_++;
+  const auto open = std::make_shared<bool>(false);
   sessions_[id].stream = std::move(stream);
+  sessions_[id].open = open;
   ++unnamed_;
   if (stopped_) {
     Refuse(id, api::ItemError(ErrorCode::kShuttingDown,
@@ -37,6 +39,12 @@ StreamEvents<FollowerFrame> LeaderSessions::Accept(
     OnFrame(id, std::move(frame));
   };
   events.on_closed = [this, id](absl::Status) { OnClosed(id); };
+  // Straight to its shard: a hop less for each record.
+  events.take_at_once = [this, id, open](FollowerFrame& frame) {
+    if (!*open) return false;
+    Route(id, std::move(frame));
+    return true;
+  };
   return events;
 }
 
@@ -126,6 +134,7 @@ bool LeaderSessions::Open(StreamId id, const OpenSession& open,
          std::max<int64_t>(session.window->amount() / ports, 1),
          open.kind});
   }
+  *session.open = true;
   return true;
 }
 
@@ -154,7 +163,7 @@ void LeaderSessions::OnClosed(StreamId id) {
   }
 }
 
-void LeaderSessions::Route(StreamId id, FollowerFrame frame) {
+void LeaderSessions::Route(StreamId id, FollowerFrame frame) const {
   const size_t count = deps_.ports->port_count();
   std::vector<FollowerFrame> parts(count);
   std::vector<bool> used(count, false);

@@ -58,6 +58,9 @@ class LeaderSessions final : public ReplicationAcceptor {
     BrokerEpoch broker_epoch;
     StreamKind kind = StreamKind::kMain;
     std::optional<Budget::Share> window;
+    // Its shards know it. Written while a frame is dealt with, read for the
+    // next one only.
+    std::shared_ptr<bool> open;
   };
 
   void OnFrame(StreamId id, FollowerFrame frame);
@@ -69,7 +72,8 @@ class LeaderSessions final : public ReplicationAcceptor {
   bool ReplaceOlder(StreamId id, const OpenSession& open);
   void Refuse(StreamId id, api::ItemError why);
   void OnClosed(StreamId id);
-  void Route(StreamId id, FollowerFrame frame);
+  // Any thread.
+  void Route(StreamId id, FollowerFrame frame) const;
 
   Deps deps_;
   std::map<StreamId, Session> sessions_;

@@ -242,6 +242,21 @@ TEST_F(FollowerLinksTest, OpensOnceKnownAndRoutesFramesToTheOwningShard) {
   EXPECT_THAT(ports.ports[0].leader_frames[0].high_watermarks, SizeIs(0));
 }
 
+TEST_F(FollowerLinksTest, FramesGoStraightToTheirShardsButForARefusal) {
+  links.SetIdentity({.broker_id = NodeId(1)});
+  links.Want({NodeId(3)}, endpoint);
+  world.RunFor(1000);
+  LeaderFrame frame;
+  frame.high_watermarks.push_back({.tp = kB});
+  EXPECT_TRUE(connector.events[0].take_at_once(frame));
+  EXPECT_THAT(ports.ports[1].leader_frames, SizeIs(1));
+
+  LeaderFrame refusal;
+  refusal.refused = api::ItemError(ErrorCode::kBusy, "");
+  EXPECT_FALSE(connector.events[0].take_at_once(refusal));
+  EXPECT_FALSE(refusal.refused.ok());
+}
+
 TEST_F(FollowerLinksTest, ABrokenLinkIsReportedAndOpensAgainWithinItsBackoff) {
   links.SetIdentity({.broker_id = NodeId(1)});
   links.Want({NodeId(3)}, endpoint);
@@ -334,6 +349,23 @@ TEST_F(LeaderSessionsTest, ANewerSessionReplacesAndAStaleOneIsRefused) {
   ASSERT_THAT(stale->frames, SizeIs(1));
   EXPECT_EQ(stale->frames[0].refused.code, ErrorCode::kStaleBrokerEpoch);
   EXPECT_FALSE(second->closed);
+}
+
+TEST_F(LeaderSessionsTest, FramesGoStraightToTheirShardsOnceThoseKnowIt) {
+  auto events = sessions.Accept(std::make_shared<SentToFollower>());
+  FollowerFrame frame;
+  frame.acks.push_back({.tp = kB});
+  EXPECT_FALSE(events.take_at_once(frame));
+  EXPECT_THAT(frame.acks, SizeIs(1));
+  events.on_frame(Hello(5));
+  EXPECT_TRUE(events.take_at_once(frame));
+  EXPECT_THAT(ports.ports[0].follower_frames, SizeIs(0));
+  EXPECT_THAT(ports.ports[1].follower_frames, SizeIs(1));
+
+  verdict = MakeError(ErrorCode::kInconsistentClusterId, "foreign");
+  auto refused = sessions.Accept(std::make_shared<SentToFollower>());
+  refused.on_frame(Hello(6));
+  EXPECT_FALSE(refused.take_at_once(frame));
 }
 
 TEST_F(LeaderSessionsTest, AFollowerHasOneSessionOfEachKind) {

@@ -41,9 +41,9 @@ class SimStream : public std::enable_shared_from_this<SimStream> {
     ++network_->frames_sent_;
     At(end, [self = shared_from_this(), &end,
              frame = std::move(frame)]() mutable {
-      if (!self->broken_ && !end.gone && end.events.on_frame) {
-        end.events.on_frame(std::move(frame));
-      }
+      if (self->broken_ || end.gone || !end.events.on_frame) return;
+      if (end.events.take_at_once && end.events.take_at_once(frame)) return;
+      end.events.on_frame(std::move(frame));
     });
   }
 

@@ -1,6 +1,8 @@
 #include "broker/rpc/replication_service.h"
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "common/base/error.h"
@@ -26,7 +28,10 @@ class FollowerCall final
 
   // On the acceptor's executor no event comes after this.
   void CloseByAcceptor() {
-    if (acceptor_->executor()->IsCurrent()) closed_ = true;
+    if (acceptor_->executor()->IsCurrent()) {
+      std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
     End(absl::OkStatus());
   }
 
@@ -41,11 +46,22 @@ class FollowerCall final
       End(frame.status());
       return Consumed();
     }
+    if (TakenAtOnce(*frame)) return Consumed();
+    waiting_.fetch_add(1, std::memory_order_relaxed);
     acceptor_->executor()->Post(
         [self = Self(), frame = *std::move(frame)]() mutable {
           if (!self->closed_) self->events_.on_frame(std::move(frame));
+          self->waiting_.fetch_sub(1, std::memory_order_release);
           self->Consumed();
         });
+  }
+
+  // Not past the acceptance, or a frame, that waits for the executor.
+  bool TakenAtOnce(FollowerFrame& frame) {
+    if (waiting_.load(std::memory_order_acquire) > 0) return false;
+    std::lock_guard lock(mutex_);
+    return !closed_ && events_.take_at_once != nullptr &&
+           events_.take_at_once(frame);
   }
 
   void OnClosed(const absl::Status& why) override {
@@ -56,9 +72,12 @@ class FollowerCall final
   }
 
   ReplicationAcceptor* const acceptor_;
-  // On the acceptor's executor.
+  // What is posted to the acceptor's executor: frames, and at first Accept().
+  std::atomic<int> waiting_{1};
+  // On the acceptor's executor, but for take_at_once: asked under mutex_.
   StreamEvents<FollowerFrame> events_;
-  bool closed_ = false;
+  std::mutex mutex_;
+  bool closed_ = false;  // written on that executor, under mutex_
 };
 
 // The half that the broker holds.
@@ -82,6 +101,7 @@ void FollowerCall::Accept() {
   acceptor_->executor()->Post([self = Self()] {
     self->events_ =
         self->acceptor_->Accept(std::make_shared<ToFollower>(self));
+    self->waiting_.fetch_sub(1, std::memory_order_release);
   });
 }
 

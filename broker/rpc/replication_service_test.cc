@@ -1,15 +1,19 @@
 // The follower's connector against the leader's service, over a socket.
 #include "broker/rpc/replication_service.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <future>
 #include <memory>
+#include <string>
 
 #include "client/grpc_peers/grpc_replication_connector.h"
 #include "common/base/error.h"
+#include "common/base/str_cat.h"
 #include "common/env/thread_executor.h"
+#include "common/rpc/happenings_testing.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status_wire.h"
 
@@ -17,6 +21,74 @@ namespace sluice {
 namespace {
 
 const TopicPartition kTp{TopicId(Uuid(7, 9)), PartitionIndex(3)};
+
+// Offsets of what one end hears, by which way. Takes at once what is durable.
+class Heard : public rpc::Happenings {
+ public:
+  StreamEvents<FollowerFrame> OfLeader() {
+    return {[this](FollowerFrame frame) {
+              Add(StrCat("waited ", frame.acks[0].appended_leo));
+            },
+            [](absl::Status) {},
+            [this](FollowerFrame& frame) {
+              return Take(frame.acks[0].appended_leo,
+                          frame.acks[0].durable_leo);
+            }};
+  }
+  StreamEvents<LeaderFrame> OfFollower() {
+    return {[this](LeaderFrame frame) {
+              Add(StrCat("waited ", frame.high_watermarks[0].high_watermark));
+            },
+            [](absl::Status) {},
+            [this](LeaderFrame& frame) {
+              return Take(frame.high_watermarks[0].high_watermark,
+                          frame.high_watermarks[0].log_start_offset);
+            }};
+  }
+
+ private:
+  bool Take(Offset offset, Offset durable) {
+    if (durable < offset) return false;
+    Add(StrCat("at once ", offset));
+    return true;
+  }
+};
+
+// Holds an executor, behind what it had to do, until it goes away.
+class Held {
+ public:
+  explicit Held(Executor* executor) {
+    std::promise<void> held;
+    executor->Post([&held, released = release_.get_future().share()] {
+      held.set_value();
+      released.wait();
+    });
+    held.get_future().wait();
+  }
+  ~Held() { release_.set_value(); }
+
+ private:
+  std::promise<void> release_;
+};
+
+// A leader that keeps its followers' streams.
+class KeepingAcceptor final : public ReplicationAcceptor {
+ public:
+  ~KeepingAcceptor() override { executor_.Stop(); }
+
+  Executor* executor() override { return &executor_; }
+  StreamEvents<FollowerFrame> Accept(
+      std::shared_ptr<LeaderStream> stream) override {
+    accepted.set_value(std::move(stream));
+    return heard.OfLeader();
+  }
+
+  Heard heard;
+  std::promise<std::shared_ptr<LeaderStream>> accepted;
+
+ private:
+  ThreadExecutor executor_{"acceptor"};
+};
 
 // A leader that answers every Ack with that much data.
 class EchoAcceptor final : public ReplicationAcceptor {
@@ -156,6 +228,77 @@ TEST_F(ReplicationServiceTest, AHostileFrameEndsTheStreamByName) {
   EXPECT_EQ(CodeOf(rpc::FromGrpcStatus(stream->Finish())),
             ErrorCode::kInvalidRequest);
   EXPECT_FALSE(acceptor_.WaitClosed().ok());
+}
+
+// Both ends of a stream whose owners are slow.
+class TakenAtOnceTest : public testing::Test {
+ protected:
+  TakenAtOnceTest() {
+    rpc::ListenerOptions options;
+    options.name = "INTERNAL";
+    options.bind = {"127.0.0.1", 0};
+    server_ = *rpc::RpcServer::Start(options, {&service_});
+    to_leader_ = connector_->Open({"127.0.0.1", server_->port()}, &executor_,
+                                  heard_.OfFollower());
+    to_follower_ = acceptor_.accepted.get_future().get();
+  }
+  ~TakenAtOnceTest() override {
+    to_leader_.reset();
+    server_.reset();
+    executor_.Stop();
+  }
+
+  void SendToLeader(int64_t offset, bool at_once) {
+    FollowerFrame frame;
+    frame.acks.push_back({kTp, LeaderEpoch(4), Offset(offset),
+                          Offset(at_once ? offset : 0)});
+    to_leader_->Send(std::move(frame));
+  }
+  void SendToFollower(int64_t offset, bool at_once) {
+    LeaderFrame frame;
+    frame.high_watermarks.push_back({kTp, LeaderEpoch(4), Offset(offset),
+                                     Offset(at_once ? offset : 0)});
+    to_follower_->Send(std::move(frame));
+  }
+
+  ThreadExecutor executor_{"follower"};
+  Heard heard_;
+  KeepingAcceptor acceptor_;
+  ReplicationService service_{&acceptor_};
+  std::unique_ptr<rpc::RpcServer> server_;
+  std::unique_ptr<ReplicationConnector> connector_ =
+      MakeGrpcReplicationConnector();
+  std::shared_ptr<FollowerStream> to_leader_;
+  std::shared_ptr<LeaderStream> to_follower_;
+};
+
+TEST_F(TakenAtOnceTest, AFrameNeedsNoExecutor) {
+  SendToLeader(1, false);
+  SendToFollower(1, false);
+  EXPECT_EQ(acceptor_.heard.Next(), "waited 1");
+  EXPECT_EQ(heard_.Next(), "waited 1");
+  const Held leader(acceptor_.executor());
+  const Held follower(&executor_);
+  SendToLeader(2, true);
+  SendToFollower(2, true);
+  EXPECT_EQ(acceptor_.heard.Next(), "at once 2");
+  EXPECT_EQ(heard_.Next(), "at once 2");
+}
+
+TEST_F(TakenAtOnceTest, ButNoneIsTakenPastOneThatWaits) {
+  {
+    const Held leader(acceptor_.executor());
+    const Held follower(&executor_);
+    for (int64_t offset = 1; offset <= 4; ++offset) {
+      SendToLeader(offset, offset != 1);
+      SendToFollower(offset, offset != 1);
+    }
+  }
+  for (int64_t offset = 1; offset <= 4; ++offset) {
+    const std::string last = StrCat(" ", offset);
+    EXPECT_THAT(acceptor_.heard.Next(), testing::EndsWith(last));
+    EXPECT_THAT(heard_.Next(), testing::EndsWith(last));
+  }
 }
 
 }  // namespace

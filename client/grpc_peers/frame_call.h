@@ -4,6 +4,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/generic/generic_stub.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -73,12 +74,23 @@ class FrameCall final
       Close(frame.status());
       return Consumed();
     }
+    if (TakenAtOnce(*frame)) return Consumed();
+    waiting_.fetch_add(1, std::memory_order_relaxed);
     const bool posted =
         PostToOwner([self = Self(), frame = *std::move(frame)]() mutable {
           if (!self->closed_) self->events_.on_frame(std::move(frame));
+          self->waiting_.fetch_sub(1, std::memory_order_release);
           self->Consumed();
         });
     if (!posted) Consumed();
+  }
+
+  // Not past a frame that waits for the executor.
+  bool TakenAtOnce(In& frame) {
+    if (waiting_.load(std::memory_order_acquire) > 0) return false;
+    std::lock_guard lock(mutex_);
+    return executor_ != nullptr && events_.take_at_once != nullptr &&
+           events_.take_at_once(frame);
   }
 
   void OnClosed(const absl::Status& why) override {
@@ -92,7 +104,8 @@ class FrameCall final
   const Codec codec_;
   std::mutex mutex_;
   Executor* executor_;  // guarded by mutex_; null: let go of
-  // On the executor.
+  std::atomic<int> waiting_{0};  // frames that are posted to the executor
+  // On the executor, but for take_at_once: under mutex_.
   StreamEvents<In> events_;
   bool closed_ = false;
 };

@@ -23,12 +23,18 @@ class FrameSender {
   virtual void Close() = 0;
 };
 
-// Run on the executor that was given when the stream was opened.
+// Run on the executor that was given when the stream was opened, but for
+// take_at_once.
 template <class In>
 struct StreamEvents {
   absl::AnyInvocable<void(In frame)> on_frame;
   // Once; nothing follows.
   absl::AnyInvocable<void(absl::Status why)> on_closed;
+  // May be null. Is asked first, on the thread that read the frame, once all
+  // frames before it are dealt with: for frames that another executor waits
+  // for. True: it has taken the frame, on_frame does not hear of it. Must not
+  // block; is not asked once Close() was called on the executor.
+  absl::AnyInvocable<bool(In& frame)> take_at_once;
 };
 
 }  // namespace sluice

@@ -35,7 +35,13 @@ class LeaderEnd final : public LeaderStream {
 
 template <class Message>
 PeerStreamEvents<Message> AsPeerEvents(StreamEvents<Message> events) {
-  return {std::move(events.on_frame), std::move(events.on_closed), nullptr};
+  return {[on_frame = std::move(events.on_frame),
+           take_at_once = std::move(events.take_at_once)](
+              Message frame) mutable {
+            if (take_at_once && take_at_once(frame)) return;
+            on_frame(std::move(frame));
+          },
+          std::move(events.on_closed), nullptr};
 }
 
 class SimConnector final : public ReplicationConnector {
