@@ -19,6 +19,8 @@ struct ProduceStreamProtocol {
   // other is on its way to it. Answers are bounded by the requests in flight.
   static constexpr rpc::StreamLimits kLimits = {.unconsumed_max = 2};
   static constexpr bool kSessionConsumes = true;
+  // Of the 1,000 that it lets in.
+  static constexpr int kDrainsAt = 100;
   static constexpr bool kOwesAnswers = true;
 
   static const std::string& ClientIdOf(const Message& message) {

@@ -15,6 +15,7 @@ struct Story {
   std::vector<api::ProduceStreamRequest> requests;
   std::vector<absl::Status> no_more;
   int session_closed = 0;
+  int drained = 0;
   std::vector<api::ProduceStreamResponse> answers;
   std::vector<absl::Status> ended;
   std::shared_ptr<ProduceSink> sink;
@@ -37,6 +38,9 @@ class Session final : public ProduceSession {
   void OnRequest(api::ProduceStreamRequest request) override {
     story_->Tell([&] { story_->requests.push_back(std::move(request)); });
     if (consumes_) story_->sink->Consumed();
+  }
+  void OnDrained() override {
+    story_->Tell([&] { ++story_->drained; });
   }
   void OnNoMore(absl::Status why) override {
     story_->Tell([&] { story_->no_more.push_back(std::move(why)); });
@@ -107,6 +111,20 @@ class ProduceStreamCallTest : public PublicEdgeTest {
   std::unique_ptr<v1::LogService::Stub> stub_ =
       v1::LogService::NewStub(channel_);
 };
+
+TEST_F(ProduceStreamCallTest, TheSessionHearsOfManyAnswersOnTheWireAtOnce) {
+  const auto stream = Open();
+  stream->Send(Request(1, "bytes"));
+  story_->Await([&] { return !story_->requests.empty(); });
+  const auto answer = [&](size_t count) {
+    story_->sink->Push({});
+    story_->Await([&] { return story_->answers.size() == count; });
+  };
+  for (size_t count = 1; count < 100; ++count) answer(count);
+  EXPECT_EQ(story_->drained, 0);
+  answer(100);
+  story_->Await([&] { return story_->drained == 1; });
+}
 
 TEST_F(ProduceStreamCallTest, RequestsArriveInOrderAndAnswersComeBack) {
   const auto stream = Open();

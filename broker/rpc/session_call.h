@@ -4,6 +4,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -27,6 +28,9 @@ namespace sluice {
 //   static constexpr rpc::StreamLimits kLimits;
 //   // The session says when another message may be read.
 //   static constexpr bool kSessionConsumes;
+//   // The session hears that what it pushed is on the wire when it was this
+//   // many messages, or more: each time is a thread to wake.
+//   static constexpr int kDrainsAt;
 //   // A half-close and the end of the server leave it time to answer.
 //   static constexpr bool kOwesAnswers;
 //   static const std::string& ClientIdOf(const Message&);
@@ -81,6 +85,7 @@ class SessionCall final
     void Push(Response response) override {
       grpc::ByteBuffer bytes = Protocol::Encode(std::move(response));
       call_->pass_->CountResponse(static_cast<int64_t>(bytes.Length()));
+      call_->undrained_.fetch_add(1, std::memory_order_relaxed);
       call_->Send(std::move(bytes));
     }
     void Consumed() override { call_->Consumed(); }
@@ -141,6 +146,8 @@ class SessionCall final
   }
 
   void OnDrained() override {
+    if (undrained_.load(std::memory_order_relaxed) < Protocol::kDrainsAt) return;
+    undrained_.store(0, std::memory_order_relaxed);
     if (const auto session = Session()) session->OnDrained();
   }
 
@@ -160,6 +167,7 @@ class SessionCall final
   BrokerApi* const broker_;
   const std::shared_ptr<rpc::Gate> gate_;
   std::unique_ptr<rpc::Gate::Pass> pass_;  // null: refused
+  std::atomic<int> undrained_{0};
   // Opened by the first message, which says who the client is. Written in the
   // events of reading and in OnClosed, which follows them; other events read it
   // beside them.

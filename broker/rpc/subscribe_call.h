@@ -19,6 +19,7 @@ struct SubscribeProtocol {
   static constexpr rpc::StreamLimits kLimits = {
       .queue_bytes_max = int64_t{128} << 20};
   static constexpr bool kSessionConsumes = false;
+  static constexpr int kDrainsAt = 1;
   static constexpr bool kOwesAnswers = false;
 
   static const std::string& ClientIdOf(const Message& message) {
