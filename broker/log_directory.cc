@@ -15,6 +15,8 @@ namespace {
 // company, unlike a mark that somebody waits for.
 constexpr int64_t kLazyFlushDelayUs = 200'000;
 constexpr char kProbeName[] = "sync-probe";
+constexpr std::string_view kWithoutDirectory =
+    "its replicas are filled again from their leaders";
 
 }  // namespace
 
@@ -32,8 +34,9 @@ absl::StatusOr<std::unique_ptr<LogDirectory>> LogDirectory::Open(
       new LogDirectory(std::move(deps), path));
   LogDirectory* self = directory.get();
   ASSIGN_OR_RETURN(self->store_,
-                   DirStore::Open({self->deps_.fs, &self->random_}, path,
-                                  expected, boot_id));
+                   DirStore::Open({self->deps_.fs, &self->random_,
+                                   kWithoutDirectory},
+                                  path, expected, boot_id));
   self->found_ = self->store_->facts();
   self->previous_run_ = self->store_->previous_run();
   RETURN_IF_ERROR(self->store_->RemoveLeftovers());

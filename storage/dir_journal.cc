@@ -221,8 +221,7 @@ int64_t KnownSyncedBehind(std::string_view bytes, size_t position) {
 absl::Status Damaged(std::string_view name, size_t position) {
   return MakeError(
       ErrorCode::kStorageError, name, " is damaged at byte ", position,
-      ", which was synced; nothing was changed. Set the whole data directory "
-      "aside: its replicas are filled again from their leaders");
+      ", which was synced; nothing was changed");
 }
 
 // Returns how many bytes of the file were durable when it was made.

@@ -74,7 +74,15 @@ absl::Status DirStore::Load(const Expected& expected) {
   const auto bytes = ReadFile(*deps_.fs, JournalPath(), kJournalBytesMax);
   if (absl::IsNotFound(bytes.status())) return CreateJournal();
   RETURN_IF_ERROR(bytes.status());
-  ASSIGN_OR_RETURN(ParsedJournal parsed, ParseJournal(*bytes, JournalPath()));
+  auto parsed_or = ParseJournal(*bytes, JournalPath());
+  if (CodeOf(parsed_or.status()) == ErrorCode::kStorageError) {
+    return MakeError(ErrorCode::kStorageError,
+                     StdView(parsed_or.status().message()), ". Set ",
+                     directory_, " aside, and nothing beside it: ",
+                     deps_.without_directory);
+  }
+  RETURN_IF_ERROR(parsed_or.status());
+  ParsedJournal& parsed = *parsed_or;
   state_ = std::move(parsed.state);
   RETURN_IF_ERROR(CheckIdentity(expected));
   for (const auto& [tp, marks] : state_.partitions) {
@@ -113,7 +121,9 @@ absl::Status DirStore::CreateJournal() {
   if (!strays.empty()) {
     return MakeError(ErrorCode::kStorageError, JournalPath(),
                      " is missing, but ", strays.front().name,
-                     " is there; restore it, or set the whole directory aside");
+                     " is there; restore it, or set ", directory_,
+                     " aside, and nothing beside it: ",
+                     deps_.without_directory);
   }
   is_new_ = true;
   state_.facts.directory_id = DirectoryId(deps_.random->NextUuid());
@@ -264,9 +274,11 @@ absl::Status DirStore::CheckUsable() const {
                    " was stopped cleanly; nothing is written any more");
 }
 
+// Whatever the reason was, also one that would pass: what has reached the disk
+// is not known any more (ST4).
 absl::Status DirStore::Fail(const absl::Status& why) {
-  failed_ = why;
-  return why;
+  failed_ = MakeError(ErrorCode::kStorageError, StdView(why.message()));
+  return failed_;
 }
 
 absl::Status DirStore::Write(std::string_view frames) {

@@ -58,6 +58,10 @@ class DirStore {
   struct Deps {
     FileSystem* fs = nullptr;
     Random* random = nullptr;  // for a new directory's id
+    // What becomes of a node that starts without this directory: people are
+    // told so when it is damaged.
+    std::string_view without_directory = "what it holds is not on this node "
+                                         "any more";
   };
   struct Expected {
     std::optional<ClusterId> cluster_id;

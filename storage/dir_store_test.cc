@@ -1,5 +1,6 @@
 #include "storage/dir_store.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
@@ -300,6 +301,35 @@ TEST_F(DirStoreTest, AFailedSyncIsTheLastWord) {
   EXPECT_EQ(store_->SetIdentity(kCluster, NodeId(1)), first);
   EXPECT_EQ(store_->StopClean(BrokerEpoch(1)), first);
   EXPECT_EQ(fs_.sync_count(), syncs);
+}
+
+// ST4: what would pass for a write does not for a sync.
+TEST_F(DirStoreTest, ASyncThatFoundNoRoomIsTheLastWordToo) {
+  Open();
+  store_->Put(Tp(1, 0), Marks(10));
+  fs_.FailNextOn("journal", Operation::kSyncData, 1, /*full=*/true);
+  EXPECT_EQ(CodeOf(store_->FlushDurably()), ErrorCode::kStorageError);
+  EXPECT_EQ(CodeOf(store_->Flush().status()), ErrorCode::kStorageError);
+}
+
+TEST_F(DirStoreTest, ADamagedJournalNamesWhatToSetAsideAndWhatThatCosts) {
+  Open();
+  store_->Put(Tp(1, 0), Marks(10));
+  ASSERT_TRUE(store_->FlushDurably().ok());
+  store_.reset();
+  std::string journal = Journal();
+  journal[0] = 'x';
+  SetJournal(journal);
+  const absl::Status refused =
+      DirStore::Open({&fs_, &random_, "it comes back"}, kDirectory, {}, "boot")
+          .status();
+  EXPECT_EQ(CodeOf(refused), ErrorCode::kStorageError);
+  EXPECT_THAT(std::string(refused.message()),
+              testing::HasSubstr("/data/d/journal is damaged at byte 0"));
+  EXPECT_THAT(std::string(refused.message()),
+              testing::EndsWith("Set /data/d aside, and nothing beside it: "
+                                "it comes back"));
+  EXPECT_EQ(Journal(), journal);
 }
 
 TEST_F(DirStoreTest, AFailedSyncFailsTheOpening) {

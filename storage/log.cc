@@ -43,8 +43,16 @@ Segment Log::NewSegment(Offset base) const {
 
 absl::Status Log::AddSegment(Offset base) {
   Segment segment = NewSegment(base);
-  ASSIGN_OR_RETURN(segment.file,
-                   deps_.fs->Open(segment.log_path, OpenMode::kCreate));
+  auto file = deps_.fs->Open(segment.log_path, OpenMode::kCreate);
+  if (absl::IsNotFound(file.status())) {
+    // Somebody took the directory away from under a log that is open.
+    return MakeError(ErrorCode::kStorageError,
+                     StdView(file.status().message()),
+                     "; the directory of a log in use is gone, and with it "
+                     "what was stored there");
+  }
+  RETURN_IF_ERROR(file.status());
+  segment.file = *std::move(file);
   // A file of that name can only be what a failed attempt left.
   RETURN_IF_ERROR(segment.file->Truncate(0));
   segment.growing = std::make_unique<GrowingIndex>(

@@ -113,6 +113,17 @@ TEST_F(LogTest, RollsBeforeASegmentWouldGrowPastItsSize) {
   EXPECT_EQ(static_cast<int64_t>(Content(LogFile(3)).size()), size);
 }
 
+// Nothing to wait for: it would be refused for ever, and look well.
+TEST_F(LogTest, ADirectoryThatWentAwayUnderTheLogIsDamage) {
+  const auto size = static_cast<int64_t>(Append().batches.size());
+  log_->SetSegmentBytes(size);
+  ASSERT_TRUE(RemoveTree(fs_, kPath).ok());
+  const auto refused = log_->AppendAsLeader(
+      MakeBatch({1, Codec::kNone, NextValue(20)}), LeaderEpoch(1));
+  EXPECT_EQ(CodeOf(refused.status()), ErrorCode::kStorageError)
+      << refused.status();
+}
+
 TEST_F(LogTest, AnAppendLargerThanASegmentGetsOneOfItsOwn) {
   Append();
   log_->SetSegmentBytes(100);

@@ -135,6 +135,41 @@ absl::Status CheckWals(const std::string& path) {
   return absl::OkStatus();
 }
 
+// --- room to open at all ---------------------------------------------------
+// RocksDB writes while it opens, and where the disk has no room for that it
+// ends the process by an assertion instead of an error.
+constexpr size_t kRoomBytes = 1 << 20;
+constexpr char kRoomProbeName[] = "/room-probe";
+
+absl::Status WriteProbe(rocksdb::Env* env, const std::string& probe) {
+  std::unique_ptr<rocksdb::WritableFile> file;
+  rocksdb::Status status =
+      env->NewWritableFile(probe, &file, rocksdb::EnvOptions());
+  if (status.ok()) status = file->Append(std::string(kRoomBytes, 'r'));
+  if (status.ok()) status = file->Sync();
+  if (status.ok()) status = file->Close();
+  return FromRocks(status, probe, "looking for room");
+}
+
+absl::Status CheckRoom(const std::string& path) {
+  rocksdb::Env* const env = rocksdb::Env::Default();
+  RETURN_IF_ERROR(FromRocks(env->CreateDirIfMissing(path), path,
+                            "its directory cannot be made"));
+  const std::string probe = path + kRoomProbeName;
+  const absl::Status written = WriteProbe(env, probe);
+  const rocksdb::Status removed = env->DeleteFile(probe);
+  if (CodeOf(written) != ErrorCode::kStorageFull) {
+    RETURN_IF_ERROR(written);
+    return FromRocks(removed, path, "removing what looked for room");
+  }
+  uint64_t free_bytes = 0;
+  if (!env->GetFreeSpace(path, &free_bytes).ok()) free_bytes = 0;
+  return MakeError(ErrorCode::kStorageFull, path, " has no room for the ",
+                   kRoomBytes, " bytes that it takes to start: ", free_bytes,
+                   " bytes are free there; free space on that file system "
+                   "(", StdView(written.message()), ")");
+}
+
 }  // namespace
 
 struct RocksKvStore::Db {
@@ -146,6 +181,7 @@ struct RocksKvStore::Db {
 
 absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
     const std::string& path, const RocksKvOptions& options) {
+  RETURN_IF_ERROR(CheckRoom(path));
   if (options.every_write_is_synced) RETURN_IF_ERROR(CheckWals(path));
   auto db = std::make_unique<Db>();
   db->path = path;

@@ -26,6 +26,7 @@ struct RocksKvOptions {
 class RocksKvStore final : public KvStore {
  public:
   // Creates `path` (its parent must exist) or opens it; takes its lock.
+  // STORAGE_FULL: there is no room to start.
   // STORAGE_ERROR: a damaged byte anywhere but in the torn last record of the
   // WAL, or the file system's error. A voter that gets it stops: it may not go
   // on with an emptier log under its old uuid (F44, F50).

@@ -167,5 +167,22 @@ TEST_F(RocksDamageTest, ATornLastRecordIsForgivenAndOnlyThat) {
   }
 }
 
+// /dev/full stands for a full disk. RocksDB itself would abort there.
+TEST(RocksKvStoreTest, AStartOnAFullDiskIsRefusedByName) {
+  const std::string path = TestPath("full");
+  stdfs::create_directories(path);
+  stdfs::create_symlink("/dev/full", path + "/room-probe");
+  const auto refused = RocksKvStore::Open(path);
+  EXPECT_EQ(CodeOf(refused.status()), ErrorCode::kStorageFull)
+      << refused.status();
+  EXPECT_NE(std::string(refused.status().message())
+                .find(path + " has no room for the 1048576 bytes"),
+            std::string::npos)
+      << refused.status();
+  // What looked for room is gone, and with room it starts.
+  EXPECT_TRUE(RocksKvStore::Open(path).ok());
+  EXPECT_FALSE(stdfs::exists(path + "/room-probe"));
+}
+
 }  // namespace
 }  // namespace sluice

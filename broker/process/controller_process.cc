@@ -8,6 +8,14 @@
 #include "common/base/status_macros.h"
 
 namespace sluice {
+namespace {
+
+constexpr std::string_view kWithoutDirectory =
+    "this controller comes back as a new one and copies the metadata from a "
+    "majority of the others; where there is none, restore the directory from "
+    "a backup, for the metadata is nowhere else";
+
+}  // namespace
 
 ControllerProcess::ControllerProcess(Deps deps)
     : deps_(std::move(deps)), random_(deps_.random_seed) {}
@@ -21,8 +29,9 @@ absl::StatusOr<std::unique_ptr<ControllerProcess>> ControllerProcess::Open(
   DirStore::Expected expected;
   expected.node_id = self.deps_.node_id;
   ASSIGN_OR_RETURN(self.store_,
-                   DirStore::Open({self.deps_.fs, &self.random_}, directory,
-                                  expected, self.deps_.boot_id));
+                   DirStore::Open({self.deps_.fs, &self.random_,
+                                   kWithoutDirectory},
+                                  directory, expected, self.deps_.boot_id));
   ASSIGN_OR_RETURN(self.kv_, self.deps_.open_kv(StrCat(directory, "/raft")));
   ASSIGN_OR_RETURN(self.log_store_,
                    RaftLogStore::Open(self.kv_.get(),

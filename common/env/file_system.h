@@ -69,7 +69,8 @@ struct DirectoryEntry {
 };
 
 // Errors: kNotFound for a missing path, kAlreadyExists, kStorageFull for
-// ENOSPC and EDQUOT, kStorageError for the rest, each naming the path.
+// ENOSPC and EDQUOT and where no descriptor is left (EMFILE, ENFILE),
+// kStorageError for the rest, each naming the path.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -24,6 +25,17 @@ using SyncCounter = std::shared_ptr<std::atomic<int64_t>>;
 // One pwritev takes at most this many pieces (IOV_MAX is 1024).
 constexpr size_t kPiecesPerWriteMax = 64;
 
+// No descriptor is left, of this process or of the host.
+bool IsOutOfDescriptors(int error) {
+  return error == EMFILE || error == ENFILE;
+}
+
+std::string OpenFilesLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return "(unknown)";
+  return StrCat(static_cast<int64_t>(limit.rlim_cur));
+}
+
 absl::Status ErrnoError(std::string_view what, const std::string& path,
                         int error) {
   const std::string message = StrCat(what, " ", path, ": ",
@@ -39,6 +51,14 @@ absl::Status ErrnoError(std::string_view what, const std::string& path,
     case EDQUOT:
       return MakeError(ErrorCode::kStorageFull, message,
                        "; free space on that file system");
+    // Like a full disk it says nothing against what is stored, and passes.
+    case EMFILE:
+      return MakeError(ErrorCode::kStorageFull, message,
+                       "; too many open files, limit ", OpenFilesLimit(),
+                       "; raise it (ulimit -n)");
+    case ENFILE:
+      return MakeError(ErrorCode::kStorageFull, message,
+                       "; too many open files on this host; raise fs.file-max");
     default:
       return MakeError(ErrorCode::kStorageError, message);
   }
@@ -270,6 +290,7 @@ absl::Status PosixFileSystem::RemoveDirectory(const std::string& path) {
 
 absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 && IsOutOfDescriptors(errno)) return SyncFileSystemOf(path, errno);
   if (fd < 0) return ErrnoError("cannot open directory", path, errno);
   const int result = fsync(fd);
   const int error = errno;
@@ -277,6 +298,28 @@ absl::Status PosixFileSystem::SyncDirectory(const std::string& path) {
   if (result != 0) return ErrnoError("cannot sync directory", path, error);
   sync_count_->fetch_add(1, std::memory_order_relaxed);
   return absl::OkStatus();
+}
+
+// Without a descriptor of its own a directory is synced with everything on its
+// file system, by one that is open already: a sync that cannot be made must not
+// count as one that failed.
+absl::Status PosixFileSystem::SyncFileSystemOf(const std::string& path,
+                                               int why) {
+  struct stat wanted;
+  if (stat(path.c_str(), &wanted) != 0) {
+    return ErrnoError("cannot stat", path, errno);
+  }
+  const std::lock_guard<std::mutex> guard(mutex_);
+  for (const auto& [directory, fd] : sync_descriptors_) {
+    struct stat facts;
+    if (fstat(fd, &facts) != 0 || facts.st_dev != wanted.st_dev) continue;
+    if (syncfs(fd) != 0) {
+      return ErrnoError("cannot sync the file system of", path, errno);
+    }
+    sync_count_->fetch_add(1, std::memory_order_relaxed);
+    return absl::OkStatus();
+  }
+  return ErrnoError("cannot open directory", path, why);
 }
 
 absl::StatusOr<int> PosixFileSystem::SyncDescriptor(

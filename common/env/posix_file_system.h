@@ -44,6 +44,7 @@ class PosixFileSystem final : public FileSystem {
 
  private:
   absl::StatusOr<int> SyncDescriptor(const std::string& directory);
+  absl::Status SyncFileSystemOf(const std::string& path, int why);
 
   // Shared with the files, which may outlive this.
   std::shared_ptr<std::atomic<int64_t>> sync_count_;
