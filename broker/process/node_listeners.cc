@@ -21,6 +21,9 @@ namespace {
 // Answers that are under way when a broker has stopped: refusals, mostly.
 constexpr int64_t kPublicGraceMs = 200;
 
+// Clients alone cannot keep brokers and controllers out.
+constexpr int kInternalKeptBackPart = 16;
+
 // Of what one broker hands on for all its clients: together what the transport
 // lets one connection have.
 rpc::GateLimits LimitsOfHandedCalls() {
@@ -56,6 +59,7 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
   std::vector<grpc::Service*> services;
   rpc::ListenerOptions options;
   options.name = "INTERNAL";
+  options.kept_back_part = kInternalKeptBackPart;
   options.bind = deps.config->internal_listen;
   options.message_bytes_max =
       rpc::kInternalRequestBytesMax + rpc::kMessageSlackBytes;

@@ -1,23 +1,18 @@
 #include "common/rpc/server.h"
 
-#include <arpa/inet.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <functional>
 #include <mutex>
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 #include "common/rpc/keep_awake.h"
 
 namespace sluice::rpc {
@@ -40,34 +35,6 @@ void InitPlugins() {
   });
 }
 
-// gRPC does not say why it cannot listen: ask the kernel.
-std::string WhyCannotListen(const api::Endpoint& endpoint) {
-  std::string host = endpoint.host;
-  if (host.size() > 2 && host.front() == '[') {
-    host = host.substr(1, host.size() - 2);
-  }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int rc = getaddrinfo(host.c_str(), StrCat(endpoint.port).c_str(),
-                             &hints, &found);
-  if (rc != 0) return gai_strerror(rc);
-  std::string why = "gRPC refused it; see the log";
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd >= 0) {
-    const int one = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 ||
-        listen(fd, 1) != 0) {
-      why = std::strerror(errno);
-    }
-    close(fd);
-  }
-  freeaddrinfo(found);
-  return why;
-}
-
 void SetLimits(const ListenerOptions& options, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(options.message_bytes_max));
@@ -75,9 +42,6 @@ void SetLimits(const ListenerOptions& options, grpc::ServerBuilder& builder) {
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              options.streams_per_connection_max);
-  // Else a second process could listen on the same port and take half of the
-  // connections.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
       kPingIntervalMinMs);
@@ -104,29 +68,45 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   std::unique_ptr<RpcServer> server(new RpcServer());
   grpc::ServerBuilder builder;
   SetLimits(options, builder);
-  const bool listens = !options.bind.host.empty();
-  if (listens) {
-    builder.AddListeningPort(options.bind.ToString(),
-                             grpc::InsecureServerCredentials(),
-                             &server->port_);
+  if (!options.bind.host.empty()) {
+    ASSIGN_OR_RETURN(server->accept_loop_,
+                     AcceptLoop::Listen({options.name, options.bind,
+                                         options.kept_back_part}));
+    server->acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        grpc::InsecureServerCredentials());
   }
   for (grpc::Service* service : services) builder.RegisterService(service);
   for (int i = 0; i < options.completion_queues; ++i) {
     server->queues_.push_back(builder.AddCompletionQueue());
   }
   server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || (listens && server->port_ == 0)) {
-    server->shut_down_ = server->server_ == nullptr;
+  if (server->server_ == nullptr) {
     return MakeError(ErrorCode::kInvalidConfig, "listener ", options.name,
-                     ": cannot listen on ", options.bind.ToString(), ": ",
-                     WhyCannotListen(options.bind),
-                     "; choose another address or end the process that has "
-                     "it");
+                     ": gRPC does not start; its log says why");
   }
+  server->shut_down_ = false;
   server->keep_awake_ = std::make_unique<KeepAwake>(options.on_tick);
   server->options_ = std::move(options);
   server->SetServing(false);
+  server->StartAccepting();
   return server;
+}
+
+void RpcServer::StartAccepting() {
+  if (accept_loop_ == nullptr) return;
+  accept_loop_->Start([acceptor = acceptor_.get()](int listener,
+                                                   int connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters
+        given;
+    given.listener_fd = listener;
+    given.fd = connection;
+    acceptor->HandleNewConnection(&given);
+  });
+}
+
+int RpcServer::port() const {
+  return accept_loop_ == nullptr ? 0 : accept_loop_->port();
 }
 
 RpcServer::~RpcServer() {
@@ -161,6 +141,7 @@ std::shared_ptr<grpc::Channel> RpcServer::InProcessChannel(
 void RpcServer::Shutdown(int64_t grace_ms) {
   if (std::exchange(shut_down_, true)) return;
   server_->GetHealthCheckService()->Shutdown();
+  if (accept_loop_ != nullptr) accept_loop_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::milliseconds(grace_ms));
   keep_awake_.reset();

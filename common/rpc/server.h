@@ -1,10 +1,11 @@
 // A gRPC listener. Every listener of a node is made here and nowhere else, so
-// that all have the same limits, and an accept loop of our own can take over.
+// that all have the same limits, and none of gRPC's accept loops.
 #pragma once
 
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/impl/service_type.h>
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <cstdint>
 #include <functional>
@@ -15,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/api/log_api.h"
+#include "common/rpc/accept_loop.h"
 #include "common/rpc/channels.h"
 
 namespace sluice::rpc {
@@ -32,6 +34,9 @@ struct ListenerOptions {
   // gRPC's buffers of all connections; past it gRPC reads less and refuses
   // new connections.
   int64_t memory_bytes_max = int64_t{256} << 20;
+  // One part in so many of RLIMIT_NOFILE is not for its connections
+  // (AcceptLoop).
+  int kept_back_part = 8;
   // Queues for services on the completion-queue API.
   int completion_queues = 0;
   // What health checks may ask for besides "": "sluice.v1.LogService".
@@ -57,7 +62,7 @@ class RpcServer {
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
 
-  int port() const { return port_; }
+  int port() const;
 
   // What health checks are told.
   void SetServing(bool serving);
@@ -79,13 +84,15 @@ class RpcServer {
 
  private:
   RpcServer();
+  void StartAccepting();
 
   ListenerOptions options_;
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<AcceptLoop> accept_loop_;
   std::unique_ptr<KeepAwake> keep_awake_;
-  int port_ = 0;
-  bool shut_down_ = false;
+  bool shut_down_ = true;  // until it has started
 };
 
 }  // namespace sluice::rpc

@@ -1,4 +1,5 @@
-// What every listener has, over gRPC's in-process transport: no port.
+// What every listener has; over gRPC's in-process transport but where the port
+// is what is asked for.
 #include "common/rpc/server.h"
 
 #include <grpcpp/generic/generic_stub.h>
@@ -100,6 +101,22 @@ TEST_F(RpcServerTest, HealthFollowsTheSwitchForTheNodeAndEachService) {
   EXPECT_EQ(Health("").value(), kNotServing);
   EXPECT_EQ(Health("no.such.Service").status().code(),
             absl::StatusCode::kNotFound);
+}
+
+TEST_F(RpcServerTest, ItIsReachedThroughItsPort) {
+  ListenerOptions options;
+  options.name = "PORT";
+  options.bind = {"127.0.0.1", 0};
+  auto server = RpcServer::Start(std::move(options), {});
+  ASSERT_TRUE(server.ok()) << server.status();
+  (*server)->SetServing(true);
+  channel_ = MakeChannel({"127.0.0.1", (*server)->port()},
+                         ChannelUse::kControl);
+
+  EXPECT_EQ(Health("").value(), kServing);
+
+  (*server)->Shutdown(0);
+  EXPECT_EQ(Health("").status().code(), absl::StatusCode::kUnavailable);
 }
 
 class ReflectionStream final
