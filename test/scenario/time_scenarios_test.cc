@@ -203,11 +203,7 @@ void RunF78(uint64_t seed, bool links) {
       }
       load();
     }
-    s.Until("somebody leads", [&] {
-      const NodeId leader = s.Committed(t).leader;
-      return leader != kNoNode && s.ActiveController() != 0 &&
-             s.FindCore(leader.value(), t)->leads();
-    });
+    s.UntilIsr(t, {1, 2, 3}, 3 * Scenario::kLimitMs);
     s.Produce(t, StrCat("round ", round));
   }
   s.Expect(acked() >= kSwizzledAcksMin,
