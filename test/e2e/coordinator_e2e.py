@@ -123,7 +123,7 @@ def any_broker_takes_any_call():
 
 
 def every_bad_group_call_is_named():
-    with Cluster(brokers=1, settings={"group.initial.rebalance.delay.ms": 0}) as cluster:
+    with Cluster(brokers=1) as cluster:
         cluster.start().wait_healthy()
         cluster.create_topic("orders", partitions=4, replicas=1)
         member = Member(cluster).join()
