@@ -55,8 +55,11 @@ group::Join JoinFrom(const api::CallContext& context,
   join.member = group::MemberId(std::move(*request.mutable_member_id()));
   join.instance =
       group::InstanceId(std::move(*request.mutable_group_instance_id()));
-  join.client_id = (request.client_id().empty() ? context.client_id
-                                                : request.client_id())
+  // A broker that hands the call on has filled in who its client is.
+  const bool handed_on = context.listener == kInternalListener;
+  join.client_id = (request.client_id().empty() && !handed_on
+                        ? context.client_id
+                        : request.client_id())
                        .substr(0, kMemberTextBytesMax);
   join.client_host = request.client_host().empty() ? context.peer_address
                                                    : request.client_host();

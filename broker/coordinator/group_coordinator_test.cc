@@ -232,6 +232,23 @@ TEST_F(CoordinatorTest, WhatIsNoJoinIsRefused) {
   EXPECT_EQ(coordinator_->groups_loaded(), 0u);
 }
 
+// A member is not called by the name of the broker that handed its call on.
+TEST_F(CoordinatorTest, AHandedOnMemberKeepsItsOwnName) {
+  Serve();
+  const auto name_of = [&](const std::string& listener) {
+    api::CallContext context;
+    context.client_id = "broker-2";
+    context.listener = listener;
+    auto request = JoinOf("g-" + listener);
+    request.set_member_id_required(true);
+    Answered<v1::JoinGroupResponse> answer;
+    coordinator_->JoinGroup(context, request, answer.Reply());
+    return answer.get().member_id();
+  };
+  EXPECT_EQ(name_of(kPublicListener).find("broker-2-"), 0u);
+  EXPECT_EQ(name_of(kInternalListener).find("broker-2"), std::string::npos);
+}
+
 TEST_F(CoordinatorTest, TheEndAnswersWhoeverWaits) {
   Serve();
   const auto joined = Join(JoinOf("g"));

@@ -111,6 +111,7 @@ def any_broker_takes_any_call():
                 group_ids=[member.group], include_lag=True), timeout=10).groups[0]
             assert described.state == g.GROUP_STATE_STABLE, described
             assert described.members[0].client_host.startswith("127."), described
+            assert described.members[0].client_id == "", described
             assert [p.lag_records for p in described.partitions] == [-10 - i] * 4, described
         for broker in cluster.brokers:
             listed = cluster.groups(broker.address).ListGroups(
