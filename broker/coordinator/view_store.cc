@@ -21,7 +21,7 @@ void ViewStore::Open() {
   LOG(ERROR) << "the offsets' view in " << deps_.path
              << " cannot be used: " << opened.status()
              << ". It is set aside and replayed from the log; nothing is lost.";
-  if (!OpenFresh()) Replace({});
+  if (!OpenFresh()) ReplaceLater({}, kOpenAgainUs);
 }
 
 // What is there goes away first.
@@ -59,7 +59,6 @@ void ViewStore::ReportDamage(uint64_t number, const absl::Status& why) {
 // Two stores of one path cannot be open at once: the old one has to be closed,
 // and who uses it just now is soon done.
 void ViewStore::Replace(std::weak_ptr<KvStore> damaged) {
-  replacing_ = true;
   int64_t again_us = 0;
   if (!damaged.expired()) {
     again_us = kReleaseAgainUs;
@@ -70,8 +69,14 @@ void ViewStore::Replace(std::weak_ptr<KvStore> damaged) {
     replacing_ = false;
     return;
   }
+  ReplaceLater(std::move(damaged), again_us);
+}
+
+void ViewStore::ReplaceLater(std::weak_ptr<KvStore> damaged,
+                             int64_t after_us) {
+  replacing_ = true;
   deps_.io_executor->PostAfter(
-      again_us, [this, alive = alive_, damaged = std::move(damaged)]() mutable {
+      after_us, [this, alive = alive_, damaged = std::move(damaged)]() mutable {
         if (*alive) Replace(std::move(damaged));
       });
 }

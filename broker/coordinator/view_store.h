@@ -65,6 +65,7 @@ class ViewStore {
   void Publish(std::shared_ptr<KvStore> kv);
   bool OpenFresh();
   void Replace(std::weak_ptr<KvStore> damaged);
+  void ReplaceLater(std::weak_ptr<KvStore> damaged, int64_t after_us);
 
   const Deps deps_;
   Published<Opened> now_;
