@@ -217,6 +217,9 @@ void RunOne(uint64_t seed) {
         SimCluster::End::kPowerLossPrefix, SimCluster::End::kPowerLossSectors};
     cluster.Stop(down, ends[random.Below(4)]);
     for (auto& client : clients) client->GiveUp();
+    // What was given up arrives, or does not, before anything newer: else it
+    // would rightly take effect behind it.
+    cluster.world().RunFor(5'000);
   }
   if (down != 0) cluster.Start(down);
   for (auto& client : clients) client->GiveUp();
