@@ -19,6 +19,8 @@ REAL_ONLY = {
         "//client/grpc_peers:grpc_broker_connector",
         "//client/grpc_peers:grpc_broker_peer",
         "//client/grpc_peers:grpc_controller_peer",
+        "//client/grpc_peers:grpc_group_connector",
+        "//client/grpc_peers:grpc_group_peer",
         "//client/grpc_peers:grpc_replication_connector",
         "//client/grpc_peers:peer_streams",
         "//client/grpc_peers:tcp_dialer",
