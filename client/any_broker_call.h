@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,13 +77,15 @@ class AnyBrokerCall
       reply_(std::move(answer));
       return;
     }
+    if (answer.ok()) incomplete_ = *std::move(answer);
     // A try that the caller's deadline cut short learned nothing: what the
     // broker said before tells more.
     std::string why(StdView(failure.message()));
     const auto known = failures_.try_emplace(endpoint, why).first;
     if (left_us <= 0) {
       // An answer says itself what is missing from it.
-      reply_(answer.ok() ? std::move(answer) : Exhausted(failure));
+      reply_(incomplete_.has_value() ? *std::move(incomplete_)
+                                     : Exhausted(failure));
       return;
     }
     known->second = std::move(why);
@@ -114,6 +117,7 @@ class AnyBrokerCall
   Start start_;
   PeerReply<Response> reply_;
   Judge judge_;
+  std::optional<Response> incomplete_;  // the last one
   size_t next_ = 0;
   size_t tries_ = 0;
   std::map<api::Endpoint, std::string> failures_;  // last, by broker

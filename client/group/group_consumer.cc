@@ -88,9 +88,11 @@ void GroupConsumer::Poll(int64_t timeout_us, int64_t bytes_max,
         poll_timer_ = 0;
         if (poll_ != nullptr) Answer(GroupPoll());
       });
+  beginning_ = true;
   AutoCommitIfDue();
   AcknowledgeLast();
   member_.PollBegan();
+  beginning_ = false;
   AnswerIfAny();
 }
 
@@ -104,7 +106,7 @@ void GroupConsumer::AcknowledgeLast() {
 }
 
 void GroupConsumer::AnswerIfAny() {
-  if (poll_ == nullptr) return;
+  if (poll_ == nullptr || beginning_) return;
   if (failed_.has_value()) return Answer(*failed_);
   GroupPoll result;
   if (ReleaseStep(result) || AssignStep(result)) {

@@ -149,6 +149,7 @@ class GroupConsumer {
   int64_t poll_bytes_max_ = 0;
   int64_t poll_deadline_us_ = 0;
   TimerId poll_timer_ = 0;
+  bool beginning_ = false;  // Poll tells the membership so, and answers then
   bool pulling_ = false;
 
   int64_t next_auto_commit_us_ = 0;

@@ -60,7 +60,11 @@ bool GroupConsumer::ReleaseStep(GroupPoll& into) {
                          return;
                        }
                        release_stage_ = ReleaseStage::kDue;
-                       AnswerIfAny();
+                       // Posted: a commit that is refused at once ends within
+                       // this step.
+                       deps_.client.executor->Post([this, alive] {
+                         if (!alive.expired()) AnswerIfAny();
+                       });
                      });
     }
   }
