@@ -30,7 +30,7 @@ TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
       {"produce", "t", "-k", "a", "-K", ":"},
       {"produce", "t", "-p", "-1"},
       {"consume", "t", "-n", "-3"},
-      {"consume", "t", "-g", "group"},  // no groups yet: not offered
+      {"consume", "t", "--instance-id", "i"},  // of which group?
       {"dev", "--nodes", "0"},
       {"dev", "--nodes", "100"},
       {"dev", "--port-base", "65500"},

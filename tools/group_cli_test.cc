@@ -144,7 +144,7 @@ TEST_F(GroupCliTest, SeekShowsFirstAndDoesWhenTold) {
   const Ran done = RunThere({"group", "seek", "g", "--shift", "-1",
                              "--execute"});
   EXPECT_EQ(done.code, kExitOk) << done.err;
-  EXPECT_EQ(canned_groups_.commits, 1);
+  EXPECT_EQ(groups_.commits.size(), 1u);
   EXPECT_TRUE(canned_groups_.last_commit.administrative());
   EXPECT_FALSE(canned_groups_.last_commit.has_generation_id());
   ASSERT_EQ(canned_groups_.last_commit.offsets_size(), 1);
