@@ -89,9 +89,9 @@ void GroupMembership::On(const membership::Subscribe& e) {
   INVARIANT(!e.topics.empty(), "a subscription to nothing");
   if (topics_.empty()) last_poll_us_ = now_us_;
   if (e.topics == topics_) return;
+  rejoin_reason_ = topics_.empty() ? "subscribes" : "subscribes to others";
   topics_ = e.topics;
   rejoin_ = true;
-  rejoin_reason_ = "the subscription changed";
 }
 
 void GroupMembership::On(const PollBegan&) {

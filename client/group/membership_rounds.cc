@@ -108,7 +108,6 @@ void GroupMembership::OnJoinFailed(const absl::Status& status,
   rejoin_ = true;
   if (CodeOf(status) == ErrorCode::kMemberIdRequired) {
     member_id_ = response.member_id();
-    rejoin_reason_ = "joins with its id";
     return;
   }
   const Verdict verdict = VerdictOf(status);
