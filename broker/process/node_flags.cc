@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "broker/process/flag_file.h"
+#include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "common/base/version.h"
 
@@ -123,11 +125,41 @@ bool Asked(const char* flag) {
   return gflags::GetCommandLineFlagInfoOrDie(flag).current_value == "true";
 }
 
+std::optional<FlagKind> KindOf(std::string_view name) {
+  gflags::CommandLineFlagInfo info;
+  if (!gflags::GetCommandLineFlagInfo(std::string(name).c_str(), &info)) {
+    return std::nullopt;
+  }
+  return info.type == "bool" ? FlagKind::kBool : FlagKind::kOther;
+}
+
+// Puts what flag files hold in their place. What argv points to then lives as
+// long as the process.
+absl::Status ExpandArguments(int* argc, char*** argv) {
+  static auto* const arguments = new std::vector<std::string>;
+  static auto* const pointers = new std::vector<char*>;
+  ASSIGN_OR_RETURN(*arguments,
+                   ExpandFlagFiles({*argv, *argv + *argc}, KindOf));
+  for (std::string& argument : *arguments) {
+    pointers->push_back(argument.data());
+  }
+  pointers->push_back(nullptr);
+  *argc = static_cast<int>(arguments->size());
+  *argv = pointers->data();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::optional<int> ParseCommandLine(int* argc, char*** argv,
                                     NodeFlags* flags) {
   gflags::SetVersionString(kVersion);
+  if (const absl::Status expanded = ExpandArguments(argc, argv);
+      !expanded.ok()) {
+    std::fprintf(stderr, "sluiced: %s\n",
+                 std::string(expanded.message()).c_str());
+    return 1;
+  }
   gflags::ParseCommandLineNonHelpFlags(argc, argv, /*remove_flags=*/true);
   if (Asked("help") || Asked("helpshort")) {
     PrintHelp();
