@@ -10,6 +10,8 @@
 namespace sluice {
 namespace {
 
+constexpr size_t kRackBytesMax = 249;  // as a topic's name
+
 template <class... Parts>
 absl::Status Bad(const Parts&... parts) {
   return MakeError(ErrorCode::kInvalidRequest, parts...);
@@ -38,6 +40,17 @@ absl::StatusOr<api::Endpoint> ParseListener(const char* flag,
                "127.0.0.1:9001");
   }
   return *endpoint;
+}
+
+// What others are told must lead here from where they are.
+absl::Status CheckAdvertised(const char* flag, const api::Endpoint& endpoint) {
+  if (endpoint.host != "0.0.0.0" && endpoint.host != "[::]" &&
+      endpoint.port != 0) {
+    return absl::OkStatus();
+  }
+  return Bad("--", flag, "=", endpoint.ToString(),
+             ": others are told this address and cannot connect to it; give "
+             "a host and port by which they reach this node");
 }
 
 absl::Status CheckLoopback(const char* flag, const api::Endpoint& endpoint,
@@ -107,7 +120,7 @@ absl::Status ParseBrokerListeners(const NodeFlags& flags,
     ASSIGN_OR_RETURN(config.advertise,
                      ParseListener("advertise", flags.advertise));
   }
-  return absl::OkStatus();
+  return CheckAdvertised("advertise", config.advertise);
 }
 
 absl::Status ParseDirectories(const std::string& text, NodeConfig& config) {
@@ -170,6 +183,8 @@ absl::StatusOr<NodeConfig> ParseNodeFlags(const NodeFlags& flags,
         config.internal_advertise,
         ParseListener("internal_advertise", flags.internal_advertise));
   }
+  RETURN_IF_ERROR(
+      CheckAdvertised("internal_advertise", config.internal_advertise));
   if (!flags.metrics_listen.empty()) {
     ASSIGN_OR_RETURN(config.metrics_listen,
                      ParseListener("metrics_listen", flags.metrics_listen));
@@ -179,6 +194,10 @@ absl::StatusOr<NodeConfig> ParseNodeFlags(const NodeFlags& flags,
   RETURN_IF_ERROR(ParseControllers(flags.controllers, config));
   RETURN_IF_ERROR(ParseDirectories(flags.data_dirs, config));
   RETURN_IF_ERROR(ParseSettings(flags.settings, config));
+  if (flags.rack.size() > kRackBytesMax) {
+    return Bad("--rack: ", flags.rack.size(), " bytes; a rack's name has ",
+               kRackBytesMax, " at most");
+  }
   config.rack = flags.rack;
   RETURN_IF_ERROR(CheckMemory(flags.memory));
   config.memory = flags.memory;

@@ -51,6 +51,10 @@ TEST(NodeConfigTest, EachMistakeNamesItsFlag) {
       {[](NodeFlags& f) { f.settings = "durability"; }, "key=value"},
       {[](NodeFlags& f) { f.settings = "a=1,a=2"; }, "twice"},
       {[](NodeFlags& f) { f.shards = -1; }, "--shards"},
+      {[](NodeFlags& f) { f.rack = std::string(250, 'r'); }, "--rack: 250"},
+      {[](NodeFlags& f) { f.advertise = "0.0.0.0:9001"; }, "--advertise"},
+      {[](NodeFlags& f) { f.internal_advertise = "[::]:9101"; },
+       "--internal_advertise"},
       {[](NodeFlags& f) { f.metrics_listen = "x"; }, "--metrics_listen"},
       {[](NodeFlags& f) { f.memory.produce_bytes = 1 << 20; },
        "--produce_memory_bytes"},
@@ -77,6 +81,10 @@ TEST(NodeConfigTest, AListenerBeyondLoopbackNeedsInsecure) {
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr("--insecure"));
   flags.insecure = true;
+  // Nobody could connect to what they would be told.
+  EXPECT_THAT(std::string(ParseNodeFlags(flags, 2).status().message()),
+              HasSubstr("--advertise=0.0.0.0:9001"));
+  flags.advertise = "10.0.0.1:9001";
   EXPECT_TRUE(ParseNodeFlags(flags, 2).ok());
 }
 

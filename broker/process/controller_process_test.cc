@@ -189,8 +189,10 @@ TEST(DataDirectoriesTest, EachHasOneProcess) {
             (std::vector<std::string>{"/a/broker", "/b/c/broker"}));
   const auto second = DataDirectories::Lock(fs, {"/d", "/b/c"});
   EXPECT_EQ(CodeOf(second.status()), ErrorCode::kDataDirInUse);
-  const auto twice = DataDirectories::Lock(fs, {"/e", "/e"});
-  EXPECT_EQ(CodeOf(twice.status()), ErrorCode::kInvalidRequest);
+  for (const char* again : {"/e", "/e/", "/x/../e", "/e/."}) {
+    const auto twice = DataDirectories::Lock(fs, {"/e", again});
+    EXPECT_EQ(CodeOf(twice.status()), ErrorCode::kInvalidRequest) << again;
+  }
 }
 
 }  // namespace
