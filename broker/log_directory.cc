@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_replace.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
@@ -57,6 +58,11 @@ absl::StatusOr<std::unique_ptr<LogDirectory>> LogDirectory::Open(
 
 std::string LogDirectory::PartitionPath(const TopicPartition& tp) const {
   return StrCat(path_, "/", PartitionDirectoryName(tp));
+}
+
+std::string LogDirectory::WithoutPath(std::string_view text) const {
+  return absl::StrReplaceAll(
+      AbslView(text), {{path_ + "/", ""}, {path_, "its data directory"}});
 }
 
 void LogDirectory::SetIdentity(ClusterId cluster_id, NodeId node_id,

@@ -62,6 +62,8 @@ class LogDirectory {
     return at_start_;
   }
   std::string PartitionPath(const TopicPartition& tp) const;
+  // `text` with files named by what they are called in here.
+  std::string WithoutPath(std::string_view text) const;
 
   GroupCommit& group_commit() { return *group_commit_; }
   // How slow the sync thread is; see there who may ask.

@@ -257,6 +257,8 @@ class Partition final : public ShipSource, public ObservedReplica {
   // ---- partition_requests.cc ----
   absl::Status CheckLeads(const std::optional<LeaderEpoch>& epoch) const;
   absl::Status FailedHere() const;
+  absl::Status ForClients(const absl::Status& why) const;
+  void NoteRefusedAppend(const absl::Status& why);
   absl::Status CheckAppend(const AppendRequest& request) const;
   std::optional<api::LeaderHint> HintWith(const api::ItemError& error) const;
   static Validation Validate(std::string_view payload,

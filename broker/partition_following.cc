@@ -97,8 +97,11 @@ bool Partition::MayTake(const LeaderLink& link, const ReplicaData& data) {
 // Asked for again a little later.
 void Partition::RefuseData(const LeaderLink& link, LeaderEpoch epoch,
                            const absl::Status& why) {
-  LOG(ERROR) << "what leader " << link.leader << " sent for " << name()
-             << " is not appended: " << why.ToString();
+  if (const auto rest = shard_->refused_data.Due(
+          CodeOf(why), shard_->deps.clock->MonoMicros())) {
+    LOG(ERROR) << "what leader " << link.leader << " sent for " << name()
+               << " is not appended: " << why.ToString() << *rest;
+  }
   if (core_.state() == replica::State::kFollowing) {
     shard_->SendRemove(link, tp_, epoch);
   }
@@ -126,6 +129,7 @@ void Partition::OnData(const LeaderLink& link, ReplicaData data) {
       return shard_->SendRemove(link, tp_, epoch);
     }
     // A full disk, most likely (ST9).
+    NoteRefusedAppend(info.status());
     return RefuseData(link, epoch, info.status());
   }
   shard_->counters.replicated_bytes += bytes;

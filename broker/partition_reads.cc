@@ -283,7 +283,7 @@ absl::Status Partition::JudgeFailedRead(const absl::Status& failed,
          /*corrupt=*/true);
     return FailedHere();
   }
-  return failed;
+  return ForClients(failed);
 }
 
 // F52: a leader that writes well and cannot read starves its followers, and

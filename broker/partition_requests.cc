@@ -57,6 +57,18 @@ absl::Status Partition::FailedHere() const {
                    alone ? "" : "; another replica takes over, try again");
 }
 
+// Where this broker keeps its files is nobody's business but its operator's.
+absl::Status Partition::ForClients(const absl::Status& why) const {
+  return MakeError(CodeOf(why), "partition ", name(), " on broker ",
+                   shard_->deps.self, ": ",
+                   directory_->WithoutPath(StdView(why.message())));
+}
+
+void Partition::NoteRefusedAppend(const absl::Status& why) {
+  if (CodeOf(why) != ErrorCode::kStorageFull) return;
+  ++shard_->counters.appends_without_room;
+}
+
 std::optional<api::LeaderHint> Partition::HintWith(
     const api::ItemError& error) const {
   if (error.code != ErrorCode::kNotLeader) return std::nullopt;
@@ -153,10 +165,16 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
   auto info = log_->AppendAsLeader(std::move(produce.request.batches),
                                    leader_epoch_);
   if (!info.ok()) {
+    NoteRefusedAppend(info.status());
     if (CodeOf(info.status()) == ErrorCode::kStorageError) {
       OnLogError(info.status());
+    } else if (const auto rest = shard_->refused_appends.Due(
+                   CodeOf(info.status()),
+                   shard_->deps.clock->MonoMicros())) {
+      LOG(ERROR) << "what a producer sent for " << name()
+                 << " is not appended: " << info.status().ToString() << *rest;
     }
-    return Refuse(std::move(produce), info.status());
+    return Refuse(std::move(produce), ForClients(info.status()));
   }
   ++shard_->counters.appended_batches;
   shard_->counters.appended_bytes +=

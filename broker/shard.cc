@@ -112,7 +112,8 @@ Outcome Shard::NotHere(const TopicPartition& tp) const {
         MakeError(known->replicas.size() < 2 ? ErrorCode::kReplicaFailed
                                              : ErrorCode::kLeaderNotAvailable,
                   "the replica of ", tp, " on broker ", self,
-                  " failed: ", why->second.why));
+                  " failed: ",
+                  why->second.directory->WithoutPath(why->second.why)));
   } else {
     outcome.error = api::ItemError(
         MakeError(ErrorCode::kStorageFull, "broker ", self,

@@ -14,6 +14,7 @@
 #include "broker/replica_observer.h"
 #include "broker/replication/catch_up_throttle.h"
 #include "broker/replication/follower_links.h"
+#include "broker/replication/line_pacer.h"
 #include "broker/replication/replica_shipper.h"
 #include "broker/shard_counters.h"
 #include "common/api/log_api.h"
@@ -63,6 +64,8 @@ struct ShardContext {
   CatchUpThrottle catch_up;
 
   ShardCounters counters;
+  LinePacer refused_data;  // of leaders
+  LinePacer refused_appends;  // of clients
 
   // What comes of it by `link` in `epoch` is not taken here: the leader shall
   // stop, and have back the credit that those bytes hold.

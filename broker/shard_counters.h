@@ -17,6 +17,8 @@ struct ShardCounters {
   int64_t isr_changes = 0;          // of partitions led here
   int64_t truncations = 0;
   int64_t failed_replicas = 0;
+  // Appends that found no room on the disk, or no descriptor.
+  int64_t appends_without_room = 0;
 
   ShardCounters& operator+=(const ShardCounters& other) {
     appended_bytes += other.appended_bytes;
@@ -28,6 +30,7 @@ struct ShardCounters {
     isr_changes += other.isr_changes;
     truncations += other.truncations;
     failed_replicas += other.failed_replicas;
+    appends_without_room += other.appends_without_room;
     return *this;
   }
 };

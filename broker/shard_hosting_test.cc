@@ -168,7 +168,12 @@ TEST_F(ShardHosting, AFullDiskRefusesAppendsAndGoesOnWhenThereIsRoom) {  // ST9
   Fill(3);
   cluster->fs(1).FailNextOn(".log", MemFileSystem::Operation::kWrite, 1,
                             /*full=*/true);
-  EXPECT_EQ(AppendNow(1).error.code, ErrorCode::kStorageFull);
+  const api::ItemError refused = AppendNow(1).error;
+  EXPECT_EQ(refused.code, ErrorCode::kStorageFull);
+  // Which file, not where this broker keeps it.
+  EXPECT_THAT(refused.message, testing::HasSubstr(Home(tp) + "/0000"));
+  EXPECT_THAT(refused.message,
+              testing::Not(testing::HasSubstr("/" + Home(tp))));
   EXPECT_EQ(partition(1).leo(), Offset(3));
   EXPECT_THAT(Values(Read(1, 0)), SizeIs(3));
   EXPECT_TRUE(AppendNow(1).error.ok());
@@ -228,6 +233,24 @@ TEST_F(ShardHosting, APartitionThatFindsNoRoomIsHostedLater) {
   EXPECT_EQ(AppendNow(1).error.code, ErrorCode::kStorageFull);
   EXPECT_TRUE(cluster->RunUntilHealthy(tp, 2 * Shard::kHostAgainUs));
   EXPECT_THAT(cluster->fatal(), IsEmpty());
+}
+
+// Nor one that finds no descriptor.
+TEST_F(ShardHosting, AStartThatFindsNoRoomEndsAndCostsNoReplica) {
+  Open(3, kTwoInSync);
+  Fill(3);
+  cluster->Stop(3, End::kKill);
+  cluster->fs(3).FailNextOn(".log", MemFileSystem::Operation::kOpen, 1,
+                            /*full=*/true);
+  cluster->Start(3);
+  ASSERT_TRUE(world().RunUntil([&] { return !cluster->fatal().empty(); },
+                               kSecondUs));
+  EXPECT_EQ(CodeOf(cluster->fatal().front()), ErrorCode::kStorageFull);
+  cluster->Stop(3, End::kKill);
+  cluster->Start(3);
+  ASSERT_TRUE(cluster->RunUntilHealthy(tp));
+  EXPECT_EQ(partition(3).leo(), Offset(3));
+  EXPECT_THAT(Directories(3), ElementsAre(Home(tp)));
 }
 
 TEST_F(ShardHosting, AFailedSyncIsFatalAndAcknowledgesNothing) {  // ST4

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "broker/shard.h"
+#include "common/base/error.h"
 #include "common/base/mutant.h"
 
 namespace sluice {
@@ -134,6 +135,11 @@ internal::v1::ReplicaVerdict Shard::RecoverOne(const TopicPartition& tp,
   verdict.set_partition(tp.partition.value());
   auto log = Log::Open({context_.deps.fs, tail_budget_},
                        directory->PartitionPath(tp), NewLogConfig(), marks);
+  if (CodeOf(log.status()) == ErrorCode::kStorageFull) {
+    // Says nothing against what is stored: a replica that is called failed for
+    // it would be set aside and copied anew.
+    context_.deps.on_fatal(log.status());
+  }
   if (!log.ok()) {
     LOG(ERROR) << "replica " << tp.ToString()
                << " cannot be used: " << log.status().ToString()

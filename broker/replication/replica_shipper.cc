@@ -272,13 +272,11 @@ bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
                              ReadResult result) {
   if (result.base != replica.next || result.next_offset <= result.base) {
     // Where a follower goes on is its word, not ours to trust.
-    LOG(ERROR) << "shipping " << tp.ToString() << " to broker "
-               << session_.broker_id << ": it wants offset " << replica.next
-               << ", where no batch begins: [" << result.base << ", "
-               << result.next_offset << ")";
-    Remove(tp, api::ItemError(MakeError(
-                   ErrorCode::kCorruptMessage, "no batch of the leader begins "
-                   "at offset ", replica.next)));
+    CannotShip(tp, replica.next,
+               MakeError(ErrorCode::kCorruptMessage,
+                         "no batch of the leader begins at offset ",
+                         replica.next, ", but at ", result.base, " and ",
+                         result.next_offset));
     return false;
   }
   const auto bytes = static_cast<int64_t>(result.batches.size());
@@ -293,6 +291,17 @@ bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
   frame_.data.push_back({tp, replica.epoch, std::move(result.batches),
                          replica.hw_sent, replica.log_start_sent});
   return true;
+}
+
+// A follower asks again a little later, for each of its partitions.
+void ReplicaShipper::CannotShip(const TopicPartition& tp, Offset from,
+                                const absl::Status& why) {
+  if (const auto rest = line_pacer_.Due(CodeOf(why), now_us_)) {
+    LOG(ERROR) << "shipping " << tp.ToString() << " to broker "
+               << session_.broker_id << " from offset " << from << ": "
+               << why.ToString() << *rest;
+  }
+  Remove(tp, api::ItemError(why));
 }
 
 void ReplicaShipper::StartDiskRead(const TopicPartition& tp,
@@ -321,13 +330,7 @@ void ReplicaShipper::OnDiskRead(const TopicPartition& tp, Replica& replica,
                                 absl::StatusOr<ReadResult> result) {
   credit_bytes_ += std::exchange(replica.reserved_bytes, 0);
   SchedulePump();  // credit is back, or data is there
-  if (!result.ok()) {
-    LOG(ERROR) << "shipping " << tp.ToString() << " to broker "
-               << session_.broker_id << " from offset " << replica.next
-               << ": " << result.status().ToString();
-    Remove(tp, api::ItemError(result.status()));
-    return;
-  }
+  if (!result.ok()) return CannotShip(tp, replica.next, result.status());
   if (!AddData(tp, replica, *std::move(result))) return;
   if (!is_main() && replica.next >= replica.source->leo()) {
     return MoveTo(StreamKind::kMain, tp);

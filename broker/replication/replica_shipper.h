@@ -11,6 +11,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "broker/replication/catch_up_throttle.h"
+#include "broker/replication/line_pacer.h"
 #include "broker/replication/replication_port.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/executor.h"
@@ -134,6 +135,9 @@ class ReplicaShipper {
   // False, and the follower is told, when the bytes do not follow on what it
   // has.
   bool AddData(const TopicPartition& tp, Replica& replica, ReadResult result);
+  // Ends it for `tp`: the follower and the log are told.
+  void CannotShip(const TopicPartition& tp, Offset from,
+                  const absl::Status& why);
   void ReturnCredit(Replica& replica, Offset acked);
   void SendFrame();
 
@@ -153,6 +157,7 @@ class ReplicaShipper {
   int64_t frame_bytes_ = 0;
   bool pump_scheduled_ = false;
   uint64_t next_acceptance_ = 1;
+  LinePacer line_pacer_;
   // Tells posted tasks that `this` is gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
