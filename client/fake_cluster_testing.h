@@ -78,6 +78,7 @@ class FakeCluster final : public BrokerConnector {
   std::map<std::string, int64_t> answer_delay_us;
   // A code that the next Produce answers for each partition, until empty.
   std::vector<ErrorCode> produce_errors;
+  bool disk_full = false;  // appends are STORAGE_FULL, sequences judged before
   int64_t batch_bytes_max = INT64_MAX;  // larger ones are MESSAGE_TOO_LARGE
   bool hints = true;            // NOT_LEADER tells the leader
   bool stale_metadata = false;  // GetMetadata answers as of the last freeze

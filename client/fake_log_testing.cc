@@ -100,6 +100,10 @@ void FakeCluster::Append(Partition& state, MutableBuffer bytes,
     result.duplicate = true;
     return;
   }
+  if (disk_full) {
+    result.error = {ErrorCode::kStorageFull, "no room"};
+    return;
+  }
   const auto next = AssignOffsets(bytes, state.end, state.epoch);
   INVARIANT(next.ok(), next.status().ToString());
   result.base_offset = state.end;

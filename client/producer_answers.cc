@@ -153,11 +153,12 @@ void Producer::OnSuccess(Flight& flight, const api::ProduceResult& result) {
 void Producer::OnError(Flight& flight, const absl::Status& error, bool suspect,
                        int64_t retry_after_us) {
   PartitionQueue& queue = *flight.queue;
-  queue.last_error = TextOf(error);
   // Behind a batch that is to be sent again this is no surprise.
   const bool behind = MissesOneBefore(error) && !queue.IsFirst(*flight.batches.front()) &&
                       !MUTANT(kOnlyFailedBatchResent);
   if (behind) return SendAgain(flight, queue.not_before_us);
+  // Not of those behind: people are told why, not what followed from it.
+  queue.last_error = TextOf(error);
   if (!IsRetriableStatus(error)) return OnDefiniteError(flight, error);
   if (!NothingStored(error)) {
     for (const auto& batch : flight.batches) batch->maybe_stored = true;
