@@ -37,6 +37,10 @@ struct ProducerOptions {
   // a retry would change the order.
   int32_t requests_in_flight_max = 5;
 
+  // What is refused, and sent again; on the client's executor, for each time.
+  // Says why somebody waits; the batch's own callback says how it ended.
+  std::function<void(const NamedPartition&, const absl::Status&)> on_retry;
+
   // INVALID_CONFIG: enable_idempotence without acks = all.
   absl::Status Check() const;
   bool idempotent() const { return enable_idempotence.value_or(acks == -1); }

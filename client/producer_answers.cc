@@ -160,6 +160,7 @@ void Producer::OnError(Flight& flight, const absl::Status& error, bool suspect,
   // Not of those behind: people are told why, not what followed from it.
   queue.last_error = TextOf(error);
   if (!IsRetriableStatus(error)) return OnDefiniteError(flight, error);
+  if (options_.on_retry) options_.on_retry(queue.tp, error);
   if (!NothingStored(error)) {
     for (const auto& batch : flight.batches) batch->maybe_stored = true;
   }

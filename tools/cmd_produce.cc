@@ -11,6 +11,7 @@
 #include "tools/line_source.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "tools/retry_notice.h"
 #include "tools/topic_lookup.h"
 
 namespace sluice::cli {
@@ -32,6 +33,7 @@ struct Options {
   bool no_idempotence = false;
   bool tombstone = false;
   bool dry_run = false;
+  bool has_timeout = false;  // --timeout-ms was said
 };
 
 struct Outcome {
@@ -120,6 +122,17 @@ void Report(const Outcome& outcome, int64_t took_us) {
             << static_cast<double>(bytes) / seconds / 1e6 << " MB/s)\n";
 }
 
+// On the client's executor, for each refusal.
+auto TellWhy(const Context& context, const Outcome& outcome) {
+  return [&context, &outcome, notice = RetryNotice()](
+             const NamedPartition& tp, const absl::Status& why) mutable {
+    const auto line =
+        notice.OnRetry(tp, why, outcome.acknowledged + outcome.failed,
+                       context.clock().MonoMicros());
+    if (line.has_value()) std::cerr << "sluice produce: " << *line << "\n";
+  };
+}
+
 absl::Status Produce(Context* context, Options options) {
   if (auto bad = ParseHeaders(options); !bad.ok()) {
     return context->Misused(bad);
@@ -133,6 +146,10 @@ absl::Status Produce(Context* context, Options options) {
   producing.codec = *codec;
   producing.batch_bytes = options.batch_size;
   producing.linger_ms = options.linger_ms;
+  if (options.has_timeout) {
+    producing.delivery_timeout_ms = context->timeout_ms;
+    producing.max_block_ms = context->timeout_ms;
+  }
   if (options.no_idempotence) producing.enable_idempotence = false;
   auto in = LineSource::Open(options.file);
   if (!in.ok()) return in.status();
@@ -146,6 +163,7 @@ absl::Status Produce(Context* context, Options options) {
   int64_t lines = 0;
   int64_t bytes = 0;
   Outcome outcome;
+  producing.on_retry = TellWhy(*context, outcome);
   if (options.dry_run) {
     const auto read = SendLines(*context, options, *in, nullptr, &outcome,
                                 &lines, &bytes);
@@ -218,8 +236,9 @@ void AddProduce(CLI::App* root, Context* context) {
   command->footer(
       "Examples:\n  printf 'a:1\\nb:2\\n' | sluice produce orders -K :\n"
       "  sluice produce logs -f /var/log/syslog --compression lz4");
-  context->OnChosen(command, [context, options, key] {
+  context->OnChosen(command, [context, options, key, command] {
     options->has_key = key->count() > 0;
+    options->has_timeout = command->get_option("--timeout-ms")->count() > 0;
     return Produce(context, *options);
   });
 }

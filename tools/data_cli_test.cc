@@ -120,6 +120,18 @@ TEST_F(DataCliTest, ADryRunOfProducingOnlyCounts) {
   EXPECT_EQ(brokers_.calls["Produce"], 0);
 }
 
+// Not the two minutes that a producer takes unasked.
+TEST_F(DataCliTest, ProducingEndsWhenItsTimeIsUpAndNamesTheReason) {
+  brokers_.AddTopic("t", 1);
+  brokers_.disk_full = true;
+
+  const Ran ran = RunThere({"produce", "t", "--timeout-ms", "300"}, "a\n");
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("within 300 ms"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("STORAGE_FULL"), std::string::npos) << ran.err;
+}
+
 TEST_F(DataCliTest, ALineWithoutItsSeparatorIsShown) {
   brokers_.AddTopic("t", 1);
 
