@@ -9,6 +9,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -117,24 +118,40 @@ class Watcher {
   std::map<std::string, pid_t> pids_;  // last seen
 };
 
-// OK: healthy. kCancelled: asked to end.
+void TellCrash(const DevCluster& cluster, const Watcher::Crash& crash) {
+  std::cerr << crash.node.name << " " << crash.how << "; `sluice dev start "
+            << crash.node.name << " --dir " << cluster.directory()
+            << "` starts it again. " << cluster.EndOfLog(crash.node)
+            << std::flush;
+}
+
+// OK: all that run are healthy; `ended` are told, and not waited for: what is
+// wrong with one node's directory is no reason to stop the others.
+// kCancelled: asked to end.
 absl::Status AwaitHealthy(Context* context, const DevCluster& cluster,
-                          Watcher& watcher) {
+                          Watcher& watcher, std::set<std::string>& ended) {
   ASSIGN_OR_RETURN(BlockingClient * client,
                    context->ClientOf(BootstrapOf(cluster.shape())));
   const int64_t end_us = context->clock().MonoMicros() + kHealthyWithinUs;
+  int brokers_ended = 0;
   std::string why = "no answer yet";
   while (context->clock().MonoMicros() < end_us) {
     for (const auto& crash : watcher.Look()) {
-      return MakeError(ErrorCode::kInvalidRequest, crash.node.name, " ",
-                       crash.how, " while starting. ",
-                       cluster.EndOfLog(crash.node));
+      ended.insert(crash.node.name);
+      brokers_ended += crash.node.is_broker ? 1 : 0;
+      if (ended.size() == cluster.nodes().size()) {
+        return MakeError(ErrorCode::kInvalidRequest, crash.node.name, " ",
+                         crash.how, " while starting, and no other runs. ",
+                         cluster.EndOfLog(crash.node));
+      }
+      TellCrash(cluster, crash);
     }
     const auto answer = client->DescribeCluster(1'000'000);
     if (answer.ok()) {
       int up = 0;
       for (const auto& broker : answer->brokers()) up += !broker.fenced();
-      if (up == cluster.shape().nodes && answer->issues().empty() &&
+      if (up >= cluster.shape().nodes - brokers_ended &&
+          (!ended.empty() || answer->issues().empty()) &&
           answer->active_controller_id() > 0) {
         return absl::OkStatus();
       }
@@ -153,12 +170,7 @@ absl::Status AwaitHealthy(Context* context, const DevCluster& cluster,
 
 void Supervise(const DevCluster& cluster, Watcher& watcher) {
   while (!EndAsked(kLookEveryUs)) {
-    for (const auto& crash : watcher.Look()) {
-      std::cerr << crash.node.name << " " << crash.how << "; `sluice dev start "
-                << crash.node.name << " --dir " << cluster.directory()
-                << "` starts it again. " << cluster.EndOfLog(crash.node)
-                << std::flush;
-    }
+    for (const auto& crash : watcher.Look()) TellCrash(cluster, crash);
     cluster.RotateLogs();
   }
 }
@@ -176,11 +188,17 @@ absl::Status RunCluster(Context* context, const DevCluster& cluster,
     if (!status.ok()) break;
   }
   Watcher watcher(cluster);
-  if (status.ok()) status = AwaitHealthy(context, cluster, watcher);
+  std::set<std::string> ended;
+  if (status.ok()) status = AwaitHealthy(context, cluster, watcher, ended);
   if (status.ok()) {
-    std::cerr << cluster.shape().nodes
-              << (cluster.shape().nodes == 1 ? " node" : " nodes")
-              << " healthy after "
+    const int nodes = cluster.shape().nodes;
+    if (ended.empty()) {
+      std::cerr << nodes << (nodes == 1 ? " node" : " nodes") << " healthy";
+    } else {
+      std::cerr << cluster.nodes().size() - ended.size() << " of "
+                << cluster.nodes().size() << " processes run";
+    }
+    std::cerr << " after "
               << (context->clock().MonoMicros() - start_us) / 1000
               << " ms in " << cluster.directory() << "; Ctrl-C stops them\n";
     std::cout << "SLUICE_BOOTSTRAP=" << BootstrapOf(cluster.shape())

@@ -125,8 +125,10 @@ absl::StatusOr<pid_t> DevCluster::Start(const DevNode& node,
 
 absl::Status DevCluster::AwaitListening(const DevNode& node, pid_t pid,
                                         int64_t timeout_us) const {
-  const int port = node.is_broker ? node.client_port : node.internal_port;
-  for (int64_t waited_us = 0; !PortIsBusy(port); waited_us += kLookEveryUs) {
+  // Its metrics are served last; that a port is busy may be no more than its
+  // own look whether it is free.
+  const int port = node.metrics_port;
+  for (int64_t waited_us = 0; !AnswersHttp(port); waited_us += kLookEveryUs) {
     waitpid(pid, nullptr, WNOHANG);
     if (!IsAlive(pid)) {
       ForgetCrash(node);
@@ -135,7 +137,8 @@ absl::Status DevCluster::AwaitListening(const DevNode& node, pid_t pid,
     }
     if (waited_us >= timeout_us) {
       return MakeError(ErrorCode::kRequestTimedOut, node.name, " (pid ", pid,
-                       ") does not listen on ", port, " yet; its log is ",
+                       ") does not answer on ", port,
+                       " (metrics) yet; its log is ",
                        PathOf(node, "sluiced.log"));
     }
     usleep(kLookEveryUs);

@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kPollUs = 20'000;
 constexpr int64_t kArgumentsPollUs = 200;
 constexpr int kArgumentsTries = 5000;
+constexpr int kHttpPatienceS = 2;
 
 // The fields of /proc/PID/stat after the name, which may hold anything.
 std::vector<std::string> StatFields(pid_t pid) {
@@ -90,7 +91,10 @@ absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& argv,
 bool IsAlive(pid_t pid) {
   if (pid <= 0 || kill(pid, 0) != 0) return false;
   const auto fields = StatFields(pid);
-  return !fields.empty() && fields[0] != "Z" && fields[0] != "X";
+  if (fields.size() < 18 || fields[0] == "X") return false;
+  // Its first thread has ended, others may not have: they hold its files, its
+  // ports and its locks. num_threads is field 20 of the whole line.
+  return fields[0] != "Z" || std::stoi(fields[17]) > 1;
 }
 
 bool IsAliveWith(pid_t pid, const std::string& argument) {
@@ -164,6 +168,27 @@ bool PortIsBusy(int port) {
                     listen(fd, 1) != 0;
   close(fd);
   return busy;
+}
+
+bool AnswersHttp(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const timeval patience{kHttpPatienceS, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  constexpr char kRequest[] = "GET /healthz HTTP/1.0\r\n\r\n";
+  constexpr ssize_t kRequestBytes = sizeof kRequest - 1;
+  char answer = 0;
+  const bool answered =
+      connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) ==
+          0 &&
+      send(fd, kRequest, kRequestBytes, MSG_NOSIGNAL) == kRequestBytes &&
+      recv(fd, &answer, 1, 0) == 1 && answer == 'H';
+  close(fd);
+  return answered;
 }
 
 std::string OwnDirectory() {

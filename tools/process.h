@@ -18,7 +18,7 @@ namespace sluice::cli {
 absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& argv,
                             const std::string& log_path);
 
-// Runs and is no zombie.
+// Any thread of it runs: a zombie's may, and hold what it held.
 bool IsAlive(pid_t pid);
 // Alive, and started with this among its arguments: not another process that
 // got the number later.
@@ -36,6 +36,8 @@ std::string LastLines(const std::string& path, int lines);
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 // Whether somebody listens on 127.0.0.1:port, or it cannot be bound.
 bool PortIsBusy(int port);
+// Whether an HTTP server answers on 127.0.0.1:port; any answer will do.
+bool AnswersHttp(int port);
 // The directory of this executable.
 std::string OwnDirectory();
 
