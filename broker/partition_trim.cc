@@ -76,7 +76,7 @@ absl::StatusOr<Offset> Partition::JudgeTrim(const TrimRequest& request) const {
     return MakeError(ErrorCode::kOffsetOutOfRange, name(),
                      " cannot be trimmed to offset ", request.before,
                      ": its records are in [", log_->log_start(), ", ", hw,
-                     "); name an offset up to ", hw, ", or -1 for all");
+                     "); name an offset up to ", hw, ", or its end for all (-1)");
   }
   return request.before;
 }

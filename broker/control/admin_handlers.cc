@@ -151,15 +151,19 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
     issue->set_broker_id(deps_.node_id.value());
     issue->set_message(std::move(message));
   };
+  const int64_t silent_us = deps_.clock->MonoMicros() - deps_.last_contact_us();
+  const absl::Status present = CheckMetadataIsPresent(*deps_.image());
   if (deps_.directory->active() == kNoNode) {
     add(v1::HealthIssue::KIND_NO_CONTROLLER,
         StrCat("broker ", deps_.node_id,
                " knows of no active controller: leaders, ISRs and topics "
-               "cannot change, reads and writes go on; check that a majority "
-               "of the controllers runs and is reachable"));
+               "cannot change, ",
+               present.ok() ? "reads and writes go on"
+                            : "and it serves nobody before it has read the "
+                              "metadata; brokers that have it go on",
+               "; check that a majority of the controllers runs and is "
+               "reachable"));
   }
-  const int64_t silent_us = deps_.clock->MonoMicros() - deps_.last_contact_us();
-  const absl::Status present = CheckMetadataIsPresent(*deps_.image());
   if (!present.ok()) {
     add(v1::HealthIssue::KIND_METADATA_STALE, std::string(present.message()));
   } else if (silent_us > kStaleUs) {

@@ -347,6 +347,25 @@ TEST_F(AdminHandlersTest, WhatPutsTheAnswerInDoubtIsTheFirstIssue) {
             v1::HealthIssue::KIND_BROKER_FENCED);
 }
 
+TEST_F(AdminHandlersTest, WithoutMetadataNobodyIsToldThatReadsGoOn) {
+  fake_.directory->Doubt(NodeId(1));
+  fake_.SetActive(-1);
+  Caught<v1::DescribeClusterResponse> caught;
+  for (const bool has_metadata : {true, false}) {
+    if (!has_metadata) image_ = MetadataImage::Empty();
+    admin_->DescribeCluster(context_, {}, caught.Reply());
+    Run(10'000);
+    ASSERT_TRUE(caught.answer.ok());
+    ASSERT_EQ(caught.answer->issues(0).kind(),
+              v1::HealthIssue::KIND_NO_CONTROLLER);
+    const std::string& text = caught.answer->issues(0).message();
+    EXPECT_EQ(text.find("reads and writes go on") != std::string::npos,
+              has_metadata)
+        << text;
+    EXPECT_EQ(text.find("serves nobody") == std::string::npos, has_metadata);
+  }
+}
+
 TEST_F(AdminHandlersTest, BeforeTheFirstImageReadsAreRefused) {
   image_ = MetadataImage::Empty();
   Caught<v1::GetMetadataResponse> metadata;

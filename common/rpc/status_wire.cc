@@ -70,8 +70,11 @@ absl::Status TransportStatus(const grpc::Status& status) {
       }
       return MakeError(ErrorCode::kBusy, "peer: ", text, "; try again");
     case grpc::StatusCode::UNIMPLEMENTED:
-      return MakeError(ErrorCode::kUnsupportedVersion, "peer: ", text,
-                       "; it does not know this call: compare the versions");
+      return MakeError(ErrorCode::kUnsupportedVersion,
+                       "the peer does not know this call: is it a broker's "
+                       "address for clients (--listen)? If so, compare the "
+                       "versions",
+                       text.empty() ? "" : StrCat(" (", text, ")"));
     case grpc::StatusCode::INTERNAL:
     case grpc::StatusCode::UNKNOWN:
       // A stream that the other end's HTTP/2 reset.
