@@ -88,6 +88,8 @@ absl::Status DumpSegment(const Options& options, const std::string& path,
                          const File& file) {
   ASSIGN_OR_RETURN(const int64_t size, file.Size());
   std::string bytes;
+  int64_t bad = 0;
+  int64_t first_bad = 0;
   for (int64_t position = 0; position < size;) {
     char head[kBatchHeaderBytes];
     ASSIGN_OR_RETURN(const size_t got, file.ReadAt(position, head));
@@ -105,14 +107,17 @@ absl::Status DumpSegment(const Options& options, const std::string& path,
     ASSIGN_OR_RETURN(const BatchView batch,
                      BatchView::Parse(std::string_view(bytes).substr(0, whole)));
     PrintBatch(options, path, position, batch);
-    if (!batch.CrcMatches()) {
-      return MakeError(ErrorCode::kCorruptMessage, path, ": the batch at ",
-                       position, " does not match its checksum");
+    if (batch.CrcMatches()) {
+      if (options.records) RETURN_IF_ERROR(PrintRecords(options, batch));
+    } else if (bad++ == 0) {
+      first_bad = position;  // what follows is worth seeing, too
     }
-    if (options.records) RETURN_IF_ERROR(PrintRecords(options, batch));
     position += header->size_bytes();
   }
-  return absl::OkStatus();
+  if (bad == 0) return absl::OkStatus();
+  return MakeError(ErrorCode::kCorruptMessage, path, ": ", bad,
+                   " batch(es) do not match their checksums; the first is at ",
+                   first_bad);
 }
 
 absl::Status DumpIndex(const Options& options, const std::string& path,
@@ -192,6 +197,10 @@ bool EndsWith(const std::string& text, const std::string& end) {
 absl::Status DumpFile(const Options& options, const std::string& path,
                       FileSystem& fs) {
   if (EndsWith(path, ".snapshot")) return DumpSnapshot(options, path, fs);
+  if (!EndsWith(path, ".log") && !EndsWith(path, ".index")) {
+    return MakeError(ErrorCode::kInvalidRequest, path,
+                     " is no .log, .index or .snapshot file, by its name");
+  }
   ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kRead));
   return EndsWith(path, ".index") ? DumpIndex(options, path, *file)
                                   : DumpSegment(options, path, *file);
@@ -216,13 +225,17 @@ absl::Status Dump(const Options& options) {
   } else {
     files.push_back(options.path);
   }
+  absl::Status first_bad;  // the other files are worth seeing, too
   for (const std::string& path : files) {
     if (files.size() > 1 && options.output == "table") {
       std::cout << path << ":\n";
     }
-    RETURN_IF_ERROR(DumpFile(options, path, fs));
+    const absl::Status dumped = DumpFile(options, path, fs);
+    if (dumped.ok()) continue;
+    if (files.size() > 1) std::cerr << StdView(dumped.message()) << '\n';
+    if (first_bad.ok()) first_bad = dumped;
   }
-  return absl::OkStatus();
+  return first_bad;
 }
 
 }  // namespace

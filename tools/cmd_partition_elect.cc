@@ -25,6 +25,12 @@ constexpr int64_t kElectedWithinUs = 15'000'000;
 
 using Results = google::protobuf::RepeatedPtrField<v1::ElectLeaderResult>;
 
+// A topic that is not there has no partition to name.
+std::string PartitionNameOf(const v1::ElectLeaderResult& result) {
+  if (result.partition() < 0) return result.topic();
+  return result.topic() + "-" + std::to_string(result.partition());
+}
+
 bool IsNeedless(const v1::ElectLeaderResult& result) {
   return result.error().code() == v1::ERROR_CODE_ELECTION_NOT_NEEDED;
 }
@@ -54,8 +60,7 @@ std::string StatusText(const v1::ElectLeaderResult& result, bool dry_run) {
 void PrintResults(const Results& results, bool dry_run, OutputFormat format) {
   Table table({"PARTITION", "LEADER", "EPOCH", "MAY BE LOST", "STATUS"});
   for (const auto& result : results) {
-    const std::string name =
-        result.topic() + "-" + std::to_string(result.partition());
+    const std::string name = PartitionNameOf(result);
     if (format == OutputFormat::kName) {
       std::cout << name << '\n';
       continue;
@@ -93,8 +98,7 @@ absl::Status ConfirmUnclean(const Context& context, BlockingClient* client,
   std::string lost;
   for (const auto& result : preview->results()) {
     if (result.has_error()) continue;
-    lost += (lost.empty() ? "" : ", ") + result.topic() + "-" +
-            std::to_string(result.partition()) +
+    lost += (lost.empty() ? "" : ", ") + PartitionNameOf(result) +
             (result.has_loss() ? " (" + LossText(result) + ")" : "");
   }
   if (lost.empty()) return absl::OkStatus();  // nothing is to be elected

@@ -27,8 +27,12 @@ absl::Status AddConfigs(const Options& options, v1::NewTopic* topic) {
                        " is not key=value; for example "
                        "--config min.insync.replicas=2");
     }
-    (*topic->mutable_configs())[pair.substr(0, equals)] =
-        pair.substr(equals + 1);
+    const std::string key = pair.substr(0, equals);
+    if (topic->configs().contains(key)) {
+      return MakeError(ErrorCode::kInvalidRequest, "--config ", key,
+                       " stands twice; which value is meant?");
+    }
+    (*topic->mutable_configs())[key] = pair.substr(equals + 1);
   }
   return absl::OkStatus();
 }

@@ -132,6 +132,16 @@ TEST_F(DataCliTest, ProducingEndsWhenItsTimeIsUpAndNamesTheReason) {
   EXPECT_NE(ran.err.find("STORAGE_FULL"), std::string::npos) << ran.err;
 }
 
+TEST_F(DataCliTest, APartitionThatIsNotThereIsNotFoundAsATopicIs) {
+  brokers_.AddTopic("t", 2);
+
+  const Ran produce = RunThere({"produce", "t", "-p", "7"}, "a\n");
+  const Ran consume = RunThere({"consume", "t", "-p", "7", "-n", "1"});
+
+  EXPECT_EQ(produce.code, kExitNotFound) << produce.err;
+  EXPECT_EQ(consume.code, kExitNotFound) << consume.err;
+}
+
 TEST_F(DataCliTest, ALineWithoutItsSeparatorIsShown) {
   brokers_.AddTopic("t", 1);
 

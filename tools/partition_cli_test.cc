@@ -50,6 +50,14 @@ TEST_F(PartitionCliTest, ElectNamesWhatCouldNotBe) {
   ASSERT_EQ(canned_.last_elect.topics(0).partitions_size(), 1);
 }
 
+TEST_F(PartitionCliTest, ATopicThatIsNotThereIsNamedWithoutAPartition) {
+  AddResult(-1, 0, v1::ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION);
+  const Ran ran = RunThere({"partition", "elect", "t"});
+  EXPECT_EQ(ran.code, kExitNotFound);
+  EXPECT_NE(ran.out.find("\nt "), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("t--1"), std::string::npos) << ran.out;
+}
+
 TEST_F(PartitionCliTest, AnUncleanElectionShowsItsPriceAndAsks) {
   auto* result = AddResult(0, 3);
   result->mutable_loss()->set_leader_id(3);

@@ -112,6 +112,14 @@ TEST_F(TopicCliTest, ConfigsAndCountsReachTheRequest) {
 }
 
 // Of three partitions: whole, under-replicated, without a leader.
+TEST_F(TopicCliTest, AConfigThatIsGivenTwiceIsMisuse) {
+  const Ran ran = RunThere(
+      {"topic", "create", "t", "-c", "flush.ms=1", "-c", "flush.ms=2"});
+  EXPECT_EQ(ran.code, kExitUsage);
+  EXPECT_NE(ran.err.find("flush.ms stands twice"), std::string::npos)
+      << ran.err;
+}
+
 TEST_F(TopicCliTest, DescribeFiltersPartitions) {
   canned_.topics.emplace();
   auto* topic = canned_.topics->add_topics();

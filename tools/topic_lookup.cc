@@ -37,8 +37,9 @@ absl::StatusOr<std::vector<NamedPartition>> PartitionsOf(
   std::vector<NamedPartition> partitions;
   for (const int32_t partition : chosen) {
     if (partition < 0 || partition >= *count) {
-      return MakeError(ErrorCode::kInvalidRequest, "topic ", topic, " has ",
-                       *count, " partitions, from 0; there is no ", partition);
+      return MakeError(ErrorCode::kUnknownTopicOrPartition, "topic ", topic,
+                       " has ", *count, " partitions, from 0; there is no ",
+                       partition);
     }
     partitions.push_back({topic, PartitionIndex(partition)});
   }

@@ -339,6 +339,26 @@ absl::Status VerifiedRun::ReadToEnd(
   return absl::OkStatus();
 }
 
+// What others wrote would count as duplicates and phantoms of this run.
+absl::Status CheckIsEmpty(BlockingClient* client,
+                          const VerifiedRunOptions& options,
+                          int32_t partition_count) {
+  std::vector<NamedPartition> partitions;
+  for (int32_t p = 0; p < partition_count; ++p) {
+    partitions.push_back({options.topic, PartitionIndex(p)});
+  }
+  ASSIGN_OR_RETURN(const auto ends,
+                   client->LookUpOffsets(partitions,
+                                         api::OffsetPosition::kLatest,
+                                         options.timeout_us));
+  for (const auto& [tp, end] : ends) {
+    if (end == Offset(0)) continue;
+    return MakeError(ErrorCode::kInvalidRequest, tp, " has had records up to ",
+                     end, "; verify-run needs a topic that is new");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<VerifiedRunResult> RunVerified(
@@ -355,6 +375,7 @@ absl::StatusOr<VerifiedRunResult> RunVerified(
     return MakeError(ErrorCode::kUnknownTopicOrPartition, "topic ",
                      options.topic, " is not there");
   }
+  RETURN_IF_ERROR(CheckIsEmpty(client, options, partitions));
   VerifiedRun run(client, cluster, options, lines, partitions);
   return run.Run();
 }
