@@ -38,7 +38,7 @@ void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
   answer.fetch_offset = from;
   answer.log_start_offset = source->log_start();
   SendAnswer(std::move(answer));
-  TellHighWatermark(tp, replica);
+  OnHighWatermark(tp);
   if (!is_main() && replica.next >= source->leo()) {
     return MoveTo(StreamKind::kMain, tp);
   }
@@ -115,30 +115,10 @@ void ReplicaShipper::ReturnCredit(Replica& replica, Offset acked) {
             session_.window_bytes);
 }
 
-// Who has one record on the way at a time sends the next one sooner: a frame
-// for the high watermark alone would double what the three of them have to do.
 void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
   const auto found = replicas_.find(tp);
-  if (found == replicas_.end() || found->second.untold) return;
-  found->second.untold = true;
-  untold_.push_back(tp);
-  if (untold_.size() > 1) return;
-  executor_->PostAfter(kTellAfterUs, [this, alive = alive_] {
-    if (*alive) TellHighWatermarks();
-  });
-}
-
-void ReplicaShipper::TellHighWatermarks() {
-  for (const TopicPartition& tp : std::exchange(untold_, {})) {
-    const auto found = replicas_.find(tp);
-    if (found == replicas_.end()) continue;
-    found->second.untold = false;
-    TellHighWatermark(tp, found->second);
-  }
-}
-
-void ReplicaShipper::TellHighWatermark(const TopicPartition& tp,
-                                       Replica& replica) {
+  if (found == replicas_.end()) return;
+  Replica& replica = found->second;
   // Data that is about to leave carries it.
   if (replica.queued && credit_bytes_ > 0) return;
   if (!is_main() && replica.next < replica.source->leo()) return;

@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "broker/replication/catch_up_throttle.h"
@@ -61,8 +60,6 @@ class ReplicaShipper {
   // What one replica may hold of the window, and never less than two frames.
   static constexpr int64_t kWindowPart = 4;
   static constexpr int64_t kStallUs = 5'000'000;
-  // How long a high watermark waits for data to carry it.
-  static constexpr int64_t kTellAfterUs = 1'000;
 
   // `throttle` is for a catch-up stream, and shared by all of the shard.
   ReplicaShipper(FollowerSession session, Executor* executor,
@@ -114,7 +111,6 @@ class ReplicaShipper {
     bool reading() const { return reserved_bytes > 0; }
     Offset hw_sent = kNoOffset;
     Offset log_start_sent = kNoOffset;
-    bool untold = false;  // in untold_
   };
 
   bool is_main() const { return session_.kind == StreamKind::kMain; }
@@ -124,8 +120,6 @@ class ReplicaShipper {
   void MoveTo(StreamKind to, const TopicPartition& tp);
   void GiveUpStalled();
   void Enqueue(const TopicPartition& tp, Replica& replica);
-  void TellHighWatermark(const TopicPartition& tp, Replica& replica);
-  void TellHighWatermarks();
   void SchedulePump();
   void Pump();
   void ShipOne(const TopicPartition& tp, Replica& replica);
@@ -149,8 +143,6 @@ class ReplicaShipper {
   int64_t credit_bytes_;
   std::map<TopicPartition, Replica> replicas_;
   std::deque<TopicPartition> ready_;
-  // Whose high watermark has moved. A timer is set while there are any.
-  std::vector<TopicPartition> untold_;
   // What leaves next, in the order it came about: an answer never overtakes
   // data of the same partition, nor the other way round.
   LeaderFrame frame_;
