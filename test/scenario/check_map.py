@@ -136,7 +136,7 @@ def problems_of_mutants(root, scripts):
         red.update(names)
         problems += ["%s: there is no script %s" % (mutant, name)
                      for name in names if name not in scripts]
-    excepted = dict(NOT_RED.findall(part(read(root, MAP), "Scripts that none does")))
+    excepted = dict(NOT_RED.findall(part(read(root, MAP), "Scripts without a mutant")))
     problems += ["there is no script %s, which no mutant turns red" % name
                  for name in sorted(set(excepted) - scripts)]
     problems += ["%s is turned red by no mutant, and nothing says why" % name
