@@ -1,14 +1,20 @@
 #include "storage/rocks_kv_store.h"
 
+#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -137,37 +143,58 @@ absl::Status CheckWals(const std::string& path) {
 
 // --- room to open at all ---------------------------------------------------
 // RocksDB writes while it opens, and where the disk has no room for that it
-// ends the process by an assertion instead of an error.
+// ends the process by an assertion instead of an error. Nor does its Env do for
+// the question: that asserts, too.
 constexpr size_t kRoomBytes = 1 << 20;
 constexpr char kRoomProbeName[] = "/room-probe";
 
-absl::Status WriteProbe(rocksdb::Env* env, const std::string& probe) {
-  std::unique_ptr<rocksdb::WritableFile> file;
-  rocksdb::Status status =
-      env->NewWritableFile(probe, &file, rocksdb::EnvOptions());
-  if (status.ok()) status = file->Append(std::string(kRoomBytes, 'r'));
-  if (status.ok()) status = file->Sync();
-  if (status.ok()) status = file->Close();
-  return FromRocks(status, probe, "looking for room");
+// 0, or errno.
+int WriteProbe(const std::string& probe) {
+  const int fd =
+      open(probe.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return errno;
+  const std::string bytes(kRoomBytes, 'r');
+  int error = 0;
+  for (size_t done = 0; done < bytes.size() && error == 0;) {
+    const ssize_t got = write(fd, bytes.data() + done, bytes.size() - done);
+    if (got >= 0) {
+      done += static_cast<size_t>(got);
+    } else if (errno != EINTR) {
+      error = errno;
+    }
+  }
+  if (error == 0 && fdatasync(fd) != 0) error = errno;
+  close(fd);
+  return error;
 }
 
 absl::Status CheckRoom(const std::string& path) {
-  rocksdb::Env* const env = rocksdb::Env::Default();
-  RETURN_IF_ERROR(FromRocks(env->CreateDirIfMissing(path), path,
-                            "its directory cannot be made"));
-  const std::string probe = path + kRoomProbeName;
-  const absl::Status written = WriteProbe(env, probe);
-  const rocksdb::Status removed = env->DeleteFile(probe);
-  if (CodeOf(written) != ErrorCode::kStorageFull) {
-    RETURN_IF_ERROR(written);
-    return FromRocks(removed, path, "removing what looked for room");
+  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    return MakeError(errno == ENOSPC ? ErrorCode::kStorageFull
+                                     : ErrorCode::kStorageError,
+                     "cannot create directory ", path, ": ",
+                     std::strerror(errno));
   }
-  uint64_t free_bytes = 0;
-  if (!env->GetFreeSpace(path, &free_bytes).ok()) free_bytes = 0;
+  const std::string probe = path + kRoomProbeName;
+  const int error = WriteProbe(probe);
+  if (unlink(probe.c_str()) != 0 && error == 0) {
+    return MakeError(ErrorCode::kStorageError, "cannot remove ", probe, ": ",
+                     std::strerror(errno));
+  }
+  if (error == 0) return absl::OkStatus();
+  if (error != ENOSPC && error != EDQUOT) {
+    return MakeError(ErrorCode::kStorageError, "cannot write ", probe, ": ",
+                     std::strerror(error));
+  }
+  struct statvfs disk{};
+  const uint64_t free_bytes =
+      statvfs(path.c_str(), &disk) == 0
+          ? uint64_t{disk.f_bavail} * disk.f_frsize
+          : 0;
   return MakeError(ErrorCode::kStorageFull, path, " has no room for the ",
                    kRoomBytes, " bytes that it takes to start: ", free_bytes,
-                   " bytes are free there; free space on that file system "
-                   "(", StdView(written.message()), ")");
+                   " bytes are free there (", std::strerror(error),
+                   "); free space on that file system");
 }
 
 }  // namespace
