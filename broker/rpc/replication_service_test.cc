@@ -242,8 +242,14 @@ class TakenAtOnceTest : public testing::Test {
                                   heard_.OfFollower());
     to_follower_ = acceptor_.accepted.get_future().get();
   }
+  // Let go of on its executor: nothing is posted there afterwards.
   ~TakenAtOnceTest() override {
-    to_leader_.reset();
+    std::promise<void> closed;
+    executor_.Post([&] {
+      to_leader_.reset();
+      closed.set_value();
+    });
+    closed.get_future().wait();
     server_.reset();
     executor_.Stop();
   }
