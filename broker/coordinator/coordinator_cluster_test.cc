@@ -70,6 +70,8 @@ class Client {
   void Commit(int node, int64_t call) {
     const int64_t offset = ++attempted_;
     At(node, [this, call, offset](GroupCoordinator& coordinator) {
+      // Given up and overtaken: it would put the group back.
+      if (call != call_) return;
       v1::CommitOffsetsRequest request;
       request.set_group_id(group_);
       auto* put = request.add_offsets();
