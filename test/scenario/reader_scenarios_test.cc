@@ -78,6 +78,7 @@ TEST(ReaderScenarios, F33AFollowerThatCutsItsLogHasShownNothingOfIt) {
     s.RunFor(1);
   }
   s.ExpectLog(B, t, {"m1"});
+  s.RunFor(10);  // its leader hears of it last
   s.Produce(t, "c2");
   s.UntilHighWatermark(B, t, 2);
   s.Expect(s.FetchNear(B, t, 0).values == (Values{"m1", "c2"}),
