@@ -38,14 +38,14 @@ TEST_F(LagWindowsTest, NothingIsSaidOfOneCommit) {
 
 TEST_F(LagWindowsTest, EveryStateIsReached) {
   Commit(0, 10);
-  for (int i = 1; i <= 5; ++i) Commit(10 * i, 30 * i);
+  for (int i = 1; i <= 5; ++i) Commit(10 * i, 1000 + 30 * i);
   EXPECT_EQ(State(), LagState::kWarn);
   EXPECT_EQ(State(1'000'000), LagState::kStop);
-  for (int i = 0; i < 12; ++i) Commit(50, 200 + i);
+  for (int i = 0; i < 12; ++i) Commit(50, 2000 + i);
   EXPECT_EQ(State(), LagState::kStall);
-  Commit(40, 300);
+  Commit(40, 3000);
   EXPECT_EQ(State(), LagState::kRewind);
-  for (int i = 0; i < 12; ++i) Commit(1000 + i, 1000 + i);
+  for (int i = 0; i < 12; ++i) Commit(10'000 + i, 10'000 + i);
   EXPECT_EQ(State(1'000'000), LagState::kOk);
 }
 
