@@ -1,4 +1,5 @@
 // GroupService through gRPC, from a peer to a GroupApi and back.
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -9,6 +10,8 @@
 #include "broker/rpc/fake_broker_testing.h"
 #include "client/grpc_peers/grpc_group_peer.h"
 #include "common/base/error.h"
+#include "common/rpc/public_methods.h"
+#include "common/rpc/status_wire.h"
 
 namespace sluice {
 namespace {
@@ -103,6 +106,25 @@ TEST_F(GroupServiceTest, AnAnswerCrossesWhole) {
   EXPECT_EQ(answer->generation_id(), 7);
   EXPECT_EQ(answer->members(0).metadata(), std::string("\0\1\xff", 3));
   EXPECT_EQ(answer->coordinator().node_id(), 3);
+}
+
+TEST_F(GroupServiceTest, BytesThatAreNoMessageAreAnInvalidRequest) {
+  const auto channel = edge_->InProcessChannel(
+      rpc::ChannelArgumentsFor(rpc::ChannelUse::kControl));
+  grpc::GenericStub stub(channel);
+  for (const rpc::PublicMethod& row : rpc::kPublicMethods) {
+    if (row.resource != rpc::Resource::kGroup) continue;
+    grpc::ClientContext context;
+    grpc::Slice garbage(std::string("\xff\xff\xff garbage"));
+    grpc::ByteBuffer request(&garbage, 1);
+    grpc::ByteBuffer response;
+    Awaited<absl::Status> status;
+    stub.UnaryCall(&context, std::string(row.path), {}, &request, &response,
+                   [&](const grpc::Status& s) {
+                     status.Set(rpc::FromGrpcStatus(s));
+                   });
+    EXPECT_EQ(CodeOf(status.Get()), ErrorCode::kInvalidRequest) << row.path;
+  }
 }
 
 // A join that waits for others does not outlive the listener.
