@@ -9,9 +9,11 @@ import time
 from cluster import common_pb2, group_pb2, grpc, log_pb2
 
 ERR = {name[len("ERROR_CODE_"):]: number for name, number in common_pb2.ErrorCode.items()}
-# Ask again: the coordinator moves, loads, or is not known yet.
+# Ask again: the coordinator moves, loads, or is not known yet; or the broker that
+# was asked has just started, or stops.
 AGAIN = {ERR["NOT_COORDINATOR"], ERR["COORDINATOR_NOT_AVAILABLE"],
-         ERR["COORDINATOR_LOAD_IN_PROGRESS"]}
+         ERR["COORDINATOR_LOAD_IN_PROGRESS"], ERR["BROKER_NOT_AVAILABLE"],
+         ERR["SHUTTING_DOWN"]}
 OUT = {ERR["UNKNOWN_MEMBER_ID"], ERR["ILLEGAL_GENERATION"]}
 
 
