@@ -215,7 +215,7 @@ TEST_F(CliTest, APartitionThatIsNotThereIsNamed) {
 
   const Ran ran = RunThere({"consume", "t", "-p", "2"});
 
-  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_EQ(ran.code, kExitNotFound);
   EXPECT_NE(ran.err.find("has 2 partitions"), std::string::npos) << ran.err;
 }
 
