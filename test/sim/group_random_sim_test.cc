@@ -131,8 +131,8 @@ class Member {
   void Find() {
     v1::FindCoordinatorRequest request;
     request.add_keys("g");
-    const auto ids = cluster_->ids();
-    const int any = ids[random_.Below(ids.size())];
+    const int any =
+        static_cast<int>(random_.Between(1, cluster_->broker_count()));
     Ask<v1::FindCoordinatorRequest, v1::FindCoordinatorResponse>(
         any, &GroupApi::FindCoordinator, request,
         [this](const v1::FindCoordinatorResponse& found) {
