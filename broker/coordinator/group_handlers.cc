@@ -69,7 +69,9 @@ void GroupHandlers::WithTopic(
     if (OffsetsTopic(*image) != nullptr) return then(std::move(image));
     if (const absl::Status present = CheckMetadataIsPresent(*image);
         !present.ok()) {
-      return then(present);
+      // In the words of groups: members know what to do then.
+      return then(MakeErrorStatus(ErrorCode::kCoordinatorNotAvailable,
+                                  std::string(present.message())));
     }
     if (waiting_.size() >= kWaitingMax) {
       return then(MakeError(ErrorCode::kBusy, waiting_.size(),

@@ -187,6 +187,21 @@ TEST_F(GroupHandlersTest, WithoutTheTopicTheAnswerIsRetriable) {
   EXPECT_EQ(ensured_, 2);
 }
 
+// A broker that has just started knows nothing, and makes nothing.
+TEST_F(GroupHandlersTest, WithoutMetadataTheAnswerIsRetriable) {
+  broker_.image.Store(MetadataImage::Empty());
+  EXPECT_EQ(Heartbeat("a"), ErrorCode::kCoordinatorNotAvailable);
+  EXPECT_EQ(Find({"a"}).results(0).error().code(),
+            v1::ERROR_CODE_COORDINATOR_NOT_AVAILABLE);
+  absl::Status status;
+  handlers_->ListGroups(context_, {}, [&](auto response) {
+    status = response.status();
+  });
+  broker_.world.RunFor(10'000);
+  EXPECT_EQ(CodeOf(status), ErrorCode::kBrokerNotAvailable);
+  EXPECT_EQ(ensured_, 0);
+}
+
 TEST_F(GroupHandlersTest, WhatIsLedHereIsAnsweredHere) {
   MakeTopic();
   const std::string group = GroupLedBy(1);
