@@ -315,7 +315,7 @@ void Controller::UnfenceBroker(NodeId broker, BrokerEpoch epoch) {
       BrokerControl(*pipeline_.latest(), *deps_.configs).Unfence(broker, epoch);
   if (batch.records().empty()) return;
   LOG(INFO) << "broker " << broker << " epoch " << epoch << " is unfenced; "
-            << batch.records_size() - 1 << " partitions get a leader";
+            << batch.records_size() - 1 << " partitions change";
   // Refused: its next heartbeat asks again.
   ProposeBatch(std::move(batch), [](absl::StatusOr<LogIndex>) {});
 }

@@ -94,7 +94,7 @@ def offsets_by_timestamp():
 
         for later in (0, 2000, 1000):
             stored = log.Produce(log_pb2.ProduceRequest(acks=-1, partitions=[
-                log_pb2.ProducePartition(topic=ref("t"), batches=make_batch(
+                log_pb2.ProducePartition(topic=ref("t"), partition=0, batches=make_batch(
                     [b"a", b"b"], timestamp_ms=NOW_MS + later))]), timeout=20).results[0]
             assert stored.error.code == 0, stored
         for at, offset, found_at in ((0, 0, NOW_MS), (NOW_MS, 0, NOW_MS),
