@@ -58,10 +58,6 @@ class Partition final : public ShipSource, public ObservedReplica {
   // default), so that no retry of it can come as a new batch.
   static constexpr int64_t kProducerSilentUs = 600'000'000;
 
-  // As follower with durability=disk: what is appended is acknowledged when it
-  // is synced, or at once when this much was not acknowledged.
-  static constexpr int64_t kAckHeldBytesMax = 64 << 10;
-
   // Trims that wait for replicas; more are BUSY.
   static constexpr size_t kTrimsWaitingMax = 100;
 
@@ -213,7 +209,6 @@ class Partition final : public ShipSource, public ObservedReplica {
   PartitionMarks Marks() const;
   void PersistEpochStart(LeaderEpoch epoch);
   void AfterAppend(const AppendInfo& info, std::vector<EpochStart> epochs);
-  bool HoldsAck(int64_t bytes) const;
   void NoteUnsynced(const AppendInfo& info);
   bool FlushIsDue() const;
   void RequestSync();
@@ -325,8 +320,6 @@ class Partition final : public ShipSource, public ObservedReplica {
   std::deque<replica::Event> events_;  // behind the one in hand
   bool stepping_ = false;
   bool append_allowed_ = false;  // said by the core of the data at hand
-  bool holds_ack_ = false;       // of the append at hand
-  int64_t ack_held_bytes_ = 0;   // appended since the last one that was sent
 
   Purgatory committed_;  // acks = all: for the high watermark
   Purgatory stored_;     // acks = 1: for the leader's position

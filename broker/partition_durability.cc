@@ -82,23 +82,13 @@ void Partition::PersistWhole() {
 void Partition::AfterAppend(const AppendInfo& info,
                             std::vector<EpochStart> epochs) {
   const bool led = leads();
-  const auto bytes = static_cast<int64_t>(info.batches.size());
-  holds_ack_ = !led && HoldsAck(bytes);
-  if (holds_ack_) ack_held_bytes_ += bytes;
   Step(replica::Appended{info.next, std::move(epochs),
                          shard_->deps.clock->MonoMicros()});
-  holds_ack_ = false;
   if (led) {
     for (auto& [id, shipper] : shard_->sessions) shipper->OnAppended(tp_);
   }
   NoteUnsynced(info);
   if (settings_.durable || info.rolled || FlushIsDue()) RequestSync();
-}
-
-// The sync that follows says it all: nobody counts what is not on the disk. But
-// the leader's window must not wait for the disk.
-bool Partition::HoldsAck(int64_t bytes) const {
-  return settings_.durable && ack_held_bytes_ + bytes <= kAckHeldBytesMax;
 }
 
 // ---- Syncs that nobody waits for: durability=memory ----

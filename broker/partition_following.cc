@@ -25,8 +25,6 @@ void Partition::SendAdd(const replica::SendAdd& add) {
 }
 
 void Partition::SendAck(const replica::SendAck& ack) {
-  if (holds_ack_) return;
-  ack_held_bytes_ = 0;
   const LeaderLink link{ack.leader, stream_};
   if (!shard_->links_open.contains(link)) return;
   auto& acks = shard_->outgoing[link].acks;

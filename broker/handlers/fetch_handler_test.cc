@@ -112,10 +112,9 @@ TEST_F(FetchHandlerTest, TheFirstBatchComesWholeHoweverLarge) {
 }
 
 TEST_F(FetchHandlerTest, SizesOutOfRangeAreClamped) {
-  api::FetchRequest request = Ask({From(Named("a"), 0, 0, -5),
+  api::FetchRequest request = Ask({From(Named("a"), 0, 0, 0),
                                    From(Named("a"), 2, 0, INT32_MAX)});
   request.max_bytes = INT32_MAX;
-  request.min_bytes = -3;
   Fetch(request);
   EXPECT_THAT(fake_.even.read_sizes,
               ElementsAre(FetchHandler::kPartitionBytesDefault,

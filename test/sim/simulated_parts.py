@@ -26,6 +26,7 @@ REAL_ONLY = {
         "//client/grpc_peers:tcp_dialer",
         "//common/rpc/async:completion_calls",
         "//common/rpc/async:message_stream",
+        "//common/rpc:accept_loop",
         "//common/rpc:channels",
         "//common/rpc:client_calls",
         "//common/rpc:gate",
