@@ -48,7 +48,9 @@ void Complete(const api::CallContext& context, v1::JoinGroupRequest& request) {
   if (!handed_on || request.client_host().empty()) {
     request.set_client_host(context.peer_address);
   }
-  if (request.client_id().empty()) request.set_client_id(context.client_id);
+  if (!handed_on && request.client_id().empty()) {
+    request.set_client_id(context.client_id);
+  }
 }
 template <class Request>
 void Complete(const api::CallContext&, Request&) {}

@@ -246,6 +246,24 @@ TEST_F(GroupHandlersTest, WhatWasHandedOnOnceIsNotHandedOnAgain) {
   EXPECT_EQ(peer_->calls, 0);
 }
 
+// Who has no name is not called by that of the broker that handed it on.
+TEST_F(GroupHandlersTest, AHandedOnMemberKeepsItsOwnName) {
+  MakeTopic();
+  const std::string group = GroupLedBy(1);
+  Host(group);
+  context_.listener = kInternalListener;
+  context_.client_id = "broker-2";
+  v1::JoinGroupRequest request;
+  request.set_group_id(group);
+  request.set_session_timeout_ms(10'000);
+  request.set_protocol_type("consumer");
+  request.add_protocols()->set_name("range");
+  const auto joined = Ask<v1::JoinGroupRequest, v1::JoinGroupResponse>(
+      &GroupHandlers::JoinGroup, request);
+  EXPECT_EQ(joined.code(), ErrorCode::kMemberIdRequired);
+  EXPECT_EQ(joined.get().member_id().find("broker-2"), std::string::npos);
+}
+
 TEST_F(GroupHandlersTest, WhoDoesNotAnswerIsNotAvailable) {
   MakeTopic();
   peer_->on_Heartbeat = [](const v1::HeartbeatRequest&) {
