@@ -24,29 +24,10 @@ absl::Status CheckRequest(const api::FetchRequest& request) {
                      request.max_wait_ms, "; 0 answers at once, at most ",
                      FetchHandler::kMaxWaitMsMax);
   }
-  if (request.min_bytes < 0 || request.max_bytes < 0) {
-    return MakeError(ErrorCode::kInvalidRequest, "min_bytes ",
-                     request.min_bytes, ", max_bytes ", request.max_bytes,
-                     "; neither is negative, 0 means the default");
-  }
   if (request.rack.size() > kRackBytesMax) {
     return MakeError(ErrorCode::kInvalidRequest, "a rack of ",
                      request.rack.size(), " bytes; at most ",
                      kRackBytesMax);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLimits(const api::FetchPartition& asked) {
-  if (asked.max_bytes < 0) {
-    return MakeError(ErrorCode::kInvalidRequest, "max_bytes ",
-                     asked.max_bytes, "; 0 means the default");
-  }
-  if (asked.last_fetched_epoch.has_value() &&
-      *asked.last_fetched_epoch < LeaderEpoch(0)) {
-    return MakeError(ErrorCode::kInvalidRequest, "last_fetched_epoch ",
-                     *asked.last_fetched_epoch,
-                     "; leave it out where it is not known");
   }
   return absl::OkStatus();
 }
@@ -65,11 +46,6 @@ absl::Status Fill(const MetadataImage& image, const api::FetchRequest& request,
       continue;
     }
     RETURN_IF_ERROR(seen.Add(*tp));
-    if (absl::Status bad = CheckLimits(asked); !bad.ok()) {
-      result.error = api::ItemError(bad);
-      call.AddRefused(std::move(result));
-      continue;
-    }
     call.AddRead(std::move(result),
                  {*tp, asked.offset,
                   Clamp(asked.max_bytes, FetchHandler::kPartitionBytesDefault,
