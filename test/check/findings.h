@@ -35,12 +35,18 @@ class Findings {
   template <class Facts>
   bool Check(Rule rule, bool holds, Facts&& facts) {
     ++evaluations_[static_cast<size_t>(rule)];
-    if (!holds) [[unlikely]] Report(rule, facts());
+    if (!holds) [[unlikely]] {
+      ++violations_[static_cast<size_t>(rule)];
+      Report(rule, facts());
+    }
     return holds;
   }
 
   // The first; later ones are its consequences as often as not.
   const std::optional<Violation>& first() const { return first_; }
+  uint64_t violations(Rule rule) const {
+    return violations_[static_cast<size_t>(rule)];
+  }
   uint64_t evaluations(Rule rule) const {
     return evaluations_[static_cast<size_t>(rule)];
   }
@@ -59,6 +65,7 @@ class Findings {
   OnViolation on_violation_;
   std::optional<Violation> first_;
   std::array<uint64_t, kRuleCount> evaluations_{};
+  std::array<uint64_t, kRuleCount> violations_{};
 };
 
 }  // namespace sluice::check

@@ -41,6 +41,7 @@ void ReplicationInvariants::OnChange(const NodeView& node,
   if (own.life != node.life || change.now == nullptr) {
     own.life = node.life;
     own.verified_to = Offset(0);
+    own.joined = kNoLeaderEpoch;
   }
   if (change.now == nullptr) return;
   const ReplicaView& now = *change.now;
@@ -73,6 +74,7 @@ void ReplicationInvariants::OnChange(const NodeView& node,
   if (MustHold(*state).contains(node.id)) {
     CheckMember(change.tp, *state, record, node.id, Rule::kRP2);
   }
+  NoteJoined(scene);
 }
 
 void ReplicationInvariants::CheckFailed(const Scene& scene) {
@@ -81,8 +83,7 @@ void ReplicationInvariants::CheckFailed(const Scene& scene) {
     return StrCat(Where(scene), " was quarantined though its disk is honest");
   });
   findings_.Check(Rule::kRP13,
-                  now.state != replica::State::kFailed ||
-                      now.last_unclean_leader_epoch != kNoLeaderEpoch ||
+                  now.state != replica::State::kFailed || MayGiveUp(scene) ||
                       cluster_.disks_lie,
                   [&] {
                     return StrCat(Where(scene),
@@ -112,20 +113,14 @@ void ReplicationInvariants::CheckOffsets(const Scene& scene) {
                                   now.epoch_start);
                   });
   // What was corrupt has been set aside: this one begins anew.
-  if (scene.before == nullptr ||
-      (scene.before->corrupt && !now.corrupt) ||
-      now.last_unclean_leader_epoch != kNoLeaderEpoch) {
+  if (scene.before == nullptr || (scene.before->corrupt && !now.corrupt)) {
     return;
   }
-  findings_.Check(
-      Rule::kRP5, now.high_watermark >= scene.before->high_watermark, [&] {
-        return StrCat(Where(scene), " took its HW back from ",
-                      scene.before->high_watermark);
-      });
-  findings_.Check(Rule::kRP13, now.leo >= scene.before->high_watermark, [&] {
-    return StrCat(Where(scene), " cut its log below its HW of ",
-                  scene.before->high_watermark);
-  });
+  CheckMonotonous(scene);
+}
+
+void ReplicationInvariants::CheckMonotonous(const Scene& scene) {
+  const ReplicaView& now = scene.now;
   findings_.Check(Rule::kMD2,
                   std::pair(now.leader_epoch, now.partition_epoch) >=
                       std::pair(scene.before->leader_epoch,
@@ -135,6 +130,16 @@ void ReplicationInvariants::CheckOffsets(const Scene& scene) {
                                   scene.before->leader_epoch, "/",
                                   scene.before->partition_epoch);
                   });
+  if (MayGiveUp(scene)) return;
+  findings_.Check(
+      Rule::kRP5, now.high_watermark >= scene.before->high_watermark, [&] {
+        return StrCat(Where(scene), " took its HW back from ",
+                      scene.before->high_watermark);
+      });
+  findings_.Check(Rule::kRP13, now.leo >= scene.before->high_watermark, [&] {
+    return StrCat(Where(scene), " cut its log below its HW of ",
+                  scene.before->high_watermark);
+  });
 }
 
 // ---- Followers ----
@@ -313,7 +318,7 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   }
   if (replica->failed || replica->cutting) return;
   Replica& own = record.replicas[member];
-  if (own.life != node->life) own = {node->life, Offset(0), own.reach};
+  if (own.life != node->life) own = {node->life, Offset(0), kNoLeaderEpoch, own.reach};
   const Offset position = PositionOf(*replica, cluster_.PromisesDisk(tp));
   const bool holds = position >= end;
   const auto missing =

@@ -63,6 +63,8 @@ class ReplicationInvariants {
   struct Replica {
     int64_t life = 0;
     Offset verified_to;  // below it the log holds what is committed
+    // The newest epoch that it led, or whose leader has accepted it.
+    LeaderEpoch joined = kNoLeaderEpoch;
     std::map<std::pair<BrokerEpoch, LeaderEpoch>, Reach> reach;
   };
   struct Leader {
@@ -95,6 +97,7 @@ class ReplicationInvariants {
   static std::string Where(const Scene& scene);
   // replication_invariants.cc
   void CheckOffsets(const Scene& scene);
+  void CheckMonotonous(const Scene& scene);
   void CheckFailed(const Scene& scene);
   void NoteReach(const Scene& scene);
   void CheckAccepted(const Scene& scene);
@@ -108,6 +111,8 @@ class ReplicationInvariants {
   void Adopt(const TopicPartition& tp, const PartitionImage& state,
              const ReplicaView& leader, Record& record);
   static bool IsOfOlderHistory(const Record& record, const ReplicaView& now);
+  static bool MayGiveUp(const Scene& scene);
+  static void NoteJoined(const Scene& scene);
   void CheckMember(const TopicPartition& tp, const PartitionImage& state,
                    Record& record, NodeId member, Rule rule);
   void CheckMembers(const TopicPartition& tp, const PartitionImage& state,

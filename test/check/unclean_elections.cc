@@ -19,6 +19,21 @@ bool ReplicationInvariants::IsOfOlderHistory(const Record& record,
   return !record.adopted || (!begun && !accepted);
 }
 
+// What it knew to be committed may not be any more, as long as it has not met
+// the history that the newest unclean election it knows of began. Another life
+// may begin with the older log: of a cut that no disk has.
+bool ReplicationInvariants::MayGiveUp(const Scene& scene) {
+  return scene.now.last_unclean_leader_epoch != kNoLeaderEpoch &&
+         scene.own.joined < scene.now.last_unclean_leader_epoch;
+}
+
+void ReplicationInvariants::NoteJoined(const Scene& scene) {
+  const ReplicaView& now = scene.now;
+  if (now.leads || (now.hosted && now.state == replica::State::kFollowing)) {
+    scene.own.joined = std::max(scene.own.joined, now.leader_epoch);
+  }
+}
+
 void ReplicationInvariants::OnUncleanElection(const TopicPartition& tp,
                                               const PartitionImage& state,
                                               Record& record) {

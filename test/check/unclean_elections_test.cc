@@ -25,6 +25,25 @@ class UncleanElectionsTest : public CheckTest {
     Change({.leader = -1, .isr = Ids{}});
     Forget();
   }
+  // 2 is elected and leads epoch 2; all know.
+  void ElectTwo() {
+    LoseTwoOfThree();
+    Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+    Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+    for (const int id : {1, 2, 3}) {
+      At(id, [](ReplicaView& view) {
+        view.last_unclean_leader_epoch = LeaderEpoch(2);
+      });
+    }
+    Lead(2, 2);
+    ExpectNone();
+  }
+  void TakeBackAt(int id) {
+    At(id, [](ReplicaView& view) {
+      CutTo(view, 0);
+      view.high_watermark = Offset(0);
+    });
+  }
   static CandidateLog Log(int node, int64_t end, bool failed = false) {
     return {NodeId(node), LeaderEpoch(0), Offset(end), Offset(1), failed};
   }
@@ -38,6 +57,81 @@ TEST_F(UncleanElectionsTest, TheLedgerIsWhatTheElectedOneHolds) {
   Lead(2, 2);
   ExpectNone();
 }
+
+// ---- RP5, RP13, MD2 behind it ----
+
+TEST_F(UncleanElectionsTest, RP13WhoHasNotJoinedMayGiveUpWhatItKnew) {
+  ElectTwo();
+  TakeBackAt(3);
+  ExpectNone();
+  At(1, [](ReplicaView& view) {
+    view.failed = true;
+    view.state = replica::State::kFailed;
+  });
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, RP5WhoHasJoinedGivesUpNothing) {
+  ElectTwo();
+  Follow(3, 2, 2);
+  ExpectNone();
+  TakeBackAt(3);
+  ExpectFound(Rule::kRP5);
+}
+
+TEST_F(UncleanElectionsTest, RP5WhoLeadsGivesUpNothing) {
+  ElectTwo();
+  MoveHw(2, 0);
+  ExpectFound(Rule::kRP5);
+}
+
+TEST_F(UncleanElectionsTest, RP13WhoHasJoinedCutsNothingThatItKnows) {
+  ElectTwo();
+  Follow(3, 2, 2);
+  At(3, [](ReplicaView& view) {
+    view.failed = true;
+    view.state = replica::State::kFailed;
+  });
+  ExpectFound(Rule::kRP13);
+}
+
+TEST_F(UncleanElectionsTest, RP5TheNextUncleanElectionIsAnotherHistory) {
+  ElectTwo();
+  Follow(3, 2, 2);
+  Change({.leader = -1, .isr = Ids{}});
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 1, .isr = Ids{1}, .candidates = Logs{}, .lost_from = 0});
+  At(3, [](ReplicaView& view) {
+    view.last_unclean_leader_epoch = LeaderEpoch(4);
+  });
+  Forget();
+  TakeBackAt(3);
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, RP5AnotherLifeHasNotJoinedYet) {
+  ElectTwo();
+  Follow(3, 2, 2);
+  End(3, check::End::kKilled);
+  Boot(3, 2);
+  At(3, [](ReplicaView& view) {
+    Append(view, 0, 100);
+    view.high_watermark = Offset(1);
+    view.last_unclean_leader_epoch = LeaderEpoch(2);
+  });
+  TakeBackAt(3);
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, MD2EpochsGoOnWhateverIsElected) {
+  ElectTwo();
+  At(3, [](ReplicaView& view) { view.partition_epoch = PartitionEpoch(9); });
+  Forget();
+  At(3, [](ReplicaView& view) { view.partition_epoch = PartitionEpoch(8); });
+  ExpectFound(Rule::kMD2);
+}
+
+// ---- RP20 ----
 
 TEST_F(UncleanElectionsTest, RP20MoreIsLostThanWasSaid) {
   LoseTwoOfThree();
