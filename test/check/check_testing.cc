@@ -134,6 +134,7 @@ void CheckTest::AddChange(Batch& batch, const PartitionChange& change) {
   put(change.isr, [&] { return record->mutable_isr(); });
   put(change.elr, [&] { return record->mutable_elr(); });
   put(change.unverified_elr, [&] { return record->mutable_unverified_elr(); });
+  put(change.last_full_isr, [&] { return record->mutable_last_full_isr(); });
   if (change.candidates.has_value()) {
     auto* list = record->mutable_candidates();
     for (const CandidateLog& log : *change.candidates) {
@@ -142,7 +143,8 @@ void CheckTest::AddChange(Batch& batch, const PartitionChange& change) {
   }
   if (change.ordered.has_value()) record->set_unclean_ordered(*change.ordered);
   if (change.lost_from.has_value()) {
-    record->set_last_unclean_leader_epoch(record->leader_epoch());
+    record->set_last_unclean_leader_epoch(
+        change.unclean_epoch.value_or(record->leader_epoch()));
     *record->mutable_unclean_loss() =
         ToMessage(UncleanLoss{NodeId(record->leader()),
                               Offset(*change.lost_from), Offset(100)});

@@ -54,8 +54,10 @@ class CheckTest : public testing::Test {
     std::optional<bool> durability_settling;
     std::optional<std::vector<CandidateLog>> candidates;
     std::optional<bool> ordered;
+    std::optional<Ids> last_full_isr;
     // The leader is elected unclean; from here on records may be lost.
     std::optional<int64_t> lost_from;
+    std::optional<int> unclean_epoch;  // as marked; else the leader's
   };
   // Into `batch`, or committed by itself.
   void AddChange(Batch& batch, const PartitionChange& change);
@@ -112,6 +114,9 @@ class CheckTest : public testing::Test {
     EXPECT_EQ(NameOf(findings_.first()->rule), NameOf(rule))
         << findings_.first()->ToString();
   }
+
+  // Not as the first, perhaps.
+  void ExpectAmong(Rule rule) { EXPECT_GT(findings_.violations(rule), 0u); }
 
   static const TopicPartition kTp;
 

@@ -185,6 +185,115 @@ TEST_F(UncleanElectionsTest, RP20WhileSomebodyIsEligible) {
   ExpectFound(Rule::kRP20);
 }
 
+TEST_F(UncleanElectionsTest, RP20WhileSomebodyIsInSync) {
+  LoseTwoOfThree();
+  Change({.isr = Ids{1}, .candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Forget();  // 1 does not hold what is committed
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20WhileSomebodyIsDoubted) {
+  LoseTwoOfThree();
+  Change({.unverified_elr = Ids{3},
+          .candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2,
+          .isr = Ids{2},
+          .unverified_elr = Ids{},
+          .candidates = Logs{},
+          .lost_from = 1});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20TheTopicMayAllowIt) {
+  LoseTwoOfThree();
+  SetConfig(kUncleanLeaderElection, "true");
+  Change({.candidates = Logs{Log(2, 1)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectNone();
+}
+
+// The clauses of the election itself, where nothing else is wrong.
+TEST_F(UncleanElectionsTest, RP20WhileSomebodyLeads) {
+  SetConfig(kUncleanLeaderElection, "true");
+  Change({.leader = 2, .isr = Ids{2}, .lost_from = 0});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20MarkedAsAnotherElection) {
+  LoseTwoOfThree();
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2,
+          .isr = Ids{2},
+          .candidates = Logs{},
+          .lost_from = 1,
+          .unclean_epoch = 1});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20WithAnotherInSync) {
+  LoseTwoOfThree();
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2, .isr = Ids{2, 3}, .candidates = Logs{}, .lost_from = 1});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20OfOneThatIsNotActive) {
+  LoseTwoOfThree();
+  Fence(2, true);
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectFound(Rule::kMD4);
+  ExpectAmong(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20AnOrderTakesTheBestOfWhoIsActive) {
+  LoseTwoOfThree();
+  Fence(3, true);
+  Change({.candidates = Logs{Log(2, 1), Log(3, 2)}, .ordered = true});
+  Change({.leader = 2,
+          .isr = Ids{2},
+          .candidates = Logs{},
+          .ordered = false,
+          .lost_from = 1});
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, RP20WithoutAnOrderWhoIsGoneCountsToo) {
+  LoseTwoOfThree();
+  Fence(3, true);
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 2)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectFound(Rule::kRP20);
+}
+
+TEST_F(UncleanElectionsTest, RP20OneFailedLogOfThreeIsLeftOut) {
+  LoseTwoOfThree();
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 2, true)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, RP20ANewerEpochIsBetterThanALongerLog) {
+  LoseTwoOfThree();
+  At(2, [](ReplicaView& view) {
+    view.epochs.push_back({LeaderEpoch(1), view.leo});
+  });
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 2)}});
+  Forget();
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectNone();
+}
+
+TEST_F(UncleanElectionsTest, RP20ALogOfANewerEpochWasTold) {
+  LoseTwoOfThree();
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1),
+                             {NodeId(3), LeaderEpoch(1), Offset(1), Offset(1),
+                              false}}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  ExpectFound(Rule::kRP20);
+}
+
 TEST_F(UncleanElectionsTest, RP1TheNextCleanLeaderHoldsTheNewHistory) {
   LoseTwoOfThree();
   Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
