@@ -147,7 +147,11 @@ void HistoryRecorder::OnProduced(const api::ProduceResult& result,
 void HistoryRecorder::OnFetched(const api::FetchResponse& response,
                                 int64_t began_us) {
   for (const api::FetchResult& result : response.results) {
-    if (!result.error.ok()) continue;
+    // Who only follows knows of less, and a leader that names one that is near
+    // says nothing.
+    const bool leads = result.log_start_offset != kNoOffset &&
+                       result.preferred_replica.value() <= 0;
+    if (!result.error.ok() || !leads) continue;
     OnAnswer(check::Answer::Kind::kFetch, result.topic.name, result.partition,
              began_us, result.leader_epoch, result.high_watermark);
   }

@@ -18,10 +18,17 @@ namespace sluice::sim {
 // Of the first client; above every process's.
 inline constexpr int kFirstClientId = 1000;
 
+// How a program uses the library, beside what it sends and reads.
+struct ClientUse {
+  ClientObserver* observer = nullptr;  // may be null
+  bool forwards = false;  // asks any broker (BrokerUse::forward_over)
+  int64_t metadata_age_ms = 0;  // 0: the library's own
+};
+
 class SimClient {
  public:
   SimClient(SimCluster* cluster, ProducerOptions producer = {},
-            ConsumerOptions consumer = {}, ClientObserver* observer = nullptr);
+            ConsumerOptions consumer = {}, ClientUse use = {});
   ~SimClient();
 
   Producer& producer() { return *producer_; }

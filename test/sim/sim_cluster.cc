@@ -54,6 +54,8 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
     auto node = std::make_unique<SimNode>(&world_, NodeId(id));
     const auto drift = options_.drift_ppm.find(id);
     if (drift != options_.drift_ppm.end()) node->host.SetDrift(drift->second);
+    const auto skew = options_.wall_skew_ms.find(id);
+    if (skew != options_.wall_skew_ms.end()) node->host.JumpWall(skew->second);
     node->log_disk->task_us = node->raft_disk->task_us = options_.disk_us;
     nodes_.emplace(node->id, std::move(node));
   };
@@ -179,6 +181,7 @@ bool SimCluster::OpenController(SimNode& node) {
 
 bool SimCluster::OpenBroker(SimNode& node) {
   node.connector = network_.MakeConnector(node.life);
+  node.leaders = network_.MakeLeaderConnector(node.life);
   Broker::Deps deps;
   deps.fs = &node.fs;
   deps.clock = &node.host;
@@ -206,6 +209,10 @@ bool SimCluster::OpenBroker(SimNode& node) {
     node.views.Wipe();
     return absl::OkStatus();
   };
+  deps.leader_connector = node.leaders.get();
+  deps.memory = options_.memory;
+  const auto rack = options_.racks.find(node.id.value());
+  if (rack != options_.racks.end()) deps.rack = rack->second;
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.liveness = options_.liveness;
@@ -245,6 +252,7 @@ void SimCluster::Destroy(SimNode& node) {
   node.broker.reset();
   node.controller.reset();
   node.connector.reset();
+  node.leaders.reset();
   node.peers.clear();
   node.dialer.reset();
   node.raft_transport.reset();

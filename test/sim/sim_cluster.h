@@ -39,6 +39,10 @@ struct SimOptions {
   raft::RaftConfig raft;
   int32_t producer_id_block = kProducerIdBlockSize;
   int64_t tail_cache_bytes_per_shard = Broker::kTailCacheBytesPerShard;
+  MemoryBudgets memory;
+  std::map<int, std::string> racks;  // of brokers; none: ""
+  // How far a node's wall clock is from true time at first.
+  std::map<int, int64_t> wall_skew_ms;
 };
 
 // How a process ended.
@@ -78,6 +82,7 @@ struct SimNode {
   std::unique_ptr<BrokerDialer> dialer;
   std::vector<std::unique_ptr<ControllerPeer>> peers;
   std::unique_ptr<ReplicationConnector> connector;
+  std::unique_ptr<LeaderConnector> leaders;
   std::unique_ptr<ControllerProcess> controller;
   std::unique_ptr<Broker> broker;
   bool serving = false;

@@ -15,6 +15,7 @@
 
 #include "client/peers/broker_peer.h"
 #include "client/peers/controller_peer.h"
+#include "client/peers/leader_peer.h"
 #include "client/peers/replication_stream.h"
 #include "common/base/random.h"
 #include "common/env/sim_world.h"
@@ -34,6 +35,14 @@ struct LinkQuality {
   int32_t lost_ppm = 0;
   int32_t repeated_ppm = 0;  // calls and Raft's messages
   int64_t repeated_after_us_max = 0;
+};
+
+// How a client talks to brokers.
+struct BrokerUse {
+  ClientObserver* observer = nullptr;  // may be null
+  // Above 0: its data calls go to any of the brokers 1..forward_over and ask it
+  // to hand on what others lead (Route::kForward). 0: to the leaders.
+  int forward_over = 0;
 };
 
 struct NetworkCounts {
@@ -126,9 +135,11 @@ class SimNetwork {
   std::unique_ptr<RaftTransport> MakeRaftTransport(LifePtr own,
                                                    std::vector<NodeId> peers);
   std::unique_ptr<BrokerDialer> MakeDialer(LifePtr own);
-  // For a client: a life that listens to nothing. `observer` may be null.
-  std::unique_ptr<BrokerConnector> MakeBrokerConnector(
-      LifePtr own, ClientObserver* observer = nullptr);
+  // For a client: a life that listens to nothing.
+  std::unique_ptr<BrokerConnector> MakeBrokerConnector(LifePtr own,
+                                                       BrokerUse use = {});
+  // For a broker: what it hands on.
+  std::unique_ptr<LeaderConnector> MakeLeaderConnector(LifePtr own);
 
   // ---- What those are made of ----
 

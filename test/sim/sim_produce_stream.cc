@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "controller/metadata/image.h"
 #include "test/sim/sim_call.h"
 #include "test/sim/sim_pipe.h"
 
@@ -44,16 +43,17 @@ class Sink final : public ProduceSink {
 };
 
 // What runs at the broker: a session from the first message on.
-void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
+void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server,
+            const std::string& listener) {
   auto session = std::make_shared<std::shared_ptr<ProduceSession>>();
   const std::weak_ptr<Pipe> held = pipe;
   PeerStreamEvents<api::ProduceStreamRequest> events;
-  events.on_message = [held, server,
-                       session](api::ProduceStreamRequest request) {
+  events.on_message = [held, server, session,
+                       listener](api::ProduceStreamRequest request) {
     if (*session == nullptr) {
       api::CallContext context;
       context.client_id = "sim";
-      context.listener = kPublicListener;
+      context.listener = listener;
       *session = server->broker->ProduceStream(
           context, request, std::make_shared<Sink>(held));
     }
@@ -72,7 +72,7 @@ void Accept(const std::shared_ptr<Pipe>& pipe, const LifePtr& server) {
 
 std::shared_ptr<ProduceSender> OpenSimProduceStream(
     SimNetwork* network, LifePtr own, Executor* executor, NodeId to,
-    ProduceStreamEvents events) {
+    std::string listener, ProduceStreamEvents events) {
   auto pipe = std::make_shared<Pipe>();
   pipe->network = network;
   pipe->a_kind = MessageKind::kProduceStream;
@@ -91,7 +91,7 @@ std::shared_ptr<ProduceSender> OpenSimProduceStream(
   ConnectPipe(pipe, std::move(heard), std::move(own), executor, server,
               server->edge_executor);
   pipe->stream->keepalive_us = SimNetwork::kDataKeepaliveUs;
-  Accept(pipe, server);
+  Accept(pipe, server, listener);
   return std::make_shared<Opener>(pipe);
 }
 

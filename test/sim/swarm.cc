@@ -155,7 +155,12 @@ constexpr MessageKind kDroppable[] = {
     MessageKind::kRaftAppendReply,     MessageKind::kRaftHeartbeat,
     MessageKind::kProduceStream,       MessageKind::kProduceStreamReply,
     MessageKind::kFetchReply,          MessageKind::kGetMetadataReply,
-    MessageKind::kStreamEnd,
+    MessageKind::kStreamEnd,           MessageKind::kAllocateProducerIds,
+    MessageKind::kAllocateProducerIdsReply,
+    MessageKind::kInitProducerIdReply, MessageKind::kForwardAlterConfigs,
+    MessageKind::kForwardAlterConfigsReply,
+    MessageKind::kDeleteRecords,       MessageKind::kDeleteRecordsReply,
+    MessageKind::kForwardElectLeaders, MessageKind::kForwardElectLeadersReply,
 };
 
 int64_t DrawAmount(FaultKind kind, Random& random) {
@@ -186,6 +191,36 @@ int64_t DrawAmount(FaultKind kind, Random& random) {
     default:
       return 0;
   }
+}
+
+// Ways through the product that only some programs and some operators take.
+void DrawWays(SwarmPlan& plan, Random& random) {
+  SimOptions& cluster = plan.cluster;
+  LoadPlan& load = plan.load;
+  if (random.OneIn(3)) {
+    for (int id = 1; id <= cluster.nodes; ++id) {
+      cluster.racks[id] = StrCat("rack", random.Below(2));
+    }
+    load.rack = "rack0";
+    load.metadata_age_ms = random.Between(500, 5'000);
+  }
+  load.forwards = random.OneIn(3);
+  if (random.OneIn(4)) {
+    load.burst = static_cast<int>(random.Between(5, 20));
+    load.send_every_us *= load.burst;
+    load.batch_bytes = 1;
+  }
+  if (random.OneIn(6)) {
+    // Room for one request, or a few.
+    cluster.memory.produce_bytes = random.Between(64 << 10, 256 << 10);
+    load.request_bytes_max = 32 << 10;
+  }
+  if (random.OneIn(3)) {
+    for (const int id : NodesOf(cluster)) {
+      cluster.wall_skew_ms[id] = random.Between(-60'000, 60'000);
+    }
+  }
+  if (random.OneIn(2)) load.elect_every_us = random.Between(1, 5) * kSecond;
 }
 
 FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
@@ -261,6 +296,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   if (random.OneIn(6)) {
     plan.load.internal_at_us = random.Between(1, plan.faults_us);
   }
+  DrawWays(plan, random);
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;
@@ -291,6 +327,13 @@ std::string SwarmPlan::ToString() const {
   if (load.config_every_us > 0) text += "; configs are altered";
   if (load.grow_every_us > 0) text += "; partitions are added";
   if (load.internal_at_us > 0) text += "; groups begin";
+  if (load.elect_every_us > 0) text += "; elections are ordered";
+  if (load.burst > 1) text += StrCat("; ", load.burst, " records at once");
+  if (!load.rack.empty()) text += "; followers are read";
+  if (load.forwards) text += "; any broker is asked";
+  if (load.request_bytes_max < 1 << 20) {
+    text += StrCat("; ", cluster.memory.produce_bytes, " bytes for requests");
+  }
   return text + StrCat("; ", faults.size(), " faults");
 }
 

@@ -41,6 +41,15 @@ struct LoadPlan {
   int64_t config_every_us = 0;  // configs are altered; 0: they are not
   int64_t grow_every_us = 0;  // topics that came get partitions; 0: they do not
   int64_t internal_at_us = 0;  // __consumer_offsets is first used; 0: never
+  int64_t elect_every_us = 0;  // preferred leaders are ordered; 0: they are not
+  int burst = 1;               // records that a producer sends at once
+  int64_t request_bytes_max = 4 << 20;
+  // Readers are there; "": nowhere, they read from leaders.
+  std::string rack;
+  int64_t metadata_age_ms = 0;  // of clients; 0: the library's own
+  // One more producer, the last reader and who lists offsets go to any broker,
+  // which hands on what it does not lead.
+  bool forwards = false;
 };
 
 struct SwarmPlan {

@@ -25,6 +25,7 @@ ProducerOptions OptionsOf(const LoadPlan& load, bool weak) {
   // Every record is settled before a run ends.
   options.delivery_timeout_ms = kDeliveryTimeoutMs;
   options.max_block_ms = kDeliveryTimeoutMs;
+  options.request_bytes_max = load.request_bytes_max;
   return options;
 }
 
@@ -39,11 +40,11 @@ ConsumerOptions OptionsOf(const LoadPlan& load) {
 
 struct Workload::Sender {
   Sender(SimCluster* cluster, const ProducerOptions& options,
-         ClientObserver* observer, int id)
+         const ClientUse& use, int id)
       : number(id),
         weak(options.acks != -1),
         once(options.idempotent()),
-        client(cluster, options, {}, observer) {}
+        client(cluster, options, {}, use) {}
 
   const int number;
   const bool weak;
@@ -53,9 +54,10 @@ struct Workload::Sender {
 };
 
 struct Workload::Reader {
-  Reader(SimCluster* cluster, const LoadPlan& load, HistoryRecorder* history,
+  Reader(SimCluster* cluster, const ConsumerOptions& options,
+         const ClientUse& use, HistoryRecorder* history,
          const std::vector<NamedPartition>& partitions, int32_t id)
-      : number(id), client(cluster, {}, OptionsOf(load), history) {
+      : number(id), client(cluster, {}, options, use) {
     for (const NamedPartition& tp : partitions) {
       session[tp] = history->OpenSession(id, tp);
     }
@@ -82,25 +84,37 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
       calls_(&cluster->world(), report_),
       executor_(cluster->world().NewExecutor()) {
   const LoadPlan& load = plan->load;
-  for (int i = 0; i < load.producers + (load.weak_producer ? 1 : 0); ++i) {
-    senders_.push_back(std::make_unique<Sender>(
-        cluster, OptionsOf(load, i >= load.producers), &history_, i));
-  }
-  for (int i = 0; load.idempotent && i < load.producers; ++i) {
-    ledger_.OnIdempotent(i);
-  }
+  ClientUse direct{.observer = &history_,
+                   .metadata_age_ms = load.metadata_age_ms};
+  ClientUse handed_on = direct;
+  handed_on.forwards = load.forwards;
+  for (int i = 0; i < load.producers; ++i) AddSender(direct, /*weak=*/false);
+  if (load.weak_producer) AddSender(direct, /*weak=*/true);
+  // One more, so that what it waits for keeps nobody's progress up.
+  if (load.forwards) AddSender(handed_on, /*weak=*/false);
   for (int i = 0; i < load.consumers; ++i) {
-    readers_.push_back(
-        std::make_unique<Reader>(cluster, load, &history_, partitions(), i));
+    ConsumerOptions options = OptionsOf(load);
+    options.rack = load.rack;
+    readers_.push_back(std::make_unique<Reader>(
+        cluster, options, i + 1 == load.consumers ? handed_on : direct,
+        &history_, partitions(), i));
   }
   operator_ = std::make_unique<SimClient>(cluster);
   lister_ = std::make_unique<SimClient>(cluster, ProducerOptions(),
-                                        ConsumerOptions(), &history_);
+                                        ConsumerOptions(), handed_on);
   history_.SetOnEarliest([this](const NamedPartition& tp,
                                 const RecordLedger::Earliest& answer) {
     ++earliest_answers_;
     ledger_.OnEarliest(tp, answer, IsDurable(tp.topic));
   });
+}
+
+void Workload::AddSender(const ClientUse& use, bool weak) {
+  const int number = static_cast<int>(senders_.size());
+  const ProducerOptions options = OptionsOf(plan_->load, weak);
+  senders_.push_back(
+      std::make_unique<Sender>(cluster_, options, use, number));
+  if (options.idempotent()) ledger_.OnIdempotent(number);
 }
 
 Workload::~Workload() { stopped_ = stopped_reading_ = true; }
@@ -116,7 +130,7 @@ std::vector<NamedPartition> Workload::partitions() const {
 }
 
 void Workload::Start() {
-  for (const auto& sender : senders_) SendOne(*sender);
+  for (const auto& sender : senders_) SendSome(*sender);
   for (const auto& reader : readers_) {
     reader->client.consumer().Assign(partitions());
     Poll(*reader);
@@ -131,6 +145,7 @@ void Workload::Start() {
   if (plan_->load.list_every_us > 0) ListSome();
   if (plan_->load.identify_every_us > 0) Identify();
   if (plan_->load.config_every_us > 0) ManageConfigs();
+  if (plan_->load.elect_every_us > 0) OrderElections();
 }
 
 void Workload::Stop() { stopped_ = true; }
@@ -151,8 +166,14 @@ void Workload::CheckDue() {
 
 // ---- Records ----
 
-void Workload::SendOne(Sender& sender) {
+void Workload::SendSome(Sender& sender) {
   if (stopped_) return;
+  for (int i = 0; i < plan_->load.burst; ++i) SendOne(sender);
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.send_every_us),
+                       [this, &sender] { SendSome(sender); });
+}
+
+void Workload::SendOne(Sender& sender) {
   const std::vector<NamedPartition> all = partitions();
   const NamedPartition& tp = all[random_.Below(all.size())];
   const RecordName name{sender.number, sender.next++};
@@ -182,8 +203,6 @@ void Workload::SendOne(Sender& sender) {
     sends_.End(call);
     history_.OnSettled(name, taken);
   }
-  executor_->PostAfter(random_.Between(1, 2 * plan_->load.send_every_us),
-                       [this, &sender] { SendOne(sender); });
 }
 
 void Workload::Poll(Reader& reader) {
@@ -282,7 +301,8 @@ void Workload::CheckEnd(int64_t limit_us) {
   stopped_reading_ = true;
   if (!AwaitPolls()) return;
   const std::vector<NamedPartition> all = partitions();
-  Reader reader(cluster_, plan_->load, &history_, all, plan_->load.consumers);
+  Reader reader(cluster_, OptionsOf(plan_->load), {.observer = &history_},
+                &history_, all, plan_->load.consumers);
   Consumer& consumer = reader.client.consumer();
   consumer.Assign(all);
   const auto at_end = [&](const NamedPartition& tp) {

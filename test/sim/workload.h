@@ -66,6 +66,8 @@ class Workload {
   struct Sender;
   struct Reader;
 
+  void AddSender(const ClientUse& use, bool weak);
+  void SendSome(Sender& sender);
   void SendOne(Sender& sender);
   void Poll(Reader& reader);
   bool AwaitPolls();
@@ -85,6 +87,7 @@ class Workload {
   void ManageTopics();
   void GrowTopics();
   void EnsureInternal();
+  void OrderElections();
   void CreateTopic(const std::string& name);
   void DeleteTopic(const std::string& name);
   void ManageConfigs();

@@ -171,6 +171,22 @@ void Workload::AlterConfig(const std::string& topic, const std::string& key,
   });
 }
 
+// ---- Leaders that are to lead again ----
+
+// What was moved is told by nobody but the metadata; that this partition has its
+// leader already, or that nobody in sync may lead, is an answer too.
+void Workload::OrderElections() {
+  if (stopped_) return;
+  executor_->PostAfter(random_.Between(1, 2 * plan_->load.elect_every_us),
+                       [this] { OrderElections(); });
+  v1::ElectLeadersRequest request;
+  request.set_kind(v1::ElectLeadersRequest::KIND_PREFERRED);
+  const OpenCalls::Id call = calls_.Begin("ElectLeaders", kAdminTimeoutUs);
+  operator_->admin().ElectLeaders(
+      std::move(request), kAdminTimeoutUs,
+      [this, call](const auto&) { calls_.End(call); });
+}
+
 void Workload::CreateTopic(const std::string& name) {
   v1::CreateTopicsRequest request;
   auto* topic = request.add_topics();
