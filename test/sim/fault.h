@@ -37,19 +37,19 @@ namespace sluice::sim {
   X(DropKind)      /* everywhere: the message kind amount */               \
   X(WallJump)      /* node: amount ms */                                   \
   X(HungDisk)      /* node */                                              \
+  X(FullDisk)      /* node */                                              \
+  X(SyncError)     /* node: amount syncs, -1 for ever */                   \
+  X(WriteError)    /* node: likewise */                                    \
   X(BitFlip)       /* node: amount picks the bit of a log */               \
   X(MisdirectedWrite) /* node: the next write goes elsewhere */            \
-  X(ReadError)     /* node: amount reads, -1 for ever */                   \
-  X(WriteError)    /* node: likewise */                                    \
-  X(SyncError)     /* node: likewise */                                    \
-  X(FullDisk)      /* node */
+  X(ReadError)     /* node: amount reads, -1 for ever */
 
 enum class FaultKind : uint8_t {
 #define X(name) k##name,
   SLUICE_FAULT_KINDS(X)
 #undef X
 };
-inline constexpr FaultKind kLastDrawn = FaultKind::kWallJump;
+inline constexpr FaultKind kLastDrawn = FaultKind::kWriteError;
 inline constexpr int kFaultKindCount = 0
 #define X(name) +1
     SLUICE_FAULT_KINDS(X)

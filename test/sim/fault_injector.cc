@@ -103,8 +103,13 @@ std::optional<FaultInjector::Mend> FaultInjector::Begin(const Fault& fault) {
 
 FaultInjector::Mend FaultInjector::BootAgain(int node) {
   return [this, node] {
-    if (!cluster_->up(node)) cluster_->Boot(node);
+    // What its disk holds nobody knows while syncs fail: it stays down.
+    if (!cluster_->up(node) && !IsLying(node)) cluster_->Boot(node);
   };
+}
+
+void FaultInjector::BootAll() {
+  for (const int id : cluster_->ids()) BootAgain(id)();
 }
 
 std::optional<FaultInjector::Mend> FaultInjector::BeginProcess(
@@ -112,9 +117,7 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginProcess(
   const int node = fault.node;
   if (fault.kind == FaultKind::kKillAll) {
     for (const int id : cluster_->ids()) cluster_->Kill(id);
-    return [this] {
-      for (const int id : cluster_->ids()) BootAgain(id)();
-    };
+    return [this] { BootAll(); };
   }
   if (!cluster_->up(node)) return std::nullopt;
   if (fault.kind == FaultKind::kKill) {
@@ -148,7 +151,7 @@ std::optional<FaultInjector::Mend> FaultInjector::CleanStop(int node) {
       const LifePtr stopped = asked.lock();
       if (stopped == nullptr || cluster_->at(node).life != stopped) return;
       cluster_->FinishStop(node);
-      cluster_->Boot(node);
+      BootAgain(node)();
     });
   });
   return Mend();
@@ -164,9 +167,7 @@ std::optional<FaultInjector::Mend> FaultInjector::PowerLossAll() {
     atlas_->OnPowerLoss(id);
     cluster_->PowerCut(id, random_.OneIn(2));
   }
-  return [this] {
-    for (const int id : cluster_->ids()) BootAgain(id)();
-  };
+  return [this] { BootAll(); };
 }
 
 std::optional<FaultInjector::Mend> FaultInjector::BeginPowerLoss(
@@ -174,7 +175,8 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginPowerLoss(
   const int node = fault.node;
   if (fault.kind == FaultKind::kPowerLossAll) return PowerLossAll();
   if (fault.kind == FaultKind::kWipeLogs) {
-    if (!atlas_->MayWipe(node)) return std::nullopt;
+    // A disk that fails is not replaced before it is over: that is another end.
+    if (failing_.contains(node) || !atlas_->MayWipe(node)) return std::nullopt;
     atlas_->OnWipe(node);
     cluster_->Kill(node);
     cluster_->WipeLogs(node);
@@ -303,87 +305,6 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginQuality(
   };
 }
 
-// ---- Disks ----
-
-std::string FaultInjector::LogOf(int node, const Fault& fault) const {
-  const std::vector<std::string> logs = cluster_->LogFiles(node);
-  if (logs.empty()) return "";
-  return logs[static_cast<size_t>(fault.amount) % logs.size()];
-}
-
-// What is slow, hung and full at once is as bad as all of it together.
-void FaultInjector::SetDisks(int node) {
-  int64_t more_us = 0;
-  bool hung = false;
-  int64_t capacity = INT64_MAX;
-  for (const auto& [id, fault] : disks_) {
-    if (fault.node != node) continue;
-    if (fault.kind == FaultKind::kSlowDisk) more_us += fault.amount;
-    if (fault.kind == FaultKind::kHungDisk) hung = true;
-    if (fault.kind == FaultKind::kFullDisk) {
-      capacity = std::min(capacity, fault.amount);
-    }
-  }
-  cluster_->SetDisks(node, more_us, hung);
-  cluster_->at(node).fs.SetCapacity(capacity);
-}
-
-std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
-    const Fault& fault) {
-  const int node = fault.node;
-  switch (fault.kind) {
-    case FaultKind::kSlowDisk:
-    case FaultKind::kHungDisk:
-    case FaultKind::kFullDisk: {
-      const uint64_t id = next_++;
-      Fault& now = disks_[id] = fault;
-      if (fault.kind == FaultKind::kFullDisk) {
-        now.amount = cluster_->at(node).fs.bytes();
-      }
-      SetDisks(node);
-      return [this, node, id] {
-        disks_.erase(id);
-        SetDisks(node);
-      };
-    }
-    default:
-      return BeginBadDisk(fault);
-  }
-}
-
-std::optional<FaultInjector::Mend> FaultInjector::BeginBadDisk(
-    const Fault& fault) {
-  MemFileSystem& fs = cluster_->at(fault.node).fs;
-  using Operation = MemFileSystem::Operation;
-  Operation operation = Operation::kRead;
-  switch (fault.kind) {
-    case FaultKind::kBitFlip: {
-      const std::string log = LogOf(fault.node, fault);
-      return !log.empty() && fs.FlipRandomBit(log, random_)
-                 ? std::optional<Mend>(Mend())
-                 : std::nullopt;
-    }
-    case FaultKind::kMisdirectedWrite:
-      fs.MisdirectNextWrite();
-      return Mend();
-    case FaultKind::kReadError:
-      break;
-    case FaultKind::kWriteError:
-      operation = Operation::kWrite;
-      break;
-    case FaultKind::kSyncError:
-      operation = Operation::kSyncAny;
-      break;
-    default:
-      INVARIANT(false, "no fault of disks: ", NameOf(fault.kind));
-  }
-  const uint64_t id =
-      fs.BreakDisk(operation, fault.amount < 0
-                                  ? MemFileSystem::kForEver
-                                  : static_cast<int>(fault.amount));
-  return [&fs, id] { fs.MendDisk(id); };
-}
-
 // ---- Ends ----
 
 void FaultInjector::Forget() {
@@ -397,6 +318,10 @@ void FaultInjector::Forget() {
   for (const int id : cluster_->ids()) {
     SetDisks(id);
     cluster_->at(id).fs.ClearFaults();
+    if (failing_.contains(id)) {
+      failing_.at(id).faults = 1;
+      EndFailingDisk(id);
+    }
     cluster_->at(id).host.CorrectWall();
     cluster_->Resume(id);
   }
@@ -426,7 +351,7 @@ void FaultInjector::LeaveHealthy(const std::set<int>& core) {
 
 void FaultInjector::HealAll() {
   Forget();
-  for (const int id : cluster_->ids()) BootAgain(id)();
+  BootAll();
 }
 
 }  // namespace sluice::sim

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "test/sim/fault.h"
@@ -36,8 +37,19 @@ class FaultInjector {
   // No more faults; what lies in `core` is up, quick and connected, what does
   // not is dead, stands still or hears nobody: until HealAll.
   void LeaveHealthy(const std::set<int>& core);
+  // Who is down, but for those whose disk lies: they come when it is mended.
+  void BootAll();
   // Everything is up, quick and connected; no more faults.
   void HealAll();
+
+  // Processes of a node whose disk fails, or was full, may end themselves: the
+  // `nth` of SimNode::fatal of this node had that reason.
+  bool MayHaveEnded(int node, size_t nth) const {
+    return excused_.contains({node, nth});
+  }
+  // Whether a sync of that node's disk has failed since the last call: what its
+  // process calls durable from now on is a lie (ST4).
+  bool HasFailedSync(NodeId node);
 
   using Counts = std::array<int64_t, kFaultKindCount>;
   const Counts& fired() const { return fired_; }
@@ -52,6 +64,8 @@ class FaultInjector {
   std::optional<Mend> BeginQuality(const Fault& fault);
   std::optional<Mend> BeginDisk(const Fault& fault);
   std::optional<Mend> BeginBadDisk(const Fault& fault);
+  std::optional<Mend> BeginFailingDisk(const Fault& fault);
+  void EndFailingDisk(int node);
   std::optional<Mend> CleanStop(int node);
   std::optional<Mend> PowerLossAll();
   Mend BootAgain(int node);
@@ -77,6 +91,18 @@ class FaultInjector {
   std::map<uint64_t, Fault> qualities_;
   std::map<uint64_t, Fault> disks_;  // slow, hung, full
   std::map<uint64_t, Mend> mends_;
+  // Whose disk fails or is full, and how many processes of it had ended
+  // themselves by then.
+  struct Failing {
+    int faults = 0;  // of it, now
+    size_t ended_before = 0;
+    bool syncs_fail = false;
+    int64_t failed_syncs_before = 0;
+    int64_t failed_syncs_told = 0;
+  };
+  bool IsLying(int node) const;
+  std::map<int, Failing> failing_;
+  std::set<std::pair<int, size_t>> excused_;
   // The life that was last asked to stop: one is asked once.
   std::map<int, std::weak_ptr<Life>> stopping_;
 };

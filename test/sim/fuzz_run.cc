@@ -55,6 +55,7 @@ void FuzzRun::AfterEvent(NodeId ran) {
   trace_.Mix(static_cast<uint64_t>(ran.value()));
   TakeNotes(ran);
   checks_.AfterEvent(ran);
+  if (injector_.HasFailedSync(ran)) checks_.OnSyncFailed(ran);
   if (!instant_.OnEvent(now_us, ran)) return;
   Fail(instant_.ToString());
   cluster_.world().Halt();
@@ -206,9 +207,7 @@ void FuzzRun::LoseAllPower() {
     cluster_.PowerCut(id, random_.OneIn(2));
   }
   RunPhase(random_.Between(1, 2 * kSecond));
-  for (const int id : cluster_.ids()) {
-    if (!cluster_.up(id)) cluster_.Boot(id);
-  }
+  injector_.BootAll();
 }
 
 // What may be lost is what the elections said, no more.
@@ -477,12 +476,14 @@ void FuzzRun::CheckMetadata() {
   }
 }
 
-// No disk was ordered to fail: no process had a reason to end itself.
+// Where no disk was ordered to fail no process has a reason to end itself.
 void FuzzRun::CheckEndings() {
   for (const auto& [id, node] : cluster_.nodes()) {
-    if (node->fatal.empty()) continue;
-    Fail(StrCat("process ", id, " ended itself: ",
-                node->fatal.front().ToString()));
+    for (size_t i = 0; i < node->fatal.size(); ++i) {
+      if (injector_.MayHaveEnded(id.value(), i)) continue;
+      Fail(StrCat("process ", id, " ended itself: ",
+                  node->fatal[i].ToString()));
+    }
   }
 }
 

@@ -241,6 +241,32 @@ TEST_F(FaultInjectorTest, AFailedSyncEndsTheProcessAndNotTheOthers) {
   EXPECT_TRUE(cluster.up(2));
 }
 
+// What a failed sync dropped looks well in the page cache: nobody may find it
+// there.
+TEST_F(FaultInjectorTest, WhoseDiskFailedIsStartedAgainWithoutItsPageCache) {
+  const int boots = cluster.at(1).boots;
+  EXPECT_TRUE(Do(FaultKind::kSyncError, 1, 12'000'000, -1));
+  EXPECT_TRUE(cluster.RunUntil(
+      [&] {
+        (void)cluster.Produce("memory", 0, "x");
+        return !cluster.up(1);
+      },
+      10'000));
+  EXPECT_TRUE(injector.HasFailedSync(NodeId(1)));
+  EXPECT_FALSE(injector.HasFailedSync(NodeId(1))) << "it was told";
+  EXPECT_TRUE(Do(FaultKind::kKillAll, 0)) << "whose end starts all again";
+  cluster.RunFor(1'001);
+  EXPECT_TRUE(cluster.up(2));
+  EXPECT_FALSE(cluster.up(1)) << "but not the one whose disk lies";
+  EXPECT_FALSE(injector.MayHaveEnded(1, 0)) << "it is not over";
+  cluster.RunFor(12'000);
+  EXPECT_TRUE(cluster.up(1));
+  EXPECT_EQ(cluster.at(1).boots, boots + 1);
+  EXPECT_TRUE(injector.MayHaveEnded(1, 0));
+  EXPECT_FALSE(injector.MayHaveEnded(1, cluster.at(1).fatal.size()));
+  EXPECT_FALSE(injector.MayHaveEnded(2, 0));
+}
+
 TEST_F(FaultInjectorTest, FaultsOfOneDiskAreMendedOneByOne) {
   SimNode& node = cluster.at(1);
   EXPECT_TRUE(Do(FaultKind::kSlowDisk, 1, 1'000'000, 300));

@@ -182,6 +182,9 @@ int64_t DrawAmount(FaultKind kind, Random& random) {
     case FaultKind::kDropKind:
       return static_cast<int64_t>(
           kDroppable[random.Below(std::size(kDroppable))]);
+    case FaultKind::kSyncError:
+    case FaultKind::kWriteError:
+      return random.OneIn(2) ? -1 : random.Between(1, 3);
     case FaultKind::kWallJump: {
       constexpr int64_t kHourMs = 3'600'000;
       constexpr int64_t kYearMs = 365 * 24 * kHourMs;

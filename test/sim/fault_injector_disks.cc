@@ -1,0 +1,152 @@
+// What the injector does to disks, and to the processes that end for it.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/invariant.h"
+#include "test/sim/fault_injector.h"
+
+namespace sluice::sim {
+
+std::string FaultInjector::LogOf(int node, const Fault& fault) const {
+  const std::vector<std::string> logs = cluster_->LogFiles(node);
+  if (logs.empty()) return "";
+  return logs[static_cast<size_t>(fault.amount) % logs.size()];
+}
+
+// What is slow, hung and full at once is as bad as all of it together.
+void FaultInjector::SetDisks(int node) {
+  int64_t more_us = 0;
+  bool hung = false;
+  int64_t capacity = INT64_MAX;
+  for (const auto& [id, fault] : disks_) {
+    if (fault.node != node) continue;
+    if (fault.kind == FaultKind::kSlowDisk) more_us += fault.amount;
+    if (fault.kind == FaultKind::kHungDisk) hung = true;
+    if (fault.kind == FaultKind::kFullDisk) {
+      capacity = std::min(capacity, fault.amount);
+    }
+  }
+  cluster_->SetDisks(node, more_us, hung);
+  cluster_->at(node).fs.SetCapacity(capacity);
+}
+
+std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
+    const Fault& fault) {
+  const int node = fault.node;
+  switch (fault.kind) {
+    case FaultKind::kFullDisk:
+    case FaultKind::kSyncError:
+    case FaultKind::kWriteError:
+      return BeginFailingDisk(fault);
+    case FaultKind::kSlowDisk:
+    case FaultKind::kHungDisk: {
+      const uint64_t id = next_++;
+      disks_[id] = fault;
+      SetDisks(node);
+      return [this, node, id] {
+        disks_.erase(id);
+        SetDisks(node);
+      };
+    }
+    default:
+      return BeginBadDisk(fault);
+  }
+}
+
+// A process may have to end itself for it, and is started again when it is
+// over. What a failed sync has dropped looks well until the page cache goes: so
+// that goes too, before the next process trusts it.
+std::optional<FaultInjector::Mend> FaultInjector::BeginFailingDisk(
+    const Fault& fault) {
+  using Operation = MemFileSystem::Operation;
+  const int node = fault.node;
+  MemFileSystem& fs = cluster_->at(node).fs;
+  const int count = fault.amount < 0 ? MemFileSystem::kForEver
+                                     : static_cast<int>(fault.amount);
+  const bool syncs = fault.kind == FaultKind::kSyncError;
+  if (syncs) {
+    if (!cluster_->up(node) || !atlas_->MayLosePower(node)) return std::nullopt;
+    atlas_->OnPowerLoss(node);
+  }
+  Failing& failing =
+      failing_
+          .try_emplace(node, Failing{0, cluster_->at(node).fatal.size(), false,
+                                     fs.failed_sync_count(),
+                                     fs.failed_sync_count()})
+          .first->second;
+  ++failing.faults;
+  failing.syncs_fail |= syncs;
+  const uint64_t id = next_++;
+  if (fault.kind == FaultKind::kFullDisk) {
+    disks_[id] = fault;
+    disks_[id].amount = fs.bytes();
+    SetDisks(node);
+    return [this, node, id] {
+      disks_.erase(id);
+      SetDisks(node);
+      EndFailingDisk(node);
+    };
+  }
+  const uint64_t broken = fs.BreakDisk(
+      syncs ? Operation::kSyncAny : Operation::kWrite, count);
+  return [this, node, &fs, broken] {
+    fs.MendDisk(broken);
+    EndFailingDisk(node);
+  };
+}
+
+void FaultInjector::EndFailingDisk(int node) {
+  const auto found = failing_.find(node);
+  if (found == failing_.end() || --found->second.faults > 0) return;
+  const Failing was = found->second;
+  failing_.erase(found);
+  SimNode& machine = cluster_->at(node);
+  for (size_t i = was.ended_before; i < machine.fatal.size(); ++i) {
+    excused_.emplace(node, i);
+  }
+  if (machine.fs.failed_sync_count() != was.failed_syncs_before) {
+    atlas_->OnPowerLoss(node);
+    cluster_->PowerCut(node);
+  }
+  BootAgain(node)();
+}
+
+bool FaultInjector::HasFailedSync(NodeId node) {
+  if (failing_.empty()) return false;
+  const auto found = failing_.find(node.value());
+  if (found == failing_.end() || !found->second.syncs_fail) return false;
+  const int64_t now = cluster_->at(node.value()).fs.failed_sync_count();
+  return std::exchange(found->second.failed_syncs_told, now) != now;
+}
+
+bool FaultInjector::IsLying(int node) const {
+  const auto found = failing_.find(node);
+  return found != failing_.end() && found->second.syncs_fail;
+}
+
+std::optional<FaultInjector::Mend> FaultInjector::BeginBadDisk(
+    const Fault& fault) {
+  MemFileSystem& fs = cluster_->at(fault.node).fs;
+  switch (fault.kind) {
+    case FaultKind::kBitFlip: {
+      const std::string log = LogOf(fault.node, fault);
+      return !log.empty() && fs.FlipRandomBit(log, random_)
+                 ? std::optional<Mend>(Mend())
+                 : std::nullopt;
+    }
+    case FaultKind::kMisdirectedWrite:
+      fs.MisdirectNextWrite();
+      return Mend();
+    case FaultKind::kReadError: {
+      const uint64_t id = fs.BreakDisk(
+          MemFileSystem::Operation::kRead,
+          fault.amount < 0 ? MemFileSystem::kForEver
+                           : static_cast<int>(fault.amount));
+      return [&fs, id] { fs.MendDisk(id); };
+    }
+    default:
+      INVARIANT(false, "no fault of disks: ", NameOf(fault.kind));
+  }
+}
+
+}  // namespace sluice::sim
