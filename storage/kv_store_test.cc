@@ -128,6 +128,42 @@ TEST(MemKvStoreTest, AfterAFailedWriteNothingIsWrittenUntilItIsOpenedAgain) {
   EXPECT_TRUE(store.Write(batch, KvStore::Sync::kYes).ok());
 }
 
+TEST(MemKvStoreTest, AFaultOfTheDiskOutlivesTheProcessAndNotItsMending) {
+  MemKvStore store;
+  KvBatch batch;
+  batch.Put("key", "one");
+  ASSERT_TRUE(store.Write(batch, KvStore::Sync::kYes).ok());
+  const uint64_t writes = store.BreakDisk(MemKvStore::Operation::kWrite);
+  const uint64_t reads = store.BreakDisk(MemKvStore::Operation::kRead, 1);
+  EXPECT_FALSE(store.Get("key").ok());
+  EXPECT_TRUE(store.Get("key").ok()) << "one read was to fail";
+  store.MendDisk(reads);
+  batch.Put("key", "two");
+  EXPECT_EQ(CodeOf(store.Write(batch, KvStore::Sync::kYes)),
+            ErrorCode::kStorageError);
+  store.Reopen();
+  EXPECT_FALSE(store.Write(batch, KvStore::Sync::kYes).ok());
+  store.MendDisk(writes);
+  EXPECT_FALSE(store.Write(batch, KvStore::Sync::kYes).ok())
+      << "it has to be opened again";
+  store.Reopen();
+  EXPECT_EQ(*store.Get("key"), "one");
+  EXPECT_TRUE(store.Write(batch, KvStore::Sync::kYes).ok());
+  EXPECT_EQ(*store.Get("key"), "two");
+}
+
+TEST(MemKvStoreTest, AFullDiskRefusesByName) {
+  MemKvStore store;
+  KvBatch batch;
+  batch.Put("key", "one");
+  store.SetFull(true);
+  EXPECT_EQ(CodeOf(store.Write(batch, KvStore::Sync::kYes)),
+            ErrorCode::kStorageFull);
+  store.SetFull(false);
+  store.Reopen();
+  EXPECT_TRUE(store.Write(batch, KvStore::Sync::kYes).ok());
+}
+
 TEST(MemKvStoreTest, ReadFaultsAndFlippedBytesAreSeenByReaders) {
   MemKvStore store;
   Put(store, "a", "1");

@@ -1,6 +1,7 @@
 #include "storage/mem_kv_store.h"
 
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 
 namespace sluice {
 namespace {
@@ -12,9 +13,33 @@ absl::Status Failed(std::string_view what) {
 
 }  // namespace
 
+bool MemKvStore::Breaks(Operation operation) const {
+  for (auto& [id, fault] : faults_) {
+    if (fault.operation != operation || fault.left == 0) continue;
+    if (fault.left != kForEver) --fault.left;
+    return true;
+  }
+  return false;
+}
+
+absl::Status MemKvStore::CheckRead() const {
+  if (reads_fail_ || Breaks(Operation::kRead)) return Failed("a read");
+  return absl::OkStatus();
+}
+
+uint64_t MemKvStore::BreakDisk(Operation operation, int count) {
+  faults_[next_fault_] = {operation, count};
+  return next_fault_++;
+}
+
+absl::Status MemKvStore::Refuse(absl::Status why) {
+  failed_ = true;
+  return why;
+}
+
 absl::StatusOr<std::optional<std::string>> MemKvStore::Get(
     std::string_view key) const {
-  if (reads_fail_) return Failed("a read");
+  RETURN_IF_ERROR(CheckRead());
   const auto found = current_.find(key);
   if (found == current_.end()) return std::optional<std::string>();
   return std::optional<std::string>(found->second);
@@ -22,7 +47,7 @@ absl::StatusOr<std::optional<std::string>> MemKvStore::Get(
 
 absl::Status MemKvStore::Scan(std::string_view from, std::string_view end,
                               const Visitor& visit) const {
-  if (reads_fail_) return Failed("a read");
+  RETURN_IF_ERROR(CheckRead());
   for (auto it = current_.lower_bound(from); it != current_.end(); ++it) {
     if (!end.empty() && it->first >= end) break;
     if (!visit(it->first, it->second)) break;
@@ -32,7 +57,7 @@ absl::Status MemKvStore::Scan(std::string_view from, std::string_view end,
 
 absl::StatusOr<std::optional<KvStore::KeyValue>> MemKvStore::Last(
     std::string_view from, std::string_view end) const {
-  if (reads_fail_) return Failed("a read");
+  RETURN_IF_ERROR(CheckRead());
   auto it = end.empty() ? current_.end() : current_.lower_bound(end);
   if (it == current_.begin()) return std::optional<KeyValue>();
   --it;
@@ -56,9 +81,13 @@ void MemKvStore::ApplyTo(Map& map, const KvBatch& batch) {
 
 absl::Status MemKvStore::Write(const KvBatch& batch, Sync sync) {
   if (failed_) return Failed("an earlier write");
-  if (writes_to_failure_ == 0) {
-    failed_ = true;
-    return Failed("a write");
+  if (full_) {
+    return Refuse(MakeError(ErrorCode::kStorageFull,
+                            "kv store: no room for a write; make some and open "
+                            "it again"));
+  }
+  if (writes_to_failure_ == 0 || Breaks(Operation::kWrite)) {
+    return Refuse(Failed("a write"));
   }
   if (writes_to_failure_ > 0) --writes_to_failure_;
   ApplyTo(current_, batch);
@@ -79,6 +108,10 @@ void MemKvStore::Crash(Random* random) {
   current_ = synced_;
   failed_ = false;
   writes_to_failure_ = -1;
+}
+
+void MemKvStore::Reopen() {
+  if (failed_) Crash();
 }
 
 void MemKvStore::Wipe() {

@@ -1,6 +1,7 @@
 // A KvStore that can lose what was not synced, for tests and the simulator.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -30,11 +31,25 @@ class MemKvStore final : public KvStore {
   // Changes one stored value: reads see the flipped byte.
   bool FlipByte(std::string_view key, size_t position);
 
+  // Another process opens it: what a failed write broke works again, and what
+  // was not synced by then is gone, where the disk itself is well.
+  void Reopen();
+
   // The next Write after `writes` more fails and is lost, with all that was
-  // not synced; later writes fail until Crash().
+  // not synced; later writes fail until Crash() or Reopen().
   void FailWriteAfter(int writes) { writes_to_failure_ = writes; }
   // Reads fail while true (EIO).
   void SetReadsFail(bool fail) { reads_fail_ = fail; }
+  // The next `count` reads or writes fail: faults of the disk, which outlive
+  // Reopen and Crash and end with MendDisk of what this returned. Several do not
+  // know of each other. A failed write is as that of FailWriteAfter.
+  enum class Operation { kRead, kWrite };
+  static constexpr int kForEver = INT32_MAX;
+  uint64_t BreakDisk(Operation operation, int count = kForEver);
+  void MendDisk(uint64_t fault) { faults_.erase(fault); }
+  void ClearFaults() { faults_.clear(); }
+  // Writes fail with kStorageFull while true; the same else.
+  void SetFull(bool full) { full_ = full; }
 
   int synced_writes() const { return synced_writes_; }
   size_t unsynced_batches() const { return unsynced_.size(); }
@@ -42,7 +57,15 @@ class MemKvStore final : public KvStore {
  private:
   using Map = std::map<std::string, std::string, std::less<>>;
 
+  struct Fault {
+    Operation operation;
+    int left;
+  };
+
   static void ApplyTo(Map& map, const KvBatch& batch);
+  absl::Status CheckRead() const;
+  bool Breaks(Operation operation) const;
+  absl::Status Refuse(absl::Status why);
 
   Map synced_;                     // what a power cut leaves
   std::vector<KvBatch> unsynced_;  // since
@@ -50,6 +73,9 @@ class MemKvStore final : public KvStore {
   int writes_to_failure_ = -1;
   bool failed_ = false;
   bool reads_fail_ = false;
+  bool full_ = false;
+  mutable std::map<uint64_t, Fault> faults_;
+  uint64_t next_fault_ = 1;
   int synced_writes_ = 0;
 };
 

@@ -318,7 +318,9 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   }
   if (replica->failed || replica->cutting) return;
   Replica& own = record.replicas[member];
-  if (own.life != node->life) own = {node->life, Offset(0), kNoLeaderEpoch, own.reach};
+  if (own.life != node->life) {
+    own = {node->life, Offset(0), kNoLeaderEpoch, own.reach};
+  }
   const Offset position = PositionOf(*replica, cluster_.PromisesDisk(tp));
   const bool holds = position >= end;
   const auto missing =

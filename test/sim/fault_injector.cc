@@ -318,6 +318,7 @@ void FaultInjector::Forget() {
   for (const int id : cluster_->ids()) {
     SetDisks(id);
     cluster_->at(id).fs.ClearFaults();
+    cluster_->at(id).kv.ClearFaults();
     if (failing_.contains(id)) {
       failing_.at(id).faults = 1;
       EndFailingDisk(id);

@@ -28,6 +28,7 @@ void FaultInjector::SetDisks(int node) {
   }
   cluster_->SetDisks(node, more_us, hung);
   cluster_->at(node).fs.SetCapacity(capacity);
+  cluster_->at(node).kv.SetFull(capacity < INT64_MAX);
 }
 
 std::optional<FaultInjector::Mend> FaultInjector::BeginDisk(
@@ -87,10 +88,14 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginFailingDisk(
       EndFailingDisk(node);
     };
   }
+  // Of the Raft store each write is a sync too.
+  MemKvStore& kv = cluster_->at(node).kv;
   const uint64_t broken = fs.BreakDisk(
       syncs ? Operation::kSyncAny : Operation::kWrite, count);
-  return [this, node, &fs, broken] {
+  const uint64_t broken_kv = kv.BreakDisk(MemKvStore::Operation::kWrite, count);
+  return [this, node, &fs, broken, &kv, broken_kv] {
     fs.MendDisk(broken);
+    kv.MendDisk(broken_kv);
     EndFailingDisk(node);
   };
 }
@@ -142,7 +147,15 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginBadDisk(
           MemFileSystem::Operation::kRead,
           fault.amount < 0 ? MemFileSystem::kForEver
                            : static_cast<int>(fault.amount));
-      return [&fs, id] { fs.MendDisk(id); };
+      MemKvStore& kv = cluster_->at(fault.node).kv;
+      const uint64_t id_kv = kv.BreakDisk(
+          MemKvStore::Operation::kRead,
+          fault.amount < 0 ? MemKvStore::kForEver
+                           : static_cast<int>(fault.amount));
+      return [&fs, id, &kv, id_kv] {
+        fs.MendDisk(id);
+        kv.MendDisk(id_kv);
+      };
     }
     default:
       INVARIANT(false, "no fault of disks: ", NameOf(fault.kind));

@@ -150,6 +150,7 @@ bool SimCluster::OpenController(SimNode& node) {
   deps.fs = &node.fs;
   deps.open_kv = [&node](const std::string&)
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    node.kv.Reopen();
     return std::make_unique<MountedKvStore>(&node.kv);
   };
   deps.clock = &node.host;
