@@ -68,6 +68,7 @@ coordinator::GroupCoordinators::Deps Broker::Parts::ForCoordinators(
   }
   out.shards = deps.shard_executors;
   out.self = deps.node_id;
+  out.config = coordinator::CoordinatorConfigFrom(*deps.configs);
   out.random_seed = random.Next64();
   out.on_watch = [this] { lag_monitor.Wake(); };
   return out;

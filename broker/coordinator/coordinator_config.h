@@ -6,6 +6,7 @@
 
 #include "broker/group/group_types.h"
 #include "broker/offsets/offset_expiry.h"
+#include "controller/metadata/config_registry.h"
 
 namespace sluice::coordinator {
 
@@ -23,6 +24,9 @@ struct CoordinatorConfig {
   size_t requests_max = 50'000;  // waiting: parked joins and syncs, commits
   int64_t request_bytes_max = 64 << 20;  // of those
 };
+
+// As `sluiced --set` says.
+CoordinatorConfig CoordinatorConfigFrom(const ConfigRegistry& configs);
 
 // Partitions in one commit, groups in one call.
 inline constexpr int kOffsetsPerCommitMax = 10'000;

@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 
 namespace sluice::coordinator {
@@ -55,7 +56,7 @@ std::optional<Refusal> GroupCoordinator::CheckServes() const {
                           view_.stopped());
   }
   if (serving_ != replica_->leader_epoch() || !view_.usable() ||
-      view_.applied().next < shown_ ||
+      (view_.applied().next < shown_ && !MUTANT(kHalfReplayShown)) ||
       !offsets::MayServe(true, replica_->high_watermark(),
                          replica_->epoch_start(), view_.applied())) {
     return RefuseHere(ErrorCode::kCoordinatorLoadInProgress,
@@ -334,7 +335,9 @@ absl::StatusOr<std::vector<Change>> GroupCoordinator::RemovalOf(
         return true;
       }));
   for (auto it = in_flight_.lower_bound({group, TopicPartition()});
-       it != in_flight_.end() && it->first.group == group; ++it) {
+       it != in_flight_.end() && it->first.group == group &&
+       !MUTANT(kDeletedGroupLeavesCommits);
+       ++it) {
     keys.insert(it->first);
   }
   std::vector<Change> changes;

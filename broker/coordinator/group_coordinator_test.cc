@@ -185,6 +185,24 @@ TEST_F(CoordinatorTest, ARefusedGroupWriteEndsTheGeneration) {
   EXPECT_EQ(joined.code(), ErrorCode::kCoordinatorNotAvailable);
 }
 
+TEST(CoordinatorConfigTest, TakesWhatTheNodeIsSetTo) {
+  const auto plain = CoordinatorConfigFrom(**ConfigRegistry::Make({}));
+  EXPECT_EQ(plain.expiry, offsets::ExpiryRule::kWithTopic);
+  EXPECT_EQ(plain.group.initial_rebalance_delay_us, 3'000'000);
+  EXPECT_EQ(plain.group.session_timeout_min_us, 6'000'000);
+  const auto set = CoordinatorConfigFrom(
+      **ConfigRegistry::Make({{"group.initial.rebalance.delay.ms", "0"},
+                              {"group.max.size", "7"},
+                              {"offsets.retention.minutes", "60"}}));
+  EXPECT_EQ(set.group.initial_rebalance_delay_us, 0);
+  EXPECT_EQ(set.group.members_max, 7u);
+  EXPECT_EQ(set.expiry, offsets::ExpiryRule::kByAge);
+  EXPECT_EQ(set.retention_ms, 3'600'000);
+  EXPECT_EQ(CodeOf(ConfigRegistry::Make({{"offsets.retention.minutes", "-2"}})
+                       .status()),
+            ErrorCode::kInvalidConfig);
+}
+
 // ---- Room ----
 
 TEST_F(CoordinatorTest, BeyondItsRequestsItIsBusy) {

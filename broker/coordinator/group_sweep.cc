@@ -7,6 +7,7 @@
 
 #include "broker/coordinator/group_coordinator.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 
 namespace sluice::coordinator {
@@ -65,7 +66,7 @@ absl::Status GroupCoordinator::SweepGroup(const std::string& group,
                                           std::string_view record,
                                           int64_t now_ms) {
   ASSIGN_OR_RETURN(const StoredGroup stored, DecodeGroup(record));
-  if (loads_ && !stored.image.members.empty()) {
+  if (loads_ && !stored.image.members.empty() && !MUTANT(kDeadMembersKept)) {
     RETURN_IF_ERROR(FindKnown(group).status());
   }
   const auto loaded = groups_.find(group);

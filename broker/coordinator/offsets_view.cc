@@ -8,6 +8,7 @@
 #include "broker/coordinator/group_log.h"
 #include "common/base/bytes.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "storage/batch_header.h"
 
@@ -27,6 +28,7 @@ std::string PrefixOf(const TopicPartition& tp) {
 }
 
 Offset LimitOf(const ObservedReplica& replica) {
+  if (MUTANT(kViewPastDurable)) return replica.leo();
   return std::min(replica.high_watermark(), replica.durable_leo());
 }
 
@@ -65,7 +67,7 @@ void OffsetsView::BindTo(const ViewStore::Opened& opened,
       return Empty("where it was cannot be read");
     }
     applied_ = *applied;
-    if (!offsets::IsOfLog(applied_, epochs, leo)) {
+    if (!offsets::IsOfLog(applied_, epochs, leo) && !MUTANT(kStaleViewKept)) {
       return Empty(StrCat("it is not of this log, which ends at ", leo));
     }
     return;

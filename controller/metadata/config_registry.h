@@ -28,6 +28,14 @@ inline constexpr char kFlushMs[] = "flush.ms";
 inline constexpr char kReplicaLagTimeMaxMs[] = "replica.lag.time.max.ms";
 inline constexpr char kProducerIdExpirationMs[] =
     "producer.id.expiration.ms";
+inline constexpr char kGroupInitialRebalanceDelayMs[] =
+    "group.initial.rebalance.delay.ms";
+inline constexpr char kGroupMinSessionTimeoutMs[] =
+    "group.min.session.timeout.ms";
+inline constexpr char kGroupMaxSessionTimeoutMs[] =
+    "group.max.session.timeout.ms";
+inline constexpr char kGroupMaxSize[] = "group.max.size";
+inline constexpr char kOffsetsRetentionMinutes[] = "offsets.retention.minutes";
 inline constexpr char kReplicaCatchUpBytes[] =
     "replica.catch.up.bytes.per.second";
 inline constexpr char kGrayFailureLatencyMs[] = "gray.failure.latency.ms";
