@@ -89,7 +89,9 @@
   X(kTooManyProducers, "TOO_MANY_PRODUCERS", 10013, kResourceExhausted, true) \
   X(kLogTruncated, "LOG_TRUNCATED", 10014, kOutOfRange, false) \
   X(kReplicaRecovering, "REPLICA_RECOVERING", 10015, kUnavailable, true) \
-  X(kInvalidCommitOffset, "INVALID_COMMIT_OFFSET", 10016, kInvalidArgument, false)
+  X(kInvalidCommitOffset, "INVALID_COMMIT_OFFSET", 10016, kInvalidArgument, false) \
+  X(kTakenOver, "TAKEN_OVER", 10017, kAborted, false) \
+  X(kConsumerStalled, "CONSUMER_STALLED", 10018, kAborted, false)
 
 namespace sluice {
 

@@ -14,7 +14,7 @@ constexpr NamedMutant kNone = {MutantId{0}, ""};
 
 // Read by the threads of a test with real ones, too; chosen before they start.
 NamedMutant chosen = kNone;
-int64_t reached = 0;
+bool reached = false;
 
 // A file, and of the first time alone: seeds run in processes of their own that
 // end in every way, and this must cost nothing.
@@ -39,7 +39,7 @@ void TellReached() {
 }  // namespace
 
 bool ChooseMutant(std::string_view name) {
-  reached = 0;
+  reached = false;
   if (name.empty()) {
     chosen = kNone;
     return true;
@@ -54,11 +54,10 @@ bool ChooseMutant(std::string_view name) {
 
 std::string_view ChosenMutant() { return chosen.name; }
 
-int64_t MutantReached() { return reached; }
-
 bool MutantOn(MutantId mutant) {
   if (mutant != chosen.id) return false;
-  if (reached++ == 0) TellReached();
+  if (!reached) TellReached();
+  reached = true;
   return true;
 }
 

@@ -37,9 +37,6 @@ constexpr bool kMutantsBuilt = true;
 // SLUICE_MUTANT does the same for tests, which have no flags.
 bool ChooseMutant(std::string_view name);
 std::string_view ChosenMutant();  // "" for none
-// How often the chosen one's line was reached: 0 means that a survivor was
-// never tried.
-int64_t MutantReached();
 
 bool MutantOn(MutantId mutant);
 
@@ -48,7 +45,6 @@ bool MutantOn(MutantId mutant);
 constexpr bool kMutantsBuilt = false;
 
 inline bool ChooseMutant(std::string_view name) { return name.empty(); }
-inline int64_t MutantReached() { return 0; }
 
 consteval bool MutantOn(MutantId) { return false; }
 
