@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_replace.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 
@@ -279,6 +280,7 @@ void LogDirectory::StopClean(BrokerEpoch broker_epoch, Executor* executor,
 void LogDirectory::Fatal(const absl::Status& why) {
   stopped_ = true;
   waiters_.clear();
+  if (MUTANT(kFailedDiskOutlived)) return;
   deps_.on_fatal(MakeError(ErrorCode::kStorageError, "data directory ", path_,
                            ": ", why.message()));
 }

@@ -193,7 +193,7 @@ void Partition::Fail(const std::string& why, bool corrupt) {
 void Partition::OnLogError(const absl::Status& why) {
   const bool corrupt = CodeOf(why) == ErrorCode::kCorruptMessage;
   // Whether what was written is on the disk is not known any more (ST4).
-  if (!corrupt) shard_->deps.on_fatal(why);
+  if (!corrupt && !MUTANT(kFailedDiskOutlived)) shard_->deps.on_fatal(why);
   Fail(std::string(why.message()), corrupt);
 }
 

@@ -6,6 +6,7 @@
 #include "broker/partition.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 #include "storage/batch_header.h"
 
 namespace sluice {
@@ -122,7 +123,8 @@ void Partition::OnData(const LeaderLink& link, ReplicaData data) {
   const auto bytes = static_cast<int64_t>(data.batches.size());
   auto info = log_->AppendAsFollower(std::move(data.batches));
   if (!info.ok()) {
-    if (CodeOf(info.status()) == ErrorCode::kStorageError) {
+    if (CodeOf(info.status()) == ErrorCode::kStorageError ||
+        MUTANT(kFullDiskEndsProcess)) {
       OnLogError(info.status());
       return shard_->SendRemove(link, tp_, epoch);
     }

@@ -178,7 +178,7 @@ void Partition::ReadUpTo(Offset limit, int64_t room, ReadOutcome outcome,
   Offset& from = outcome.next_offset;
   while (from < limit && room > 0) {
     auto tail = log_->ReadInMemory(from, limit, room);
-    if (!tail.has_value()) break;
+    if (!tail.has_value() || MUTANT(kTailReadFromDisk)) break;
     const auto bytes = static_cast<int64_t>(tail->batches.size());
     if (!outcome.batches.empty() && bytes > room) break;
     room -= bytes;
@@ -218,6 +218,7 @@ void Partition::ReadUpTo(Offset limit, int64_t room, ReadOutcome outcome,
 
 std::optional<ReadResult> Partition::ReadTail(Offset from,
                                               int64_t bytes_max) {
+  if (MUTANT(kTailReadFromDisk)) return std::nullopt;
   return log_->ReadInMemory(from, log_->leo(), bytes_max);
 }
 
@@ -276,7 +277,8 @@ absl::Status Partition::JudgeFailedRead(const absl::Status& failed,
     Fail(std::string(failed.message()), /*corrupt=*/true);
     return FailedHere();
   }
-  if (code == ErrorCode::kStorageError && IsUnreadable()) {
+  if (code == ErrorCode::kStorageError &&
+      (IsUnreadable() || MUTANT(kReadErrorFailsReplica))) {
     Fail(StrCat("every read of its files has failed for ",
                 kUnreadableUs / 1'000, " ms; the last one: ",
                 std::string(failed.message())),

@@ -166,7 +166,8 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
                                    leader_epoch_);
   if (!info.ok()) {
     NoteRefusedAppend(info.status());
-    if (CodeOf(info.status()) == ErrorCode::kStorageError) {
+    if (CodeOf(info.status()) == ErrorCode::kStorageError ||
+        MUTANT(kFullDiskEndsProcess)) {
       OnLogError(info.status());
     } else if (const auto rest = shard_->refused_appends.Due(
                    CodeOf(info.status()),

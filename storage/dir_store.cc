@@ -72,7 +72,10 @@ absl::StatusOr<std::unique_ptr<DirStore>> DirStore::Open(
 
 absl::Status DirStore::Load(const Expected& expected) {
   const auto bytes = ReadFile(*deps_.fs, JournalPath(), kJournalBytesMax);
-  if (absl::IsNotFound(bytes.status())) return CreateJournal();
+  if (absl::IsNotFound(bytes.status()) ||
+      (!bytes.ok() && MUTANT(kUnreadableJournalIsNone))) {
+    return CreateJournal();
+  }
   RETURN_IF_ERROR(bytes.status());
   auto parsed_or = ParseJournal(*bytes, JournalPath());
   if (CodeOf(parsed_or.status()) == ErrorCode::kStorageError) {
@@ -118,7 +121,7 @@ absl::Status DirStore::CheckIdentity(const Expected& expected) const {
 
 absl::Status DirStore::CreateJournal() {
   ASSIGN_OR_RETURN(const auto strays, ListPartitionDirectories());
-  if (!strays.empty()) {
+  if (!strays.empty() && !MUTANT(kUnreadableJournalIsNone)) {
     return MakeError(ErrorCode::kStorageError, JournalPath(),
                      " is missing, but ", strays.front().name,
                      " is there; restore it, or set ", directory_,

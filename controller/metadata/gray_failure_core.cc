@@ -10,6 +10,7 @@ namespace sluice {
 
 GrayFailureOptions GrayFailureOptions::Of(const ConfigRegistry& configs) {
   GrayFailureOptions options;
+  if (MUTANT(kGrayFailureUnconfigured)) return options;
   options.latency_us = configs.NodeNumber(kGrayFailureLatencyMs) * 1000;
   options.ratio = configs.NodeNumber(kGrayFailureRatio);
   options.demote_us = configs.NodeNumber(kGrayFailureDemoteMs) * 1000;

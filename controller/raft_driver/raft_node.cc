@@ -220,7 +220,7 @@ void RaftNode::OnWritten(uint64_t write_id,
                          const absl::Status& status) {
   --writes_under_way_;
   if (halted_) return;
-  if (!status.ok()) return Fatal(status);
+  if (!status.ok() && !MUTANT(kFailedLogOutlived)) return Fatal(status);
   SendAll(std::move(messages));
   core_->Persisted(write_id);
   TellDurableTerm();
