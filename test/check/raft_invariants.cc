@@ -78,7 +78,10 @@ void RaftInvariants::CheckRestart(const NodeView& node) {
   const auto found = ended_.find(node.id);
   if (found == ended_.end()) return;
   const RaftView& old = found->second;
-  if (old.self != view.self) return;  // another disk: somebody else (RA12)
+  if (old.self != view.self) {
+    gone_.push_back(old);  // another disk: somebody else (RA12)
+    return;
+  }
   findings_.Check(
       Rule::kRA2, Follows(view.hard_state, old.durable_hard_state), [&] {
         return StrCat(Where(view), " restarts with vote ",
@@ -277,13 +280,19 @@ void RaftInvariants::CheckCommitted(const NodeView& node,
       });
       continue;
     }
+    const auto holds = [&](const RaftView* disk) {
+      return disk != nullptr && IsVoter(view, disk->self) &&
+             SizeOf(disk->durable) > i && disk->log.size() > i &&
+             disk->log[i] == entry;
+    };
+    // Of a disk that was replaced since its word may still be under way.
     const auto holders =
-        std::count_if(nodes_.begin(), nodes_.end(), [&](const auto& other) {
-          const RaftView* disk = DiskOf(other.second);
-          return disk != nullptr && IsVoter(view, disk->self) &&
-                 SizeOf(disk->durable) > i && disk->log.size() > i &&
-                 disk->log[i] == entry;
-        });
+        std::count_if(nodes_.begin(), nodes_.end(),
+                      [&](const auto& other) {
+                        return holds(DiskOf(other.second));
+                      }) +
+        std::count_if(gone_.begin(), gone_.end(),
+                      [&](const RaftView& disk) { return holds(&disk); });
     // The first entry is the bootstrap record: committed by being there.
     findings_.Check(
         Rule::kRA9,

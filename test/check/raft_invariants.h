@@ -64,6 +64,7 @@ class RaftInvariants {
   const Nodes& nodes_;
   std::map<NodeId, std::vector<raft::Message>> sent_;  // in the event under way
   std::map<NodeId, RaftView> ended_;
+  std::vector<RaftView> gone_;  // of disks that were replaced
   std::map<std::pair<raft::VoterId, Term>, raft::VoterId> votes_;  // told of
   std::map<Term, Leadership> leaders_;
   std::map<std::pair<LogIndex, Term>, Link> links_;

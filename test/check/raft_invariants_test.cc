@@ -282,6 +282,25 @@ TEST_F(RaftInvariantsTest, RA9ADiskThatIsDownCounts) {
   ExpectNone();
 }
 
+// Its word is under way when its disk is replaced.
+TEST_F(RaftInvariantsTest, RA9ADiskThatWasReplacedHadIt) {
+  Append(1, Term(1), 11);
+  Append(2, Term(1), 11);
+  End(2);
+  Start(2, {{Term(0), 7}}, {}, /*directory=*/2);
+  CommitAt(1, 2);
+  ExpectNone();
+}
+
+TEST_F(RaftInvariantsTest, RA9ADiskThatWasReplacedNeverHadIt) {
+  Append(1, Term(1), 11);
+  End(2);
+  Start(2, {{Term(0), 7}}, {}, /*directory=*/2);
+  Append(2, Term(1), 11);
+  CommitAt(1, 2);
+  ExpectFound(Rule::kRA9);
+}
+
 TEST_F(RaftInvariantsTest, RA9ADurableEntryIsGone) {
   Append(2, Term(1), 11);
   End(2);

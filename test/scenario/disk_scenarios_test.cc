@@ -224,8 +224,8 @@ TEST(DiskScenarios, F52ALeaderThatCannotFeedItsFollowersIsReplaced) {
   s.Converge({{t, {"m1", "m2", "m4"}}});
 }
 
-// A process that cannot read its disk does not start, and does not take the
-// disk for an empty one; the others go on.
+// A process that cannot read its disk, or one sector of what it begins with,
+// does not start, and does not take the disk for an empty one; the others go on.
 TEST(DiskScenarios, F52AReadErrorOnAFollowersDiskKeepsItFromStarting) {
   Scenario s;
   const Tp t = s.CreateTopic("t");
@@ -240,6 +240,9 @@ TEST(DiskScenarios, F52AReadErrorOnAFollowersDiskKeepsItFromStarting) {
   s.UntilIsr(t, {A, C});
   s.Produce(t, "m4");
   s.MendDisk(B);
+  s.sim().at(B).fs.FailNextOn("journal", Operation::kRead);
+  s.Boot(B);
+  s.Expect(!s.sim().up(B), "a sector of the journal is enough");
   s.Boot(B);
   UntilFilledAgain(s, t, {"m1", "m2", "m3", "m4"});
   s.Expect(s.sim().LogFiles(B).size() == 1, "nothing was set aside");

@@ -40,6 +40,7 @@ namespace sluice::sim {
   X(FullDisk)      /* node */                                              \
   X(SyncError)     /* node: amount syncs, -1 for ever */                   \
   X(WriteError)    /* node: likewise */                                    \
+  X(WipeRaft)      /* node: its controller's disk is replaced; once a run */ \
   X(BitFlip)       /* node: amount picks the bit of a log */               \
   X(MisdirectedWrite) /* node: the next write goes elsewhere */            \
   X(ReadError)     /* node: amount reads, -1 for ever */
@@ -49,7 +50,7 @@ enum class FaultKind : uint8_t {
   SLUICE_FAULT_KINDS(X)
 #undef X
 };
-inline constexpr FaultKind kLastDrawn = FaultKind::kWriteError;
+inline constexpr FaultKind kLastDrawn = FaultKind::kWipeRaft;
 inline constexpr int kFaultKindCount = 0
 #define X(name) +1
     SLUICE_FAULT_KINDS(X)

@@ -77,6 +77,7 @@ std::optional<FaultInjector::Mend> FaultInjector::Begin(const Fault& fault) {
     case FaultKind::kTornPowerLoss:
     case FaultKind::kPowerLossAll:
     case FaultKind::kWipeLogs:
+    case FaultKind::kWipeRaft:
       return BeginPowerLoss(fault);
     case FaultKind::kCutPair:
     case FaultKind::kCutOneWay:
@@ -180,6 +181,17 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginPowerLoss(
     atlas_->OnWipe(node);
     cluster_->Kill(node);
     cluster_->WipeLogs(node);
+    return BootAgain(node);
+  }
+  if (fault.kind == FaultKind::kWipeRaft) {
+    // One of three or five: the others are a quorum, of which each counts.
+    if (failing_.contains(node) || !cluster_->is_controller(node) ||
+        wiped_controller_ != 0) {
+      return std::nullopt;
+    }
+    wiped_controller_ = node;
+    cluster_->Kill(node);
+    cluster_->WipeRaft(node);
     return BootAgain(node);
   }
   if (!atlas_->MayLosePower(node)) return std::nullopt;
@@ -313,6 +325,7 @@ void FaultInjector::Forget() {
   cuts_.clear();
   qualities_.clear();
   disks_.clear();
+  hanging_.clear();
   SetLinks();
   SetQuality();
   for (const int id : cluster_->ids()) {
@@ -335,13 +348,20 @@ void FaultInjector::LeaveHealthy(const std::set<int>& core) {
       BootAgain(id)();
       continue;
     }
-    switch (random_.Below(3)) {
+    switch (random_.Below(4)) {
       case 0:
         cluster_->Kill(id);
         break;
       case 1:
         if (cluster_->up(id)) cluster_->Pause(id);
         break;
+      case 2:
+        // A controller would have to be replaced first, which nothing does.
+        if (!cluster_->is_controller(id) && cluster_->up(id)) {
+          Hang(id);
+          break;
+        }
+        [[fallthrough]];
       default:
         cuts_.emplace(next_++, CutsOf({.kind = FaultKind::kIsolate,
                                        .node = id}));

@@ -39,6 +39,10 @@ class FaultInjector {
   void LeaveHealthy(const std::set<int>& core);
   // Who is down, but for those whose disk lies: they come when it is mended.
   void BootAll();
+  // Whose Raft log was lost: it follows, and votes no more (RA12). 0: nobody's.
+  int wiped_controller() const { return wiped_controller_; }
+  // Outside a healthy core, alive, and no sync of its disk ends.
+  bool Hangs(int node) const { return hanging_.contains(node); }
   // Everything is up, quick and connected; no more faults.
   void HealAll();
 
@@ -66,6 +70,7 @@ class FaultInjector {
   std::optional<Mend> BeginBadDisk(const Fault& fault);
   std::optional<Mend> BeginFailingDisk(const Fault& fault);
   void EndFailingDisk(int node);
+  void Hang(int node);
   std::optional<Mend> CleanStop(int node);
   std::optional<Mend> PowerLossAll();
   Mend BootAgain(int node);
@@ -101,7 +106,10 @@ class FaultInjector {
     int64_t failed_syncs_told = 0;
   };
   bool IsLying(int node) const;
+  Failing& BeginFailing(int node);
   std::map<int, Failing> failing_;
+  std::set<int> hanging_;
+  int wiped_controller_ = 0;
   std::set<std::pair<int, size_t>> excused_;
   // The life that was last asked to stop: one is asked once.
   std::map<int, std::weak_ptr<Life>> stopping_;

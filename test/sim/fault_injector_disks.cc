@@ -69,14 +69,7 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginFailingDisk(
     if (!cluster_->up(node) || !atlas_->MayLosePower(node)) return std::nullopt;
     atlas_->OnPowerLoss(node);
   }
-  Failing& failing =
-      failing_
-          .try_emplace(node, Failing{0, cluster_->at(node).fatal.size(), false,
-                                     fs.failed_sync_count(),
-                                     fs.failed_sync_count()})
-          .first->second;
-  ++failing.faults;
-  failing.syncs_fail |= syncs;
+  BeginFailing(node).syncs_fail |= syncs;
   const uint64_t id = next_++;
   if (fault.kind == FaultKind::kFullDisk) {
     disks_[id] = fault;
@@ -98,6 +91,26 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginFailingDisk(
     kv.MendDisk(broken_kv);
     EndFailingDisk(node);
   };
+}
+
+FaultInjector::Failing& FaultInjector::BeginFailing(int node) {
+  const SimNode& machine = cluster_->at(node);
+  const int64_t failed_syncs = machine.fs.failed_sync_count();
+  Failing& failing =
+      failing_
+          .try_emplace(node, Failing{0, machine.fatal.size(), false,
+                                     failed_syncs, failed_syncs})
+          .first->second;
+  ++failing.faults;
+  return failing;
+}
+
+// Until Forget; a process whose disk answers nothing ends itself in the end.
+void FaultInjector::Hang(int node) {
+  BeginFailing(node);
+  hanging_.insert(node);
+  disks_[next_++] = {.kind = FaultKind::kHungDisk, .node = node};
+  SetDisks(node);
 }
 
 void FaultInjector::EndFailingDisk(int node) {

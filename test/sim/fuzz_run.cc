@@ -231,7 +231,10 @@ void FuzzRun::HoldToWhatIsSaid() {
 std::set<int> FuzzRun::DrawCore() {
   std::set<int> core;
   std::vector<int> controllers = cluster_.controller_ids();
-  size_t down = random_.Below((controllers.size() + 1) / 2);
+  // It votes no more, and counts among them still.
+  const size_t wiped =
+      std::erase(controllers, injector_.wiped_controller()) > 0 ? 1 : 0;
+  size_t down = random_.Below((controllers.size() + wiped + 1) / 2 - wiped);
   std::set<int> out;
   for (; down > 0; --down) {
     out.insert(controllers[random_.Below(controllers.size())]);
@@ -280,7 +283,9 @@ std::string FuzzRun::WhyNotSettled(const std::set<int>& core) {
     if (!cluster_.is_broker(id.value())) continue;
     const BrokerImage* broker = image.FindBroker(id);
     if (!Contains(core, id)) {
-      if (broker == nullptr || broker->fenced) continue;
+      if (broker == nullptr || broker->fenced || injector_.Hangs(id.value())) {
+        continue;
+      }
       return StrCat("broker ", id, " is not fenced");
     }
     if (node->broker == nullptr) return StrCat("broker ", id, " is down");
@@ -302,7 +307,10 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
   const TopicImage* topic = image.FindTopic(tp.topic);
   const PartitionImage* partition =
       topic == nullptr ? nullptr : topic->Find(tp.partition);
-  if (partition == nullptr) return false;
+  // A leader that hangs need not be replaced: demotion may be off.
+  if (partition == nullptr || injector_.Hangs(partition->leader.value())) {
+    return false;
+  }
   const auto in_core = [&core](NodeId id) { return Contains(core, id); };
   int replicas = 0;
   for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/raft/raft_core.h"
 #include "test/sim/fault.h"
 #include "test/sim/fault_atlas.h"
 #include "test/sim/fault_injector.h"
@@ -265,6 +266,39 @@ TEST_F(FaultInjectorTest, WhoseDiskFailedIsStartedAgainWithoutItsPageCache) {
   EXPECT_TRUE(injector.MayHaveEnded(1, 0));
   EXPECT_FALSE(injector.MayHaveEnded(1, cluster.at(1).fatal.size()));
   EXPECT_FALSE(injector.MayHaveEnded(2, 0));
+}
+
+// Its controller's disk is replaced: it follows, and is nobody's voter.
+TEST_F(FaultInjectorTest, OneControllerLosesItsVote) {
+  EXPECT_FALSE(Do(FaultKind::kWipeRaft, 1)) << "it is no controller";
+  EXPECT_TRUE(Do(FaultKind::kWipeRaft, 102));
+  EXPECT_EQ(injector.wiped_controller(), 102);
+  EXPECT_FALSE(cluster.up(102));
+  EXPECT_FALSE(Do(FaultKind::kWipeRaft, 101)) << "one is enough";
+  cluster.RunFor(10'000);
+  ASSERT_TRUE(cluster.up(102));
+  const raft::RaftCore* core = cluster.at(102).controller->raft().core();
+  ASSERT_NE(core, nullptr);
+  EXPECT_FALSE(core->is_voter());
+  EXPECT_GT(core->commit_index(), LogIndex(1));
+}
+
+// Outside the core: dead, still, alone or with a disk that hangs; a process that
+// gave its disk up had reason to.
+TEST_F(FaultInjectorTest, WhoHangsOutsideTheCoreMayEnd) {
+  // Which of the four is drawn.
+  for (int draw = 0; draw < 40 && !injector.Hangs(1); ++draw) {
+    injector.LeaveHealthy({2, 3, 101, 102, 103});
+    if (!cluster.up(1)) injector.HealAll();
+  }
+  ASSERT_TRUE(injector.Hangs(1));
+  EXPECT_TRUE(cluster.RunUntil([&] { return !cluster.up(1); }, 60'000));
+  EXPECT_FALSE(injector.MayHaveEnded(1, 0)) << "it is not over";
+  injector.HealAll();
+  EXPECT_FALSE(injector.Hangs(1));
+  EXPECT_TRUE(injector.MayHaveEnded(1, 0));
+  cluster.RunFor(5'000);
+  EXPECT_TRUE(cluster.up(1));
 }
 
 TEST_F(FaultInjectorTest, FaultsOfOneDiskAreMendedOneByOne) {

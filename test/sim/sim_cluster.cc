@@ -13,6 +13,7 @@ namespace sluice::sim {
 namespace {
 
 constexpr char kLogDirectory[] = "/data/broker";
+constexpr char kRaftDirectory[] = "/data/controller";
 constexpr int64_t kUptimeUsMax = 1'000'000'000;
 
 // No power cut brings it back.
@@ -171,7 +172,7 @@ bool SimCluster::OpenController(SimNode& node) {
   deps.boot_id = StrCat("boot-", node.boots);
   deps.random_seed = random_.Next64();
   deps.on_fatal = [this, &node](absl::Status why) { OnFatal(node, why); };
-  auto opened = ControllerProcess::Open(std::move(deps), "/data/controller");
+  auto opened = ControllerProcess::Open(std::move(deps), kRaftDirectory);
   if (!opened.ok()) {
     node.fatal.push_back(opened.status());
     return false;
@@ -355,6 +356,13 @@ void SimCluster::WipeLogs(int id) {
   RemoveForGood(node.fs, kLogDirectory);
   node.views.Wipe();
   for (ClusterObserver* observer : observers_) observer->OnWiped(node);
+}
+
+void SimCluster::WipeRaft(int id) {
+  SimNode& node = at(id);
+  INVARIANT(node.life == nullptr, "node ", id, " is up");
+  RemoveForGood(node.fs, kRaftDirectory);
+  node.kv.Wipe();
 }
 
 void SimCluster::SetDisks(int id, int64_t more_us, bool hung) {

@@ -126,9 +126,11 @@ class SimCluster {
   // In two steps: `stopped` runs when the process may end, FinishStop ends it.
   void BeginStop(int id, std::function<void()> stopped);
   void FinishStop(int id);
-  // The disks of a node that is down are replaced; WipeLogs: the broker's only.
+  // The disks of a node that is down are replaced; WipeLogs: the broker's only,
+  // WipeRaft: the controller's only.
   void Wipe(int id);
   void WipeLogs(int id);
+  void WipeRaft(int id);
   // How much longer than usual a task of the disk's threads takes; hung: until
   // it is no more.
   void SetDisks(int id, int64_t more_us, bool hung);

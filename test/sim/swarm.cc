@@ -34,6 +34,8 @@ SimOptions DrawCluster(Random& random, const DrawLimits& limits) {
   options.shards = static_cast<int>(random.Between(1, 3));
   options.settings["replica.lag.time.max.ms"] =
       StrCat(random.OneIn(2) ? 10'000 : random.Between(500, 4'000));
+  // Nobody is demoted: who has a bad disk stays where it is until it lags.
+  if (random.OneIn(3)) options.settings[kGrayFailureLatencyMs] = "3600000";
   if (random.OneIn(3)) {
     for (const int id : NodesOf(options)) {
       options.drift_ppm[id] = random.Between(-100'000, 100'000);
@@ -137,6 +139,8 @@ bool IsPossible(FaultKind kind, const SwarmPlan& plan) {
       return nodes >= 3;
     case FaultKind::kRing:
       return nodes >= 4;
+    case FaultKind::kWipeRaft:
+      return plan.cluster.controllers >= 3;
     default:
       return true;
   }
