@@ -407,16 +407,18 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
   if (leader == nullptr) return;
   for (const NodeId node : state.replicas) {
     const ReplicaView* replica = cluster_.FindReplica(node, tp);
+    // A trim that died with its leader may be on a follower alone (F34).
+    const Offset from = replica == nullptr ? leader->log_start
+                                           : std::max(replica->log_start,
+                                                      leader->log_start);
     const bool equal =
         replica != nullptr && !replica->failed && replica->leo == leader->leo &&
         replica->high_watermark == leader->leo &&
-        replica->log_start == leader->log_start &&
+        replica->log_start >= leader->log_start &&
         // Epochs without a record are their leaders' own; of the others RP10
         // says that they agree where the records do.
-        std::equal(FindBatch(replica->batches, replica->log_start),
-                   replica->batches.end(),
-                   FindBatch(leader->batches, leader->log_start),
-                   leader->batches.end(),
+        std::equal(FindBatch(replica->batches, from), replica->batches.end(),
+                   FindBatch(leader->batches, from), leader->batches.end(),
                    [](const StoredBatch& a, const StoredBatch& b) {
                      return a.SameRecords(b);
                    });

@@ -435,6 +435,25 @@ TEST_F(ReplicationTest, RP24AReplicaThatBeginsEarlier) {
   ExpectFound(Rule::kRP24);
 }
 
+// Seed 333: a trim that died with its leader, which told nobody.
+TEST_F(ReplicationTest, RP24AFollowerThatBeginsLater) {
+  Produce(1, {2, 3}, 100);
+  Produce(1, {2, 3}, 101);
+  At(2, [](ReplicaView& view) { view.log_start = Offset(1); });
+  replication_.CheckConverged(kTp);
+  ExpectNone();
+}
+
+TEST_F(ReplicationTest, RP24AFollowerThatBeginsLaterWithOtherRecords) {
+  Produce(1, {2, 3}, 100);
+  Produce(1, {2, 3}, 101);
+  At(2, [](ReplicaView& view) { view.log_start = Offset(1); });
+  At(2, [](ReplicaView& view) { view.batches.back().crc = 7; });
+  Forget();
+  replication_.CheckConverged(kTp);
+  ExpectFound(Rule::kRP24);
+}
+
 TEST_F(ReplicationTest, ST8AReplicaInSyncThatIsStillMarkedLossy) {
   Produce(1, {2, 3}, 100);
   At(2, [](ReplicaView& view) { view.lossy = true; });

@@ -63,7 +63,12 @@ void StorageInvariants::OnEnd(const NodeView& node, End how) {
   }
   if (!node.up) return;
   for (const auto& [tp, view] : node.replicas) {
-    if (!view.failed) disk[tp] = {view, how, !view.hosted};
+    // One that failed has its files still: the next process finds what it had.
+    if (view.corrupt) {
+      disk.erase(tp);
+    } else {
+      disk[tp] = {view, how, !view.hosted};
+    }
   }
 }
 

@@ -89,6 +89,31 @@ TEST_F(StorageInvariantsTest, ST8AKillAndThenThePower) {
   ExpectNone();
 }
 
+// Seeds 259 and 320: what a process had when its replica failed, not what an
+// older one left, is what the next one finds.
+TEST_F(StorageInvariantsTest, ST8AFailedReplicaLeavesWhatItHad) {
+  Leave(check::End::kKilled);
+  Find(3);
+  At(2, [](ReplicaView& view) { Append(view, 0, 103); });
+  At(2, [](ReplicaView& view) { view.failed = true; });
+  Forget();  // of what is committed it has all
+  End(2, check::End::kKilled);
+  Find(3);
+  ExpectFound(Rule::kST8);
+}
+
+TEST_F(StorageInvariantsTest, ST5AFailedReplicaAndThenThePower) {
+  Leave(check::End::kKilled);
+  Find(3);
+  At(2, [](ReplicaView& view) { Append(view, 0, 103); });
+  At(2, [](ReplicaView& view) { view.failed = true; });
+  Forget();
+  End(2, check::End::kKilled);
+  End(2, check::End::kPowerCut);
+  Find(3);
+  ExpectNone();
+}
+
 TEST_F(StorageInvariantsTest, ST8AHealthyLogTakesItselfForLossy) {
   Leave(check::End::kPowerCut);
   Find(2, /*lossy=*/true);

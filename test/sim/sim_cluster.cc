@@ -398,19 +398,25 @@ std::vector<std::string> SimCluster::LogFiles(int id,
   return files;
 }
 
+std::optional<Offset> SimCluster::LogStart(int id, const TopicPartition& tp) {
+  if (at(id).broker == nullptr) return std::nullopt;
+  const Replicas& replicas = at(id).broker->replicas();
+  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
+  const auto* running = shard.Find(tp);
+  if (running == nullptr) return std::nullopt;
+  return running->log().log_start();
+}
+
 std::optional<std::string> SimCluster::LogBytes(int id,
-                                                const TopicPartition& tp) {
+                                                const TopicPartition& tp,
+                                                Offset from) {
   const std::vector<std::string> files = LogFiles(id, tp);
   std::string bytes;
   for (const std::string& file : files) bytes += *at(id).fs.Peek(file);
-  if (at(id).broker != nullptr) {
-    const Replicas& replicas = at(id).broker->replicas();
-    const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
-    if (const auto* running = shard.Find(tp)) {
-      return bytes.substr(BytesBelow(running->log().log_start(), bytes));
-    }
-  }
-  return files.empty() ? std::nullopt : std::optional(std::move(bytes));
+  const std::optional<Offset> log_start = LogStart(id, tp);
+  if (files.empty() && !log_start.has_value()) return std::nullopt;
+  return bytes.substr(
+      BytesBelow(std::max(from, log_start.value_or(Offset(0))), bytes));
 }
 
 }  // namespace sluice::sim
