@@ -55,12 +55,14 @@ class SubscribeHandlerTest : public testing::Test {
     fake_.Run();
   }
   void SendFrom(const std::string& rack,
-                std::vector<api::SubscribePartition> partitions) {
+                std::vector<api::SubscribePartition> partitions,
+                api::Route route = api::Route::kDirect) {
     api::SubscribeRequest request;
     request.partitions = std::move(partitions);
     request.credit_bytes = 10 << 20;
     request.form = api::PayloadForm::kBatches;
     request.rack = rack;
+    request.route = route;
     stream_->OnRequest(std::move(request));
     fake_.Run();
   }
@@ -145,10 +147,52 @@ TEST_F(SubscribeHandlerTest, AFollowerThatDoesNotHaveItEndsThePartition) {
   EXPECT_EQ(Waits(), 0u);
 }
 
-TEST_F(SubscribeHandlerTest, ALeaderPushesThoughAnotherIsNearer) {
+TEST_F(SubscribeHandlerTest, ALeaderNamesANearerReplicaAndEndsThePartition) {
   fake_.Store(fake_.A(0), {2});
-  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 1}};
+  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 7}};
+  SendFrom("north", {Of(Named("a"), 0, Offset(1))});
+  fake_.Store(fake_.A(0), {3});
+  fake_.Run();
+  ASSERT_THAT(sink_->pushed, SizeIs(1));
+  const api::FetchResult& told = sink_->pushed[0].result;
+  EXPECT_TRUE(told.error.ok());
+  EXPECT_EQ(told.topic, Named("a"));
+  EXPECT_EQ(told.preferred_replica, NodeId(3));
+  EXPECT_EQ(told.preferred_endpoint, (api::Endpoint{"b3", 7}));
+  EXPECT_EQ(told.next_offset, Offset(1));
+  EXPECT_THAT(told.batches, IsEmpty());
+  EXPECT_EQ(sink_->pushed[0].charged_bytes, 0);
+  EXPECT_EQ(Waits(), 0u);
+  EXPECT_FALSE(sink_->finished.has_value());
+}
+
+// "From the newest on" is for the leader to find out; where that is goes with
+// the name.
+TEST_F(SubscribeHandlerTest, WhereToBeginAtTheNearerReplicaIsTold) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 7}};
+  SendFrom("north", {Of(Named("a"), 0, api::StartPosition::kLatest)});
+  ASSERT_THAT(sink_->pushed, SizeIs(1));
+  EXPECT_EQ(sink_->pushed[0].result.preferred_replica, NodeId(3));
+  EXPECT_EQ(sink_->pushed[0].result.next_offset, Offset(2));
+}
+
+TEST_F(SubscribeHandlerTest, AReplicaThatComesNearIsNamedWithTheNextRecord) {
+  fake_.Store(fake_.A(0), {2});
   SendFrom("north", {Of(Named("a"), 0, Offset(0))});
+  EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 2)));
+  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 7}};
+  fake_.Store(fake_.A(0), {3});
+  fake_.Run();
+  ASSERT_THAT(sink_->pushed, SizeIs(1));
+  EXPECT_EQ(sink_->pushed[0].result.preferred_replica, NodeId(3));
+  EXPECT_EQ(sink_->pushed[0].result.next_offset, Offset(2));
+}
+
+TEST_F(SubscribeHandlerTest, WhoIsServedThroughThisBrokerIsSentNowhere) {
+  fake_.Store(fake_.A(0), {2});
+  fake_.partition(fake_.A(0)).nearer = PreferredReplica{NodeId(3), {"b3", 7}};
+  SendFrom("north", {Of(Named("a"), 0, Offset(0))}, api::Route::kForward);
   EXPECT_THAT(Pushes(), ElementsAre(Pairs(0, 2)));
   fake_.Store(fake_.A(0), {3});
   fake_.Run();

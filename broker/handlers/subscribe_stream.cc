@@ -8,6 +8,7 @@
 #include "broker/handlers/record_decoding.h"
 #include "broker/handlers/topic_resolver.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -318,8 +319,7 @@ void SubscribeStream::OnRead(const TopicPartition& tp, Life life,
     if (!outcome.error.ok()) {
       FailRead(tp, life, std::move(outcome));
     } else if (outcome.preferred_replica.has_value()) {
-      subscription->at_leader = true;
-      Begin(tp, *subscription);
+      OnNearer(tp, *subscription, std::move(outcome));
     } else if (outcome.batches.empty()) {
       subscription->next = std::max(subscription->next, outcome.next_offset);
       Wait(tp, *subscription);
@@ -355,6 +355,28 @@ void SubscribeStream::FailRead(const TopicPartition& tp, Life life,
   Remove(tp);
   PushError(topic, tp.partition, std::move(outcome.error),
             std::move(outcome.leader));
+}
+
+// Who asked this broker to serve it, whoever leads, goes nowhere else.
+void SubscribeStream::OnNearer(const TopicPartition& tp,
+                               Subscription& subscription,
+                               ReadOutcome outcome) {
+  if (route_ == api::Route::kForward || MUTANT(kNearerReplicaUntold)) {
+    subscription.at_leader = true;
+    return Begin(tp, subscription);
+  }
+  api::SubscribeResponse response;
+  api::FetchResult& result = response.result;
+  result.topic = subscription.topic;
+  result.partition = tp.partition;
+  result.high_watermark = outcome.high_watermark;
+  result.log_start_offset = outcome.log_start_offset;
+  result.next_offset = subscription.next;
+  result.leader_epoch = outcome.leader_epoch;
+  result.preferred_replica = outcome.preferred_replica->id;
+  result.preferred_endpoint = std::move(outcome.preferred_replica->endpoint);
+  Remove(tp);
+  sink_->Push(std::move(response));
 }
 
 void SubscribeStream::PushError(const api::TopicRef& topic,

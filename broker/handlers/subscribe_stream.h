@@ -23,6 +23,9 @@ namespace sluice {
 // shard. An error ends its partition; OFFSET_NOT_AVAILABLE (a new leader does
 // not know yet how much is committed) is waited out.
 //
+// A leader that knows an in-sync follower in the reader's rack, with all that
+// the reader has read, ends the partition with that replica's address.
+//
 // What other brokers lead comes through subscriptions there, if the client asked
 // for Route::kForward; it takes turns with what is read here.
 //
@@ -69,8 +72,7 @@ class SubscribeStream final
     bool queued = false;  // in ready_
     WaitId wait = 0;
     uint64_t upstream = 0;  // read there; 0: here, at `host`
-    // The leader is here, and says that others are nearer to the reader: it
-    // pushes all the same.
+    // The leader is here, and pushes though another replica is nearer.
     bool at_leader = false;
   };
   // Came from an upstream and waits for credit.
@@ -106,6 +108,8 @@ class SubscribeStream final
   void FailRead(const TopicPartition& tp, Life life, ReadOutcome outcome);
   void Push(const TopicPartition& tp, Subscription& subscription,
             ReadOutcome outcome);
+  void OnNearer(const TopicPartition& tp, Subscription& subscription,
+                ReadOutcome outcome);
   void Wait(const TopicPartition& tp, const Subscription& subscription);
   void OnWaiting(const TopicPartition& tp, Life life, PartitionHost* host,
                  WaitId wait);

@@ -108,6 +108,15 @@ void ToProto(const api::ProduceResult& from, v1::ProduceResult* to) {
   to->set_duplicate(from.duplicate);
 }
 
+template <class Message>
+void PreferredToProto(const api::FetchResult& from, Message* to) {
+  to->set_preferred_replica(from.preferred_replica.value());
+  if (from.preferred_endpoint.port == 0) return;
+  auto* endpoint = to->mutable_preferred_replica_endpoint();
+  endpoint->set_host(from.preferred_endpoint.host);
+  endpoint->set_port(from.preferred_endpoint.port);
+}
+
 // All but a payload of batches.
 void SmallPartOf(api::FetchResult& from, v1::FetchResult* to) {
   ResultHeadToProto(from.topic, from.partition, from.error, from.leader, to);
@@ -118,12 +127,7 @@ void SmallPartOf(api::FetchResult& from, v1::FetchResult* to) {
   if (!from.records.empty()) {
     RecordsToProto(std::move(from.records), to->mutable_records());
   }
-  to->set_preferred_replica(from.preferred_replica.value());
-  if (from.preferred_endpoint.port != 0) {
-    auto* endpoint = to->mutable_preferred_replica_endpoint();
-    endpoint->set_host(from.preferred_endpoint.host);
-    endpoint->set_port(from.preferred_endpoint.port);
-  }
+  PreferredToProto(from, to);
   for (const auto& aborted : from.aborted_transactions) {
     auto* out = to->add_aborted_transactions();
     out->set_producer_id(aborted.producer_id.value());
@@ -148,6 +152,7 @@ void SmallPartOf(api::SubscribeResponse& from, v1::SubscribeResponse* to) {
   }
   to->set_leader_epoch(result.leader_epoch.value());
   to->set_charged_bytes(from.charged_bytes);
+  PreferredToProto(result, to);
 }
 
 size_t BytesOf(const std::vector<Buffer>& batches) {

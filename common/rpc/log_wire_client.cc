@@ -58,6 +58,13 @@ absl::StatusOr<std::vector<api::ProduceResult>> ProduceResultsFromProto(
   return results;
 }
 
+template <class Message>
+void PreferredFromProto(const Message& from, api::FetchResult& to) {
+  to.preferred_replica = NodeId(from.preferred_replica());
+  to.preferred_endpoint = {from.preferred_replica_endpoint().host(),
+                           from.preferred_replica_endpoint().port()};
+}
+
 v1::ListOffsetsPartition::Position PositionToProto(
     api::OffsetPosition position) {
   switch (position) {
@@ -275,9 +282,7 @@ absl::StatusOr<api::FetchResponse> FetchResponseFromProto(
     } else if (from.has_records()) {
       to.records = RecordsFromProto(std::move(*from.mutable_records()));
     }
-    to.preferred_replica = NodeId(from.preferred_replica());
-    to.preferred_endpoint = {from.preferred_replica_endpoint().host(),
-                             from.preferred_replica_endpoint().port()};
+    PreferredFromProto(from, to);
     for (const auto& aborted : from.aborted_transactions()) {
       to.aborted_transactions.push_back({ProducerId(aborted.producer_id()),
                                          Offset(aborted.first_offset())});
@@ -353,6 +358,7 @@ absl::StatusOr<api::SubscribeResponse> SubscribeResponseFromProto(
     to.records = RecordsFromProto(std::move(*message.mutable_records()));
   }
   to.leader_epoch = LeaderEpoch(message.leader_epoch());
+  PreferredFromProto(message, to);
   return response;
 }
 

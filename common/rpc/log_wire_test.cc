@@ -310,6 +310,18 @@ TEST(LogWireTest, PushesCarryBatchesRecordsOrAnError) {
   EXPECT_EQ(error.leader().endpoint().port(), 3);
   EXPECT_EQ(error.topic().id(), kTopicId.ToBytes());
   EXPECT_EQ(error.payload_case(), v1::SubscribeResponse::PAYLOAD_NOT_SET);
+
+  api::SubscribeResponse nearer;
+  nearer.result.topic.name = "t";
+  nearer.result.next_offset = Offset(4);
+  nearer.result.preferred_replica = NodeId(3);
+  nearer.result.preferred_endpoint = {"b3", 7};
+  const auto told = SubscribeResponseFromProto(
+      Parse<v1::SubscribeResponse>(EncodeSubscribeResponse(nearer)));
+  ASSERT_TRUE(told.ok());
+  EXPECT_EQ(told->result.preferred_replica, NodeId(3));
+  EXPECT_EQ(told->result.preferred_endpoint, (api::Endpoint{"b3", 7}));
+  EXPECT_EQ(told->result.next_offset, Offset(4));
 }
 
 // ---- Hostile input ----

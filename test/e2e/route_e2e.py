@@ -290,6 +290,21 @@ def readers_with_a_rack_read_a_follower_there():
         cluster.produce("t", 0, [b"10"])
         assert [r.value for r in waiting.result().results[0].records.records] == [b"10"]
 
+        # A subscription is sent there, and pushed to from there.
+        def subscribed(node, offset):
+            part = log_pb2.SubscribePartition(topic=ref("t"), offset=offset)
+            call = cluster.log(cluster.nodes[node].address).Subscribe(iter([log_pb2.SubscribeRequest(
+                partitions=[part], rack=racks[near], credit_bytes=1 << 20)]), timeout=20)
+            told = next(call)
+            call.cancel()
+            return told
+        sent = subscribed(leader, 4)
+        assert sent.preferred_replica == near and not sent.error.code and not sent.records.records, sent
+        assert sent.preferred_replica_endpoint.port == cluster.nodes[near].port, sent
+        assert sent.next_offset == 4, sent
+        pushed = subscribed(near, sent.next_offset)
+        assert pushed.preferred_replica == 0 and pushed.records.records[0].value == b"4", pushed
+
         # The client library, by the CLI; and after the follower's end.
         def consume():
             done = cluster.cli("consume", "t", "--from", "earliest", "--exit-at-end",
