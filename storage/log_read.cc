@@ -84,14 +84,7 @@ absl::StatusOr<ReadPlan> Log::PlanRead(Offset from, Offset upto,
 absl::Status Log::RebuildIndex(Segment& segment) {
   auto index = std::make_unique<GrowingIndex>(
       segment.index_path, segment.base, config_.index_interval_bytes);
-  SegmentScanner scanner(segment.file, 0, segment.size_bytes);
-  for (;;) {
-    const int64_t position = scanner.position();
-    ASSIGN_OR_RETURN(const auto batch, scanner.Next());
-    if (!batch.has_value()) break;
-    index->NoteBatch(batch->header().last_offset(), position,
-                     batch->header().size_bytes());
-  }
+  RETURN_IF_ERROR(IndexByScanning(segment.file, segment.size_bytes, *index));
   ++report_.indexes_rebuilt;
   if (auto sealed = index->Seal(*deps_.fs); sealed.ok()) {
     segment.sealed = *std::move(sealed);

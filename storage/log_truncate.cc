@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "storage/batch_header.h"
 #include "storage/log.h"
@@ -59,7 +60,16 @@ absl::Status Log::ReopenForGrowth(Segment& segment, int64_t size_bytes) {
   if (segment.growing == nullptr) {
     segment.growing = std::make_unique<GrowingIndex>(
         segment.index_path, segment.base, config_.index_interval_bytes);
-    RETURN_IF_ERROR(segment.growing->Load(*deps_.fs, size_bytes));
+    absl::Status loaded = segment.growing->Load(*deps_.fs, size_bytes);
+    // The last descriptor is taken. The log's own file is open, and the index
+    // is only what it says: a cut does not fail for it.
+    if (CodeOf(loaded) == ErrorCode::kStorageFull &&
+        !MUTANT(kCutNeedsDescriptors)) {
+      loaded = IndexByScanning(segment.file, segment.size_bytes,
+                               *segment.growing);
+      ++report_.indexes_rebuilt;
+    }
+    RETURN_IF_ERROR(loaded);
     segment.sealed.reset();
   }
   segment.growing->TruncateTo(size_bytes);

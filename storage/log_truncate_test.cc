@@ -216,6 +216,34 @@ TEST_F(LogTruncateTest, AReadErrorWhileCuttingFailsTheLogAndCutsNothing) {
   EXPECT_EQ(Content(LogFile(0)), all);
 }
 
+// F55: who is out of descriptors cuts all the same, and finds what is left.
+TEST_F(LogTruncateTest, ACutNeedsNoDescriptor) {
+  config_.segment_bytes = 2000;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 40; ++i) Append(1, 1, 100);
+  const size_t segments = log_->segment_count();
+  ASSERT_GT(segments, 2u);
+  ASSERT_TRUE(log_->SyncNow().ok());
+  const std::string all = ReadAll();
+  fs_.FailNext(Operation::kOpen, MemFileSystem::kForEver, /*full=*/true);
+  EXPECT_EQ(Cut(5), Offset(5));
+  EXPECT_FALSE(log_->failed());
+  EXPECT_EQ(log_->segment_count(), 1u);
+  const std::string left = ReadAll();
+  EXPECT_EQ(left, all.substr(0, left.size()));
+  EXPECT_EQ(left.size(), all.size() * 5 / 40);
+  fs_.ClearFaults();
+  // The index is that of the file, and appends go on.
+  for (int i = 0; i < 40; ++i) Append(1, 2, 100);
+  SyncAndMark();
+  const std::string longer = ReadAll();
+  const auto plan = log_->PlanRead(Offset(30), Offset(31), 1);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_TRUE(ExecuteRead(*plan, /*no_wait=*/false).ok());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(ReadAll(), longer);
+}
+
 TEST_F(LogTruncateTest, AWrongIndexDoesNotMisleadACut) {
   config_.segment_bytes = 2000;
   for (const bool shifted : {false, true}) {

@@ -3,12 +3,25 @@
 #include <algorithm>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 
 namespace sluice {
+
+absl::Status IndexByScanning(std::shared_ptr<const File> file,
+                             int64_t position_end, GrowingIndex& index) {
+  SegmentScanner scanner(std::move(file), 0, position_end);
+  for (;;) {
+    const int64_t position = scanner.position();
+    ASSIGN_OR_RETURN(const auto batch, scanner.Next());
+    if (!batch.has_value()) return absl::OkStatus();
+    index.NoteBatch(batch->header().last_offset(), position,
+                    batch->header().size_bytes());
+  }
+}
 
 absl::Status SegmentScanner::Fill(int64_t bytes) {
   const int64_t window_end =

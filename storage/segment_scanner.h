@@ -11,6 +11,7 @@
 #include "common/base/ids.h"
 #include "common/env/file_system.h"
 #include "storage/batch_header.h"
+#include "storage/offset_index.h"
 
 namespace sluice {
 
@@ -41,6 +42,10 @@ class SegmentScanner {
   std::string window_;
   int64_t window_start_ = 0;
 };
+
+// Notes every batch of the file in `index`, which knows nothing yet.
+absl::Status IndexByScanning(std::shared_ptr<const File> file,
+                             int64_t position_end, GrowingIndex& index);
 
 // What the bytes at a place where no good batch begins look like. Writes that a
 // power cut interrupts reach the disk in any order, by sectors; what was never
