@@ -78,6 +78,30 @@ TEST_F(ConfigControlTest, ValidateOnlyChangesNothingAndAnswersAsIfItHad) {
   EXPECT_EQ(result->response.results(0).configs(0).value(), "5");
 }
 
+// A value of a megabyte does not come back as a message of a megabyte; what it
+// is about and what may be set are left, and no character is cut in two.
+TEST_F(ConfigControlTest, AHugeValueIsLeftOutOfTheMessage) {
+  std::string value(1 << 20, 'x');
+  for (size_t i = 1; i + 1 < value.size(); i += 2) {
+    value[i] = '\xc3';
+    value[i + 1] = '\xb6';
+  }
+  const auto result = ConfigControl(cluster_.image(), cluster_.configs())
+                          .Alter(Asks("flush.ms", value));
+  ASSERT_TRUE(result.ok()) << result.status();
+  const std::string& message = result->response.results(0).error().message();
+  EXPECT_EQ(CodeIn(result->response.results(0).error()),
+            ErrorCode::kInvalidConfig);
+  EXPECT_LE(message.size(), kErrorMessageBytesMax);
+  EXPECT_NE(message.find("flush.ms=x"), std::string::npos) << message;
+  EXPECT_NE(message.find(" bytes left out]"), std::string::npos) << message;
+  EXPECT_NE(message.find("1..9223372036854775807"), std::string::npos)
+      << message;
+  v1::Error sent;
+  EXPECT_TRUE(sent.ParseFromString(
+      result->response.results(0).error().SerializeAsString()));
+}
+
 // One bad change and the topic stays as it is; the other topics change.
 TEST_F(ConfigControlTest, EachRefusalHasItsNameAndNoEffect) {
   cluster_.CreateOn("other", {1});

@@ -17,6 +17,9 @@ inline constexpr size_t kBatchBytesMax = (8 << 20) - (4 << 10);
 inline constexpr int kTopicsPerCallMax = 1000;
 inline constexpr int kPartitionsPerCallMax = 50000;
 
+// Of an item's error in an answer; what is longer is cut in its middle.
+inline constexpr size_t kErrorMessageBytesMax = 1024;
+
 template <class Response>
 struct ControlResult {
   internal::v1::MetadataBatch batch;  // no records: nothing to commit
