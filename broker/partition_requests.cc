@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "broker/partition.h"
+#include "broker/time_lookup.h"
 #include "common/base/error.h"
 #include "common/base/mutant.h"
 
@@ -269,6 +270,7 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) {
     return refuse(s);
   }
+  if (absl::Status s = CheckTimestamp(request); !s.ok()) return refuse(s);
   outcome.high_watermark = core_.high_watermark();
   outcome.last_stable_offset = outcome.high_watermark;
   switch (request.position) {

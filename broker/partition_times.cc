@@ -18,14 +18,25 @@ TimeSearch SearchFor(const OffsetRequest& request, Offset from) {
 
 }  // namespace
 
-absl::Status Partition::CheckLookup(const TimeLookup& lookup) const {
-  const OffsetRequest& request = lookup.request;
-  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) return s;
-  if (request.position == api::OffsetPosition::kTimestamp &&
-      request.timestamp_ms < 0) {
+absl::Status CheckTimestamp(const OffsetRequest& request) {
+  const bool by_time = request.position == api::OffsetPosition::kTimestamp;
+  if (by_time && request.timestamp_ms < 0) {
     return MakeError(ErrorCode::kInvalidRequest, "timestamp_ms ",
                      request.timestamp_ms, "; it is 0 or more");
   }
+  if (!by_time && request.timestamp_ms != 0) {
+    return MakeError(ErrorCode::kInvalidRequest, "timestamp_ms ",
+                     request.timestamp_ms,
+                     " beside a position that takes none; only "
+                     "POSITION_TIMESTAMP does");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Partition::CheckLookup(const TimeLookup& lookup) const {
+  const OffsetRequest& request = lookup.request;
+  if (absl::Status s = CheckLeads(request.leader_epoch); !s.ok()) return s;
+  if (absl::Status s = CheckTimestamp(request); !s.ok()) return s;
   // RP5: "none yet" would be a guess.
   if (!core_.hw_is_truth()) return CommittedUnknown();
   if (lookup.search.has_value() && log_->generation() != lookup.generation) {

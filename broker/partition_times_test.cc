@@ -164,6 +164,21 @@ TEST_F(PartitionTimesTest, BadInputIsRefusedByName) {
   EXPECT_EQ(at(1, INT64_MIN, {}).code, ErrorCode::kInvalidRequest);
   EXPECT_EQ(at(2, 0, {}).code, ErrorCode::kNotLeader);
   EXPECT_EQ(at(1, 0, LeaderEpoch(7)).code, ErrorCode::kUnknownLeaderEpoch);
+  const auto beside = [&](api::OffsetPosition position, int64_t timestamp_ms) {
+    OffsetRequest request;
+    request.tp = tp;
+    request.position = position;
+    request.timestamp_ms = timestamp_ms;
+    return shard(1).FindOffset(request).error;
+  };
+  for (const auto position :
+       {api::OffsetPosition::kEarliest, api::OffsetPosition::kLatest}) {
+    EXPECT_EQ(beside(position, 5).code, ErrorCode::kInvalidRequest);
+    EXPECT_THAT(beside(position, -5).message, HasSubstr("timestamp_ms -5"));
+    EXPECT_EQ(beside(position, 0).code, ErrorCode::kNone);
+  }
+  EXPECT_EQ(End(Ask(1, api::OffsetPosition::kMaxTimestamp, 5)).error.code,
+            ErrorCode::kInvalidRequest);
   // Only by its own call.
   EXPECT_EQ(FindOffset(1, api::OffsetPosition::kTimestamp).error.code,
             ErrorCode::kInvalidRequest);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "broker/partition_host.h"
 #include "common/base/ids.h"
 #include "storage/time_search.h"
@@ -18,6 +19,10 @@ namespace sluice {
 inline constexpr int64_t kTimeLookupPieceBytes = 1 << 20;
 // Under way or waiting for their turn, in a shard; more are BUSY.
 inline constexpr size_t kTimeLookupsMax = 20'000;
+
+// INVALID_REQUEST: a timestamp that is negative, or beside a position that has
+// none: whoever sets it means something else than would be answered.
+absl::Status CheckTimestamp(const OffsetRequest& request);
 
 struct TimeLookup {
   OffsetRequest request;

@@ -115,6 +115,11 @@ def offsets_by_timestamp():
         assert look(AT, 0, partition=9).error.code == E.ERROR_CODE_UNKNOWN_TOPIC_OR_PARTITION
         assert look(AT, 0, other).error.code == E.ERROR_CODE_NOT_LEADER
         assert look(AT, 0, leader_epoch=99).error.code == E.ERROR_CODE_UNKNOWN_LEADER_EPOCH
+        for beside in (log_pb2.ListOffsetsPartition.POSITION_EARLIEST,
+                       log_pb2.ListOffsetsPartition.POSITION_LATEST, NEWEST):
+            refused = look(beside, NOW_MS)
+            assert refused.error.code == E.ERROR_CODE_INVALID_REQUEST, refused
+            assert "takes none" in refused.error.message, refused
         for unknown in (0, 99):
             assert look(unknown, NOW_MS).error.code == E.ERROR_CODE_INVALID_REQUEST
 
