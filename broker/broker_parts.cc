@@ -148,6 +148,7 @@ ControlSide::Deps Broker::Parts::ForControl() {
   out.add_memory = [this](v1::DescribeClusterResponse& response) {
     AddMemory(response);
   };
+  out.full_directories = [this] { return io_watch.FullDirectories(); };
   out.fill_latencies = [this](internal::v1::LivenessRequest& heartbeat) {
     io_watch.Fill(heartbeat);
   };

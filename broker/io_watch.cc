@@ -28,6 +28,9 @@ void IoWatch::Fill(internal::v1::LivenessRequest& heartbeat) {
     Worsen(ended.samples, ended.mean_us(), directory->sync_watch().oldest_us(),
            heartbeat.mutable_syncs());
   }
+  for (std::string& path : FullDirectories()) {
+    heartbeat.add_full_log_dirs(std::move(path));
+  }
   const int64_t now_us = deps_.clock->MonoMicros();
   for (size_t i = 0; i < turns_.size(); ++i) {
     Turn& turn = turns_[i];
@@ -38,6 +41,15 @@ void IoWatch::Fill(internal::v1::LivenessRequest& heartbeat) {
     turn.total_us = 0;
     if (turn.asked_us < 0) AskForTurn(i);
   }
+}
+
+std::vector<std::string> IoWatch::FullDirectories() const {
+  std::vector<std::string> paths;
+  for (const LogDirectory* directory : deps_.directories) {
+    if (directory->has_room() || paths.size() == kFullDirectoriesMax) continue;
+    paths.push_back(directory->path());
+  }
+  return paths;
 }
 
 void IoWatch::AskForTurn(size_t shard) {

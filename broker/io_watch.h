@@ -1,9 +1,10 @@
 // What a broker's heartbeats tell of how slow it is: its worst directory's
-// syncs, its worst shard's turns.
+// syncs, its worst shard's turns; and of its directories that are full.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "broker/log_directory.h"
@@ -27,8 +28,12 @@ class IoWatch {
 
   explicit IoWatch(Deps deps);
 
+  static constexpr size_t kFullDirectoriesMax = 16;  // that are told
+
   // Once a heartbeat.
   void Fill(internal::v1::LivenessRequest& heartbeat);
+  // Paths of those that have no room, at most kFullDirectoriesMax.
+  std::vector<std::string> FullDirectories() const;
   // Each directory whose last probe is over syncs something.
   void ProbeDisks();
 

@@ -122,6 +122,19 @@ TEST_F(IoWatchTest, AShardThatDoesNotGetOnShows) {
   EXPECT_GE(beat.appends().mean_us(), 3'000'000);
 }
 
+TEST_F(IoWatchTest, ADirectoryWithoutRoomIsTold) {
+  EXPECT_EQ(Beat().full_log_dirs_size(), 0);
+  fs_.SetCapacity(fs_.bytes());
+  directory_->NoteNoRoom();
+  Run(3'000'000);
+  const auto beat = Beat();
+  ASSERT_EQ(beat.full_log_dirs_size(), 1);
+  EXPECT_EQ(beat.full_log_dirs(0), "/data");
+  fs_.SetCapacity(INT64_MAX);
+  Run(1'000'000);
+  EXPECT_EQ(Beat().full_log_dirs_size(), 0);
+}
+
 TEST_F(IoWatchTest, AProbeShowsADiskThatNobodyUses) {
   watch_->ProbeDisks();
   watch_->ProbeDisks();  // is under way

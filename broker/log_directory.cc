@@ -17,6 +17,7 @@ namespace {
 // company, unlike a mark that somebody waits for.
 constexpr int64_t kLazyFlushDelayUs = 200'000;
 constexpr char kProbeName[] = "sync-probe";
+constexpr char kRoomProbeName[] = "room-probe";
 constexpr std::string_view kWithoutDirectory =
     "its replicas are filled again from their leaders";
 
@@ -111,6 +112,41 @@ void LogDirectory::ProbeDisk(Executor* executor, Task done) {
   });
 }
 
+void LogDirectory::NoteNoRoom() {
+  if (!room_.NoteNone()) return;
+  deps_.sync_executor->Post([this] {
+    LOG(ERROR) << "data directory " << path_ << " has no room: appends are "
+               << "refused; free some, or move the directory to a larger disk";
+    ScheduleRoomProbe();
+  });
+}
+
+void LogDirectory::ScheduleRoomProbe() {
+  if (stopped_) return;
+  deps_.sync_executor->PostAfter(kFullRetryUs, [this] { ProbeRoom(); });
+}
+
+void LogDirectory::ProbeRoom() {
+  if (stopped_) return;
+  const absl::Status room = TryRoom();
+  if (CodeOf(room) == ErrorCode::kStorageFull) return ScheduleRoomProbe();
+  if (!room.ok()) return Fatal(room);
+  LOG(INFO) << "data directory " << path_ << " has room again";
+  room_.NoteSome();
+}
+
+// With a descriptor of its own: that, too, may be what is missing.
+absl::Status LogDirectory::TryRoom() {
+  ASSIGN_OR_RETURN(const auto file,
+                   deps_.fs->Open(StrCat(path_, "/", kRoomProbeName),
+                                  OpenMode::kCreate));
+  const absl::Status written =
+      file->Write(0, std::string(static_cast<size_t>(kRoomBytes), 'r'));
+  // Also what was written of it before there was no more.
+  RETURN_IF_ERROR(file->Truncate(0));
+  return written;
+}
+
 void LogDirectory::ConfirmRun() {
   deps_.sync_executor->Post([this] {
     if (stopped_) return;
@@ -170,6 +206,7 @@ void LogDirectory::Flush() {
                           << pending.status().ToString()
                           << "; leaders that move here wait for room";
     full_ = true;
+    NoteNoRoom();
     return ScheduleFlushAfter(kFullRetryUs);
   }
   full_ = false;

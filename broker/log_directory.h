@@ -19,6 +19,7 @@
 #include "common/env/file_system.h"
 #include "storage/dir_store.h"
 #include "storage/group_commit.h"
+#include "storage/room_watch.h"
 #include "storage/sync_watch.h"
 
 namespace sluice {
@@ -30,7 +31,9 @@ namespace sluice {
 //
 // A failed sync or a store that cannot be written is fatal (ST4): on_fatal is
 // called, nothing is acknowledged afterwards. A full disk is not: marks wait
-// until there is room, and so does who waits for them (ST9).
+// until there is room, and so does who waits for them (ST9). Once something was
+// refused for want of room the directory looks for some by itself, for who has
+// handed all its partitions on writes nothing that would show it.
 class LogDirectory {
  public:
   struct Deps {
@@ -46,6 +49,8 @@ class LogDirectory {
 
   // How long marks that a full disk refused wait before they are tried again.
   static constexpr int64_t kFullRetryUs = 500'000;
+  // There is room once so much can be written: a batch of the usual limit.
+  static constexpr int64_t kRoomBytes = 1 << 20;
 
   // Blocks; for the start of the process. Errors of DirStore::Open.
   static absl::StatusOr<std::unique_ptr<LogDirectory>> Open(
@@ -73,6 +78,10 @@ class LogDirectory {
   // to shows how fast it is. `done` is posted to `executor` when that is over,
   // never once the directory is lost; its caller asks for one at a time.
   void ProbeDisk(Executor* executor, Task done);
+
+  // An append was refused for want of room, or of a descriptor.
+  void NoteNoRoom();
+  bool has_room() const { return room_.has_room(); }
 
   // Takes over an unowned directory for this cluster and node.
   void SetIdentity(ClusterId cluster_id, NodeId node_id, Executor* executor,
@@ -122,6 +131,9 @@ class LogDirectory {
   // As sync_executor's Post; the wait for its turn shows in sync_watch().
   void PostToSync(Task task);
   absl::Status WriteProbe();
+  void ScheduleRoomProbe();
+  void ProbeRoom();
+  absl::Status TryRoom();
 
   Deps deps_;
   std::string path_;
@@ -132,6 +144,7 @@ class LogDirectory {
   DirectoryFacts found_;
   PreviousRun previous_run_;
   std::map<TopicPartition, RecoveryMarks> at_start_;
+  RoomWatch room_;
   // On the sync executor.
   std::vector<Waiter> waiters_;
   bool flush_scheduled_ = false;

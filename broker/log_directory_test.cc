@@ -128,13 +128,40 @@ TEST_F(LogDirectoryTest, AFailedSyncIsFatalAndAcknowledgesNothing) {  // ST4
 }
 
 TEST_F(LogDirectoryTest, MarksWaitForRoomOnAFullDisk) {  // ST9
-  fs.FailNext(MemFileSystem::Operation::kWrite, 3, /*full=*/true);
+  fs.SetCapacity(fs.bytes());
   Persist(kA, 7);
-  world.RunFor(2 * LogDirectory::kFullRetryUs);
+  world.RunFor(20 * LogDirectory::kFullRetryUs);
   EXPECT_THAT(persisted, IsEmpty());
+  EXPECT_FALSE(directory->has_room());
+  fs.SetCapacity(INT64_MAX);
   world.RunFor(4 * LogDirectory::kFullRetryUs);
   EXPECT_THAT(persisted, ElementsAre(7));
+  EXPECT_TRUE(directory->has_room());
   EXPECT_THAT(fatal, IsEmpty());
+}
+
+// Nobody writes to it any more: it finds out by itself, and takes no room.
+TEST_F(LogDirectoryTest, ADirectoryThatHadNoRoomLooksForSome) {
+  EXPECT_TRUE(directory->has_room());
+  const int64_t bytes = fs.bytes();
+  fs.SetCapacity(bytes + LogDirectory::kRoomBytes - 1);
+  directory->NoteNoRoom();
+  directory->NoteNoRoom();
+  world.RunFor(20 * LogDirectory::kFullRetryUs);
+  EXPECT_FALSE(directory->has_room());
+  EXPECT_EQ(fs.bytes(), bytes);
+  fs.SetCapacity(bytes + LogDirectory::kRoomBytes);
+  world.RunFor(2 * LogDirectory::kFullRetryUs);
+  EXPECT_TRUE(directory->has_room());
+  EXPECT_EQ(fs.bytes(), bytes);
+  EXPECT_THAT(fatal, IsEmpty());
+  directory->NoteNoRoom();  // again
+  EXPECT_FALSE(directory->has_room());
+  fs.FailNextOn("room-probe", MemFileSystem::Operation::kOpen, 1, true);
+  world.RunFor(LogDirectory::kFullRetryUs + 1);
+  EXPECT_FALSE(directory->has_room()) << "no descriptor is no room either";
+  world.RunFor(2 * LogDirectory::kFullRetryUs);
+  EXPECT_TRUE(directory->has_room());
 }
 
 TEST_F(LogDirectoryTest, DeletedFilesAreFreedAndTheirMarksForgotten) {

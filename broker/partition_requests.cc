@@ -68,6 +68,7 @@ absl::Status Partition::ForClients(const absl::Status& why) const {
 void Partition::NoteRefusedAppend(const absl::Status& why) {
   if (CodeOf(why) != ErrorCode::kStorageFull) return;
   ++shard_->counters.appends_without_room;
+  directory_->NoteNoRoom();
 }
 
 std::optional<api::LeaderHint> Partition::HintWith(

@@ -142,6 +142,12 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
     controller->mutable_endpoint()->set_host(known.endpoint.host);
     controller->mutable_endpoint()->set_port(known.endpoint.port);
   }
+  PutFirst(OwnIssues(), response);
+  return response;
+}
+
+google::protobuf::RepeatedPtrField<v1::HealthIssue> AdminHandlers::OwnIssues()
+    const {
   // First what puts the rest in doubt.
   google::protobuf::RepeatedPtrField<v1::HealthIssue> issues;
   const auto add = [&](v1::HealthIssue::Kind kind, std::string message) {
@@ -174,8 +180,16 @@ v1::DescribeClusterResponse AdminHandlers::DescribeClusterNow() const {
                ") is the newest: this answer may be old; ask another broker, "
                "check the way from this one to the controllers"));
   }
-  PutFirst(std::move(issues), response);
-  return response;
+  if (!deps_.full_directories) return issues;
+  for (const std::string& path : deps_.full_directories()) {
+    add(v1::HealthIssue::KIND_DISK_FULL,
+        StrCat("data directory ", path, " of broker ", deps_.node_id,
+               " is full: it refuses appends, and hands its leaderships to "
+               "in-sync replicas whose brokers have room; free some there, or "
+               "delete or trim topics. It goes on by itself, without a "
+               "restart"));
+  }
+  return issues;
 }
 
 void AdminHandlers::GetMetadata(const CallContext& context,

@@ -73,6 +73,8 @@ class AdminHandlers {
     ResetReplicaTask reset_replica;
     // This node's memory, for DescribeCluster. May be null.
     std::function<void(v1::DescribeClusterResponse&)> add_memory;
+    // Data directories that refuse appends for want of room. May be null.
+    std::function<std::vector<std::string>()> full_directories;
   };
 
   explicit AdminHandlers(Deps deps);
@@ -172,6 +174,8 @@ class AdminHandlers {
                const v1::CreatePartitionsRequest& request,
                PeerReply<v1::CreatePartitionsResponse> reply);
   v1::DescribeClusterResponse DescribeClusterNow() const;
+  // What this broker alone knows, and what puts the rest in doubt.
+  google::protobuf::RepeatedPtrField<v1::HealthIssue> OwnIssues() const;
   // Which controllers the active one misses; its answer may be an error.
   void AskForQuorum(int64_t deadline_us,
                     PeerReply<v1::DescribeQuorumResponse> reply);

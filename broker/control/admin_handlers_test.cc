@@ -45,6 +45,7 @@ class AdminHandlersTest : public testing::Test {
     deps.cluster_id = [] { return TestCluster::cluster_id(); };
     deps.image = [this] { return image_; };
     deps.last_contact_us = [this] { return last_contact_us_; };
+    deps.full_directories = [this] { return full_directories_; };
     deps.describe_logs =
         [this](std::vector<TopicPartition> asked,
                absl::AnyInvocable<void(std::vector<v1::PartitionLog>)> done) {
@@ -101,6 +102,7 @@ class AdminHandlersTest : public testing::Test {
   TestCluster cluster_;
   std::shared_ptr<const MetadataImage> image_;
   int64_t last_contact_us_ = 0;
+  std::vector<std::string> full_directories_;
   std::vector<TopicPartition> described_;
   std::vector<v1::DeleteTopicsRequest> deletes_;
   api::CallContext context_;
@@ -299,6 +301,27 @@ TEST_F(AdminHandlersTest, AControllerThatIsDownIsAnIssue) {
   EXPECT_THAT(issues()[0].message(), HasSubstr("only observes"));
   quorum = QuorumOfThree(20, 2'980);
   EXPECT_THAT(issues(), IsEmpty());
+}
+
+TEST_F(AdminHandlersTest, ItsOwnFullDirectoriesAreNamedFirst) {
+  fake_.at(1).describe_quorum = [](const auto&)
+      -> absl::StatusOr<v1::DescribeQuorumResponse> {
+    return QuorumOfThree(20, 3'000);
+  };
+  full_directories_ = {"/disk/2"};
+  Caught<v1::DescribeClusterResponse> caught;
+  admin_->DescribeCluster(context_, {}, caught.Reply());
+  Run(10);
+  ASSERT_TRUE(caught.answer.ok());
+  const v1::HealthIssue* full = nullptr;
+  for (const v1::HealthIssue& issue : caught.answer->issues()) {
+    if (issue.kind() == v1::HealthIssue::KIND_DISK_FULL) full = &issue;
+  }
+  ASSERT_NE(full, nullptr);
+  EXPECT_EQ(full->broker_id(), 4);
+  EXPECT_EQ(full->partition(), -1);
+  EXPECT_THAT(full->message(), HasSubstr("data directory /disk/2 of broker 4"));
+  EXPECT_THAT(full->message(), HasSubstr("free some there"));
 }
 
 TEST_F(AdminHandlersTest, AnActiveControllerThatIsMuteDelaysTheAnswerOnly) {

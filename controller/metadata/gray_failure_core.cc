@@ -31,13 +31,26 @@ void GrayFailureCore::Take(const internal::v1::IoLatency& told, int64_t now_us,
 void GrayFailureCore::OnHeartbeat(
     NodeId id, BrokerEpoch epoch,
     const internal::v1::LivenessRequest& heartbeat, int64_t now_us) {
-  if (!heartbeat.has_syncs() && !heartbeat.has_appends()) return;
+  if (!heartbeat.has_syncs() && !heartbeat.has_appends() &&
+      heartbeat.full_log_dirs().empty()) {
+    return;
+  }
   Broker& broker = brokers_[id];
   if (broker.epoch > epoch) return;  // a late word of an older incarnation
   if (broker.epoch < epoch) broker = Broker{.epoch = epoch};
   broker.heard_us = now_us;
   Take(heartbeat.syncs(), now_us, &broker.series[kSyncs]);
   Take(heartbeat.appends(), now_us, &broker.series[kAppends]);
+  broker.full_directories.clear();
+  for (const std::string& path : heartbeat.full_log_dirs()) {
+    if (broker.full_directories.size() == kFullDirectoriesMax) break;
+    broker.full_directories.push_back(path.substr(0, kDirectoryBytesMax));
+  }
+}
+
+bool GrayFailureCore::IsFull(const Broker& broker, int64_t now_us) const {
+  return !broker.full_directories.empty() &&
+         now_us - broker.heard_us <= kSilentUs && !MUTANT(kFullDiskLeadsOn);
 }
 
 std::optional<int64_t> GrayFailureCore::LevelOf(const Broker& broker,
@@ -77,6 +90,9 @@ bool GrayFailureCore::IsSlow(const Broker& broker, NodeId id,
 bool GrayFailureCore::IsFast(const Broker& broker, NodeId id,
                              const Levels (&levels)[kSeriesCount],
                              int64_t now_us) const {
+  if (!broker.full_directories.empty() && !MUTANT(kFullDiskCleared)) {
+    return false;
+  }
   // A disk that was not asked for anything shows nothing.
   if (!LevelOf(broker, kSyncs, now_us).has_value()) return false;
   for (const Series series : {kSyncs, kAppends}) {
@@ -94,6 +110,7 @@ void GrayFailureCore::Compare(const MetadataImage& image, int64_t now_us) {
   Levels levels[kSeriesCount];
   bool suspects = false;
   bool demoted = false;
+  bool somebody_has_room = false;
   for (auto& [id, broker] : brokers_) {
     const BrokerImage* known = image.FindBroker(id);
     if (known == nullptr || known->epoch != broker.epoch || !known->active()) {
@@ -101,6 +118,9 @@ void GrayFailureCore::Compare(const MetadataImage& image, int64_t now_us) {
       continue;
     }
     demoted |= known->demoted;
+    suspects |= IsFull(broker, now_us);
+    somebody_has_room |= broker.full_directories.empty() && !known->demoted &&
+                         now_us - broker.heard_us <= kSilentUs;
     for (const Series series : {kSyncs, kAppends}) {
       const auto level = LevelOf(broker, series, now_us);
       if (!level.has_value()) continue;
@@ -121,7 +141,9 @@ void GrayFailureCore::Compare(const MetadataImage& image, int64_t now_us) {
       }
     };
     // Nobody is suspected: nobody is slow.
-    note(active && suspects && IsSlow(broker, id, levels, now_us),
+    note(active && suspects &&
+             (IsSlow(broker, id, levels, now_us) ||
+              (IsFull(broker, now_us) && somebody_has_room)),
          broker.slow_since_us);
     note(active && demoted && IsFast(broker, id, levels, now_us),
          broker.fast_since_us);
@@ -140,8 +162,12 @@ std::string GrayFailureCore::Text(const Broker& broker, NodeId id,
     return level.has_value() ? StrCat(*level / 1000, " ms")
                              : std::string("nothing known");
   };
+  std::string full;
+  for (const std::string& path : broker.full_directories) {
+    full += StrCat(full.empty() ? "; no room in " : ", ", path);
+  }
   return StrCat("syncs of broker ", id, ": ", text(kSyncs), ", appends: ",
-                text(kAppends), " (the mean, or the age of the oldest)");
+                text(kAppends), " (the mean, or the age of the oldest)", full);
 }
 
 std::vector<GrayFailureAction> GrayFailureCore::Judge(

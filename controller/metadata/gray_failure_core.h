@@ -1,6 +1,7 @@
 // Which broker is alive and of no use: its syncs or its appends take far longer
-// than those of its peers. Pure: what heartbeats say goes in with the time,
-// who is to be demoted or cleared comes out (design/replication.md, F56).
+// than those of its peers, or a data directory of its has no room. Pure: what
+// heartbeats say goes in with the time, who is to be demoted or cleared comes
+// out (design/replication.md, F53, F56).
 #pragma once
 
 #include <cstdint>
@@ -49,6 +50,9 @@ struct GrayFailureAction {
 // shown, for `clear_us` on end, levels below half of both limits: between the
 // two nothing changes (hysteresis). Silence shows nothing: who has not sent
 // such a report for kSilentUs counts nowhere and begins anew.
+// A broker with a full data directory is as bad as a slow one, while another
+// has room: it is demoted by the same times and cleared by the same, so that a
+// disk on which a little is freed now and then moves nothing to and fro.
 // While somebody is suspected or demoted all are asked to sync something, so
 // that what is compared is of the same time.
 class GrayFailureCore {
@@ -60,6 +64,9 @@ class GrayFailureCore {
   // A demoted broker's demotion is asked for again so often: what it leads
   // because nobody else could moves once somebody can.
   static constexpr int64_t kAgainUs = 1'000'000;
+  // Of what a heartbeat says of full directories; the rest is not looked at.
+  static constexpr int kFullDirectoriesMax = 16;
+  static constexpr size_t kDirectoryBytesMax = 256;
 
   explicit GrayFailureCore(GrayFailureOptions options) : options_(options) {}
 
@@ -86,6 +93,7 @@ class GrayFailureCore {
     BrokerEpoch epoch = kNoBrokerEpoch;
     int64_t heard_us = 0;
     Latency series[kSeriesCount];
+    std::vector<std::string> full_directories;
     int64_t slow_since_us = -1;
     int64_t fast_since_us = -1;
     int64_t told_us = -1;
@@ -98,6 +106,7 @@ class GrayFailureCore {
                                  int64_t now_us) const;
   // The lower median of the others' levels.
   static std::optional<int64_t> PeersOf(const Levels& levels, NodeId broker);
+  bool IsFull(const Broker& broker, int64_t now_us) const;
   bool IsSlow(const Broker& broker, NodeId id,
               const Levels (&levels)[kSeriesCount], int64_t now_us) const;
   bool IsFast(const Broker& broker, NodeId id,

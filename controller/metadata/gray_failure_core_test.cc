@@ -57,6 +57,7 @@ class GrayFailureCoreTest : public testing::Test {
     told->set_mean_us(latency.mean_us);
     told->set_oldest_us(latency.oldest_us);
     if (of_appends_) beat.mutable_syncs()->set_samples(1);
+    if (full_.count(id)) beat.add_full_log_dirs("/data/" + std::to_string(id));
     core_.OnHeartbeat(NodeId(id), cluster_.EpochOf(id), beat, now_us_);
   }
   void Carry(const GrayFailureAction& action) {
@@ -78,6 +79,7 @@ class GrayFailureCoreTest : public testing::Test {
   std::map<int, Latency> syncs_;  // by broker
   std::map<int, int64_t> hung_since_us_;
   std::set<int> silent_;
+  std::set<int> full_;
   bool of_appends_ = false;
   Done done_;
 };
@@ -145,6 +147,73 @@ TEST_F(GrayFailureCoreTest, AppendsThatHangDemoteToo) {
   Hang(3);
   RunFor(4'000'000);
   EXPECT_EQ(done_, Done{"demote 3"});
+}
+
+TEST_F(GrayFailureCoreTest, AFullDiskDemotesAndRoomForAWhileClears) {  // F53
+  Start(3);
+  RunFor(10'000'000);
+  full_ = {2};
+  RunFor(1'800'000);
+  EXPECT_EQ(done_, Done{}) << "a moment without room is none";
+  EXPECT_TRUE(core_.wants_probes());
+  RunFor(1'000'000);
+  EXPECT_EQ(done_, Done{"demote 2"});
+  RunFor(60'000'000);
+  EXPECT_EQ(done_, Done{"demote 2"}) << "fast, and as full as before";
+  full_ = {};
+  RunFor(29'000'000);
+  full_ = {2};  // what was freed is used up
+  RunFor(600'000);
+  full_ = {};
+  RunFor(29'000'000);
+  EXPECT_EQ(done_, Done{"demote 2"});
+  RunFor(2'000'000);
+  EXPECT_EQ(done_, (Done{"demote 2", "clear 2"}));
+  EXPECT_FALSE(core_.wants_probes());
+}
+
+TEST_F(GrayFailureCoreTest, WhoHasNoRoomIsNamedWithTheDirectory) {
+  Start(3);
+  full_ = {3};
+  std::string why;
+  for (int beat = 0; beat < 10 && why.empty(); ++beat) {
+    now_us_ += kBeatUs;
+    for (const auto& [id, latency] : syncs_) Beat(id, latency);
+    for (const auto& action : core_.Judge(cluster_.image(), now_us_)) {
+      why = action.why;
+    }
+  }
+  EXPECT_NE(why.find("no room in /data/3"), std::string::npos) << why;
+}
+
+TEST_F(GrayFailureCoreTest, WhereNobodyHasRoomNobodyIsDemoted) {
+  Start(3);
+  full_ = {1, 2, 3};
+  RunFor(60'000'000);
+  EXPECT_EQ(done_, Done{});
+  full_ = {1, 2};
+  RunFor(10'000'000);
+  EXPECT_EQ(done_, Done{"demote 1"}) << "half at most";
+}
+
+// Whatever a heartbeat says, what is kept of it is bounded.
+TEST_F(GrayFailureCoreTest, AHeartbeatOfManyLongDirectoriesIsCut) {
+  Start(3);
+  internal::v1::LivenessRequest beat;
+  for (int i = 0; i < 10'000; ++i) {
+    beat.add_full_log_dirs(std::string(10'000, 'd'));
+  }
+  std::string why;
+  for (int n = 0; n < 10 && why.empty(); ++n) {
+    now_us_ += kBeatUs;
+    Beat(1, {});
+    core_.OnHeartbeat(NodeId(2), cluster_.EpochOf(2), beat, now_us_);
+    for (const auto& action : core_.Judge(cluster_.image(), now_us_)) {
+      why = action.why;
+    }
+  }
+  EXPECT_FALSE(why.empty());
+  EXPECT_LT(why.size(), 5'000u);
 }
 
 TEST_F(GrayFailureCoreTest, WhereAllAreSlowNobodyIs) {

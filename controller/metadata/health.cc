@@ -96,18 +96,27 @@ std::string WhyNoLeader(const PartitionImage& partition,
   return WhyNoBestLog(partition, is_active);
 }
 
-// While it is not healed: what the last unclean election may have cost.
-std::string LossText(const PartitionImage& partition) {
-  if (partition.last_unclean_leader_epoch == kNoLeaderEpoch) return "";
+std::string UncleanText(const PartitionImage& partition) {
   const UncleanLoss& loss = partition.unclean_loss;
-  return StrCat("; broker ", loss.leader, " was elected unclean in epoch ",
-                partition.last_unclean_leader_epoch,
-                ": records from offset ", loss.first,
+  return StrCat("broker ", loss.leader, " was elected unclean in epoch ",
+                partition.last_unclean_leader_epoch, ": records from offset ",
+                loss.first,
                 loss.known_end > loss.first
                     ? StrCat(" to at least ", loss.known_end)
                     : std::string(" on"),
                 " that had been acknowledged may be lost");
 }
+
+// While it is not healed: what the last unclean election may have cost.
+std::string LossText(const PartitionImage& partition) {
+  if (partition.last_unclean_leader_epoch == kNoLeaderEpoch) return "";
+  return StrCat("; ", UncleanText(partition));
+}
+
+// Worst first; what is not named comes behind, in the order of the numbers.
+constexpr HealthIssue::Kind kWorst[] = {HealthIssue::KIND_NO_LEADER,
+                                        HealthIssue::KIND_UNDER_MIN_ISR,
+                                        HealthIssue::KIND_UNCLEAN_ELECTION};
 
 class Collector {
  public:
@@ -153,10 +162,27 @@ class Collector {
         " sets its files aside and fills it from the leader"));
   }
 
+  void OnUnclean(const TopicImage& topic, PartitionIndex index,
+                 const PartitionImage& partition) {
+    HealthIssue* issue = Add(HealthIssue::KIND_UNCLEAN_ELECTION);
+    if (issue == nullptr) return;
+    issue->set_topic(topic.name);
+    issue->set_partition(index.value());
+    issue->set_broker_id(partition.leader.value());
+    issue->set_message(StrCat(
+        topic.name, "-", index, ": ", UncleanText(partition),
+        "; compare with what its producers sent. This is said until another "
+        "leader is elected, by sluice partition elect or a restart"));
+  }
+
   void OnPartition(const TopicImage& topic, PartitionIndex index,
                    const PartitionImage& partition, size_t min_isr) {
     for (const NodeId node : partition.failed_replicas) {
       OnFailedReplica(topic, index, node);
+    }
+    if (partition.leader != kNoNode &&
+        partition.leader_epoch == partition.last_unclean_leader_epoch) {
+      OnUnclean(topic, index, partition);
     }
     HealthIssue* issue = nullptr;
     std::string text;
@@ -199,10 +225,10 @@ class Collector {
     issue->set_message(StrCat(
         "broker ", broker.id, " (epoch ", broker.epoch,
         ") is demoted: its syncs or appends take far longer than those of the "
-        "other brokers. It leads only what nobody else can, and leaves every "
-        "ISR that is large enough without it; look at its disks. It counts "
-        "again once they were fast for a while; then sluice partition elect "
-        "gives it back what it led"));
+        "other brokers, or a disk of its is full. It leads only what nobody "
+        "else can, and leaves every ISR that is large enough without it; look "
+        "at its disks. It counts again once they were fast and had room for a "
+        "while; then sluice partition elect gives it back what it led"));
   }
 
   void OnBroker(const BrokerImage& broker) {
@@ -224,12 +250,16 @@ class Collector {
 
   std::vector<HealthIssue> Finish() {
     std::vector<HealthIssue> all;
-    for (auto& list : by_kind_) {
-      for (HealthIssue& issue : list) {
+    const auto take = [&](std::vector<HealthIssue>& list) {
+      for (HealthIssue& issue : std::exchange(list, {})) {
         if (all.size() == kHealthIssuesMax) break;
         all.push_back(std::move(issue));
       }
+    };
+    for (const HealthIssue::Kind kind : kWorst) {
+      take(by_kind_[static_cast<size_t>(kind)]);
     }
+    for (auto& list : by_kind_) take(list);
     if (total_ > all.size()) {
       all.back().set_message(StrCat(all.back().message(), " (and ",
                                     total_ - all.size(), " more issues)"));

@@ -11,10 +11,11 @@ namespace sluice {
 
 inline constexpr size_t kHealthIssuesMax = 1000;
 
-// Worst first: no leader, under min ISR, under-replicated, fenced brokers.
-// Each message tells the facts, why, and the next step. A partition has one
-// issue, its worst, and one for each replica that failed. At most kHealthIssuesMax; the last message then says how
-// many more there are.
+// Worst first: no leader, under min ISR, elected unclean, under-replicated,
+// fenced brokers. Each message tells the facts, why, and the next step. A
+// partition has one issue, its worst, one for each replica that failed, and one
+// while its leader is of an unclean election: until another leads. At most
+// kHealthIssuesMax; the last message then says how many more there are.
 std::vector<v1::HealthIssue> HealthIssuesOf(const MetadataImage& image,
                                             const ConfigRegistry& configs);
 

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "controller/metadata/test_cluster.h"
 
 namespace sluice {
@@ -85,6 +88,41 @@ TEST(HealthTest, AnElectionThatIsWaitedForSaysWhatItWaitsFor) {
       << issues[0].message();
   EXPECT_NE(issues[0].message().find("from offset 95 to at least 100"), std::string::npos)
       << issues[0].message();
+}
+
+// Healed or not: until another leader is elected.
+TEST(HealthTest, AnUncleanElectionIsNamedUntilAnotherLeads) {
+  TestCluster cluster;
+  cluster.StartAll(3);
+  const auto tp = cluster.CreateOn("t", {1, 2, 3}, {{"durability", "memory"}});
+  for (const int id : {1, 2, 3}) cluster.Fence(id);
+  for (const int id : {2, 3}) cluster.PowerUp(id);
+  for (const int id : {2, 3}) cluster.Unfence(id);
+  cluster.Tell(2, tp, {.last_epoch = 0, .end = 90});
+  cluster.Tell(3, tp, {.last_epoch = 0, .end = 100, .high_watermark = 95});
+  const auto unclean = [&] {
+    std::vector<HealthIssue> found;
+    for (HealthIssue& issue :
+         HealthIssuesOf(cluster.image(), cluster.configs())) {
+      if (issue.kind() == HealthIssue::KIND_UNCLEAN_ELECTION) {
+        found.push_back(std::move(issue));
+      }
+    }
+    return found;
+  };
+  ASSERT_EQ(unclean().size(), 1u);
+  EXPECT_EQ(unclean()[0].topic(), "t");
+  EXPECT_EQ(unclean()[0].broker_id(), 3);
+  EXPECT_NE(unclean()[0].message().find("from offset 95 to at least 100"),
+            std::string::npos)
+      << unclean()[0].message();
+  EXPECT_NE(unclean()[0].message().find("until another leader is elected"),
+            std::string::npos);
+  cluster.SetIsr(tp, {2, 3});
+  ASSERT_EQ(unclean().size(), 1u) << "who follows brings nothing back";
+  cluster.Fence(3);
+  EXPECT_EQ(cluster.At(tp).leader, NodeId(2));
+  EXPECT_TRUE(unclean().empty());
 }
 
 TEST(HealthTest, AFailedReplicaIsNamedWithItsWayOut) {

@@ -321,26 +321,46 @@ TEST(DiskScenarios, F52FailedSyncsForEverOnAFollowersDiskEndTheProcess) {
 // ---- F53: no room ----
 
 // The leader refuses by name and keeps nothing of what it refused, reads and
-// metadata go on; with room again it takes records without a restart (ST9).
-TEST(DiskScenarios, F53AFullDiskOfTheLeaderRefusesUntilThereIsRoom) {
+// metadata go on (ST9); a moment later a replica that has room leads, and takes
+// what the other refused. With room for a while the first is in sync again.
+TEST(DiskScenarios, F53AFullDiskOfTheLeaderMovesItsLeaderships) {
   Scenario s;
   const Tp t = s.CreateTopic("t");
   const auto [A, B, C] = s.ReplicasOf<3>(t);
   Fill(s, t, 2);
   s.FillDisk(A);
   s.UntilRefused(s.Send(A, t, "no room"), ErrorCode::kStorageFull);
+  s.ExpectValue(t, 1, "m2");
+  UntilAnotherLeads(s, t, A);
+  s.Expect(s.sim().up(A), "A lives");
+  s.Produce(t, "m3");
   s.RunFor(5'000);  // marks wait for room, too
+  s.MendDisk(A);
+  s.Produce(t, "m4");
+  s.UntilIsr(t, {1, 2, 3}, /*limit_ms=*/60'000);
+  s.Converge({{t, {"m1", "m2", "m3", "m4"}}});
+}
+
+// Who holds the only replica has nobody to hand it to: it refuses until there
+// is room, and takes records without a restart.
+TEST(DiskScenarios, F53AFullDiskOfTheOnlyReplicaRefusesUntilThereIsRoom) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t", {.replicas = 1, .min_isr = 1});
+  const int A = s.Committed(t).leader.value();
+  Fill(s, t, 2);
+  s.FillDisk(A);
+  s.UntilRefused(s.Send(A, t, "no room"), ErrorCode::kStorageFull);
+  s.RunFor(5'000);
   s.UntilRefused(s.Send(A, t, "still none"), ErrorCode::kStorageFull);
   s.ExpectValue(t, 1, "m2");
   s.ExpectLeader(t, A);
-  s.ExpectIsr(t, {1, 2, 3});
   s.MendDisk(A);
   s.Produce(t, "m3");
   s.Converge({{t, {"m1", "m2", "m3"}}});
 }
 
-// A follower lags, leaves the ISR and the others go on; with room again it is
-// back.
+// A follower lags, leaves the ISR and the others go on; with room again, and a
+// while later, it is back.
 TEST(DiskScenarios, F53AFullDiskOfAFollowerCostsItsPlaceInTheIsr) {
   Scenario s(QuickShrink());
   const Tp t = s.CreateTopic("t");
@@ -353,6 +373,7 @@ TEST(DiskScenarios, F53AFullDiskOfAFollowerCostsItsPlaceInTheIsr) {
   s.Produce(t, "m4");
   s.Expect(s.sim().up(B), "B lives");
   s.MendDisk(B);
+  s.UntilIsr(t, {1, 2, 3}, /*limit_ms=*/60'000);
   UntilFilledAgain(s, t, {"m1", "m2", "m3", "m4"});
   s.Converge({{t, {"m1", "m2", "m3", "m4"}}});
 }
