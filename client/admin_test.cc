@@ -60,6 +60,21 @@ TEST_F(AdminTest, NobodyThereNamesEveryAddressTried) {
   EXPECT_NE(text.find("b2:9002"), std::string::npos) << text;
 }
 
+TEST_F(AdminTest, WhoWaitsIsToldForWhat) {
+  std::vector<std::string> told;
+  client_.on_no_answer = [&](const std::string& why) { told.push_back(why); };
+  for (int id = 1; id <= 3; ++id) cluster_.Kill(NodeId(id));
+  std::optional<absl::StatusOr<v1::DescribeClusterResponse>> answer;
+  admin_ = std::make_unique<Admin>(deps_, client_, metadata_.get());
+  admin_->DescribeCluster(14 * kSecond, Into(answer));
+  ASSERT_TRUE(
+      world_.RunUntil([&] { return answer.has_value(); }, 20 * kSecond));
+  ASSERT_EQ(told.size(), 3u);  // at 2, 7 and 12 s
+  EXPECT_NE(told[0].find("b2:9002: "), std::string::npos) << told[0];
+  EXPECT_NE(told[0].find("for 2 s; trying for 11 s more"), std::string::npos)
+      << told[0];
+}
+
 // The last try has as little time as is left; that it got no answer must not
 // hide what the broker said.
 TEST_F(AdminTest, ATryCutShortByTheDeadlineDoesNotHideTheReason) {

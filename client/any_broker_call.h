@@ -36,10 +36,12 @@ class AnyBrokerCall
       : deps_(deps),
         metadata_(metadata),
         metadata_lives_(metadata->lifetime()),
-        deadline_us_(deps.clock->MonoMicros() + timeout_us),
+        began_us_(deps.clock->MonoMicros()),
+        deadline_us_(began_us_ + timeout_us),
         random_(deps.seed ^ static_cast<uint64_t>(deadline_us_)),
         backoff_(client.retry_backoff_min_ms * 1000,
                  client.retry_backoff_max_ms * 1000),
+        on_no_answer_(client.on_no_answer),
         start_(std::move(start)),
         reply_(std::move(reply)),
         judge_(std::move(judge)) {
@@ -89,6 +91,7 @@ class AnyBrokerCall
       return;
     }
     known->second = std::move(why);
+    TellWhoWaits(left_us);
     const size_t brokers =
         metadata_lives_.expired() ? 1 : metadata_->Brokers().size();
     const int64_t pause_us =
@@ -98,22 +101,39 @@ class AnyBrokerCall
         [self = this->shared_from_this()] { self->Try(); });
   }
 
-  absl::StatusOr<Response> Exhausted(const absl::Status& last) const {
+  std::string Tried() const {
     std::string tried;
     for (const auto& [endpoint, why] : failures_) {
       tried +=
           StrCat(tried.empty() ? "" : "; ", endpoint.ToString(), ": ", why);
     }
-    return MakeErrorStatus(CodeOf(last),
-                           StrCat("no broker could answer (", tried, ")"));
+    return StrCat("no broker could answer (", tried, ")");
+  }
+
+  absl::StatusOr<Response> Exhausted(const absl::Status& last) const {
+    return MakeErrorStatus(CodeOf(last), Tried());
+  }
+
+  void TellWhoWaits(int64_t left_us) {
+    const int64_t now_us = deps_.clock->MonoMicros();
+    if (on_no_answer_ == nullptr || now_us - began_us_ < kNoAnswerQuietUs ||
+        (told_us_ >= 0 && now_us - told_us_ < kNoAnswerEveryUs)) {
+      return;
+    }
+    told_us_ = now_us;
+    on_no_answer_(StrCat(Tried(), " for ", (now_us - began_us_) / 1'000'000,
+                         " s; trying for ", left_us / 1'000'000, " s more"));
   }
 
   const ClientDeps deps_;
   MetadataCache* const metadata_;
   const std::weak_ptr<const void> metadata_lives_;
+  const int64_t began_us_;
   const int64_t deadline_us_;
+  int64_t told_us_ = -1;  // on_no_answer_; -1: never
   Random random_;
   Backoff backoff_;
+  std::function<void(const std::string&)> on_no_answer_;
   Start start_;
   PeerReply<Response> reply_;
   Judge judge_;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "client/cluster_health.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 
@@ -96,6 +97,14 @@ absl::StatusOr<v1::DescribeClusterResponse> BlockingClient::DescribeCluster(
     int64_t timeout_us) {
   return Await<absl::StatusOr<v1::DescribeClusterResponse>>([&](auto reply) {
     admin_->DescribeCluster(timeout_us, std::move(reply));
+  });
+}
+
+absl::StatusOr<v1::DescribeClusterResponse> BlockingClient::DescribeHealth(
+    int64_t timeout_us) {
+  return Await<absl::StatusOr<v1::DescribeClusterResponse>>([&](auto reply) {
+    ClusterHealth::Start(deps_, admin_.get(), metadata_.get(), timeout_us,
+                         std::move(reply));
   });
 }
 

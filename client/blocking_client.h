@@ -53,6 +53,9 @@ class BlockingClient {
       const v1::ResetReplicaRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::DescribeClusterResponse> DescribeCluster(
       int64_t timeout_us);
+  // As ClusterHealth.
+  absl::StatusOr<v1::DescribeClusterResponse> DescribeHealth(
+      int64_t timeout_us);
   absl::StatusOr<v1::GetMetadataResponse> GetMetadata(
       const v1::GetMetadataRequest& request, int64_t timeout_us);
   absl::StatusOr<v1::DescribeQuorumResponse> DescribeQuorum(int64_t timeout_us);

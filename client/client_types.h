@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,18 @@ struct ClientOptions {
   int64_t retry_backoff_max_ms = 200;
   // Metadata is asked again after this long even if nothing failed.
   int64_t metadata_age_max_ms = 300'000;
+  // A broker is asked to tell what changes, so that a leadership that moves is
+  // known before the old leader is asked in vain. Where that cannot be had
+  // metadata is asked for as without.
+  bool watch_metadata = true;
+  // May be null. On the executor: nobody has answered for a while, and why;
+  // said again every few seconds. For who waits and would like to know for what.
+  std::function<void(const std::string& why)> on_no_answer;
 };
+
+// How long nobody answers before on_no_answer says so, and how often again.
+inline constexpr int64_t kNoAnswerQuietUs = 2'000'000;
+inline constexpr int64_t kNoAnswerEveryUs = 5'000'000;
 
 // "host:port,host:port"; INVALID_REQUEST names the part that is no address.
 absl::StatusOr<std::vector<api::Endpoint>> ParseBootstrap(

@@ -92,12 +92,15 @@ class FakePeer final : public BrokerPeer,
                        PeerReply<v1::DescribeClusterResponse> reply) override {
     Call<v1::DescribeClusterResponse>(
         "DescribeCluster", timeout_us,
-        [this] {
-          v1::DescribeClusterResponse response;
-          response.set_answering_node_id(id_.value());
-          return response;
-        },
+        [this] { return cluster_->DescribeCluster(id_); },
         std::move(reply));
+  }
+
+  std::shared_ptr<MetadataWatchSender> OpenMetadataWatch(
+      MetadataWatchEvents events) override {
+    ++cluster_->calls["WatchMetadata"];
+    if (!cluster_->open_watch) return nullptr;
+    return cluster_->open_watch(id_, std::move(events));
   }
 
   void DescribeQuorum(const v1::DescribeQuorumRequest&, int64_t timeout_us,
@@ -378,6 +381,28 @@ std::vector<FakeCluster::Stored> FakeCluster::Read(const std::string& topic,
     }
   }
   return all;
+}
+
+// Whoever is asked knows who is there, and of disks only its own.
+v1::DescribeClusterResponse FakeCluster::DescribeCluster(NodeId at) {
+  v1::DescribeClusterResponse response;
+  response.set_answering_node_id(at.value());
+  for (int id = 1; id <= broker_count_; ++id) {
+    v1::Broker* broker = response.add_brokers();
+    broker->set_id(id);
+    broker->set_fenced(fenced.contains(NodeId(id)));
+    v1::Listener* listener = broker->add_listeners();
+    listener->set_name("PUBLIC");
+    const api::Endpoint endpoint = EndpointOf(NodeId(id));
+    listener->mutable_endpoint()->set_host(endpoint.host);
+    listener->mutable_endpoint()->set_port(endpoint.port);
+  }
+  for (const int told : disks_told_full[at]) {
+    v1::HealthIssue* issue = response.add_issues();
+    issue->set_kind(v1::HealthIssue::KIND_DISK_FULL);
+    issue->set_broker_id(told);
+  }
+  return response;
 }
 
 v1::GetMetadataResponse FakeCluster::GetMetadata(

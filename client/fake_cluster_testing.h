@@ -89,6 +89,13 @@ class FakeCluster final : public BrokerConnector {
   std::map<std::string, int> in_flight;  // produces, by partition
   int max_in_flight = 0;
   std::vector<int> produce_acks;
+  // What a broker's OpenMetadataWatch gives; unset: it has no watches.
+  std::function<std::shared_ptr<MetadataWatchSender>(NodeId broker,
+                                                     MetadataWatchEvents)>
+      open_watch;
+  // Of DescribeCluster, by the broker that is asked.
+  std::set<NodeId> fenced;
+  std::map<NodeId, std::vector<int>> disks_told_full;
 
  private:
   friend class FakePeer;
@@ -108,6 +115,7 @@ class FakeCluster final : public BrokerConnector {
                                        const api::ListOffsetsRequest& request);
   api::DeleteRecordsResponse DeleteRecords(
       NodeId at, const api::DeleteRecordsRequest& request);
+  v1::DescribeClusterResponse DescribeCluster(NodeId at);
   v1::GetMetadataResponse GetMetadata(const v1::GetMetadataRequest& request);
   v1::DescribeTopicsResponse Describe(NodeId at,
                                       const v1::DescribeTopicsRequest& request);

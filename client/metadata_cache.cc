@@ -23,7 +23,8 @@ MetadataCache::MetadataCache(const ClientDeps& deps,
       options_(options),
       connections_(deps.connector, deps.executor),
       random_(deps.seed ^ 0x6d657461),
-      await_backoff_(kAwaitMinUs, kAwaitMaxUs) {
+      await_backoff_(kAwaitMinUs, kAwaitMaxUs),
+      watch_backoff_(kRewatchMinUs, kRewatchMaxUs) {
   INVARIANT(!options_.bootstrap.empty(), "a client needs a bootstrap address");
   // Clients of one list do not all ask its first broker.
   broker_ = random_.Below(options_.bootstrap.size());
@@ -167,27 +168,52 @@ void MetadataCache::Send() {
   // of brokers would never be asked.
   if (std::exchange(elsewhere_, false)) ++broker_;
   const std::vector<api::Endpoint> brokers = Brokers();
-  const api::Endpoint& endpoint = brokers[broker_ % brokers.size()];
+  const api::Endpoint endpoint = brokers[broker_ % brokers.size()];
   connections_.At(endpoint)->GetMetadata(
       request, kRefreshTimeoutUs,
-      [this, alive = std::weak_ptr<bool>(alive_)](
+      [this, alive = std::weak_ptr<bool>(alive_), endpoint](
           absl::StatusOr<v1::GetMetadataResponse> answer) {
         if (alive.expired()) return;
         in_flight_ = false;
-        OnAnswer(std::move(answer));
+        OnAnswer(endpoint, std::move(answer));
       });
 }
 
-void MetadataCache::OnAnswer(absl::StatusOr<v1::GetMetadataResponse> answer) {
+void MetadataCache::TellWhoWaits(const api::Endpoint& endpoint,
+                                 const absl::Status& why) {
+  const int64_t now_us = deps_.clock->MonoMicros();
+  if (unanswered_since_us_ < 0) {
+    unanswered_since_us_ = now_us;
+    unanswered_told_us_ = -1;
+  }
+  if (options_.on_no_answer == nullptr ||
+      now_us - unanswered_since_us_ < kNoAnswerQuietUs ||
+      (unanswered_told_us_ >= 0 &&
+       now_us - unanswered_told_us_ < kNoAnswerEveryUs)) {
+    return;
+  }
+  unanswered_told_us_ = now_us;
+  options_.on_no_answer(
+      StrCat("no broker has answered for ",
+             (now_us - unanswered_since_us_) / 1'000'000, " s, the last was ",
+             endpoint.ToString(), ": ", StdView(why.message())));
+}
+
+void MetadataCache::OnAnswer(
+    const api::Endpoint& endpoint,
+    absl::StatusOr<v1::GetMetadataResponse> answer) {
   if (answer.ok()) {
+    unanswered_since_us_ = -1;
     // Stays with a broker that answers (its connection is up), unless another
     // may know more.
     failed_in_row_ = 0;
     Apply(*answer);
+    KeepWatch(endpoint);
     elsewhere_ = elsewhere_ || !suspicions_.empty();
   } else {
     ++failed_in_row_;
     elsewhere_ = true;
+    TellWhoWaits(endpoint, answer.status());
     for (auto& [name, followed] : topics_) {
       if (!followed.topic.has_value()) followed.error = answer.status();
     }
@@ -219,7 +245,12 @@ void MetadataCache::ScheduleNext(bool answered) {
     return;
   }
   await_backoff_.Reset();
-  Schedule(options_.metadata_age_max_ms * 1000);
+  int64_t next_us = options_.metadata_age_max_ms * 1000;
+  if (options_.watch_metadata && watch_ == nullptr && !watch_refused_) {
+    const int64_t again_us = watch_again_us_ - deps_.clock->MonoMicros();
+    if (again_us > 0) next_us = std::min(next_us, again_us);
+  }
+  Schedule(next_us);
 }
 
 void MetadataCache::Apply(const v1::GetMetadataResponse& answer) {

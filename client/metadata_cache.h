@@ -22,6 +22,8 @@ struct PartitionLeader {
   NodeId leader_id = kNoNode;  // kNoNode: the partition has none
   LeaderEpoch leader_epoch = kNoLeaderEpoch;
   api::Endpoint endpoint;
+
+  bool operator==(const PartitionLeader&) const = default;
 };
 
 // Lives on the client's executor. Asks any known broker (bootstrap first) for
@@ -30,6 +32,10 @@ struct PartitionLeader {
 // that does not answer is followed by the next at once, and when all failed by
 // a jittered pause. A leader's epoch never goes back: an older answer, from a
 // broker whose metadata lags, does not replace a newer hint.
+//
+// The broker that answered is watched (metadata_cache_watch.cc): leaders that
+// it tells of are taken over, anything else that changed is asked for. A watch
+// only makes news early: what depends on the metadata works without.
 class MetadataCache {
  public:
   struct Topic {
@@ -44,6 +50,12 @@ class MetadataCache {
   // A suspicion nobody renews ends: the leader was only slow.
   static constexpr int64_t kSuspicionUs = 5'000'000;
   static constexpr int64_t kRefreshTimeoutUs = 2'000'000;
+  // More topics are not watched.
+  static constexpr size_t kWatchedTopicsMax = 1'000;
+  // Pause before a watch that ended is opened again: doubled while it ends
+  // without a word.
+  static constexpr int64_t kRewatchMinUs = 100'000;
+  static constexpr int64_t kRewatchMaxUs = 60'000'000;
 
   MetadataCache(const ClientDeps& deps, const ClientOptions& options);
   ~MetadataCache();
@@ -83,6 +95,7 @@ class MetadataCache {
   // Expires when this goes: for calls that may outlive it.
   std::weak_ptr<const void> lifetime() const { return alive_; }
   int64_t refresh_count() const { return refresh_count_; }
+  bool watching() const { return watch_ != nullptr; }
 
  private:
   struct Followed {
@@ -96,7 +109,9 @@ class MetadataCache {
 
   void Schedule(int64_t delay_us);
   void Send();
-  void OnAnswer(absl::StatusOr<v1::GetMetadataResponse> answer);
+  void OnAnswer(const api::Endpoint& endpoint,
+                absl::StatusOr<v1::GetMetadataResponse> answer);
+  void TellWhoWaits(const api::Endpoint& endpoint, const absl::Status& why);
   void Apply(const v1::GetMetadataResponse& answer);
   void ApplyTopic(const v1::TopicMetadata& metadata, Followed& into);
   void ApplyBrokers(const v1::GetMetadataResponse& answer);
@@ -104,6 +119,13 @@ class MetadataCache {
   bool WantsAnother() const;
   void ScheduleNext(bool answered);
   void Notify();
+  // ---- metadata_cache_watch.cc ----
+  // The broker at `endpoint` has just answered.
+  void KeepWatch(const api::Endpoint& endpoint);
+  void OnWatched(const v1::WatchMetadataResponse& told);
+  // False: only an answer can tell what became of it.
+  bool TakeOver(const v1::TopicMetadata& told, bool& news);
+  void OnWatchClosed(const absl::Status& why);
 
   const ClientDeps deps_;
   const ClientOptions options_;
@@ -123,6 +145,18 @@ class MetadataCache {
   bool again_ = false;  // asked for while one was in flight
   Backoff await_backoff_;
   int64_t refresh_count_ = 0;
+
+  std::shared_ptr<MetadataWatchSender> watch_;  // null: none is open
+  uint64_t watch_number_ = 0;                   // events of others are late
+  std::set<std::string> watched_;               // the topics of watch_
+  bool watch_told_ = false;                     // watch_ has said something
+  int64_t watch_again_us_ = 0;                  // not before
+  bool watch_refused_ = false;  // not worth a question of its own
+  Backoff watch_backoff_;
+
+  // on_no_answer: since when, and when it was last told; -1: not.
+  int64_t unanswered_since_us_ = -1;
+  int64_t unanswered_told_us_ = -1;
 
   std::vector<std::weak_ptr<Observer>> observers_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -89,6 +89,10 @@ absl::StatusOr<BlockingClient*> Context::ClientOf(
   executor_ = std::make_unique<ThreadExecutor>("client");
   ClientOptions options;
   options.bootstrap = *std::move(endpoints);
+  options.on_no_answer = [](const std::string& why) {
+    // One write: the command's own thread may talk as well.
+    std::cerr << "waiting: " + why + "\n" << std::flush;
+  };
   const uint64_t seed = static_cast<uint64_t>(clock_.MonoMicros()) ^
                         (static_cast<uint64_t>(getpid()) << 40);
   client_ = std::make_unique<BlockingClient>(

@@ -250,6 +250,11 @@ TEST_F(CliTest, HealthTellsByItsExitCode) {
   EXPECT_NE(sick.out.find("start broker 2"), std::string::npos);
   EXPECT_EQ(names.code, kExitUnhealthy);
   EXPECT_EQ(names.out, "UNDER_MIN_ISR\n");
+  // What is lost does not come back: it is told, and not waited for.
+  issue->set_kind(v1::HealthIssue::KIND_UNCLEAN_ELECTION);
+  const Ran lost = RunThere({"cluster", "health", "--exit-when-healthy"});
+  EXPECT_EQ(lost.code, kExitUnhealthy);
+  EXPECT_NE(lost.out.find("UNCLEAN_ELECTION"), std::string::npos) << lost.out;
 }
 
 TEST_F(CliTest, InfoShowsRolesAndTheActiveController) {

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 
+#include "tools/cluster_issues.h"
 #include "tools/commands.h"
 #include "tools/output.h"
 
@@ -66,7 +67,7 @@ absl::Status Health(Context* context, const Options& options) {
   const bool loop = options.watch || options.exit_when_healthy;
   std::string last;
   while (true) {
-    const auto cluster = (*client)->DescribeCluster(context->timeout_us());
+    const auto cluster = (*client)->DescribeHealth(context->timeout_us());
     if (!cluster.ok() && !loop) return cluster.status();
     std::string now =
         cluster.ok() ? "" : std::string(StdView(cluster.status().message()));
@@ -85,9 +86,10 @@ absl::Status Health(Context* context, const Options& options) {
     }
     // A broker that has just started knows of no broker, itself included: it
     // cannot say yet.
-    const bool healthy = cluster.ok() && cluster->issues().empty() &&
-                         cluster->brokers_size() > 0;
-    if (!loop || (options.exit_when_healthy && healthy)) {
+    const bool known = cluster.ok() && cluster->brokers_size() > 0;
+    const bool healthy = known && cluster->issues().empty();
+    const bool as_good_as = known && !HasIssueToMend(*cluster);
+    if (!loop || (options.exit_when_healthy && as_good_as)) {
       context->exit = healthy ? kExitOk : kExitUnhealthy;
       return absl::OkStatus();
     }
@@ -106,7 +108,8 @@ void AddClusterHealth(CLI::App* cluster, Context* context) {
   command->add_flag("-w,--watch", options->watch,
                     "go on, print when something changes");
   command->add_flag("-e,--exit-when-healthy", options->exit_when_healthy,
-                    "wait until nothing is wrong");
+                    "wait until nothing is wrong that can be mended: of an "
+                    "unclean election it tells, with exit code 3");
   command->footer(
       "Examples:\n  sluice cluster health\n"
       "  sluice cluster health --watch --exit-when-healthy   # in scripts");

@@ -13,6 +13,7 @@
 
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "tools/cluster_issues.h"
 #include "tools/commands.h"
 #include "tools/dev_cluster.h"
 #include "tools/dev_guardian.h"
@@ -151,7 +152,7 @@ absl::Status AwaitHealthy(Context* context, const DevCluster& cluster,
       int up = 0;
       for (const auto& broker : answer->brokers()) up += !broker.fenced();
       if (up >= cluster.shape().nodes - brokers_ended &&
-          (!ended.empty() || answer->issues().empty()) &&
+          (!ended.empty() || !HasIssueToMend(*answer)) &&
           answer->active_controller_id() > 0) {
         return absl::OkStatus();
       }

@@ -1,8 +1,13 @@
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "common/base/error.h"
 #include "tools/commands.h"
@@ -12,12 +17,15 @@
 namespace sluice::cli {
 namespace {
 
+constexpr int64_t kWatchEveryUs = 500'000;
+
 struct Options {
   std::vector<std::string> names;
   bool under_replicated = false;
   bool under_min_isr = false;
   bool unavailable = false;
   bool internal = false;
+  bool watch = false;
 
   bool filters() const {
     return under_replicated || under_min_isr || unavailable;
@@ -234,24 +242,11 @@ void PrintTopic(const v1::TopicDescription& topic, bool wide) {
   }
 }
 
-absl::Status Describe(Context* context, const Options& options) {
-  if (PrintedShape(context->format(), v1::DescribeTopicsResponse())) {
-    return absl::OkStatus();
-  }
-  auto client = context->Client();
-  if (!client.ok()) return client.status();
-  v1::DescribeTopicsRequest request;
-  request.set_include_log(true);
-  request.set_include_internal(options.internal);
-  for (const std::string& name : options.names) {
-    request.add_topics()->set_name(name);
-  }
-  auto response = (*client)->DescribeTopics(request, context->timeout_us());
-  if (!response.ok()) return response.status();
-  Filter(options, *response);
-  Print(context->format(), *response, [&](OutputFormat format) {
+void PrintAll(const Context& context, const Options& options,
+              const v1::DescribeTopicsResponse& response) {
+  Print(context.format(), response, [&](OutputFormat format) {
     bool first = true;
-    for (const auto& topic : response->topics()) {
+    for (const auto& topic : response.topics()) {
       if (format == OutputFormat::kName) {
         std::cout << topic.metadata().name() << '\n';
         continue;
@@ -265,11 +260,54 @@ absl::Status Describe(Context* context, const Options& options) {
       PrintTopic(topic, format == OutputFormat::kWide);
     }
   });
-  for (const auto& topic : response->topics()) {
+  std::cout.flush();
+}
+
+absl::Status FirstError(const v1::DescribeTopicsResponse& response) {
+  for (const auto& topic : response.topics()) {
     if (!topic.metadata().has_error()) continue;
     return TopicError(topic.metadata().name(), topic.metadata().error());
   }
   return absl::OkStatus();
+}
+
+// What moves when something happens to a partition; offsets always do.
+std::string StateOf(const v1::DescribeTopicsResponse& response) {
+  std::string state;
+  for (const auto& topic : response.topics()) {
+    state += topic.metadata().SerializeAsString();
+  }
+  return state;
+}
+
+absl::Status Describe(Context* context, const Options& options) {
+  if (PrintedShape(context->format(), v1::DescribeTopicsResponse())) {
+    return absl::OkStatus();
+  }
+  auto client = context->Client();
+  if (!client.ok()) return client.status();
+  v1::DescribeTopicsRequest request;
+  request.set_include_log(true);
+  request.set_include_internal(options.internal);
+  for (const std::string& name : options.names) {
+    request.add_topics()->set_name(name);
+  }
+  std::optional<std::string> told;
+  while (true) {
+    auto response = (*client)->DescribeTopics(request, context->timeout_us());
+    if (!response.ok()) return response.status();
+    Filter(options, *response);
+    std::string state = StateOf(*response);
+    if (state != told) {
+      if (told.has_value()) std::cout << '\n';
+      PrintAll(*context, options, *response);
+      told = std::move(state);
+    }
+    // A topic that is not there, or no more, has nothing left to be watched.
+    absl::Status error = FirstError(*response);
+    if (!error.ok() || !options.watch) return error;
+    usleep(kWatchEveryUs);
+  }
 }
 
 }  // namespace
@@ -287,11 +325,15 @@ void AddTopicDescribe(CLI::App* topic, Context* context) {
   command->add_flag("--unavailable", options->unavailable,
                     "only partitions without a leader");
   command->add_flag("--internal", options->internal, "internal topics too");
+  command->add_flag("-w,--watch", options->watch,
+                    "go on, print again when a leader, an ISR or a replica's "
+                    "state has changed");
   context->AddCluster(command);
   context->AddOutput(command);
   command->footer(
       "Examples:\n  sluice topic describe orders\n"
       "  sluice topic describe --under-replicated -o wide\n"
+      "  sluice topic describe orders --watch\n"
       "Wide shows each replica: its state by the controllers (leader, in sync, "
       "eligible, unverified, out of sync, FAILED), up to where it holds and "
       "has synced, how many records it lacks.");

@@ -14,6 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "tools/ack_gaps.h"
+#include "tools/cluster_issues.h"
 
 namespace sluice::cli {
 namespace {
@@ -213,7 +214,7 @@ class FailoverBench {
   absl::Status AwaitHealthy() {
     return Await("a healthy cluster", [this] {
       const auto cluster = client_->DescribeCluster(1'000'000);
-      if (!cluster.ok() || !cluster->issues().empty()) return false;
+      if (!cluster.ok() || HasIssueToMend(*cluster)) return false;
       int up = 0;
       for (const auto& broker : cluster->brokers()) up += !broker.fenced();
       return up == cluster_.shape().nodes;

@@ -86,6 +86,24 @@ struct SubscribeCodec {
   }
 };
 
+// A server-streaming call looks the same on the wire.
+struct WatchCodec {
+  using In = v1::WatchMetadataResponse;
+  using Out = v1::WatchMetadataRequest;
+  static constexpr char kMethod[] = "/sluice.v1.ClusterService/WatchMetadata";
+  std::string client_id;
+
+  absl::StatusOr<In> Decode(grpc::ByteBuffer* bytes) const {
+    v1::WatchMetadataResponse message;
+    RETURN_IF_ERROR(Parse(bytes, &message));
+    return message;
+  }
+  grpc::ByteBuffer Encode(Out request) const {
+    request.set_client_id(client_id);
+    return rpc::ToByteBuffer(request);
+  }
+};
+
 }  // namespace
 
 GrpcBrokerPeer::GrpcBrokerPeer(Deps deps)
@@ -107,6 +125,12 @@ void GrpcBrokerPeer::Produce(const std::string& client_id,
   StartEncoded(calls_, id, produce_, "/sluice.v1.LogService/Produce",
                rpc::EncodeProduceRequest(std::move(request), id), timeout_us,
                &rpc::ProduceResponseFromProto, std::move(reply));
+}
+
+std::shared_ptr<MetadataWatchSender> GrpcBrokerPeer::OpenMetadataWatch(
+    MetadataWatchEvents events) {
+  return OpenFrameCall(deps_.control, deps_.executor, std::move(events),
+                       WatchCodec{deps_.client_id});
 }
 
 std::shared_ptr<ProduceSender> GrpcBrokerPeer::OpenProduceStream(

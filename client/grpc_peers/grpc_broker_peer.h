@@ -74,6 +74,8 @@ class GrpcBrokerPeer final : public BrokerPeer, public LeaderPeer {
                        PeerReply<v1::DescribeClusterResponse> reply) override;
   void GetMetadata(const v1::GetMetadataRequest& request, int64_t timeout_us,
                    PeerReply<v1::GetMetadataResponse> reply) override;
+  std::shared_ptr<MetadataWatchSender> OpenMetadataWatch(
+      MetadataWatchEvents events) override;
   void DescribeQuorum(const v1::DescribeQuorumRequest& request,
                       int64_t timeout_us,
                       PeerReply<v1::DescribeQuorumResponse> reply) override;

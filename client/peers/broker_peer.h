@@ -18,6 +18,9 @@ namespace sluice {
 
 using ProduceSender = FrameSender<api::ProduceStreamRequest>;
 using ProduceStreamEvents = StreamEvents<api::ProduceStreamResponse>;
+// One request is sent, once.
+using MetadataWatchSender = FrameSender<v1::WatchMetadataRequest>;
+using MetadataWatchEvents = StreamEvents<v1::WatchMetadataResponse>;
 
 // Replies run on the executor the peer was made with, each exactly once. A
 // transport error (kUnavailable, kDeadlineExceeded) leaves the outcome of a
@@ -49,6 +52,13 @@ class BrokerPeer {
   virtual void GetMetadata(const v1::GetMetadataRequest& request,
                            int64_t timeout_us,
                            PeerReply<v1::GetMetadataResponse> reply) = 0;
+  // Never fails at once: what goes wrong shows as on_closed. Null: there are no
+  // watches this way.
+  virtual std::shared_ptr<MetadataWatchSender> OpenMetadataWatch(
+      MetadataWatchEvents events) {
+    static_cast<void>(events);
+    return nullptr;
+  }
   virtual void DescribeQuorum(const v1::DescribeQuorumRequest& request,
                               int64_t timeout_us,
                               PeerReply<v1::DescribeQuorumResponse> reply) = 0;

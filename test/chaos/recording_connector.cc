@@ -94,6 +94,11 @@ class RecordingPeer final : public BrokerPeer {
     real_->Produce(std::move(request), timeout_us, std::move(reply));
   }
 
+  std::shared_ptr<MetadataWatchSender> OpenMetadataWatch(
+      MetadataWatchEvents events) override {
+    return real_->OpenMetadataWatch(std::move(events));
+  }
+
   std::shared_ptr<ProduceSender> OpenProduceStream(
       ProduceStreamEvents events) override {
     auto open = std::make_shared<OpenRequests>(&recorder_);

@@ -227,6 +227,25 @@ def test_leaderships_return_by_order():
         assert read.stdout == b"kept\n", read
 
 
+def test_a_watch_shows_what_moves_and_ends_with_its_topic():
+    with Dev() as dev, tempfile.NamedTemporaryFile() as sink:
+        dev.run("topic", "create", "t", "--partitions", "3")
+        watch = subprocess.Popen([SLUICE, "--bootstrap", dev.bootstrap, "topic", "describe", "t",
+                                  "--watch"], stdout=sink, stderr=subprocess.PIPE)
+
+        def times_told():
+            with open(sink.name, "rb") as told:
+                return told.read().count(b"topic   t")
+        wait_until(lambda: times_told() == 1, 30, "the topic as it is")
+        dev.run("dev", "stop", "node-1", "--kill", "--dir", dev.directory)
+        wait_until(lambda: times_told() >= 2, 60, "what the kill has changed")
+        dev.run("dev", "start", "node-1", "--dir", dev.directory)
+        dev.run("cluster", "health", "--exit-when-healthy")
+        dev.run("topic", "delete", "t", "--yes")
+        assert watch.wait(60) == 4, watch
+        assert b"UNKNOWN_TOPIC_OR_PARTITION" in watch.stderr.read()
+
+
 def test_a_killed_dev_leaves_no_node():
     dev = Dev()
     with dev:
