@@ -121,6 +121,66 @@ def every_bad_registration_is_named():
         cluster.wait_healthy()
 
 
+def every_bad_heartbeat_is_refused_and_moves_nothing():
+    """Who is not the registered incarnation keeps no session and ends none; what
+    a broker of one's own tells of its disks harms no other."""
+    with Cluster(brokers=3, controllers=1) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("t", partitions=3, replicas=3)
+        cluster.wait_full_isr("t")
+        inside = Internals(cluster)
+        before = {b.id: b.broker_epoch for b in cluster.describe().brokers}
+        leaders = {p.partition: p.leader_id for p in cluster.partitions("t")}
+
+        def heartbeat(**fields):
+            """The first answer, with its stream."""
+            beats = queue.Queue()
+            beats.put(controller_pb2.LivenessRequest(**fields))
+            stream = inside.controller.Liveness(iter(beats.get, None), timeout=20)
+            return next(stream), stream, beats
+
+        for fields in (dict(), dict(broker_id=77, broker_epoch=1), dict(broker_id=-1),
+                       dict(broker_id=1, broker_epoch=before[1] - 1),
+                       dict(broker_id=1, broker_epoch=before[1] + 1000),
+                       dict(broker_id=1, broker_epoch=before[1]),  # another incarnation
+                       dict(broker_id=1, broker_epoch=before[1], incarnation_id=b"short",
+                            want_shutdown=True)):
+            answer, stream, _ = heartbeat(**fields)
+            assert answer.error.code == E.ERROR_CODE_STALE_BROKER_EPOCH, (fields, answer)
+            assert answer.fenced and not answer.may_shutdown, (fields, answer)
+            try:
+                next(stream)
+                raise AssertionError("the stream goes on: %s" % fields)
+            except (grpc.RpcError, StopIteration):
+                pass
+        # What is no message ends its stream without a word.
+        raw = cluster.channel(inside.active.internal_address).stream_stream(
+            "/sluice.internal.v1.ControllerService/Liveness")
+        try:
+            assert list(raw(iter([b"\xff\xff\xff no message"]), timeout=10)) == []
+        except grpc.RpcError as error:
+            assert error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT), error
+
+        # A broker that is registered, and lies about its disks.
+        epoch = inside.controller.RegisterBroker(inside.registration(4), timeout=10).broker_epoch
+        assert epoch > 0
+        latency = controller_pb2.IoLatency
+        mine = dict(broker_id=4, broker_epoch=epoch, incarnation_id=b"\x07" * 16)
+        for lie in (dict(syncs=latency(samples=-1, mean_us=-(1 << 62), oldest_us=-(1 << 63))),
+                    dict(syncs=latency(samples=(1 << 31) - 1, mean_us=(1 << 63) - 1)),
+                    dict(appends=latency(samples=1, mean_us=1, oldest_us=(1 << 63) - 1)),
+                    dict(full_log_dirs=["/" + "d" * 100] * 10000),
+                    dict(applied_metadata_offset=1 << 62, want_unfence=True)):
+            answer, _, _ = heartbeat(**mine, **lie)
+            assert answer.error.code == 0, (list(lie), answer)
+        told = cluster.describe()
+        assert {b.id: b.broker_epoch for b in told.brokers if b.id != 4} == before, told
+        assert not any(b.fenced or b.demoted for b in told.brokers if b.id != 4), told
+        assert {p.partition: p.leader_id for p in cluster.partitions("t")} == leaders
+        for partition in range(3):
+            assert cluster.produce("t", partition, [b"x"]).error.code == 0
+
+
 def every_bad_isr_change_is_named():
     with Cluster(brokers=3, controllers=1) as cluster:
         cluster.start().wait_healthy()
@@ -324,6 +384,7 @@ def a_follower_that_is_no_replica_is_told_so():
 
 
 if __name__ == "__main__":
-    run([every_bad_registration_is_named, every_bad_isr_change_is_named,
+    run([every_bad_registration_is_named, every_bad_heartbeat_is_refused_and_moves_nothing,
+         every_bad_isr_change_is_named,
          every_bad_replication_session_is_refused_by_name,
          a_follower_that_is_no_replica_is_told_so])
