@@ -36,6 +36,7 @@ packages=(
   "libisal-dev                    CRC-32C"
   "liblz4-dev                     record batch compression"
   "libzstd-dev                    record batch compression"
+  "libre2-dev                     subscriptions by pattern"
   "libcli11-dev                   the CLI's command line"
   "nlohmann-json3-dev             JSON of the CLI"
   "prometheus-cpp-dev             metrics"

@@ -99,6 +99,13 @@ absl::Status BlockingGroupConsumer::Subscribe(
   return status;
 }
 
+absl::Status BlockingGroupConsumer::SubscribePattern(
+    const std::string& pattern) {
+  absl::Status status;
+  client_->Run([&] { status = consumer_->SubscribePattern(pattern); });
+  return status;
+}
+
 void BlockingGroupConsumer::Tell(const Rebalance& rebalance) {
   switch (rebalance.kind) {
     case Rebalance::Kind::kAssigned:

@@ -62,6 +62,7 @@ class BlockingGroupConsumer {
   ~BlockingGroupConsumer();
 
   absl::Status Subscribe(const std::set<std::string>& topics);
+  absl::Status SubscribePattern(const std::string& pattern);
   // Encoded: the caller decodes on its own thread (ForEachRecord). Empty when
   // nothing came in time.
   absl::StatusOr<std::vector<FetchedBatch>> PollBatches(int64_t timeout_us,

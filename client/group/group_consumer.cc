@@ -44,6 +44,7 @@ GroupConsumer::GroupConsumer(const GroupMember::Deps& deps,
 
 GroupConsumer::~GroupConsumer() {
   alive_.reset();
+  topic_watch_.reset();
   if (poll_timer_ != 0) deps_.client.executor->Cancel(poll_timer_);
   if (poll_ != nullptr) {
     std::exchange(poll_, nullptr)(
@@ -57,7 +58,26 @@ absl::Status GroupConsumer::Subscribe(const std::set<std::string>& topics) {
                      "a subscription names at least one topic; Close leaves "
                      "the group");
   }
+  topic_watch_.reset();
   member_.Subscribe(topics);
+  return absl::OkStatus();
+}
+
+absl::Status GroupConsumer::SubscribePattern(const std::string& pattern) {
+  TopicWatch::Deps watching;
+  watching.client = deps_.client;
+  watching.options = deps_.options;
+  watching.metadata = deps_.metadata;
+  watching.on_topics = [this](const std::set<std::string>& topics) {
+    member_.Subscribe(topics);
+  };
+  watching.on_error = [this](const absl::Status& status) {
+    errors_.push_back(status);
+    AnswerIfAny();
+  };
+  auto watch = TopicWatch::Start(watching, pattern);
+  if (!watch.ok()) return watch.status();
+  topic_watch_ = *std::move(watch);
   return absl::OkStatus();
 }
 
@@ -255,6 +275,7 @@ void GroupConsumer::FetchCommitted(
 
 void GroupConsumer::Close(std::function<void(const absl::Status&)> done) {
   closed_ = true;
+  topic_watch_.reset();
   if (poll_ != nullptr) {
     Answer(MakeError(ErrorCode::kShuttingDown, "the consumer was closed"));
   }

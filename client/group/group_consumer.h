@@ -13,6 +13,7 @@
 #include "client/consumer.h"
 #include "client/group/group_member.h"
 #include "client/group/start_positions.h"
+#include "client/group/topic_watch.h"
 
 namespace sluice {
 
@@ -67,6 +68,10 @@ class GroupConsumer {
 
   // INVALID_REQUEST when empty.
   absl::Status Subscribe(const std::set<std::string>& topics);
+  // To all topics whose whole name matches, also those made later (topic_watch.h
+  // looks every 10 s). Until one does Poll gives nothing. INVALID_REQUEST: no
+  // pattern of RE2's.
+  absl::Status SubscribePattern(const std::string& pattern);
   // Records of up to max_poll_records offsets, about bytes_max at most; or what
   // became of the partitions; nothing after timeout_us. One at a time. Errors
   // as Consumer::Poll, and FENCED_INSTANCE_ID and other ends of the membership,
@@ -130,6 +135,7 @@ class GroupConsumer {
   const GroupConsumerOptions options_;
   Consumer consumer_;
   GroupMember member_;
+  std::unique_ptr<TopicWatch> topic_watch_;  // null: topics are named
 
   std::map<NamedPartition, Owned> owned_;
   NamedPartition last_taken_;  // round robin
