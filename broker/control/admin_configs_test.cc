@@ -2,41 +2,16 @@
 // from the broker's own metadata.
 #include <gtest/gtest.h>
 
-#include "broker/control/admin_handlers.h"
-#include "broker/control/fake_controllers_testing.h"
+#include "broker/control/admin_world_testing.h"
 #include "common/base/error.h"
 
 namespace sluice {
 namespace {
 
-template <class Response>
-struct Caught {
-  int times = 0;
-  absl::StatusOr<Response> answer = absl::UnknownError("none");
-
-  PeerReply<Response> Reply() {
-    return [this](absl::StatusOr<Response> given) {
-      ++times;
-      answer = std::move(given);
-    };
-  }
-  ErrorCode code() const { return CodeOf(answer.status()); }
-};
-
-class AdminConfigsTest : public testing::Test {
+class AdminConfigsTest : public AdminTest {
  protected:
   AdminConfigsTest() {
-    cluster_.StartAll(4);
-    image_ = cluster_.shared();
-    AdminHandlers::Deps deps;
-    deps.executor = fake_.executor.get();
-    deps.clock = &fake_.world;
-    deps.directory = fake_.directory.get();
-    deps.configs = *ConfigRegistry::Make({});
-    deps.node_id = NodeId(4);
-    deps.image = [this] { return image_; };
-    admin_ = std::make_unique<AdminHandlers>(std::move(deps));
-    fake_.StartWithActive(1);
+    Start(Deps());
     fake_.at(1).alter_configs = [this](const v1::AlterConfigsRequest& request)
         -> absl::StatusOr<v1::AlterConfigsResponse> {
       auto result =
@@ -47,17 +22,6 @@ class AdminConfigsTest : public testing::Test {
       return result->response;
     };
   }
-  // This broker hears of what was committed.
-  void Publish() {
-    image_ = cluster_.shared();
-    admin_->OnImage(*image_);
-  }
-
-  ControlWorld fake_;
-  TestCluster cluster_;
-  std::shared_ptr<const MetadataImage> image_;
-  api::CallContext context_;
-  std::unique_ptr<AdminHandlers> admin_;
 };
 
 TEST_F(AdminConfigsTest, ConfigsAreAlteredByTheControllerAndDescribedHere) {

@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "broker/control/fake_controllers_testing.h"
+#include "broker/control/admin_world_testing.h"
 #include "common/base/error.h"
 #include "controller/metadata/control_result.h"
 
@@ -16,34 +16,12 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-template <class Response>
-struct Caught {
-  int times = 0;
-  absl::StatusOr<Response> answer = absl::UnknownError("none");
-
-  PeerReply<Response> Reply() {
-    return [this](absl::StatusOr<Response> given) {
-      ++times;
-      answer = std::move(given);
-    };
-  }
-  ErrorCode code() const { return CodeOf(answer.status()); }
-};
-
-class AdminHandlersTest : public testing::Test {
+class AdminHandlersTest : public AdminTest {
  protected:
   AdminHandlersTest() {
-    cluster_.StartAll(4);
-    image_ = cluster_.shared();
-    AdminHandlers::Deps deps;
-    deps.executor = fake_.executor.get();
-    deps.clock = &fake_.world;
-    deps.directory = fake_.directory.get();
-    deps.configs = *ConfigRegistry::Make({});
-    deps.node_id = NodeId(4);
+    AdminHandlers::Deps deps = Deps();
     deps.cluster_name = "test";
     deps.cluster_id = [] { return TestCluster::cluster_id(); };
-    deps.image = [this] { return image_; };
     deps.last_contact_us = [this] { return last_contact_us_; };
     deps.full_directories = [this] { return full_directories_; };
     deps.describe_logs =
@@ -56,8 +34,7 @@ class AdminHandlersTest : public testing::Test {
           }
           done(std::move(logs));
         };
-    admin_ = std::make_unique<AdminHandlers>(std::move(deps));
-    fake_.StartWithActive(1);
+    Start(std::move(deps));
     // The active controller decides with the real controls.
     fake_.at(1).create_topics = [this](const v1::CreateTopicsRequest& request) {
       return Carry<v1::CreateTopicsResponse>(
@@ -81,11 +58,6 @@ class AdminHandlersTest : public testing::Test {
     result->response.set_metadata_offset(cluster_.image().offset().value());
     return result->response;
   }
-  // This broker hears of what was committed.
-  void Publish() {
-    image_ = cluster_.shared();
-    admin_->OnImage(*image_);
-  }
   static v1::CreateTopicsRequest NewTopic(const std::string& name) {
     v1::CreateTopicsRequest request;
     request.add_topics()->set_name(name);
@@ -98,15 +70,10 @@ class AdminHandlersTest : public testing::Test {
   }
   void Run(int64_t ms) { fake_.world.RunFor(ms * 1000); }
 
-  ControlWorld fake_;
-  TestCluster cluster_;
-  std::shared_ptr<const MetadataImage> image_;
   int64_t last_contact_us_ = 0;
   std::vector<std::string> full_directories_;
   std::vector<TopicPartition> described_;
   std::vector<v1::DeleteTopicsRequest> deletes_;
-  api::CallContext context_;
-  std::unique_ptr<AdminHandlers> admin_;
 };
 
 TEST_F(AdminHandlersTest, ACreatedTopicIsAnsweredOnceThisBrokerKnowsIt) {

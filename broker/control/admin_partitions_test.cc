@@ -7,45 +7,21 @@
 #include <utility>
 #include <vector>
 
-#include "broker/control/admin_handlers.h"
-#include "broker/control/fake_controllers_testing.h"
+#include "broker/control/admin_world_testing.h"
 #include "common/base/error.h"
 #include "controller/metadata/internal_topics.h"
 
 namespace sluice {
 namespace {
 
-template <class Response>
-struct Caught {
-  int times = 0;
-  absl::StatusOr<Response> answer = absl::UnknownError("none");
-
-  PeerReply<Response> Reply() {
-    return [this](absl::StatusOr<Response> given) {
-      ++times;
-      answer = std::move(given);
-    };
-  }
-  ErrorCode code() const { return CodeOf(answer.status()); }
-};
-
-class AdminPartitionsTest : public testing::Test {
+class AdminPartitionsTest : public AdminTest {
  protected:
   using Response = v1::CreatePartitionsResponse;
 
   AdminPartitionsTest() {
-    cluster_.StartAll(4);
     tp_ = cluster_.CreateOn("t", {1, 2}, {}, 2);
     image_ = cluster_.shared();
-    AdminHandlers::Deps deps;
-    deps.executor = fake_.executor.get();
-    deps.clock = &fake_.world;
-    deps.directory = fake_.directory.get();
-    deps.configs = *ConfigRegistry::Make({});
-    deps.node_id = NodeId(4);
-    deps.image = [this] { return image_; };
-    admin_ = std::make_unique<AdminHandlers>(std::move(deps));
-    fake_.StartWithActive(1);
+    Start(Deps());
     fake_.at(1).create_partitions =
         [this](const v1::CreatePartitionsRequest& request)
         -> absl::StatusOr<Response> {
@@ -75,11 +51,6 @@ class AdminPartitionsTest : public testing::Test {
     result->response.set_metadata_offset(cluster_.image().offset().value());
     return result->response;
   }
-  // This broker hears of what was committed.
-  void Publish() {
-    image_ = cluster_.shared();
-    admin_->OnImage(*image_);
-  }
   static v1::CreatePartitionsRequest To(int total) {
     v1::CreatePartitionsRequest request;
     auto* topic = request.add_topics();
@@ -89,15 +60,10 @@ class AdminPartitionsTest : public testing::Test {
   }
   void Run(int64_t ms) { fake_.world.RunFor(ms * 1000); }
 
-  ControlWorld fake_;
-  TestCluster cluster_;
   TopicPartition tp_;
-  std::shared_ptr<const MetadataImage> image_;
   std::vector<v1::CreatePartitionsRequest> asked_;
   std::function<void()> before_answer_;  // to the next request
   bool answer_is_lost_ = false;          // of the next request
-  api::CallContext context_;
-  std::unique_ptr<AdminHandlers> admin_;
 };
 
 TEST_F(AdminPartitionsTest, NewPartitionsAreAnsweredOnceThisBrokerKnowsThem) {
