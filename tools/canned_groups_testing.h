@@ -2,6 +2,7 @@
 // rest, members above all, is the fake groups'.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 
@@ -17,6 +18,7 @@ class CannedGroups {
 
   v1::ListGroupsResponse list;
   v1::DescribeGroupsResponse described;
+  std::deque<v1::DescribeGroupsResponse> described_first;  // then `described`
   v1::DeleteGroupsResponse deleted;
   v1::DeleteOffsetsResponse offsets_deleted;
   // Unset: as the fake groups answer.

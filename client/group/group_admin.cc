@@ -115,39 +115,13 @@ void GroupAdmin::ListGroups(v1::ListGroupsRequest request, int64_t timeout_us,
       ->Next();
 }
 
-void GroupAdmin::DescribeGroups(v1::DescribeGroupsRequest request,
-                                int64_t timeout_us,
-                                PeerReply<v1::DescribeGroupsResponse> reply) {
-  Call(deps_, &GroupPeer::DescribeGroups, std::move(request), timeout_us,
-       std::move(reply));
-}
-
-void GroupAdmin::DeleteGroups(v1::DeleteGroupsRequest request,
-                              int64_t timeout_us,
-                              PeerReply<v1::DeleteGroupsResponse> reply) {
-  Call(deps_, &GroupPeer::DeleteGroups, std::move(request), timeout_us,
-       std::move(reply));
-}
-
-void GroupAdmin::FetchOffsets(v1::FetchOffsetsRequest request,
-                              int64_t timeout_us,
-                              PeerReply<v1::FetchOffsetsResponse> reply) {
-  Call(deps_, &GroupPeer::FetchOffsets, std::move(request), timeout_us,
-       std::move(reply));
-}
-
-void GroupAdmin::CommitOffsets(v1::CommitOffsetsRequest request,
-                               int64_t timeout_us,
-                               PeerReply<v1::CommitOffsetsResponse> reply) {
-  Call(deps_, &GroupPeer::CommitOffsets, std::move(request), timeout_us,
-       std::move(reply));
-}
-
-void GroupAdmin::DeleteOffsets(v1::DeleteOffsetsRequest request,
-                               int64_t timeout_us,
-                               PeerReply<v1::DeleteOffsetsResponse> reply) {
-  Call(deps_, &GroupPeer::DeleteOffsets, std::move(request), timeout_us,
-       std::move(reply));
-}
+#define SLUICE_GROUP_ADMIN_CALL(Name)                                       \
+  void GroupAdmin::Name(v1::Name##Request request, int64_t timeout_us,      \
+                        PeerReply<v1::Name##Response> reply) {              \
+    Call(deps_, &GroupPeer::Name, std::move(request), timeout_us,           \
+         std::move(reply));                                                 \
+  }
+SLUICE_GROUP_ADMIN_CALLS(SLUICE_GROUP_ADMIN_CALL)
+#undef SLUICE_GROUP_ADMIN_CALL
 
 }  // namespace sluice

@@ -5,6 +5,14 @@
 #include "client/group/group_connections.h"
 #include "client/metadata_cache.h"
 
+// Those that are one question to one broker: they differ in their types alone.
+#define SLUICE_GROUP_ADMIN_CALLS(X) \
+  X(DescribeGroups)                 \
+  X(DeleteGroups)                   \
+  X(FetchOffsets)                   \
+  X(CommitOffsets)                  \
+  X(DeleteOffsets)
+
 namespace sluice {
 
 // Lives on the client's executor. Each call tries the known brokers in turn
@@ -25,16 +33,11 @@ class GroupAdmin {
   // All pages, at most kGroupsMax groups.
   void ListGroups(v1::ListGroupsRequest request, int64_t timeout_us,
                   PeerReply<v1::ListGroupsResponse> reply);
-  void DescribeGroups(v1::DescribeGroupsRequest request, int64_t timeout_us,
-                      PeerReply<v1::DescribeGroupsResponse> reply);
-  void DeleteGroups(v1::DeleteGroupsRequest request, int64_t timeout_us,
-                    PeerReply<v1::DeleteGroupsResponse> reply);
-  void FetchOffsets(v1::FetchOffsetsRequest request, int64_t timeout_us,
-                    PeerReply<v1::FetchOffsetsResponse> reply);
-  void CommitOffsets(v1::CommitOffsetsRequest request, int64_t timeout_us,
-                     PeerReply<v1::CommitOffsetsResponse> reply);
-  void DeleteOffsets(v1::DeleteOffsetsRequest request, int64_t timeout_us,
-                     PeerReply<v1::DeleteOffsetsResponse> reply);
+#define SLUICE_GROUP_ADMIN_CALL(Name)                          \
+  void Name(v1::Name##Request request, int64_t timeout_us, \
+            PeerReply<v1::Name##Response> reply);
+  SLUICE_GROUP_ADMIN_CALLS(SLUICE_GROUP_ADMIN_CALL)
+#undef SLUICE_GROUP_ADMIN_CALL
 
   static constexpr int kGroupsMax = 1'000'000;
 
