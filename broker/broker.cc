@@ -69,9 +69,15 @@ void Broker::CollectFacts(Executor* executor,
   parts->deps.control_executor->Post([parts, executor,
                                       done = std::move(done)]() mutable {
     auto gather = std::make_shared<Gather>();
-    gather->missing = parts->replicas.shards().size();
+    gather->missing = parts->replicas.shards().size() + 1;
     gather->facts = parts->ControlFacts();
     gather->done = std::move(done);
+    parts->deps.worker_executor->Post([parts, executor, gather] {
+      executor->Post([gather, lags = parts->lag_monitor.lags()] {
+        if (lags != nullptr) AddLags(*lags, gather->facts);
+        if (--gather->missing == 0) gather->done(std::move(gather->facts));
+      });
+    });
     for (const auto& shard : parts->replicas.shards()) {
       shard->executor()->Post([parts, shard = shard.get(), executor, gather] {
         executor->Post([gather, now = shard->CollectFacts(),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,18 @@ struct BrokerFacts {
   int64_t group_rebalances = 0;  // counter
   int64_t group_members_removed = 0;  // counter; left or expired
   int64_t group_log_bytes = 0;  // counter; appended to __consumer_offsets
+  struct GroupLag {
+    std::string group;
+    std::string topic;
+    int32_t partition = 0;
+    int64_t committed_offset = 0;
+    // Unset: not known now.
+    std::optional<int64_t> lag_records;
+    std::optional<int64_t> lag_ms;
+    std::string_view state;  // as `group describe` says it; "": not known
+  };
+  std::vector<GroupLag> group_lags;
+  bool group_lags_left_out = false;  // there are more than are told
 
   // ---- Requests ----
   int64_t produce_bytes_in_flight = 0;

@@ -1,8 +1,9 @@
-// What one shard adds to the facts of its broker.
+// What one shard, and the lags of groups, add to the facts of their broker.
 #pragma once
 
 #include "broker/broker_facts.h"
 #include "broker/coordinator/group_coordinators.h"
+#include "broker/coordinator/lag_monitor.h"
 #include "broker/shard.h"
 
 namespace sluice {
@@ -10,5 +11,6 @@ namespace sluice {
 void AddShard(const Shard::Facts& now, const ShardCounters& counters,
               BrokerFacts& facts);
 void AddGroups(const coordinator::ShardGroups& groups, BrokerFacts& facts);
+void AddLags(const coordinator::KnownLags& lags, BrokerFacts& facts);
 
 }  // namespace sluice

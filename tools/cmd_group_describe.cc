@@ -1,9 +1,13 @@
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
 #include <map>
 #include <memory>
 
+#include "client/client_types.h"
 #include "common/base/error.h"
 #include "common/consumer/consumer_protocol.h"
 #include "tools/commands.h"
@@ -18,8 +22,11 @@ struct Options {
   std::string group;
   bool members = false;
   bool no_lag = false;
+  bool watch = false;
   int64_t lag_max = -1;
 };
+
+constexpr int64_t kWatchEveryUs = 1'000'000;
 
 std::string OrDash(const std::string& text) {
   return text.empty() ? "-" : text;
@@ -37,6 +44,14 @@ void PrintHead(const v1::GroupDescription& group) {
   table.Print(std::cout);
 }
 
+// "-": not known, or nothing.
+std::string RateText(double per_s) {
+  if (per_s <= 0) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, per_s < 10 ? "%.1f" : "%.0f", per_s);
+  return text;
+}
+
 using Members = std::map<std::string, const v1::GroupMember*>;
 
 std::vector<std::string> RowOf(const v1::GroupPartition& partition,
@@ -50,6 +65,8 @@ std::vector<std::string> RowOf(const v1::GroupPartition& partition,
       known ? std::to_string(partition.high_watermark()) : "-",
       known ? std::to_string(partition.lag_records()) : "-",
       known ? AgeText(partition.lag_ms()) : "-",
+      RateText(partition.read_records_per_s()),
+      RateText(partition.append_records_per_s()),
       LagStateText(partition.state()),
       OrDash(partition.member_id())};
   if (!wide) return row;
@@ -75,7 +92,8 @@ void PrintPartitions(const Context& context, const v1::GroupDescription& group,
   }
   std::vector<std::string> header = {"TOPIC", "PARTITION", "COMMITTED",
                                      "HIGH WATERMARK", "LAG", "LAG TIME",
-                                     "STATE", "MEMBER"};
+                                     "READ/S", "APPENDED/S", "STATE",
+                                     "MEMBER"};
   if (wide) {
     for (const char* more :
          {"HOST", "EPOCH", "COMMIT", "LOG START", "METADATA"}) {
@@ -130,29 +148,73 @@ void PrintGroup(const Context& context, const Options& options,
   PrintPartitions(context, group, format == OutputFormat::kWide);
 }
 
+// What a table has no column for.
+void PrintNotes(const v1::GroupDescription& group) {
+  for (const auto& partition : group.partitions()) {
+    const std::string name =
+        StrCat(partition.topic(), "-", partition.partition());
+    if (partition.has_lag_error()) {
+      std::cerr << name << ": its lag is not known: "
+                << partition.lag_error().message() << '\n';
+    } else if (partition.lag_records() < 0) {
+      std::cerr << name << ": " << partition.committed_offset()
+                << " is committed, " << -partition.lag_records()
+                << " beyond the end of the log: who reads on there is out of "
+                   "range and starts by its reset policy; `sluice group seek "
+                << group.group_id() << "` moves it\n";
+    }
+  }
+}
+
+void JudgeLag(const Options& options, const v1::GroupDescription& group,
+              Context* context) {
+  if (options.lag_max < 0) return;
+  for (const auto& partition : group.partitions()) {
+    if (partition.has_lag_error() ||
+        partition.lag_records() > options.lag_max) {
+      context->exit = kExitUnhealthy;
+    }
+  }
+}
+
+// Prints what has changed since `last`, which is set.
+void PrintNews(Context* context, const Options& options,
+               const v1::GroupDescription& group, std::string& last) {
+  std::string now = group.SerializeAsString();
+  if (now == last) return;
+  if (!last.empty()) std::cout << '\n';
+  last = std::move(now);
+  Print(context->format(), group, [&](OutputFormat format) {
+    PrintGroup(*context, options, group, format);
+  });
+  std::cout.flush();
+  PrintNotes(group);
+}
+
 absl::Status Describe(Context* context, const Options& options) {
   if (PrintedShape(context->format(), v1::GroupDescription())) {
     return absl::OkStatus();
   }
   auto groups = context->Groups();
   if (!groups.ok()) return groups.status();
-  const auto group =
-      DescribeGroup(*context, *groups, options.group, !options.no_lag);
-  if (!group.ok()) return group.status();
-  Print(context->format(), *group, [&](OutputFormat format) {
-    PrintGroup(*context, options, *group, format);
-  });
-  for (const auto& partition : group->partitions()) {
-    if (options.lag_max >= 0 && (partition.has_lag_error() ||
-                                 partition.lag_records() > options.lag_max)) {
-      context->exit = kExitUnhealthy;
+  std::string last;
+  while (true) {
+    const auto group =
+        DescribeGroup(*context, *groups, options.group, !options.no_lag);
+    // A coordinator that moves is no reason to stop watching.
+    if (!group.ok() &&
+        !(options.watch && IsRetriableStatus(group.status()))) {
+      return group.status();
     }
-    if (!partition.has_lag_error()) continue;
-    std::cerr << partition.topic() << '-' << partition.partition()
-              << ": its lag is not known: " << partition.lag_error().message()
-              << '\n';
+    if (group.ok()) {
+      PrintNews(context, options, *group, last);
+      JudgeLag(options, *group, context);
+    } else {
+      std::cerr << StdView(group.status().message()) << '\n';
+    }
+    if (!options.watch) return absl::OkStatus();
+    usleep(kWatchEveryUs);
   }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -166,19 +228,27 @@ void AddGroupDescribe(CLI::App* group, Context* context) {
                     "members and what they were assigned");
   command->add_flag("--no-lag", options->no_lag,
                     "ask the coordinator alone, not the partitions' leaders");
-  command->add_option("--lag-max", options->lag_max,
-                      "exit code 3 when a partition lags by more records, or "
-                  "nobody knows")
-      ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  CLI::Option* lag_max =
+      command
+          ->add_option("--lag-max", options->lag_max,
+                       "exit code 3 when a partition lags by more records, or "
+                       "nobody knows")
+          ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  command
+      ->add_flag("-w,--watch", options->watch,
+                 "go on, print when something changes; until Ctrl-C, or the "
+                 "group is gone")
+      ->excludes(lag_max);
   context->AddCluster(command);
   context->AddOutput(command);
   command->footer(
       "LAG is in records, LAG TIME the age of the first one that is not "
       "committed.\nSTATE over the last ten commits: OK; WARN reads and falls "
       "behind; STALL commits\nalways the same; STOP does not commit any more; "
-      "REWIND went back.\n"
+      "REWIND went back. READ/S and\nAPPENDED/S are of the same commits.\n"
       "Examples:\n  sluice group describe billing\n"
       "  sluice group describe billing --members\n"
+      "  sluice group describe billing --watch\n"
       "  sluice group describe billing --lag-max 1000 -o json");
   context->OnChosen(command, [context, options] {
     return Describe(context, *options);

@@ -86,6 +86,8 @@ TEST_F(GroupCliTest, DescribeShowsLagAndMembers) {
   auto& partition = Partition(group, 0, 40);
   partition.set_member_id("m-1");
   partition.set_lag_ms(12'000);
+  partition.set_read_records_per_s(2.53);
+  partition.set_append_records_per_s(1234.5);
   partition.set_state(v1::LAG_STATE_WARN);
   EXPECT_EQ(RunThere({"group", "describe", "billing", "--lag-max", "59"}).code,
             kExitUnhealthy);
@@ -100,7 +102,7 @@ TEST_F(GroupCliTest, DescribeShowsLagAndMembers) {
             std::string::npos)
       << ran.out;
   EXPECT_NE(ran.out.find("t      0          40         100             60   "
-                         "12 s      WARN   m-1"),
+                         "12 s      2.5     1234        WARN   m-1"),
             std::string::npos)
       << ran.out;
   EXPECT_NE(ran.err.find("t-1: its lag is not known: nobody leads"),
@@ -117,6 +119,44 @@ TEST_F(GroupCliTest, DescribeShowsLagAndMembers) {
   const auto json = nlohmann::json::parse(
       RunThere({"group", "describe", "billing", "-o", "json"}).out);
   EXPECT_EQ(json["partitions"][0]["state"], "LAG_STATE_WARN");
+}
+
+TEST_F(GroupCliTest, WhatIsCommittedBeyondTheEndIsSaid) {
+  Partition(Describe("g", v1::GROUP_STATE_EMPTY), 0, 130);
+  const Ran ran = RunThere({"group", "describe", "g"});
+  EXPECT_NE(ran.out.find("130        100             -30"),
+            std::string::npos)
+      << ran.out;
+  EXPECT_NE(ran.err.find("t-0: 130 is committed, 30 beyond the end of the log"),
+            std::string::npos)
+      << ran.err;
+  EXPECT_EQ(RunThere({"group", "describe", "g", "--lag-max", "0"}).code,
+            kExitOk);
+}
+
+TEST_F(GroupCliTest, AWatchPrintsWhatMovesUntilTheGroupIsGone) {
+  Partition(Describe("g", v1::GROUP_STATE_EMPTY), 0, 40);
+  for (int i = 0; i < 2; ++i) {
+    canned_groups_.described_first.push_back(canned_groups_.described);
+  }
+  auto& group = *canned_groups_.described.mutable_groups(0);
+  group.mutable_partitions(0)->set_committed_offset(77);
+  canned_groups_.described_first.push_back(canned_groups_.described);
+  group.clear_partitions();
+  group.mutable_error()->set_code(v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
+  group.mutable_error()->set_message("there is no such group");
+  const Ran ran = RunThere({"group", "describe", "g", "--watch"});
+  EXPECT_EQ(ran.code, kExitNotFound) << ran.err;
+  const size_t first = ran.out.find("t      0          40 ");
+  const size_t second = ran.out.find("t      0          77 ");
+  ASSERT_NE(first, std::string::npos) << ran.out;
+  ASSERT_NE(second, std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("t      0          40 ", first + 1),
+            std::string::npos)
+      << ran.out;  // it had not moved
+  EXPECT_EQ(
+      RunThere({"group", "describe", "g", "--watch", "--lag-max", "1"}).code,
+      kExitUsage);
 }
 
 TEST_F(GroupCliTest, AGroupThatIsNotThereIsNotFound) {

@@ -5,6 +5,7 @@
 
 #include "broker/coordinator/group_coordinator.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/consumer/consumer_protocol.h"
 
@@ -139,6 +140,15 @@ absl::StatusOr<std::vector<v1::ListedGroup>> GroupCoordinator::ListGroups(
   return out;
 }
 
+// How it fares, from its last commits.
+void GroupCoordinator::PutFaring(const offsets::OffsetKey& key,
+                                 v1::GroupPartition& out) const {
+  out.set_state(StateOf(lag_windows_.StateOf(key, deps_.clock->WallMillis())));
+  const offsets::LagRates rates = lag_windows_.RatesOf(key);
+  out.set_read_records_per_s(rates.read_records_per_s);
+  out.set_append_records_per_s(rates.append_records_per_s);
+}
+
 v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
   v1::GroupDescription out;
   out.set_group_id(group);
@@ -179,8 +189,7 @@ v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
             PartitionOf(partitions, topic->name,
                         key.partition.partition.value());
         PutCommitted(committed, partition);
-        partition.set_state(
-            StateOf(lag_windows_.StateOf(key, deps_.clock->WallMillis())));
+        PutFaring(key, partition);
         return true;
       });
   if (!scanned.ok()) {
@@ -195,6 +204,48 @@ v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
   for (auto& [name, partition] : partitions) {
     *out.add_partitions() = std::move(partition);
   }
+  return out;
+}
+
+// Groups in order of name. One that has committed nothing takes a place too:
+// so the walk is as bounded as its result.
+CommittedGroups GroupCoordinator::CommittedOf(size_t max) {
+  CommittedGroups out;
+  if (CheckServes().has_value() && !MUTANT(kLagsAfterResigning)) return out;
+  std::vector<std::string> names;
+  absl::Status scanned =
+      view_.ScanGroups("", [&](const std::string& name, std::string_view) {
+        out.left_out = names.size() == max;
+        if (!out.left_out) names.push_back(name);
+        return !out.left_out;
+      });
+  size_t count = 0;
+  for (size_t i = 0; i < names.size() && scanned.ok() && count < max; ++i) {
+    v1::GroupDescription group;
+    group.set_group_id(names[i]);
+    scanned = view_.ScanOffsets(
+        names[i], [&](const offsets::OffsetKey& key,
+                      const offsets::CommittedOffset& committed) {
+          const TopicImage* topic =
+              replica_->image().FindTopic(key.partition.topic_id);
+          if (topic == nullptr) return true;
+          if (count == max) {
+            out.left_out = true;
+            return false;
+          }
+          ++count;
+          v1::GroupPartition* partition = group.add_partitions();
+          partition->set_topic(topic->name);
+          partition->set_partition(key.partition.partition.value());
+          PutCommitted(committed, *partition);
+          PutFaring(key, *partition);
+          return true;
+        });
+    if (count == max && i + 1 < names.size()) out.left_out = true;
+    if (!group.partitions().empty()) out.groups.push_back(std::move(group));
+  }
+  // What is damaged is being replaced: the next walk has it.
+  if (!scanned.ok()) return {};
   return out;
 }
 

@@ -102,6 +102,7 @@ void GroupCoordinator::TakeOver() {
   loads_ = true;
   sweep_again_ = false;
   BeginSweep();
+  if (deps_.on_watch) deps_.on_watch();
 }
 
 // Nothing of what was asked here is answered any more but with "elsewhere".

@@ -50,6 +50,12 @@ struct CoordinatorCounters {
   int64_t appended_bytes = 0;
 };
 
+// What groups have committed, and how that fares; without high watermarks.
+struct CommittedGroups {
+  std::vector<v1::GroupDescription> groups;
+  bool left_out = false;  // there are more
+};
+
 class GroupCoordinator final : public ReplicaObserver {
  public:
   struct Deps {
@@ -63,7 +69,8 @@ class GroupCoordinator final : public ReplicaObserver {
     uint64_t random_seed = 0;
     CoordinatorCounters* counters = nullptr;
     std::function<void()> on_destroyed;
-    std::function<void()> on_watch;  // a first commit; may be null
+    // A first commit, or offsets taken over; may be null.
+    std::function<void()> on_watch;
     // Of the log as it was recovered.
     const EpochHistory* epochs = nullptr;
     Offset leo;
@@ -110,6 +117,8 @@ class GroupCoordinator final : public ReplicaObserver {
   v1::GroupDescription DescribeGroup(const std::string& group);
   void DeleteGroup(const std::string& group,
                    PeerReply<v1::DeleteGroupResult> reply);
+  // At most `max` offsets; none while it does not serve.
+  CommittedGroups CommittedOf(size_t max);
 
   // ---- For inspection and metrics ----
   const OffsetsView& view() const { return view_; }
@@ -173,6 +182,10 @@ class GroupCoordinator final : public ReplicaObserver {
   bool InFlight(const offsets::OffsetKey& key) const {
     return in_flight_.contains(key);
   }
+  bool HasInFlight(const std::string& group) const {
+    const auto first = in_flight_.lower_bound({group, TopicPartition()});
+    return first != in_flight_.end() && first->first.group == group;
+  }
 
   // ---- group_calls.cc ----
   template <class Response>
@@ -185,6 +198,9 @@ class GroupCoordinator final : public ReplicaObserver {
   void Answer(group::AnswerHeartbeat& answer);
   void Answer(group::AnswerLeave& answer);
   void Answer(group::AnswerDelete& answer);
+
+  // ---- group_admin.cc ----
+  void PutFaring(const offsets::OffsetKey& key, v1::GroupPartition& out) const;
 
   // ---- offset_calls.cc ----
   struct CommitPlan;
@@ -212,6 +228,7 @@ class GroupCoordinator final : public ReplicaObserver {
   void SweepOn();
   absl::Status SweepGroup(const std::string& group, std::string_view record,
                           int64_t now_ms);
+  void ExpireGroup(const std::string& group, int64_t offsets);
 
   int64_t now_us() const { return deps_.clock->MonoMicros(); }
 

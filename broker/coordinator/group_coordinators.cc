@@ -56,11 +56,23 @@ std::vector<TopicPartition> GroupCoordinators::Watched(
 void GroupCoordinators::NoteHighWatermarks(
     Executor* shard,
     const std::vector<std::pair<TopicPartition, Offset>>& known) {
+  const int64_t now_ms = deps_.clock->WallMillis();
   for (const auto& [tp, hosted] : shards_.at(shard).hosted) {
     for (const auto& [partition, high_watermark] : known) {
-      hosted->lag_windows().NoteHighWatermark(partition, high_watermark);
+      hosted->lag_windows().NoteHighWatermark(partition, high_watermark,
+                                              now_ms);
     }
   }
+}
+
+CommittedGroups GroupCoordinators::CommittedOf(Executor* shard, size_t max) {
+  CommittedGroups all;
+  for (const auto& [tp, hosted] : shards_.at(shard).hosted) {
+    CommittedGroups some = hosted->CommittedOf(max);
+    all.left_out |= some.left_out;
+    for (auto& group : some.groups) all.groups.push_back(std::move(group));
+  }
+  return all;
 }
 
 std::unique_ptr<ReplicaObserver> GroupCoordinators::Observe(

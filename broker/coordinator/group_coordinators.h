@@ -52,6 +52,8 @@ class GroupCoordinators final : public ReplicaObservers {
   void NoteHighWatermarks(
       Executor* shard,
       const std::vector<std::pair<TopicPartition, Offset>>& known);
+  // Of all coordinators there; at most `max` offsets of each.
+  CommittedGroups CommittedOf(Executor* shard, size_t max);
 
   // ---- ReplicaObservers ----
   std::unique_ptr<ReplicaObserver> Observe(const Found& found) override;

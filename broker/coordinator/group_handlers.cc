@@ -8,6 +8,7 @@
 #include "broker/group/commit_rules.h"
 #include "broker/present_metadata.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "controller/metadata/internal_topics.h"
 
 namespace sluice::coordinator {
@@ -34,6 +35,11 @@ absl::Status CheckGroup(const std::string& group) {
   if (group::CheckGroupId(group) == ErrorCode::kNone) return absl::OkStatus();
   return MakeError(ErrorCode::kInvalidGroupId, "a group id of ", group.size(),
                    " bytes; it has 1 to ", group::kGroupIdBytesMax);
+}
+
+absl::Status NoSuchGroup(const std::string& group) {
+  return MakeError(ErrorCode::kGroupIdNotFound, "group \"", group,
+                   "\": there is no such group");
 }
 
 absl::Status CheckCount(const char* what, int count, int max) {
@@ -64,9 +70,8 @@ GroupHandlers::GroupHandlers(Deps deps)
 // ---- The topic ----
 
 void GroupHandlers::WithTopic(
-    const api::CallContext& context,
-    absl::AnyInvocable<void(absl::StatusOr<Image>)> then) {
-  deps_.worker->Post([this, context, then = std::move(then)]() mutable {
+    NoTopic otherwise, absl::AnyInvocable<void(absl::StatusOr<Image>)> then) {
+  deps_.worker->Post([this, otherwise, then = std::move(then)]() mutable {
     Image image = deps_.image->Load();
     if (OffsetsTopic(*image) != nullptr) return then(std::move(image));
     if (const absl::Status present = CheckMetadataIsPresent(*image);
@@ -74,6 +79,9 @@ void GroupHandlers::WithTopic(
       // In the words of groups: members know what to do then.
       return then(MakeErrorStatus(ErrorCode::kCoordinatorNotAvailable,
                                   std::string(present.message())));
+    }
+    if (otherwise != NoTopic::kMake && !MUTANT(kQuestionMakesTopic)) {
+      return then(std::move(image));
     }
     if (waiting_.size() >= kWaitingMax) {
       return then(MakeError(ErrorCode::kBusy, waiting_.size(),
@@ -109,21 +117,26 @@ void GroupHandlers::OnEnsured(const absl::Status& status) {
 
 template <class Request, class Response>
 void GroupHandlers::RouteOne(
-    const api::CallContext& context, Request request,
+    const api::CallContext& context, NoTopic otherwise, Request request,
     void (GroupCoordinator::*here)(const api::CallContext&, Request,
                                    PeerReply<Response>),
     void (GroupPeer::*there)(const Request&, int64_t, PeerReply<Response>),
     PeerReply<Response> reply) {
-  WithTopic(context, [this, context, here, there, request = std::move(request),
-                      reply = std::move(reply)](
-                         absl::StatusOr<Image> image) mutable {
+  const absl::Status bad = CheckGroup(request.group_id());
+  // A name that no group can have makes nothing.
+  if (!bad.ok()) otherwise = NoTopic::kRetry;
+  WithTopic(otherwise, [this, context, bad, otherwise, here, there,
+                        request = std::move(request),
+                        reply = std::move(reply)](
+                           absl::StatusOr<Image> image) mutable {
     const auto refuse = [&](const Refusal& why) {
       reply(RefusalOf<Request, Response>(why, request));
     };
-    if (const absl::Status bad = CheckGroup(request.group_id()); !bad.ok()) {
-      return refuse({bad, {}});
-    }
+    if (!bad.ok()) return refuse({bad, {}});
     if (!image.ok()) return refuse({image.status(), {}});
+    if (otherwise == NoTopic::kNotFound && OffsetsTopic(**image) == nullptr) {
+      return refuse({NoSuchGroup(request.group_id()), {}});
+    }
     const auto to = CoordinatorOf(**image, request.group_id());
     if (!to.ok()) return refuse({to.status(), {}});
     Complete(context, request);
@@ -175,29 +188,33 @@ void GroupHandlers::SendOne(
 void GroupHandlers::JoinGroup(const api::CallContext& context,
                               v1::JoinGroupRequest request,
                               PeerReply<v1::JoinGroupResponse> reply) {
-  RouteOne(context, std::move(request), &GroupCoordinator::JoinGroup,
-           &GroupPeer::JoinGroup, std::move(reply));
+  RouteOne(context, NoTopic::kMake, std::move(request),
+           &GroupCoordinator::JoinGroup, &GroupPeer::JoinGroup,
+           std::move(reply));
 }
 
 void GroupHandlers::SyncGroup(const api::CallContext& context,
                               v1::SyncGroupRequest request,
                               PeerReply<v1::SyncGroupResponse> reply) {
-  RouteOne(context, std::move(request), &GroupCoordinator::SyncGroup,
-           &GroupPeer::SyncGroup, std::move(reply));
+  RouteOne(context, NoTopic::kRetry, std::move(request),
+           &GroupCoordinator::SyncGroup, &GroupPeer::SyncGroup,
+           std::move(reply));
 }
 
 void GroupHandlers::Heartbeat(const api::CallContext& context,
                               v1::HeartbeatRequest request,
                               PeerReply<v1::HeartbeatResponse> reply) {
-  RouteOne(context, std::move(request), &GroupCoordinator::Heartbeat,
-           &GroupPeer::Heartbeat, std::move(reply));
+  RouteOne(context, NoTopic::kRetry, std::move(request),
+           &GroupCoordinator::Heartbeat, &GroupPeer::Heartbeat,
+           std::move(reply));
 }
 
 void GroupHandlers::LeaveGroup(const api::CallContext& context,
                                v1::LeaveGroupRequest request,
                                PeerReply<v1::LeaveGroupResponse> reply) {
-  RouteOne(context, std::move(request), &GroupCoordinator::LeaveGroup,
-           &GroupPeer::LeaveGroup, std::move(reply));
+  RouteOne(context, NoTopic::kRetry, std::move(request),
+           &GroupCoordinator::LeaveGroup, &GroupPeer::LeaveGroup,
+           std::move(reply));
 }
 
 void GroupHandlers::CommitOffsets(const api::CallContext& context,
@@ -211,8 +228,9 @@ void GroupHandlers::CommitOffsets(const api::CallContext& context,
     });
     return;
   }
-  RouteOne(context, std::move(request), &GroupCoordinator::CommitOffsets,
-           &GroupPeer::CommitOffsets, std::move(reply));
+  RouteOne(context, NoTopic::kMake, std::move(request),
+           &GroupCoordinator::CommitOffsets, &GroupPeer::CommitOffsets,
+           std::move(reply));
 }
 
 void GroupHandlers::DeleteOffsets(const api::CallContext& context,
@@ -226,8 +244,9 @@ void GroupHandlers::DeleteOffsets(const api::CallContext& context,
     });
     return;
   }
-  RouteOne(context, std::move(request), &GroupCoordinator::DeleteOffsets,
-           &GroupPeer::DeleteOffsets, std::move(reply));
+  RouteOne(context, NoTopic::kNotFound, std::move(request),
+           &GroupCoordinator::DeleteOffsets, &GroupPeer::DeleteOffsets,
+           std::move(reply));
 }
 
 // ---- Many groups ----
@@ -235,6 +254,7 @@ void GroupHandlers::DeleteOffsets(const api::CallContext& context,
 template <class Item>
 struct GroupHandlers::Many {
   std::vector<std::string> names;
+  NoTopic otherwise = NoTopic::kNotFound;
   // On the shard.
   std::function<void(GroupCoordinator&, size_t index, PeerReply<Item>)> here;
   // On the worker.
@@ -262,7 +282,8 @@ struct GroupHandlers::Many {
 template <class Item>
 void GroupHandlers::RouteMany(const api::CallContext& context,
                               std::shared_ptr<Many<Item>> many) {
-  WithTopic(context, [this, context, many](absl::StatusOr<Image> image) {
+  WithTopic(many->otherwise, [this, context, many](
+                                 absl::StatusOr<Image> image) {
     many->items.resize(many->names.size());
     many->missing = many->names.size();
     if (image.ok()) return SpreadMany(context, **image, many);
@@ -279,7 +300,11 @@ void GroupHandlers::SpreadMany(const api::CallContext& context,
   std::map<TopicPartition, std::vector<size_t>> local;
   std::map<NodeId, std::pair<Coordinator, std::vector<size_t>>> elsewhere;
   for (size_t i = 0; i < many->names.size(); ++i) {
-    const absl::Status bad = CheckGroup(many->names[i]);
+    absl::Status bad = CheckGroup(many->names[i]);
+    if (bad.ok() && many->otherwise == NoTopic::kNotFound &&
+        OffsetsTopic(image) == nullptr) {
+      bad = NoSuchGroup(many->names[i]);
+    }
     const auto to = bad.ok() ? CoordinatorOf(image, many->names[i])
                              : absl::StatusOr<Coordinator>(bad);
     if (!to.ok()) {
@@ -338,6 +363,7 @@ void GroupHandlers::FetchOffsets(const api::CallContext& context,
                                  v1::FetchOffsetsRequest request,
                                  PeerReply<v1::FetchOffsetsResponse> reply) {
   auto many = std::make_shared<Many<v1::GroupOffsets>>();
+  many->otherwise = NoTopic::kRetry;
   const absl::Status count =
       CheckCount("groups", request.groups_size(), kGroupsPerCallMax);
   for (const auto& group : request.groups()) {

@@ -53,14 +53,26 @@ class GroupHandlers final : public GroupApi {
  private:
   using Image = std::shared_ptr<const MetadataImage>;
 
-  // `then` runs on the worker, with an image that has the topic.
-  void WithTopic(const api::CallContext& context,
+  // What becomes of a call before the first group, while there is no
+  // __consumer_offsets. As Kafka has it, who is about to be coordinated
+  // (FindCoordinator, a join, a commit) makes it, and nobody else.
+  enum class NoTopic {
+    kMake,
+    // Members look again: what this broker knows may be old, and "nothing is
+    // committed" would be wrong then (GR6).
+    kRetry,
+    kNotFound,  // operators: as the list, which is empty
+  };
+
+  // `then` runs on the worker, with an image that has the topic if it is made.
+  void WithTopic(NoTopic otherwise,
                  absl::AnyInvocable<void(absl::StatusOr<Image>)> then);
   void OnEnsured(const absl::Status& status);
 
   // A call about one group.
   template <class Request, class Response>
-  void RouteOne(const api::CallContext& context, Request request,
+  void RouteOne(const api::CallContext& context, NoTopic otherwise,
+                Request request,
                 void (GroupCoordinator::*here)(const api::CallContext&,
                                                Request, PeerReply<Response>),
                 void (GroupPeer::*there)(const Request&, int64_t,

@@ -178,13 +178,70 @@ TEST_F(GroupHandlersTest, TheTopicIsMadeOnFirstUse) {
   EXPECT_EQ(ensured_, 1);
 }
 
-TEST_F(GroupHandlersTest, WithoutTheTopicTheAnswerIsRetriable) {
+TEST_F(GroupHandlersTest, ATopicThatCannotBeMadeIsRetriable) {
   ensure_fails_ = true;
   const auto found = Find({"a"});
   EXPECT_EQ(found.results(0).error().code(),
             v1::ERROR_CODE_COORDINATOR_NOT_AVAILABLE);
-  EXPECT_EQ(Heartbeat("a"), ErrorCode::kCoordinatorNotAvailable);
+  v1::JoinGroupRequest join;
+  join.set_group_id("a");
+  EXPECT_EQ((Ask<v1::JoinGroupRequest, v1::JoinGroupResponse>(
+                 &GroupHandlers::JoinGroup, join)
+                 .code()),
+            ErrorCode::kCoordinatorNotAvailable);
   EXPECT_EQ(ensured_, 2);
+}
+
+// A mistyped or hostile question makes no topic of sixteen partitions.
+TEST_F(GroupHandlersTest, OnlyWhoIsAboutToBeCoordinatedMakesTheTopic) {
+  EXPECT_EQ(Find({""}).results(0).error().code(),
+            v1::ERROR_CODE_INVALID_GROUP_ID);
+  EXPECT_EQ(Heartbeat("a"), ErrorCode::kCoordinatorNotAvailable);
+  v1::FetchOffsetsRequest fetch;
+  fetch.add_groups()->set_group_id("a");
+  const auto fetched = Ask<v1::FetchOffsetsRequest, v1::FetchOffsetsResponse>(
+      &GroupHandlers::FetchOffsets, fetch);
+  ASSERT_EQ(fetched.get().groups_size(), 1);
+  EXPECT_EQ(fetched.get().groups(0).error().code(),
+            v1::ERROR_CODE_COORDINATOR_NOT_AVAILABLE);
+  v1::DescribeGroupsRequest describe;
+  describe.add_group_ids("a");
+  describe.add_group_ids("");
+  const auto described =
+      Ask<v1::DescribeGroupsRequest, v1::DescribeGroupsResponse>(
+          &GroupHandlers::DescribeGroups, describe);
+  ASSERT_EQ(described.get().groups_size(), 2);
+  EXPECT_EQ(described.get().groups(0).error().code(),
+            v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
+  EXPECT_EQ(described.get().groups(1).error().code(),
+            v1::ERROR_CODE_INVALID_GROUP_ID);
+  v1::DeleteGroupsRequest gone;
+  gone.add_group_ids("a");
+  const auto deleted = Ask<v1::DeleteGroupsRequest, v1::DeleteGroupsResponse>(
+      &GroupHandlers::DeleteGroups, gone);
+  EXPECT_EQ(deleted.get().results(0).error().code(),
+            v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
+  v1::DeleteOffsetsRequest offsets;
+  offsets.set_group_id("a");
+  offsets.add_topics()->mutable_topic()->set_name("t");
+  EXPECT_EQ((Ask<v1::DeleteOffsetsRequest, v1::DeleteOffsetsResponse>(
+                 &GroupHandlers::DeleteOffsets, offsets)
+                 .code()),
+            ErrorCode::kGroupIdNotFound);
+  EXPECT_EQ(ensured_, 0);
+  v1::CommitOffsetsRequest commit;
+  commit.set_group_id(std::string(250, 'g'));
+  commit.add_offsets()->mutable_topic()->set_name("t");
+  Ask<v1::CommitOffsetsRequest, v1::CommitOffsetsResponse>(
+      &GroupHandlers::CommitOffsets, commit);
+  EXPECT_EQ(ensured_, 0);
+  peer_->on_CommitOffsets = [](const v1::CommitOffsetsRequest&) {
+    return v1::CommitOffsetsResponse();
+  };
+  commit.set_group_id("g");
+  Ask<v1::CommitOffsetsRequest, v1::CommitOffsetsResponse>(
+      &GroupHandlers::CommitOffsets, commit);
+  EXPECT_EQ(ensured_, 1);
 }
 
 // A broker that has just started knows nothing, and makes nothing.

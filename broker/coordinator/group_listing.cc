@@ -53,9 +53,15 @@ void GroupHandlers::FindCoordinator(
                     " keys in one call; at least 1, at most ",
                     kGroupsPerCallMax);
   }
-  WithTopic(context, [this, bad, request = std::move(request),
-                      reply = std::move(reply)](
-                         absl::StatusOr<Image> image) mutable {
+  const bool any =
+      bad.ok() && std::any_of(request.keys().begin(), request.keys().end(),
+                              [](const std::string& key) {
+                                return group::CheckGroupId(key) ==
+                                       ErrorCode::kNone;
+                              });
+  WithTopic(any ? NoTopic::kMake : NoTopic::kRetry,
+            [this, bad, request = std::move(request),
+             reply = std::move(reply)](absl::StatusOr<Image> image) mutable {
     if (!bad.ok()) return reply(bad);
     v1::FindCoordinatorResponse response;
     for (const std::string& key : request.keys()) {

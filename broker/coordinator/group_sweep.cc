@@ -82,6 +82,7 @@ absl::Status GroupCoordinator::SweepGroup(const std::string& group,
     use.subscribed_topics = core.SubscribedTopics();
   }
   std::vector<Change> gone;
+  bool some_stay = HasInFlight(group);
   RETURN_IF_ERROR(view_.ScanOffsets(
       group, [&](const offsets::OffsetKey& key,
                  const offsets::CommittedOffset& committed) {
@@ -96,9 +97,18 @@ absl::Status GroupCoordinator::SweepGroup(const std::string& group,
                                deps_.config.retention_ms, now_ms);
         if (expired && !InFlight(key)) {
           gone.push_back(offsets::OffsetGone{key});
+        } else {
+          some_stay = true;
         }
         return gone.size() < kRemovalsPerBatch;
       }));
+  if (gone.size() == kRemovalsPerBatch) some_stay = true;  // for all we know
+  // Kafka's rule: an empty group goes with the last of its offsets.
+  if (deps_.config.expiry == offsets::ExpiryRule::kByAge && use.empty &&
+      !some_stay && !MUTANT(kExpiredGroupStays)) {
+    ExpireGroup(group, static_cast<int64_t>(gone.size()));
+    return absl::OkStatus();
+  }
   if (gone.empty()) return absl::OkStatus();
   const auto count = static_cast<int64_t>(gone.size());
   LOG(INFO) << "group " << group << ": " << count
@@ -109,6 +119,17 @@ absl::Status GroupCoordinator::SweepGroup(const std::string& group,
                   if (status.ok()) deps_.counters->offsets_expired += count;
                 });
   return absl::OkStatus();
+}
+
+// As if it were deleted: who joins or commits meanwhile keeps it.
+void GroupCoordinator::ExpireGroup(const std::string& group, int64_t offsets) {
+  LOG(INFO) << "group " << group << " has no members and its last " << offsets
+            << " offsets expire; it goes with them";
+  DeleteGroup(group, [this, alive = alive_, offsets](
+                         const absl::StatusOr<v1::DeleteGroupResult>& result) {
+    if (!*alive || !result.ok() || result->has_error()) return;
+    deps_.counters->offsets_expired += offsets;
+  });
 }
 
 }  // namespace sluice::coordinator

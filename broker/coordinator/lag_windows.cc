@@ -16,16 +16,16 @@ void LagWindows::NoteCommit(const offsets::OffsetKey& key, Offset offset,
   const Watch& watch = watches_.at(key.partition);
   if (watch.high_watermarks.empty()) return;
   const int64_t lag =
-      std::max<int64_t>(watch.high_watermarks.back() - offset, 0);
+      std::max<int64_t>(watch.high_watermarks.back().offset - offset, 0);
   found->second.commits.Add({offset, lag, now_ms});
 }
 
 void LagWindows::NoteHighWatermark(const TopicPartition& tp,
-                                   Offset high_watermark) {
+                                   Offset high_watermark, int64_t now_ms) {
   const auto found = watches_.find(tp);
   if (found == watches_.end()) return;
   auto& known = found->second.high_watermarks;
-  known.push_back(high_watermark);
+  known.push_back({high_watermark, now_ms});
   if (known.size() > kHighWatermarksMax) known.pop_front();
 }
 
@@ -54,9 +54,17 @@ std::optional<offsets::LagState> LagWindows::StateOf(
   }
   const auto& known = watches_.at(key.partition).high_watermarks;
   const int64_t lag_now =
-      std::max<int64_t>(known.back() - found->second.last, 0);
-  return offsets::EvaluateLag(found->second.commits, lag_now,
-                              {known.begin(), known.end()}, now_ms);
+      std::max<int64_t>(known.back().offset - found->second.last, 0);
+  std::vector<Offset> recent;
+  for (const auto& sample : known) recent.push_back(sample.offset);
+  return offsets::EvaluateLag(found->second.commits, lag_now, recent, now_ms);
+}
+
+offsets::LagRates LagWindows::RatesOf(const offsets::OffsetKey& key) const {
+  const auto found = windows_.find(key);
+  if (found == windows_.end()) return {};
+  return offsets::RatesOf(found->second.commits,
+                          watches_.at(key.partition).high_watermarks);
 }
 
 }  // namespace sluice::coordinator

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/offsets/committed_offset.h"
+#include "broker/offsets/lag_rates.h"
 #include "broker/offsets/lag_state.h"
 #include "common/base/ids.h"
 
@@ -27,7 +28,8 @@ class LagWindows {
   // A commit counts once a high watermark of its partition is known.
   void NoteCommit(const offsets::OffsetKey& key, Offset offset,
                   int64_t now_ms);
-  void NoteHighWatermark(const TopicPartition& tp, Offset high_watermark);
+  void NoteHighWatermark(const TopicPartition& tp, Offset high_watermark,
+                         int64_t now_ms);
   void Forget(const offsets::OffsetKey& key);
   void Clear();
 
@@ -37,10 +39,11 @@ class LagWindows {
   // nullopt: fewer than two commits seen.
   std::optional<offsets::LagState> StateOf(const offsets::OffsetKey& key,
                                            int64_t now_ms) const;
+  offsets::LagRates RatesOf(const offsets::OffsetKey& key) const;
 
  private:
   struct Watch {
-    std::deque<Offset> high_watermarks;  // oldest first
+    std::deque<offsets::HighWatermarkSample> high_watermarks;  // oldest first
     size_t windows = 0;
   };
   struct Window {

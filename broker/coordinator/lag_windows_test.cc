@@ -16,7 +16,7 @@ class LagWindowsTest : public testing::Test {
  protected:
   void Commit(int64_t offset, int64_t high_watermark) {
     now_ms_ += 10'000;
-    windows_.NoteHighWatermark(kTp, Offset(high_watermark));
+    windows_.NoteHighWatermark(kTp, Offset(high_watermark), now_ms_);
     windows_.NoteCommit(Key("g"), Offset(offset), now_ms_);
   }
   std::optional<LagState> State(int64_t later_ms = 0) const {
@@ -49,6 +49,15 @@ TEST_F(LagWindowsTest, EveryStateIsReached) {
   EXPECT_EQ(State(1'000'000), LagState::kOk);
 }
 
+TEST_F(LagWindowsTest, RatesAreOfTheSameCommits) {
+  Commit(0, 100);
+  EXPECT_EQ(windows_.RatesOf(Key("g")).read_records_per_s, 0);
+  for (int i = 1; i <= 3; ++i) Commit(20 * i, 100 + 50 * i);
+  EXPECT_DOUBLE_EQ(windows_.RatesOf(Key("g")).read_records_per_s, 2);
+  EXPECT_DOUBLE_EQ(windows_.RatesOf(Key("g")).append_records_per_s, 5);
+  EXPECT_EQ(windows_.RatesOf(Key("nobody")).append_records_per_s, 0);
+}
+
 TEST_F(LagWindowsTest, WhatIsForgottenIsNotWatched) {
   Commit(1, 1);
   windows_.NoteCommit(Key("h"), Offset(1), now_ms_);
@@ -65,7 +74,7 @@ TEST_F(LagWindowsTest, ThereAreOnlySoMany) {
   for (size_t i = 0; i < LagWindows::kWindowsMax + 10; ++i) {
     windows_.NoteCommit(Key(std::to_string(i)), Offset(1), 1);
   }
-  windows_.NoteHighWatermark(kTp, Offset(9));
+  windows_.NoteHighWatermark(kTp, Offset(9), 1);
   for (int i = 1; i < 4; ++i) {
     windows_.NoteCommit(Key("0"), Offset(i), i * 5'000);
     windows_.NoteCommit(Key(std::to_string(LagWindows::kWindowsMax + 5)),

@@ -150,11 +150,14 @@ TEST_F(OffsetCallsTest, NamedPartitionsAreAnsweredInOrder) {
 TEST_F(OffsetCallsTest, CommitsAreJudgedBesideTheirPartition) {
   for (int i = 1; i <= 4; ++i) {
     Commit(CommitOf("g", 0, 10 * i));
-    coordinator_->lag_windows().NoteHighWatermark(orders_, Offset(30 * i));
+    coordinator_->lag_windows().NoteHighWatermark(
+        orders_, Offset(30 * i), env_.world.WallMillis());
     env_.world.RunFor(10'000'000);
   }
-  EXPECT_EQ(coordinator_->DescribeGroup("g").partitions(0).state(),
-            v1::LAG_STATE_WARN);
+  const auto described = coordinator_->DescribeGroup("g").partitions(0);
+  EXPECT_EQ(described.state(), v1::LAG_STATE_WARN);
+  EXPECT_DOUBLE_EQ(described.read_records_per_s(), 1);
+  EXPECT_DOUBLE_EQ(described.append_records_per_s(), 3);
   Delete("g");
   EXPECT_TRUE(coordinator_->lag_windows().Watched().empty());
 }
@@ -248,6 +251,40 @@ TEST_F(OffsetCallsTest, ByAgeOffsetsOutOfUseGo) {
   env_.world.RunFor(int64_t{2'500} * 1'000'000);
   EXPECT_EQ(Committed("g", 0), -1);
   EXPECT_EQ(Committed("g", 1), 6);
+  EXPECT_EQ(counters_.offsets_expired, 1);
+  EXPECT_FALSE(coordinator_->DescribeGroup("g").has_error());
+  // The group goes with the last of them.
+  env_.world.RunFor(int64_t{2'500} * 1'000'000);
+  EXPECT_EQ(Committed("g", 1), -1);
+  EXPECT_EQ(counters_.offsets_expired, 2);
+  EXPECT_EQ(coordinator_->DescribeGroup("g").error().code(),
+            v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
+  EXPECT_TRUE(coordinator_->ListGroups("", 10, {})->empty());
+}
+
+// GR8, through the coordinator: the clock of a group that had members starts
+// when the last one is gone.
+TEST_F(OffsetCallsTest, ByAgeNothingGoesWhileAMemberIsThere) {
+  replica_.observer = nullptr;
+  coordinator_.reset();
+  config_.expiry = offsets::ExpiryRule::kByAge;
+  config_.retention_ms = 3'600'000;
+  Start();
+  Serve(2);
+  const std::string member = MakeStable("g");
+  Commit(MemberCommit(member, 1, 5));
+  for (int i = 0; i < 2'000; ++i) {
+    env_.world.RunFor(4'000'000);
+    ASSERT_EQ(Heartbeat("g", member, 1), ErrorCode::kNone);
+  }
+  EXPECT_EQ(Committed("g", 0), 5);
+  env_.world.RunFor(int64_t{3'000} * 1'000'000);
+  EXPECT_EQ(StateOf("g"), v1::GROUP_STATE_EMPTY);
+  EXPECT_EQ(Committed("g", 0), 5);
+  env_.world.RunFor(int64_t{1'500} * 1'000'000);
+  EXPECT_EQ(Committed("g", 0), -1);
+  EXPECT_EQ(coordinator_->DescribeGroup("g").error().code(),
+            v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
 }
 
 }  // namespace

@@ -110,6 +110,42 @@ void AddGroupMetrics(const BrokerFacts& facts, MetricSet& metrics) {
           facts.group_log_bytes);
 }
 
+// A series for each group, topic and partition; how many of them:
+// coordinator/lag_monitor.h.
+void AddLagMetrics(const BrokerFacts& facts, MetricSet& metrics) {
+  metrics.AddGauge("sluice_group_lags_left_out",
+                   "1 while groups here have committed more offsets than "
+                   "sluice_group_lag_* tells of.",
+                   facts.group_lags_left_out);
+  for (const BrokerFacts::GroupLag& lag : facts.group_lags) {
+    MetricLabels labels = {{"group", lag.group},
+                           {"topic", lag.topic},
+                           {"partition", std::to_string(lag.partition)}};
+    metrics.AddGauge("sluice_group_committed_offset",
+                     "The next offset that the group reads.",
+                     static_cast<double>(lag.committed_offset), labels);
+    if (lag.lag_records.has_value()) {
+      metrics.AddGauge("sluice_group_lag_records",
+                       "High watermark less committed offset; below 0: it is "
+                       "beyond the end of the log.",
+                       static_cast<double>(*lag.lag_records), labels);
+    }
+    if (lag.lag_ms.has_value()) {
+      metrics.AddGauge("sluice_group_lag_seconds",
+                       "Age of the first record that is not committed; 0: "
+                       "there is none.",
+                       static_cast<double>(*lag.lag_ms) / 1000, labels);
+    }
+    if (!lag.state.empty()) {
+      labels["state"] = std::string(lag.state);
+      metrics.AddGauge("sluice_group_lag_state",
+                       "1, with the state as a label: OK, WARN, STALL, STOP, "
+                       "REWIND.",
+                       1, labels);
+    }
+  }
+}
+
 }  // namespace
 
 void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
@@ -117,6 +153,7 @@ void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
   AddReplicaMetrics(facts, metrics);
   AddRequestMetrics(facts, metrics);
   AddGroupMetrics(facts, metrics);
+  AddLagMetrics(facts, metrics);
   for (const BrokerFacts::Directory& directory : facts.directories) {
     const MetricLabels labels = {{"directory", directory.path}};
     metrics.AddCounter("sluice_log_commit_rounds_total",
