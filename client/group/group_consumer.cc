@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -135,7 +136,10 @@ void GroupConsumer::AnswerIfAny() {
   // Between the wish to take partitions back and their being told, nothing more
   // of them is handed out: their positions are being committed.
   if (release_stage_ == ReleaseStage::kCommitting) return;
-  if (TakeRecords(result)) return Answer(std::move(result));
+  if (TakeRecords(result)) {
+    if (MUTANT(kThisPollCommitted)) AutoCommitIfDue();
+    return Answer(std::move(result));
+  }
   if (!errors_.empty()) {
     const absl::Status error = errors_.front();
     errors_.pop_front();

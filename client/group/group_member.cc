@@ -5,6 +5,7 @@
 
 #include "client/group/coordinator_call.h"
 #include "client/group/group_errors.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -338,6 +339,10 @@ void GroupMember::NextCommit() {
   using Call = CoordinatorCall<v1::CommitOffsetsResponse>;
   Call::Question question;
   question.coordinator = [this] { return CoordinatorPeer(); };
+  if (MUTANT(kOldReadsRecommitted)) {
+    commits_.front().request.set_member_id(member_id());
+    commits_.front().request.set_generation_id(generation());
+  }
   const v1::CommitOffsetsRequest& request = commits_.front().request;
   question.send = [request](GroupPeer& peer, int64_t timeout_us,
                             PeerReply<v1::CommitOffsetsResponse> reply) {

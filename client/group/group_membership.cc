@@ -6,6 +6,7 @@
 #include "client/client_types.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -150,6 +151,10 @@ void GroupMembership::CheckPollInterval() {
   if (in_poll_ || poll_expired_ || topics_.empty() ||
       now_us_ - last_poll_us_ <
           int64_t{deps_.options.max_poll_interval_ms} * 1000) {
+    return;
+  }
+  if (MUTANT(kStuckMemberStays)) {
+    last_poll_us_ = now_us_;
     return;
   }
   poll_expired_ = true;

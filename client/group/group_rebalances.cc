@@ -39,6 +39,11 @@ void GroupConsumer::OnRelease(const membership::Partitions& partitions,
   releasing_ = std::move(told);
   releasing_lost_ = lost;
   release_stage_ = ReleaseStage::kWanted;
+  if (MUTANT(kRevokedMidPoll) && poll_ == nullptr) {
+    GiveUp(std::exchange(releasing_, {}));
+    release_stage_ = ReleaseStage::kNone;
+    return member_.Released();
+  }
   AnswerIfAny();
 }
 

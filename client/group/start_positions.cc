@@ -5,6 +5,7 @@
 
 #include "client/offset_lookup.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -70,7 +71,8 @@ void StartPositions::OnCommitted(
     const auto found = committed->find(tp);
     if (found != committed->end()) {
       starts_[tp] = found->second;
-    } else if (read_topics.contains(tp.topic) ||
+    } else if ((read_topics.contains(tp.topic) &&
+                !MUTANT(kAddedPartitionSkipped)) ||
                question_.reset == GroupReset::kEarliest) {
       from_first_.push_back(tp);
     } else {
