@@ -35,6 +35,7 @@ struct NodeFlags {
   int32_t shards = 0;
   bool insecure = false;
   MemoryBudgets memory;
+  int64_t thread_slice_us = 0;  // 0: the kernel's own
   std::string settings;  // --set
 };
 

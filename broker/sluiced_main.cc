@@ -17,6 +17,7 @@
 #include "common/base/error.h"
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
+#include "common/env/thread_slice.h"
 #include "controller/metadata/config_registry.h"
 
 namespace sluice {
@@ -30,7 +31,17 @@ void StartLogging(const char* program) {
   google::InitGoogleLogging(program);
 }
 
+// Before there are other threads: they inherit it, gRPC's too.
+absl::Status AskForSlices(int64_t slice_us) {
+  if (slice_us == 0) return absl::OkStatus();
+  const absl::Status asked = RequestThreadSlice(slice_us);
+  if (CodeOf(asked) != ErrorCode::kUnsupportedVersion) return asked;
+  LOG(WARNING) << "--thread_slice_us=" << slice_us << ": " << asked.message();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Node>> StartNode(const NodeFlags& flags) {
+  RETURN_IF_ERROR(AskForSlices(flags.thread_slice_us));
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
   ASSIGN_OR_RETURN(NodeConfig config, ParseNodeFlags(flags, cores));
   ASSIGN_OR_RETURN(auto registry, ConfigRegistry::Make(config.settings));

@@ -17,8 +17,9 @@
 namespace sluice {
 
 // Up to this many files and directories are synced one by one; more cost less
-// as one sync of the file system (replication.md 6).
-inline constexpr size_t kFilesSyncedOneByOneMax = 16;
+// as one sync of the file system: each of the former waits for a commit of the
+// journal, all of the latter for one.
+inline constexpr size_t kFilesSyncedOneByOneMax = 4;
 
 // Request() may be called from any thread; the work is done on the sync
 // executor, whose thread may block. Rounds never overlap. A request that

@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "common/base/error.h"
+#include "common/env/thread_slice.h"
 
 namespace sluice::cli {
 namespace {
@@ -85,6 +86,9 @@ absl::StatusOr<BlockingClient*> Context::ClientOf(
   if (client_ != nullptr) return client_.get();
   auto endpoints = ParseBootstrap(addresses);
   if (!endpoints.ok()) return Misused(endpoints.status());
+  // An older kernel has none and the client does without: not worth a word on
+  // every command. Before the executor and gRPC's threads, which inherit it.
+  (void)RequestThreadSlice(kThreadSliceUsDefault);
   connector_ = make_connector_();
   executor_ = std::make_unique<ThreadExecutor>("client");
   ClientOptions options;
