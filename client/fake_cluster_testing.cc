@@ -136,10 +136,12 @@ class FakePeer final : public BrokerPeer,
     Call<v1::DeleteTopicsResponse>(
         "DeleteTopics", timeout_us,
         [this, request] {
+          v1::DeleteTopicsResponse response;
           for (const auto& topic : request.topics()) {
             cluster_->topics_.erase(topic.name());
+            response.add_results()->set_name(topic.name());
           }
-          return v1::DeleteTopicsResponse();
+          return response;
         },
         std::move(reply));
   }

@@ -60,7 +60,9 @@ void AddCommands(CLI::App& app, Context& context) {
   bench->require_subcommand(1);
   AddBenchProduce(bench, &context);
   AddBenchConsume(bench, &context);
+  AddBenchE2e(bench, &context);
   AddBenchFailover(bench, &context);
+  AddBenchMetadata(bench, &context);
   AddBenchFsync(bench, &context);
   AddCompletion(&app, &context);
   AddVerifyRun(&app, &context);

@@ -40,6 +40,8 @@ TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
       {"bench", "produce", "--topic", "t"},  // no --num-records
       {"bench", "produce", "--topic", "t", "--num-records", "0"},
       {"bench", "failover", "--kill", "everybody"},
+      {"bench", "e2e", "--topic", "t", "--num-records", "9", "--record-size", "15"},
+      {"bench", "metadata", "--clients", "0"},
       {"bench", "fsync"},
       {"cluster", "health", "--timeout-ms", "0"},
   };
@@ -95,7 +97,9 @@ TEST_F(CliTest, EveryCommandHasHelpWithExamples) {
                                              {"log", "dump"},
                                              {"bench", "produce"},
                                              {"bench", "consume"},
+                                             {"bench", "e2e"},
                                              {"bench", "failover"},
+                                             {"bench", "metadata"},
                                              {"bench", "fsync"},
                                              {"completion"},
                                              {"verify-run"}}) {
@@ -323,6 +327,48 @@ TEST_F(CliTest, BenchesReportWhatTheyMeasured) {
   }
   EXPECT_EQ(consumed.code, kExitOk) << consumed.err;
   EXPECT_EQ(consumed.out.rfind("500 records read, ", 0), 0u) << consumed.out;
+}
+
+TEST_F(CliTest, EndToEndCountsEachRecordOfItsOwn) {
+  brokers_.AddTopic("t", 2);
+  RunThere({"bench", "produce", "--topic", "t", "--num-records", "50"});
+
+  for (const char* throughput : {"-1", "10000"}) {
+    const Ran ran = RunThere({"bench", "e2e", "--topic", "t", "--num-records",
+                              "200", "--record-size", "64", "--throughput",
+                              throughput, "-o", "json"});
+    ASSERT_EQ(ran.code, kExitOk) << ran.err;
+    const auto json = nlohmann::json::parse(ran.out);
+    EXPECT_EQ(json["records"], 200) << throughput;
+    EXPECT_EQ(json["bytes"], 200 * 64);
+    EXPECT_TRUE(json["latencyMs"].contains("p99.9"));
+  }
+}
+
+TEST_F(CliTest, MetadataIsChangedByEachClientAndItsTopicsGo) {
+  const Ran ran = RunThere({"bench", "metadata", "--clients", "3",
+                            "--num-records", "10", "-o", "json"});
+
+  ASSERT_EQ(ran.code, kExitOk) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  EXPECT_EQ(json["records"], 10);
+  EXPECT_EQ(json["failed"], 0);
+  EXPECT_EQ(ran.err.find("is left"), std::string::npos) << ran.err;
+  const Ran listed = RunThere({"topic", "list", "-o", "name"});
+  EXPECT_EQ(listed.out.find("bench-metadata"), std::string::npos) << listed.out;
+}
+
+TEST_F(CliTest, MetadataSaysWhatWasRefused) {
+  auto& refused = canned_.altered.emplace();
+  auto* error = refused.add_results()->mutable_error();
+  error->set_code(static_cast<v1::ErrorCode>(ErrorCode::kInvalidConfig));
+  error->set_message("flush.ms is out of reach");
+
+  const Ran ran = RunThere({"bench", "metadata", "--num-records", "5"});
+
+  EXPECT_EQ(ran.code, kExitError);
+  EXPECT_NE(ran.err.find("flush.ms is out of reach"), std::string::npos)
+      << ran.err;
 }
 
 TEST_F(CliTest, FsyncMeasuresAndLeavesNothingBehind) {

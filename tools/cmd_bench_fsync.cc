@@ -219,7 +219,7 @@ void AddBenchFsync(CLI::App* bench, Context* context) {
   context->AddOutput(command);
   command->footer(
       "Examples:\n  sluice bench fsync --dir /var/lib\n"
-      "  sluice bench fsync --dir . --files 16,17 --rounds 100 -o json");
+      "  sluice bench fsync --dir . --files 4,5 --rounds 100 -o json");
   context->OnChosen(command, [context, options] {
     return BenchFsync(context, *options);
   });
