@@ -40,6 +40,10 @@ inline constexpr int64_t kJoinBytesMax = 1 << 20;
 inline constexpr size_t kMemberTextBytesMax = 249;  // ids, names
 inline constexpr size_t kReasonBytesMax = 255;
 
+// Appends of commits that are not in every in-sync replica's log yet, of one
+// partition; what comes meanwhile is one batch, up to about so many bytes.
+inline constexpr int kCommitAppendsMax = 1;
+inline constexpr int64_t kGatheredBytesMax = 256 << 10;
 // Records of one batch that removes things; more take several.
 inline constexpr size_t kRemovalsPerBatch = 10'000;
 // Groups that one turn of the sweep looks at.

@@ -128,6 +128,10 @@ class FakeReplica final : public ObservedReplica {
       outcome.error = api::ItemError(refuses, "as the test says");
       return done(std::move(outcome));
     }
+    if (!leads || request.leader_epoch != epoch) {
+      outcome.error = api::ItemError(ErrorCode::kNotLeader, "not in that epoch");
+      return done(std::move(outcome));
+    }
     const auto view = BatchView::Parse(request.batches.view());
     INVARIANT(view.ok(), view.status().ToString());
     outcome.record_count = view->header().record_count;

@@ -91,10 +91,10 @@ std::optional<group::RequestId> GroupCoordinator::Admit(
     const std::string& group, int64_t bytes, PeerReply<Response>& reply) {
   std::optional<Refusal> refused = CheckServes();
   if (!refused.has_value() &&
-      (pending_.size() + appends_.size() >= deps_.config.requests_max ||
+      (pending_.size() + parts_waiting_ >= deps_.config.requests_max ||
        pending_bytes_ + bytes > deps_.config.request_bytes_max)) {
     refused = RefuseHere(ErrorCode::kBusy,
-                         StrCat(pending_.size() + appends_.size(),
+                         StrCat(pending_.size() + parts_waiting_,
                                 " requests wait with ", pending_bytes_,
                                 " bytes; try again"));
   }

@@ -108,6 +108,9 @@ void GroupCoordinator::TakeOver() {
 // Nothing of what was asked here is answered any more but with "elsewhere".
 void GroupCoordinator::Resign() {
   serving_ = kNoLeaderEpoch;
+  // What was checked in this epoch is not appended in another (GR1).
+  Gathered gathered;
+  if (!MUTANT(kGatheredOutlivesLead)) std::swap(gathered, gathered_);
   sweeping_ = false;
   loads_ = false;
   deps_.executor->Cancel(std::exchange(sweep_timer_, 0));
@@ -125,6 +128,9 @@ void GroupCoordinator::Resign() {
     FinishAppend(id, MakeError(ErrorCode::kNotLeader, deps_.name,
                                " is led elsewhere; the outcome is unknown"));
   }
+  FinishParts(std::move(gathered.parts),
+              MakeError(ErrorCode::kNotLeader, deps_.name,
+                        " is led elsewhere; nothing was stored"));
 }
 
 void GroupCoordinator::OnClosed() {

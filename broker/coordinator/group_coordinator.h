@@ -125,6 +125,7 @@ class GroupCoordinator final : public ReplicaObserver {
   LagWindows& lag_windows() { return lag_windows_; }
   size_t groups_loaded() const { return groups_.size(); }
   size_t requests_waiting() const { return pending_.size(); }
+  size_t appends_waiting() const { return parts_waiting_; }
 
  private:
   struct Loaded {
@@ -148,11 +149,23 @@ class GroupCoordinator final : public ReplicaObserver {
     std::string group;
     group::Event event;
   };
-  // On its way into the log, or into the view.
-  struct Append {
+  // One call's changes, on their way into the log, or into the view.
+  struct Part {
     std::vector<offsets::OffsetKey> keys;  // of offsets that it puts
     absl::AnyInvocable<void(absl::Status)> done;
+    int64_t bytes = 0;  // about
+  };
+  // One batch.
+  struct Append {
+    std::vector<Part> parts;
+    bool holds_back = false;  // a place of kCommitAppendsMax
+  };
+  // In their order, not appended yet.
+  struct Gathered {
+    std::vector<Change> changes;
+    std::vector<Part> parts;
     int64_t bytes = 0;
+    int64_t deadline_us = INT64_MAX;  // the earliest
   };
 
   // ---- group_coordinator.cc: loading, steps, time ----
@@ -174,10 +187,15 @@ class GroupCoordinator final : public ReplicaObserver {
   absl::StatusOr<std::vector<Change>> RemovalOf(const std::string& group);
 
   // ---- group_appends.cc ----
-  void AppendChanges(const std::vector<Change>& changes, int64_t deadline_us,
+  // `deadline_us`: INT64_MAX waits for no other.
+  void AppendChanges(std::vector<Change> changes, int64_t deadline_us,
                      absl::AnyInvocable<void(absl::Status)> done);
+  void AppendGathered();
+  void AppendNow(Gathered what);
   void OnAppended(uint64_t id, const AppendOutcome& outcome);
   void FinishAppend(uint64_t id, const absl::Status& status);
+  void FinishParts(std::vector<Part> parts, const absl::Status& status);
+  void LetNextAppend(Append& append);
   void FinishVisible();
   bool InFlight(const offsets::OffsetKey& key) const {
     return in_flight_.contains(key);
@@ -252,6 +270,9 @@ class GroupCoordinator final : public ReplicaObserver {
   group::RequestId next_request_{1};
   int64_t pending_bytes_ = 0;
 
+  Gathered gathered_;
+  size_t parts_waiting_ = 0;      // gathered, in the log, not in the view
+  int commit_appends_ = 0;        // that hold others back
   std::map<uint64_t, Append> appends_;
   uint64_t next_append_ = 1;
   std::set<std::pair<Offset, uint64_t>> committed_;  // not yet in the view

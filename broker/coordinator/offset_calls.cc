@@ -113,10 +113,10 @@ void GroupCoordinator::CommitOffsets(
   if (const auto refused = CheckServes(); refused.has_value()) {
     return refuse(*refused);
   }
-  if (pending_.size() + appends_.size() >= deps_.config.requests_max ||
+  if (pending_.size() + parts_waiting_ >= deps_.config.requests_max ||
       pending_bytes_ >= deps_.config.request_bytes_max) {
     return refuse(RefuseHere(ErrorCode::kBusy,
-                             StrCat(appends_.size(), " commits wait with ",
+                             StrCat(parts_waiting_, " commits wait with ",
                                     pending_bytes_, " bytes; try again")));
   }
   const std::string group = request.group_id();
@@ -150,7 +150,7 @@ void GroupCoordinator::CommitOffsets(
   const bool by_member = !request.member_id().empty();
   const group::MemberId member(request.member_id());
   AppendChanges(
-      changes, now_us() + deps_.config.commit_timeout_us,
+      std::move(changes), now_us() + deps_.config.commit_timeout_us,
       [this, plan = std::move(plan),
        reply = std::move(reply)](const absl::Status& status) mutable {
         FinishCommit(status, plan);
