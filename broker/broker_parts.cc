@@ -61,6 +61,7 @@ coordinator::GroupCoordinators::Deps Broker::Parts::ForCoordinators(
     Random& random) {
   coordinator::GroupCoordinators::Deps out;
   out.clock = deps.clock;
+  out.fs = deps.fs;
   out.io_executor = deps.io_executor;
   out.files = deps.view_files;
   for (const auto& directory : directories) {

@@ -56,6 +56,11 @@ class BrokerTest : public testing::Test {
       views_.Wipe();
       return absl::OkStatus();
     };
+    deps.view_files.open_checkpoint = [this](const std::string& path)
+        -> absl::StatusOr<std::unique_ptr<KvStore>> {
+      return MemKvStore::OpenCheckpoint(fs_, path);
+    };
+    views_.SetFiles(&fs_);
     deps.node_id = NodeId(4);
     deps.cluster_name = "test";
     deps.public_endpoint = {"b4", 9000};

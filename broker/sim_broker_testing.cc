@@ -92,7 +92,9 @@ SimBroker::~SimBroker() {
 void SimBroker::AddCoordinators(std::vector<Executor*> shards) {
   coordinator::GroupCoordinators::Deps deps;
   deps.clock = deps_.world;
+  deps.fs = deps_.fs;
   deps.io_executor = io_.get();
+  deps_.views->SetFiles(deps_.fs);
   deps.files.open = [this](const std::string&)
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
     return std::make_unique<MountedKvStore>(deps_.views);
@@ -101,6 +103,11 @@ void SimBroker::AddCoordinators(std::vector<Executor*> shards) {
     deps_.views->Wipe();
     return absl::OkStatus();
   };
+  deps.files.open_checkpoint = [this](const std::string& path)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return MemKvStore::OpenCheckpoint(*deps_.fs, path);
+  };
+  deps.config.view_checkpoint_bytes = deps_.view_checkpoint_bytes;
   deps.directories = {directory_->path()};
   deps.shards = std::move(shards);
   deps.self = deps_.id;

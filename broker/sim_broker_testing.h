@@ -66,6 +66,7 @@ class SimBroker {
     int64_t disk_us_min = 20;
     int64_t disk_us_max = 400;
     int64_t shard_us_max = 100;  // how long a shard's task may wait
+    int64_t view_checkpoint_bytes = 4 << 10;
     int64_t replication_bytes = 64 << 20;  // windows of all followers
     uint64_t seed = 1;
     std::function<void(absl::Status)> on_fatal;

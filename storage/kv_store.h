@@ -2,6 +2,7 @@
 // (rocks_kv_store.h), a map that can forget in tests (mem_kv_store.h).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -36,6 +37,15 @@ class KvBatch {
   std::vector<Op> ops_;
 };
 
+// What one file of a checkpoint holds.
+struct KvFile {
+  std::string name;
+  int64_t bytes = 0;
+  uint32_t crc32c = 0;
+
+  bool operator==(const KvFile&) const = default;
+};
+
 // Any thread may call any method; writes take effect one after another. Errors
 // are STORAGE_ERROR. After a failed Write the store refuses further writes:
 // what is on disk is not known until it is opened again (ST4), and the caller
@@ -63,6 +73,11 @@ class KvStore {
   virtual absl::StatusOr<std::optional<KeyValue>> Last(
       std::string_view from, std::string_view end) const = 0;
   virtual absl::Status Write(const KvBatch& batch, Sync sync) = 0;
+  // All that was written before the call, as files of a new directory `path`
+  // (its parent exists), to be opened for reading as the store's kind says. A
+  // sync of each file and of the directory makes it durable. Blocks.
+  virtual absl::StatusOr<std::vector<KvFile>> Checkpoint(
+      const std::string& path) = 0;
 };
 
 }  // namespace sluice

@@ -1,5 +1,9 @@
 #include "storage/mem_kv_store.h"
 
+#include <utility>
+
+#include "common/base/bytes.h"
+#include "common/base/crc32c.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 
@@ -98,6 +102,60 @@ absl::Status MemKvStore::Write(const KvBatch& batch, Sync sync) {
     ++synced_writes_;
   }
   return absl::OkStatus();
+}
+
+// ---- Checkpoints: each key and value behind its length ----
+
+absl::StatusOr<std::vector<KvFile>> MemKvStore::Checkpoint(
+    const std::string& path) {
+  if (files_ == nullptr) {
+    return MakeError(ErrorCode::kStorageError,
+                     "kv store: it was given no place for checkpoints");
+  }
+  if (failed_) return Failed("an earlier write");
+  RETURN_IF_ERROR(CheckRead());
+  // A checkpoint takes what is on the disk: what is in memory goes there first.
+  for (const KvBatch& earlier : std::exchange(unsynced_, {})) {
+    ApplyTo(synced_, earlier);
+  }
+  std::string content;
+  for (const auto& [key, value] : current_) {
+    for (const std::string* bytes : {&key, &value}) {
+      PutBig32(content, static_cast<uint32_t>(bytes->size()));
+      content += *bytes;
+    }
+  }
+  RETURN_IF_ERROR(files_->CreateDirectory(path));
+  ASSIGN_OR_RETURN(auto file, files_->Open(path + "/" + kCheckpointFile,
+                                           OpenMode::kCreateExclusive));
+  RETURN_IF_ERROR(file->Write(0, content));
+  return std::vector<KvFile>{{kCheckpointFile,
+                              static_cast<int64_t>(content.size()),
+                              Crc32c(content)}};
+}
+
+absl::StatusOr<std::unique_ptr<MemKvStore>> MemKvStore::OpenCheckpoint(
+    FileSystem& files, const std::string& path) {
+  ASSIGN_OR_RETURN(
+      const std::string content,
+      ReadFile(files, path + "/" + kCheckpointFile, int64_t{1} << 30));
+  auto store = std::make_unique<MemKvStore>();
+  std::string_view rest = content;
+  const auto take = [&rest]() -> std::optional<std::string> {
+    if (rest.size() < 4 || rest.size() - 4 < LoadBig32(rest.data())) {
+      return std::nullopt;
+    }
+    std::string bytes(rest.substr(4, LoadBig32(rest.data())));
+    rest.remove_prefix(4 + bytes.size());
+    return bytes;
+  };
+  while (!rest.empty()) {
+    auto key = take();
+    auto value = take();
+    if (!key.has_value() || !value.has_value()) return Failed("a checkpoint");
+    store->current_[*std::move(key)] = *std::move(value);
+  }
+  return store;
 }
 
 void MemKvStore::Crash(Random* random) {

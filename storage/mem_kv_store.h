@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "common/base/random.h"
+#include "common/env/file_system.h"
 #include "storage/kv_store.h"
 
 namespace sluice {
@@ -22,6 +24,16 @@ class MemKvStore final : public KvStore {
   absl::StatusOr<std::optional<KeyValue>> Last(
       std::string_view from, std::string_view end) const override;
   absl::Status Write(const KvBatch& batch, Sync sync) override;
+  // One file, kCheckpointFile. STORAGE_ERROR without SetFiles.
+  absl::StatusOr<std::vector<KvFile>> Checkpoint(
+      const std::string& path) override;
+
+  static constexpr char kCheckpointFile[] = "keys";
+  // Where checkpoints go; outlives this.
+  void SetFiles(FileSystem* files) { files_ = files; }
+  // What a checkpoint holds; to be read.
+  static absl::StatusOr<std::unique_ptr<MemKvStore>> OpenCheckpoint(
+      FileSystem& files, const std::string& path);
 
   // Forgets every batch since the last sync, or with `random` keeps a random
   // prefix of them. Clears a failure.
@@ -67,6 +79,7 @@ class MemKvStore final : public KvStore {
   bool Breaks(Operation operation) const;
   absl::Status Refuse(absl::Status why);
 
+  FileSystem* files_ = nullptr;
   Map synced_;                     // what a power cut leaves
   std::vector<KvBatch> unsynced_;  // since
   Map current_;
@@ -98,6 +111,10 @@ class MountedKvStore final : public KvStore {
   }
   absl::Status Write(const KvBatch& batch, Sync sync) override {
     return disk_->Write(batch, sync);
+  }
+  absl::StatusOr<std::vector<KvFile>> Checkpoint(
+      const std::string& path) override {
+    return disk_->Checkpoint(path);
   }
 
  private:

@@ -4,8 +4,10 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
+#include <rocksdb/file_checksum.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -14,10 +16,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
+#include <cstdarg>
 #include <cstring>
 #include <optional>
 #include <vector>
 
+#include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
@@ -39,6 +44,10 @@ rocksdb::Slice ToSlice(std::string_view bytes) {
 
 std::string_view ToView(const rocksdb::Slice& slice) {
   return std::string_view(slice.data(), slice.size());
+}
+
+rocksdb::Env* EnvOf(const RocksKvOptions& options) {
+  return options.env != nullptr ? options.env : rocksdb::Env::Default();
 }
 
 rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
@@ -63,6 +72,9 @@ rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.compression = rocksdb::kNoCompression;
+  options.file_checksum_gen_factory =
+      rocksdb::GetFileChecksumGenCrc32cFactory();
+  options.env = EnvOf(ours);
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(ours.block_cache_bytes);
   table.cache_index_and_filter_blocks = true;
@@ -121,8 +133,7 @@ std::optional<size_t> DamageIn(std::string_view wal) {
   return std::nullopt;
 }
 
-absl::Status CheckWals(const std::string& path) {
-  rocksdb::Env* const env = rocksdb::Env::Default();
+absl::Status CheckWals(const std::string& path, rocksdb::Env* env) {
   std::vector<std::string> names;
   if (!env->GetChildren(path, &names).ok()) return absl::OkStatus();  // new
   for (const std::string& name : names) {
@@ -197,10 +208,69 @@ absl::Status CheckRoom(const std::string& path) {
                    "); free space on that file system");
 }
 
+// --- checkpoints -----------------------------------------------------------
+// RocksDB writes a log of its own doings into every directory that it opens;
+// beside a checkpoint's files it would be one that no manifest names.
+class NoInfoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+// Of a table: the CRC that RocksDB took while it wrote it. nullopt: of an older
+// version, which took none.
+std::optional<uint32_t> ChecksumOf(rocksdb::FileChecksumList* known,
+                                   const std::string& name) {
+  constexpr std::string_view kTable = ".sst";
+  if (name.size() <= kTable.size() || !name.ends_with(kTable)) {
+    return std::nullopt;
+  }
+  uint64_t number = 0;
+  const char* const end = name.data() + name.size() - kTable.size();
+  const auto parsed = std::from_chars(name.data(), end, number);
+  std::string checksum, function;
+  if (parsed.ec != std::errc() || parsed.ptr != end ||
+      !known->SearchOneFileChecksum(number, &checksum, &function).ok() ||
+      function != "FileChecksumCrc32c" || checksum.size() != 4) {
+    return std::nullopt;
+  }
+  return LoadBig32(checksum.data());
+}
+
+absl::StatusOr<std::vector<KvFile>> FilesOf(
+    const std::string& path, rocksdb::Env* env,
+    rocksdb::FileChecksumList* known) {
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(FromRocks(env->GetChildren(path, &names), path, "listing"));
+  std::sort(names.begin(), names.end());
+  std::vector<KvFile> files;
+  for (const std::string& name : names) {
+    if (name == "." || name == "..") continue;
+    KvFile file{name, 0, 0};
+    if (const auto crc = ChecksumOf(known, name); crc.has_value()) {
+      uint64_t bytes = 0;
+      RETURN_IF_ERROR(FromRocks(env->GetFileSize(path + "/" + name, &bytes),
+                                path, "the size of a table"));
+      file.bytes = static_cast<int64_t>(bytes);
+      file.crc32c = *crc;
+    } else {
+      std::string content;
+      RETURN_IF_ERROR(FromRocks(
+          rocksdb::ReadFileToString(env, path + "/" + name, &content), path,
+          "reading a checkpoint's file"));
+      file.bytes = static_cast<int64_t>(content.size());
+      file.crc32c = Crc32c(content);
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 }  // namespace
 
 struct RocksKvStore::Db {
   std::string path;
+  RocksKvOptions options;
   std::unique_ptr<rocksdb::DB> db;
   bool write_ahead_log = true;
   std::atomic<bool> failed{false};
@@ -209,9 +279,12 @@ struct RocksKvStore::Db {
 absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
     const std::string& path, const RocksKvOptions& options) {
   RETURN_IF_ERROR(CheckRoom(path));
-  if (options.every_write_is_synced) RETURN_IF_ERROR(CheckWals(path));
+  if (options.every_write_is_synced) {
+    RETURN_IF_ERROR(CheckWals(path, EnvOf(options)));
+  }
   auto db = std::make_unique<Db>();
   db->path = path;
+  db->options = options;
   db->write_ahead_log = options.write_ahead_log;
   rocksdb::DB* opened = nullptr;
   const rocksdb::Status status =
@@ -220,6 +293,22 @@ absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
     return FromRocks(status, path,
                      "it cannot be opened without losing what was synced");
   }
+  db->db.reset(opened);
+  return std::unique_ptr<RocksKvStore>(new RocksKvStore(std::move(db)));
+}
+
+absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::OpenCheckpoint(
+    const std::string& path, const RocksKvOptions& options) {
+  auto db = std::make_unique<Db>();
+  db->path = path;
+  db->options = options;
+  rocksdb::Options for_reading = MakeOptions(options);
+  for_reading.create_if_missing = false;
+  for_reading.info_log = std::make_shared<NoInfoLog>();
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::Status status =
+      rocksdb::DB::OpenForReadOnly(for_reading, path, &opened);
+  if (!status.ok()) return FromRocks(status, path, "opening a checkpoint");
   db->db.reset(opened);
   return std::unique_ptr<RocksKvStore>(new RocksKvStore(std::move(db)));
 }
@@ -290,6 +379,25 @@ absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
   const rocksdb::Status status = db_->db->Write(options, &writes);
   if (!status.ok()) db_->failed.store(true);
   return FromRocks(status, db_->path, "write");
+}
+
+absl::StatusOr<std::vector<KvFile>> RocksKvStore::Checkpoint(
+    const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  RETURN_IF_ERROR(FromRocks(rocksdb::Checkpoint::Create(db_->db.get(), &made),
+                            db_->path, "preparing a checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // What is in memory goes to a table first: there may be no log to copy.
+  RETURN_IF_ERROR(FromRocks(
+      checkpoint->CreateCheckpoint(path, /*log_size_for_flush=*/0), db_->path,
+      "making a checkpoint"));
+  ASSIGN_OR_RETURN(const auto opened, OpenCheckpoint(path, db_->options));
+  const std::unique_ptr<rocksdb::FileChecksumList> known(
+      rocksdb::NewFileChecksumList());
+  RETURN_IF_ERROR(
+      FromRocks(opened->db_->db->GetLiveFilesChecksumInfo(known.get()), path,
+                "checksums of tables"));
+  return FilesOf(path, EnvOf(db_->options), known.get());
 }
 
 }  // namespace sluice

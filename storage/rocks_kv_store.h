@@ -4,8 +4,13 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "storage/kv_store.h"
+
+namespace rocksdb {
+class Env;
+}  // namespace rocksdb
 
 namespace sluice {
 
@@ -21,6 +26,8 @@ struct RocksKvOptions {
   // died is gone, from the end, and what is there is whole. For what another
   // log holds.
   bool write_ahead_log = true;
+  // Tests' disks that fail; null: the machine's. Outlives the store.
+  rocksdb::Env* env = nullptr;
 };
 
 class RocksKvStore final : public KvStore {
@@ -32,6 +39,11 @@ class RocksKvStore final : public KvStore {
   // on with an emptier log under its old uuid (F44, F50).
   static absl::StatusOr<std::unique_ptr<RocksKvStore>> Open(
       const std::string& path, const RocksKvOptions& options = {});
+  // For reading alone, with nothing written beside it: what Checkpoint has made
+  // at `path`. STORAGE_ERROR as Open; what is damaged inside is told when it is
+  // read.
+  static absl::StatusOr<std::unique_ptr<RocksKvStore>> OpenCheckpoint(
+      const std::string& path, const RocksKvOptions& options = {});
   ~RocksKvStore() override;
 
   absl::StatusOr<std::optional<std::string>> Get(
@@ -41,6 +53,10 @@ class RocksKvStore final : public KvStore {
   absl::StatusOr<std::optional<KeyValue>> Last(
       std::string_view from, std::string_view end) const override;
   absl::Status Write(const KvBatch& batch, Sync sync) override;
+  // RocksDB's: tables are linked, not copied, where the file system is the
+  // same. Their checksums are of what was meant to be written.
+  absl::StatusOr<std::vector<KvFile>> Checkpoint(
+      const std::string& path) override;
 
  private:
   struct Db;

@@ -18,6 +18,8 @@ CoordinatorConfig CoordinatorConfigFrom(const ConfigRegistry& configs) {
     out.expiry = offsets::ExpiryRule::kByAge;
     out.retention_ms = minutes * 60'000;
   }
+  out.view_checkpoint_bytes =
+      configs.NodeNumber(kOffsetsViewCheckpointBytes);
   return out;
 }
 

@@ -14,6 +14,8 @@ struct CoordinatorConfig {
   group::GroupConfig group;
   offsets::ExpiryRule expiry = offsets::ExpiryRule::kWithTopic;
   int64_t retention_ms = int64_t{7} * 24 * 3'600'000;
+  // Of logs that a directory's views have taken, between two checkpoints.
+  int64_t view_checkpoint_bytes = 64 << 20;
   int64_t sweep_every_us = 600'000'000;
   // A commit that the in-sync replicas have not stored by then is answered
   // REQUEST_TIMED_OUT.

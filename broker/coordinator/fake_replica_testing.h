@@ -2,6 +2,8 @@
 // batches, and the test says who leads and how much is committed.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
@@ -86,6 +88,8 @@ class FakeReplica final : public ObservedReplica {
   Executor* executor = nullptr;  // set: reads answer later
   std::shared_ptr<const MetadataImage> metadata = MetadataImage::Empty();
   Offset hw;
+  Offset start;  // of the log
+  Offset lowest_read{INT64_MAX};  // that anybody asked for
   Offset durable;
   bool leads = false;
   LeaderEpoch epoch{0};
@@ -94,7 +98,7 @@ class FakeReplica final : public ObservedReplica {
   ErrorCode refuses = ErrorCode::kNone;  // appends
 
   // ---- ObservedReplica ----
-  Offset log_start() const override { return Offset(0); }
+  Offset log_start() const override { return start; }
   Offset leo() const override { return leo_; }
   Offset durable_leo() const override { return durable; }
   Offset high_watermark() const override { return hw; }
@@ -112,6 +116,7 @@ class FakeReplica final : public ObservedReplica {
   void ReadLog(Offset from, Offset upto, int64_t bytes_max,
                absl::AnyInvocable<void(absl::StatusOr<ReadResult>)> done)
       override {
+    lowest_read = std::min(lowest_read, from);
     if (executor == nullptr) return done(Read(from, upto, bytes_max));
     executor->Post([this, from, upto, bytes_max, cuts = cuts_,
                     done = std::move(done)]() mutable {

@@ -20,7 +20,8 @@ GroupCoordinators::GroupCoordinators(Deps deps) : deps_(std::move(deps)) {
   }
   for (const std::string& directory : deps_.directories) {
     stores_[directory] = std::make_unique<ViewStore>(ViewStore::Deps{
-        deps_.files, directory + kViewDirectory, deps_.io_executor});
+        deps_.files, directory + kViewDirectory, deps_.io_executor, deps_.fs,
+        deps_.clock, deps_.config.view_checkpoint_bytes});
     stores_[directory]->Open();
   }
 }

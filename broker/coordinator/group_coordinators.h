@@ -29,6 +29,7 @@ class GroupCoordinators final : public ReplicaObservers {
  public:
   struct Deps {
     const Clock* clock = nullptr;
+    FileSystem* fs = nullptr;  // that the directories are in
     Executor* io_executor = nullptr;
     ViewStoreFiles files;
     std::vector<std::string> directories;  // of the broker's data

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "broker/coordinator/group_log.h"
-#include "common/base/bytes.h"
 #include "common/base/error.h"
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
@@ -17,33 +16,15 @@ namespace {
 
 using offsets::Applied;
 
-// 'o' and a version: other internal topics' views will have another letter.
-constexpr std::string_view kViewTag = "o\x01";
-
-std::string PrefixOf(const TopicPartition& tp) {
-  std::string prefix(kViewTag);
-  prefix += tp.topic_id.ToBytes();
-  PutBig32(prefix, static_cast<uint32_t>(tp.partition.value()));
-  return prefix;
-}
-
 Offset LimitOf(const ObservedReplica& replica) {
   if (MUTANT(kViewPastDurable)) return replica.leo();
   return std::min(replica.high_watermark(), replica.durable_leo());
 }
 
-// The first key behind all that begin with `prefix`, which has a byte below
-// 0xff.
-std::string EndOf(std::string prefix) {
-  while (static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
-  prefix.back() = static_cast<char>(prefix.back() + 1);
-  return prefix;
-}
-
 }  // namespace
 
 OffsetsView::OffsetsView(Deps deps)
-    : deps_(std::move(deps)), prefix_(PrefixOf(deps_.tp)) {}
+    : deps_(std::move(deps)), prefix_(ViewPrefixOf(deps_.tp)) {}
 
 OffsetsView::~OffsetsView() { *alive_ = false; }
 
@@ -58,6 +39,7 @@ void OffsetsView::BindTo(const ViewStore::Opened& opened,
   number_ = opened.number;
   damaged_ = false;
   applied_ = {};
+  fill_.reset();
   if (opened.kv == nullptr) return;
   const auto stored = opened.kv->Get(KeyOf(offsets::AppliedKey()));
   if (!stored.ok()) return OnDamage(number_, stored.status());
@@ -83,14 +65,17 @@ void OffsetsView::Empty(const std::string& why) {
   LOG_IF(WARNING, !why.empty())
       << "the view of " << deps_.name << ", applied up to " << applied_.next
       << " in epoch " << applied_.epoch << ", is dropped: " << why
-      << "; it is replayed from the log";
+      << "; it is filled again from a checkpoint or the log";
   applied_ = {};
   reading_ = 0;
+  empty_ = true;
+  fill_.reset();
   replay_since_us_ = deps_.clock->MonoMicros();
   replayed_bytes_ = 0;
+  filled_bytes_ = 0;
   if (opened.kv == nullptr || opened.number != number_) return;
   KvBatch batch;
-  batch.DeleteRange(prefix_, EndOf(prefix_));
+  batch.DeleteRange(prefix_, EndOfPrefix(prefix_));
   const absl::Status erased = opened.kv->Write(batch, KvStore::Sync::kNo);
   if (!erased.ok()) OnDamage(number_, erased);
 }
@@ -98,15 +83,17 @@ void OffsetsView::Empty(const std::string& why) {
 void OffsetsView::Erase(ViewStore& store, const TopicPartition& tp) {
   const auto opened = store.Now();
   if (opened.kv == nullptr) return;
-  const std::string prefix = PrefixOf(tp);
+  const std::string prefix = ViewPrefixOf(tp);
   KvBatch batch;
-  batch.DeleteRange(prefix, EndOf(prefix));
+  batch.DeleteRange(prefix, EndOfPrefix(prefix));
   const absl::Status erased = opened.kv->Write(batch, KvStore::Sync::kNo);
   if (!erased.ok()) store.ReportDamage(opened.number, erased);
 }
 
 bool OffsetsView::usable() const {
-  if (closed_ || damaged_ || !stopped_.empty()) return false;
+  if (closed_ || damaged_ || fill_.has_value() || !stopped_.empty()) {
+    return false;
+  }
   const auto opened = deps_.store->Now();
   return opened.kv != nullptr && opened.number == number_;
 }
@@ -114,6 +101,11 @@ bool OffsetsView::usable() const {
 void OffsetsView::OnCut(Offset target) {
   // What is being read may be of what is cut.
   reading_ = 0;
+  if (fill_.has_value() && fill_->mark.next > target &&
+      !MUTANT(kFillOutlivesCut)) {
+    return Empty(StrCat("its log is cut to ", target,
+                        ", below what it is filled with"));
+  }
   if (offsets::OutlivesCut(applied_, target)) return;
   Empty(StrCat("its log is cut to ", target));
   deps_.on_moved();
@@ -150,6 +142,7 @@ void OffsetsView::Follow(ObservedReplica& replica) {
 }
 
 void OffsetsView::BeginTurn(ObservedReplica& replica) {
+  if (FillsFirst(replica)) return;
   pieces_ = 0;
   turn_bytes_ = 0;
   ReadOn(replica);
@@ -217,6 +210,7 @@ absl::Status OffsetsView::Apply(std::string_view batches, Offset limit) {
   }
   Applied applied = applied_;
   KvBatch out;
+  int64_t records = 0;
   BatchCursor cursor(batches);
   for (;;) {
     ASSIGN_OR_RETURN(const std::optional<BatchView> batch, cursor.Next());
@@ -233,6 +227,7 @@ absl::Status OffsetsView::Apply(std::string_view batches, Offset limit) {
         out.Delete(KeyOf(write.key));
       }
     }
+    records += static_cast<int64_t>(changes.records.size());
     applied = {changes.next, changes.epoch};
   }
   if (out.empty()) return absl::OkStatus();
@@ -242,7 +237,17 @@ absl::Status OffsetsView::Apply(std::string_view batches, Offset limit) {
     return absl::OkStatus();
   }
   applied_ = applied;
+  empty_ = false;
+  NoteApplied(static_cast<int64_t>(batches.size()), records);
   return absl::OkStatus();
+}
+
+void OffsetsView::NoteApplied(int64_t bytes, int64_t records) {
+  noted_bytes_ += bytes;
+  noted_records_ += records;
+  if (noted_bytes_ < deps_.store->note_bytes()) return;
+  deps_.store->NoteApplied(std::exchange(noted_bytes_, 0),
+                           std::exchange(noted_records_, 0));
 }
 
 void OffsetsView::NoteReplayed(Offset limit) {
@@ -250,9 +255,17 @@ void OffsetsView::NoteReplayed(Offset limit) {
   const int64_t took_ms =
       (deps_.clock->MonoMicros() - *replay_since_us_) / 1000;
   replay_since_us_.reset();
-  LOG_IF(INFO, replayed_bytes_ > 0)
-      << "the view of " << deps_.name << " was replayed up to " << limit << ": "
-      << replayed_bytes_ << " bytes in " << took_ms << " ms";
+  if (filled_bytes_ == 0) {
+    LOG_IF(INFO, replayed_bytes_ > 0)
+        << "the view of " << deps_.name << " was replayed up to " << limit
+        << " from its log's start: " << replayed_bytes_ << " bytes in "
+        << took_ms << " ms";
+    return;
+  }
+  LOG(INFO) << "the view of " << deps_.name
+            << " was filled from a checkpoint up to " << filled_to_ << ", "
+            << filled_bytes_ << " bytes, and replayed up to " << limit << ", "
+            << replayed_bytes_ << " bytes of log, in " << took_ms << " ms";
 }
 
 // ---- Reading ----
@@ -277,7 +290,7 @@ absl::Status OffsetsView::Scan(std::string_view from, std::string_view end,
                      " is being replaced; try again");
   }
   const absl::Status status = opened.kv->Scan(
-      KeyOf(from), end.empty() ? EndOf(prefix_) : KeyOf(end),
+      KeyOf(from), end.empty() ? EndOfPrefix(prefix_) : KeyOf(end),
       [&](std::string_view key, std::string_view value) {
         return visit(key.substr(prefix_.size()), value);
       });

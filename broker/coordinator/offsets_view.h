@@ -14,6 +14,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "broker/coordinator/view_prefix.h"
 #include "broker/coordinator/view_store.h"
 #include "broker/offsets/offset_view.h"
 #include "broker/replica_observer.h"
@@ -23,7 +24,8 @@
 namespace sluice::coordinator {
 
 // On the shard's executor. A store that fails, or is replaced, makes the view
-// empty: it is filled from the log's start again.
+// empty: it is filled from the newest checkpoint that is of this log, then from
+// the log; without one, from the log's start.
 class OffsetsView {
  public:
   // Read and written at a time.
@@ -57,8 +59,9 @@ class OffsetsView {
   static void Erase(ViewStore& store, const TopicPartition& tp);
 
   const offsets::Applied& applied() const { return applied_; }
-  // False: nothing may be read here, there is no store, or the log says
-  // something that this version does not understand.
+  // False: nothing may be read here, there is no store, it is being filled from
+  // a checkpoint, or the log says something that this version does not
+  // understand.
   bool usable() const;
   const std::string& stopped() const { return stopped_; }  // why; "": it is not
 
@@ -79,6 +82,12 @@ class OffsetsView {
   void BindTo(const ViewStore::Opened& opened, const EpochHistory& epochs,
               Offset leo);
   void Empty(const std::string& why);
+  // ---- Filling an empty one from a checkpoint (offsets_view_fill.cc) ----
+  bool FillsFirst(ObservedReplica& replica);
+  void AskPiece(ObservedReplica& replica);
+  void OnPiece(ObservedReplica& replica, uint64_t fill,
+               absl::StatusOr<ViewCheckpoints::Piece> piece);
+  absl::Status TakePiece(const ViewCheckpoints::Piece& piece);
   void BeginTurn(ObservedReplica& replica);
   void ReadOn(ObservedReplica& replica);
   bool ReadPiece(ObservedReplica& replica);
@@ -87,6 +96,7 @@ class OffsetsView {
   absl::Status Apply(std::string_view batches, Offset limit);
   void OnDamage(uint64_t number, const absl::Status& why);
   void Stop(const absl::Status& why);
+  void NoteApplied(int64_t bytes, int64_t records);
   void NoteReplayed(Offset limit);
   std::string KeyOf(std::string_view key) const {
     return prefix_ + std::string(key);
@@ -109,9 +119,25 @@ class OffsetsView {
   int pieces_ = 0;  // of this turn
   int64_t turn_bytes_ = 0;
   bool reading_on_ = false;  // inside ReadOn
-  // A replay from the log's start, to be told how long it took.
+  // Nothing is applied and no log was taken yet: a checkpoint may be.
+  bool empty_ = false;
+  struct Fill {
+    uint64_t id;
+    uint64_t checkpoint;
+    offsets::Applied mark;  // of the view in it
+    std::string next;       // key, with the prefix
+    bool asked = false;     // an answer is on its way
+  };
+  std::optional<Fill> fill_;
+  uint64_t fills_ = 0;
+  // A rebuild, to be told how long it took.
   std::optional<int64_t> replay_since_us_;
   int64_t replayed_bytes_ = 0;
+  int64_t filled_bytes_ = 0;
+  Offset filled_to_;
+  // Applied, and the store was not told.
+  int64_t noted_bytes_ = 0;
+  int64_t noted_records_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -1,125 +1,13 @@
 #include "broker/coordinator/offsets_view.h"
 
-#include <gtest/gtest.h>
+#include <string>
+#include <vector>
 
-#include <map>
-#include <optional>
-
-#include "broker/coordinator/view_world_testing.h"
-#include "common/base/random.h"
+#include "broker/coordinator/offsets_view_testing.h"
 #include "storage/batch_builder.h"
 
 namespace sluice::coordinator {
 namespace {
-
-const TopicId kTopic{Uuid(1, 2)};
-
-offsets::OffsetKey Key(const std::string& group, int32_t partition) {
-  return {group, {kTopic, PartitionIndex(partition)}};
-}
-
-Change Put(const std::string& group, int32_t partition, int64_t offset) {
-  offsets::OffsetPut put{Key(group, partition), {}};
-  put.committed.offset = Offset(offset);
-  return put;
-}
-
-Change EmptyGroup(const std::string& group) {
-  return offsets::GroupPut{group, EncodeGroup({})};
-}
-
-// The view of a replica that is told of everything at once.
-class OffsetsViewTest : public testing::Test {
- protected:
-  class Observer final : public ReplicaObserver {
-   public:
-    Observer(OffsetsView* view, FakeReplica* replica)
-        : view_(view), replica_(replica) {}
-    Offset RestartHighWatermark(Offset recovered) override {
-      return offsets::RestartHighWatermark(recovered, view_->applied());
-    }
-    void Attach(ObservedReplica*) override {}
-    void OnProgress() override { view_->Follow(*replica_); }
-    void OnTopicsRemoved() override {}
-    void OnCut(Offset target) override { view_->OnCut(target); }
-    void OnClosed() override { view_->Close(); }
-
-   private:
-    OffsetsView* const view_;
-    FakeReplica* const replica_;
-  };
-
-  OffsetsViewTest() { Start(); }
-
-  void Start() {
-    OffsetsView::Deps deps;
-    deps.executor = env_.shard();
-    deps.clock = &env_.world;
-    deps.store = env_.store.get();
-    deps.tp = {TopicId(Uuid(9, 9)), PartitionIndex(3)};
-    deps.name = "__consumer_offsets-3";
-    deps.on_moved = [this] { ++moved_; };
-    view_ = std::make_unique<OffsetsView>(std::move(deps));
-    observer_ = std::make_unique<Observer>(view_.get(), &replica_);
-    replica_.observer = observer_.get();
-    view_->Bind(replica_.epochs(), replica_.leo());
-  }
-  // Of the process alone: what was not flushed of the store is lost, or some
-  // of it.
-  void Restart(Random* random = nullptr) {
-    replica_.observer = nullptr;
-    view_.reset();
-    env_.store.reset();
-    env_.disk.Crash(random);
-    env_.Mount();
-    Start();
-  }
-
-  std::optional<int64_t> Find(const std::string& group, int32_t partition) {
-    const auto found = view_->FindOffset(Key(group, partition));
-    EXPECT_TRUE(found.ok()) << found.status();
-    if (!found.ok() || !found->has_value()) return std::nullopt;
-    return (*found)->offset.value();
-  }
-  // All that the log up to `next` says, by replay.
-  std::map<offsets::OffsetKey, int64_t> Replay(Offset next) const {
-    std::map<offsets::OffsetKey, int64_t> out;
-    for (const auto& batch : replica_.log()) {
-      if (batch.next > next) break;
-      const auto decoded = DecodeBatch(*BatchView::Parse(batch.bytes));
-      for (const auto& record : decoded->records) {
-        if (const auto* put = std::get_if<offsets::OffsetPut>(&record.change)) {
-          out[put->key] = put->committed.offset.value();
-        }
-        if (const auto* gone =
-                std::get_if<offsets::OffsetGone>(&record.change)) {
-          out.erase(gone->key);
-        }
-      }
-    }
-    return out;
-  }
-  std::map<offsets::OffsetKey, int64_t> Dump() {
-    std::map<offsets::OffsetKey, int64_t> out;
-    for (const char* group : {"a", "b", "c"}) {
-      EXPECT_TRUE(view_
-                      ->ScanOffsets(group,
-                                    [&](const offsets::OffsetKey& key,
-                                        const offsets::CommittedOffset& c) {
-                                      out[key] = c.offset.value();
-                                      return true;
-                                    })
-                      .ok());
-    }
-    return out;
-  }
-
-  ViewWorld env_;
-  FakeReplica replica_;
-  std::unique_ptr<OffsetsView> view_;
-  std::unique_ptr<Observer> observer_;
-  int moved_ = 0;
-};
 
 TEST_F(OffsetsViewTest, FollowsWhatIsCommittedAndDurable) {
   replica_.Put({Put("a", 0, 5)}, 1);
@@ -294,12 +182,13 @@ TEST_F(OffsetsViewTest, WhatItDoesNotUnderstandStopsIt) {
 // GR7: at every moment the view is what a replay of the log says, whatever was
 // restarted, lost or cut on the way.
 TEST_F(OffsetsViewTest, IsAReplayOfItsLogThroughAnything) {
+  env_.checkpoint_bytes = 600;
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     int32_t epoch = replica_.epochs().last_epoch().value() + 1;
     for (int step = 0; step < 60; ++step) {
-      switch (random.Below(7)) {
+      switch (random.Below(10)) {
         case 0:
         case 1:
         case 2: {
@@ -322,7 +211,26 @@ TEST_F(OffsetsViewTest, IsAReplayOfItsLogThroughAnything) {
           break;
         case 4:
           Restart(&random);
+          // What was committed is learned anew.
+          replica_.hw = observer_->RestartHighWatermark(
+              Offset(random.Between(0, replica_.hw.value())));
           break;
+        case 7:  // the directory is gone
+          env_.disk.Wipe();
+          Restart();
+          break;
+        case 8:
+          if (!view_->usable()) break;
+          env_.disk.SetReadsFail(true);  // until it is replaced
+          (void)view_->FindOffset(Key("a", 0));
+          break;
+        case 9: {
+          const auto numbers = env_.Checkpoints();
+          if (numbers.empty()) break;
+          const uint64_t at = random.Below(numbers.size());
+          env_.fs.FlipRandomBit(ViewWorld::KeysOf(numbers[at]), random);
+          break;
+        }
         case 5: {
           const Offset target(random.Between(0, replica_.leo().value()));
           // An unclean election: another history from there on.
@@ -339,8 +247,15 @@ TEST_F(OffsetsViewTest, IsAReplayOfItsLogThroughAnything) {
       if (random.OneIn(2)) env_.Settle();
       EXPECT_LE(view_->applied().next,
                 std::min(replica_.hw, replica_.durable));
+      if (!view_->usable()) continue;  // being replaced, or filled
       EXPECT_EQ(Dump(), Replay(view_->applied().next)) << "step " << step;
     }
+    replica_.Commit();
+    for (int i = 0; i < 3; ++i) {
+      env_.Settle();
+      replica_.Progress();
+    }
+    EXPECT_EQ(view_->applied().next, replica_.leo());
   }
 }
 

@@ -2,12 +2,16 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::coordinator {
 
 ViewStore::ViewStore(Deps deps)
-    : deps_(std::move(deps)), now_(std::make_shared<const Opened>()) {}
+    : deps_(std::move(deps)),
+      checkpoints_({deps_.fs, deps_.files.open_checkpoint,
+                    deps_.path + ".checkpoints", deps_.io_executor}),
+      now_(std::make_shared<const Opened>()) {}
 
 ViewStore::~ViewStore() { *alive_ = false; }
 
@@ -16,11 +20,13 @@ void ViewStore::Publish(std::shared_ptr<KvStore> kv) {
 }
 
 void ViewStore::Open() {
+  checkpoints_.Load();
   auto opened = deps_.files.open(deps_.path);
   if (opened.ok()) return Publish(*std::move(opened));
   LOG(ERROR) << "the offsets' view in " << deps_.path
              << " cannot be used: " << opened.status()
-             << ". It is set aside and replayed from the log; nothing is lost.";
+             << ". It is set aside and filled again from a checkpoint or the log; "
+                "nothing is lost.";
   if (!OpenFresh()) ReplaceLater({}, kOpenAgainUs);
 }
 
@@ -48,12 +54,47 @@ void ViewStore::ReportDamage(uint64_t number, const absl::Status& why) {
     if (!*alive || number != number_ || replacing_) return;
     LOG(ERROR) << "the offsets' view in " << deps_.path
                << " is damaged: " << why
-               << ". It is set aside and replayed from the log; nothing is "
-                  "lost.";
+               << ". It is set aside and filled again from a checkpoint or the "
+                  "log; nothing is lost.";
     std::weak_ptr<KvStore> damaged = Now().kv;
     Publish(nullptr);
     Replace(std::move(damaged));
   });
+}
+
+// ---- Checkpoints ----
+
+void ViewStore::NoteApplied(int64_t bytes, int64_t records) {
+  deps_.io_executor->Post([this, alive = alive_, bytes, records] {
+    if (!*alive) return;
+    applied_bytes_ += bytes;
+    applied_records_ += records;
+    if (applied_bytes_ >= deps_.checkpoint_bytes) MakeCheckpoint();
+  });
+}
+
+// One that fails is tried again after as much of log. It is not needed: without
+// it more is replayed.
+void ViewStore::MakeCheckpoint() {
+  const std::shared_ptr<KvStore> kv = Now().kv;
+  if (kv == nullptr) return;  // being replaced; with what it is told next
+  const int64_t began_us = deps_.clock->MonoMicros();
+  const int64_t log_bytes = std::exchange(applied_bytes_, 0);
+  const int64_t records = std::exchange(applied_records_, 0);
+  const auto bytes = checkpoints_.Make(*kv);
+  if (!bytes.ok()) {
+    LOG(ERROR) << "no checkpoint of the offsets' views in " << deps_.path
+               << " could be made: " << bytes.status()
+               << "; tried again after " << deps_.checkpoint_bytes
+               << " bytes of log";
+    return;
+  }
+  LOG(INFO) << "a checkpoint of the offsets' views in " << deps_.path
+            << " was made in "
+            << (deps_.clock->MonoMicros() - began_us) / 1000 << " ms: "
+            << *bytes << " bytes, after " << log_bytes << " bytes of log with "
+            << records << " records, "
+            << log_bytes / std::max<int64_t>(records, 1) << " bytes a record";
 }
 
 // Two stores of one path cannot be open at once: the old one has to be closed,

@@ -3,7 +3,8 @@
 //
 // All of it can be had again from the logs. So a store that cannot be opened or
 // used is set aside and an empty one takes its place; who has a view in it
-// finds it empty and replays. Nothing here ends the process.
+// finds it empty, and fills it from a checkpoint (view_checkpoints.h) and the
+// log behind that, or from the log's start. Nothing here ends the process.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/base/ids.h"
+#include "broker/coordinator/view_checkpoints.h"
+#include "common/env/clock.h"
 #include "common/env/executor.h"
+#include "common/env/file_system.h"
 #include "common/env/published.h"
 #include "storage/kv_store.h"
 
@@ -27,6 +30,10 @@ struct ViewStoreFiles {
       open;
   // Away with it, kept for whoever wants to know why. OK when nothing is there.
   std::function<absl::Status(const std::string& path)> set_aside;
+  // What KvStore::Checkpoint made there, for reading.
+  std::function<absl::StatusOr<std::unique_ptr<KvStore>>(
+      const std::string& path)>
+      open_checkpoint;
 };
 
 class ViewStore {
@@ -40,6 +47,10 @@ class ViewStore {
     ViewStoreFiles files;
     std::string path;
     Executor* io_executor = nullptr;  // may wait for the disk
+    FileSystem* fs = nullptr;         // that `path` is in
+    const Clock* clock = nullptr;
+    // A checkpoint is made when the views have taken so many bytes of logs.
+    int64_t checkpoint_bytes = 64 << 20;
   };
 
   // What is open now. A number for each opening: who saw another one before
@@ -61,17 +72,28 @@ class ViewStore {
   // Any thread: what opening `number` holds cannot be used.
   void ReportDamage(uint64_t number, const absl::Status& why);
 
+  // ---- Checkpoints. Any thread ----
+  ViewCheckpoints& checkpoints() { return checkpoints_; }
+  // Who has applied that much tells it. Many bits of what a checkpoint takes:
+  // it comes when it should, and nobody posts a task for every commit.
+  int64_t note_bytes() const { return deps_.checkpoint_bytes / 32 + 1; }
+  void NoteApplied(int64_t bytes, int64_t records);
+
  private:
   void Publish(std::shared_ptr<KvStore> kv);
+  void MakeCheckpoint();
   bool OpenFresh();
   void Replace(std::weak_ptr<KvStore> damaged);
   void ReplaceLater(std::weak_ptr<KvStore> damaged, int64_t after_us);
 
   const Deps deps_;
+  ViewCheckpoints checkpoints_;
   Published<Opened> now_;
   // On io_executor, after Open.
   uint64_t number_ = 0;
   bool replacing_ = false;
+  int64_t applied_bytes_ = 0;  // since the last checkpoint
+  int64_t applied_records_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

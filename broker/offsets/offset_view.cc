@@ -68,6 +68,16 @@ bool IsOfLog(const Applied& applied, const EpochHistory& epochs, Offset leo) {
   return end.epoch == applied.epoch && end.end >= applied.next;
 }
 
+bool CheckpointIsOfLog(const Applied& mark, const EpochHistory& epochs,
+                       Offset log_start, Offset leo) {
+  if (mark.epoch == kNoLeaderEpoch || mark.next < log_start) return false;
+  return IsOfLog(mark, epochs, leo) || MUTANT(kCheckpointOfOtherLog);
+}
+
+bool MayFill(const Applied& mark, Offset limit) {
+  return mark.next <= limit || MUTANT(kCheckpointUncommitted);
+}
+
 bool OutlivesCut(const Applied& applied, Offset target) {
   return applied.next <= target || MUTANT(kViewOutlivesCut);
 }

@@ -70,6 +70,15 @@ absl::StatusOr<std::vector<ViewWrite>> ApplyBatch(const Applied& applied,
 // records.
 bool IsOfLog(const Applied& applied, const EpochHistory& epochs, Offset leo);
 
+// A checkpoint of a view, applied up to `mark`, may take the place of a view
+// that is lost: what it was applied from is still in the log, as the same
+// records, and a replay of this log would show no less.
+bool CheckpointIsOfLog(const Applied& mark, const EpochHistory& epochs,
+                       Offset log_start, Offset leo);
+// And it may now: all of it is committed and durable here (GR7). `limit` as in
+// ApplyBatch.
+bool MayFill(const Applied& mark, Offset limit);
+
 // A cut of the log to `target`, at any time.
 bool OutlivesCut(const Applied& applied, Offset target);
 

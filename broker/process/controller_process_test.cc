@@ -52,6 +52,10 @@ class HeldKv final : public KvStore {
   absl::Status Write(const KvBatch& batch, Sync sync) override {
     return disk_->Write(batch, sync);
   }
+  absl::StatusOr<std::vector<KvFile>> Checkpoint(
+      const std::string& path) override {
+    return disk_->Checkpoint(path);
+  }
 
  private:
   MemKvStore* const disk_;

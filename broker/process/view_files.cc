@@ -8,13 +8,18 @@
 
 namespace sluice {
 
-coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs) {
+coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs, rocksdb::Env* env) {
   coordinator::ViewStoreFiles files;
-  files.open = [](const std::string& path)
+  RocksKvOptions options;
+  options.every_write_is_synced = false;
+  options.write_ahead_log = false;
+  options.env = env;
+  files.open_checkpoint = [options](const std::string& path)
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
-    RocksKvOptions options;
-    options.every_write_is_synced = false;
-    options.write_ahead_log = false;
+    return RocksKvStore::OpenCheckpoint(path, options);
+  };
+  files.open = [options](const std::string& path)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
     return RocksKvStore::Open(path, options);
   };
   files.set_aside = [fs](const std::string& path) -> absl::Status {

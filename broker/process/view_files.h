@@ -4,12 +4,17 @@
 #include "broker/coordinator/view_store.h"
 #include "common/env/file_system.h"
 
+namespace rocksdb {
+class Env;
+}  // namespace rocksdb
+
 namespace sluice {
 
 // All of a view can be had again from its log, so nothing in it is synced and
 // RocksDB keeps no log of its own: a process that dies leaves what was flushed,
 // whole (GR7). What is damaged is renamed to "<path>.damaged"; the newest is
-// kept. `fs` outlives them.
-coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs);
+// kept. `fs` outlives them. `env`: a test's disk that fails, under RocksDB.
+coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs,
+                                          rocksdb::Env* env = nullptr);
 
 }  // namespace sluice

@@ -214,6 +214,16 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        "-1",
        "Committed offsets that nobody uses any more are kept so long; -1: as "
        "long as their topic exists."},
+      {kOffsetsViewCheckpointBytes,
+       Type::kNumber,
+       Scope::kNode,
+       4 << 10,
+       int64_t{1} << 40,
+       {},
+       "67108864",
+       "A checkpoint of a directory's views of committed offsets is made each "
+       "time they have taken so many bytes of their logs: a view that is lost "
+       "is filled from it and replays the rest."},
       {kReplicaCatchUpBytes,
        Type::kNumber,
        Scope::kNode,

@@ -36,6 +36,8 @@ inline constexpr char kGroupMaxSessionTimeoutMs[] =
     "group.max.session.timeout.ms";
 inline constexpr char kGroupMaxSize[] = "group.max.size";
 inline constexpr char kOffsetsRetentionMinutes[] = "offsets.retention.minutes";
+inline constexpr char kOffsetsViewCheckpointBytes[] =
+    "offsets.view.checkpoint.bytes";
 inline constexpr char kReplicaCatchUpBytes[] =
     "replica.catch.up.bytes.per.second";
 inline constexpr char kGrayFailureLatencyMs[] = "gray.failure.latency.ms";

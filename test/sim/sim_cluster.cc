@@ -211,6 +211,11 @@ bool SimCluster::OpenBroker(SimNode& node) {
     node.views.Wipe();
     return absl::OkStatus();
   };
+  deps.view_files.open_checkpoint = [&node](const std::string& path)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return MemKvStore::OpenCheckpoint(node.fs, path);
+  };
+  node.views.SetFiles(&node.fs);
   deps.leader_connector = node.leaders.get();
   deps.memory = options_.memory;
   const auto rack = options_.racks.find(node.id.value());
