@@ -4,15 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "broker/coordinator/fake_replica_testing.h"
 #include "broker/coordinator/offsets_view.h"
 #include "common/env/posix_file_system.h"
 #include "common/env/sim_world.h"
+#include "storage/rocks_kv_store_faults_testing.h"
 
 namespace sluice {
 namespace {
@@ -50,7 +53,8 @@ class ViewFilesTest : public testing::Test {
 
   void Open() {
     store_ = std::make_unique<ViewStore>(
-        ViewStore::Deps{MakeViewFiles(&fs_), Path(), io_.get()});
+        ViewStore::Deps{MakeViewFiles(&fs_, disk_.env()), Path(), io_.get(),
+                        &fs_, &world_, checkpoint_bytes_});
     store_->Open();
     OffsetsView::Deps deps;
     deps.executor = shard_.get();
@@ -84,7 +88,51 @@ class ViewFilesTest : public testing::Test {
   }
   std::string Path() const { return root_ + "/offsets-view"; }
 
+  // A commit of everything, once more; older ones are overwritten.
+  void CommitAll(int64_t offset) {
+    for (int batch = 0; batch < 50; ++batch) {
+      std::vector<Change> changes;
+      for (int i = 0; i < 40; ++i) {
+        offsets::OffsetPut put{KeyOf(batch * 40 + i), {}};
+        put.committed.offset = Offset(offset);
+        changes.push_back(std::move(put));
+      }
+      replica_.Put(changes, 1);
+    }
+    replica_.hw = replica_.durable = replica_.leo();
+  }
+  // How many have `offset`; -1: the view answers nothing, now.
+  int FoundAt(int64_t offset) {
+    int found = 0;
+    for (int i = 0; i < 2'000; ++i) {
+      const auto committed = view_->FindOffset(KeyOf(i));
+      if (!committed.ok()) return -1;
+      found += committed->has_value() && (*committed)->offset == Offset(offset);
+    }
+    return found;
+  }
+  // It is told of what it does not know yet.
+  void Recover() {
+    for (int i = 0; i < 20; ++i) {
+      view_->Follow(replica_);
+      world_.RunFor(1'000'000);
+    }
+  }
+  std::vector<uint64_t> Checkpoints() {
+    std::vector<uint64_t> numbers;
+    for (const auto& one : *store_->checkpoints().Now()) {
+      numbers.push_back(one.number);
+    }
+    return numbers;
+  }
+  std::string CheckpointPath(uint64_t number) const {
+    return Path() + ".checkpoints/checkpoint-" + std::to_string(number) +
+           "/store";
+  }
+
   const std::string root_;
+  FaultyRocksDisk disk_;  // outlives the store
+  int64_t checkpoint_bytes_ = 64 << 20;
   PosixFileSystem fs_;
   SimWorld world_;
   std::unique_ptr<Executor> io_;
@@ -163,6 +211,169 @@ TEST_F(ViewFilesTest, AFlippedBitCostsAReplayAndNothingElse) {
       found = Found();
     }
     EXPECT_EQ(found, 2'000);
+    Close();
+  }
+}
+
+// ---- Checkpoints ----
+
+TEST_F(ViewFilesTest, ADeletedDirectoryTakesACheckpointAndTheLogBehindIt) {
+  checkpoint_bytes_ = 64 << 10;
+  Open();
+  FollowToTheEnd();
+  CommitAll(7);
+  FollowToTheEnd();
+  ASSERT_GE(Checkpoints().size(), 1u);
+  Close();
+  stdfs::remove_all(Path());
+  replica_.lowest_read = Offset(INT64_MAX);
+  Open();
+  EXPECT_EQ(view_->applied().next, Offset(0));
+  FollowToTheEnd();
+  EXPECT_EQ(FoundAt(7), 2'000);
+  EXPECT_GT(replica_.lowest_read, Offset(1'000));
+}
+
+// Every file of the newest checkpoint in turn: a bit, half of it, all of it.
+// The manifest finds each; an older one is taken, or the log.
+TEST_F(ViewFilesTest, ADamagedCheckpointIsNeverUsed) {
+  checkpoint_bytes_ = 64 << 10;
+  Open();
+  FollowToTheEnd();
+  CommitAll(7);
+  FollowToTheEnd();
+  const auto numbers = Checkpoints();
+  ASSERT_GE(numbers.size(), 2u);
+  Close();
+  stdfs::remove_all(Path());
+  const std::string all = Path() + ".checkpoints";
+  stdfs::copy(all, root_ + "/good", stdfs::copy_options::recursive);
+  std::vector<std::string> names;
+  for (const auto& entry :
+       stdfs::directory_iterator(CheckpointPath(numbers[0]))) {
+    names.push_back(entry.path().filename());
+  }
+  ASSERT_GT(names.size(), 2u);
+  for (const std::string& name : names) {
+    for (const int harm : {0, 1, 2}) {
+      SCOPED_TRACE(name + " " + std::to_string(harm));
+      stdfs::remove_all(Path());
+      stdfs::remove_all(all);
+      stdfs::copy(root_ + "/good", all, stdfs::copy_options::recursive);
+      const std::string file = CheckpointPath(numbers[0]) + "/" + name;
+      const auto bytes = static_cast<std::streamoff>(stdfs::file_size(file));
+      if (harm == 0) {
+        if (bytes == 0) continue;
+        std::fstream io(file, std::ios::in | std::ios::out | std::ios::binary);
+        io.seekg(bytes / 2);
+        const char was = static_cast<char>(io.get());
+        io.seekp(bytes / 2);
+        io.put(static_cast<char>(was ^ 0x10));
+      } else if (harm == 1) {
+        if (bytes == 0) continue;
+        stdfs::resize_file(file, static_cast<uintmax_t>(bytes / 2));
+      } else {
+        stdfs::remove(file);
+      }
+      Open();
+      FollowToTheEnd();
+      EXPECT_EQ(FoundAt(7), 2'000);
+      const auto left = Checkpoints();
+      EXPECT_EQ(std::count(left.begin(), left.end(), numbers[0]), 0);
+      EXPECT_TRUE(stdfs::exists(all + "/damaged"));
+      Close();
+    }
+  }
+}
+
+// ---- F58: a disk that fails under it, operation by operation ----
+
+struct DiskFault {
+  const char* name;
+  FaultyRocksDisk::Operation operation;
+  const char* part;
+  bool full = false;
+  bool flips = false;  // instead: reads come back wrong
+};
+
+void PrintTo(const DiskFault& fault, std::ostream* out) { *out << fault.name; }
+
+class ViewFaultsTest : public ViewFilesTest,
+                       public testing::WithParamInterface<DiskFault> {};
+
+// While the fault lasts the view answers what is right, or nothing; once the
+// disk is well it is whole again. The replica's log is on another disk.
+TEST_P(ViewFaultsTest, CostsARebuildAndNoOffset) {
+  checkpoint_bytes_ = 64 << 10;
+  Open();
+  FollowToTheEnd();
+  Close();
+  Open();  // what it reads from here on comes from tables
+  FollowToTheEnd();
+  const DiskFault& fault = GetParam();
+  if (fault.flips) {
+    disk_.FlipReads(fault.part);
+  } else {
+    disk_.Fail(fault.operation, fault.part, FaultyRocksDisk::kForEver,
+               fault.full);
+  }
+  for (int64_t offset = 100; offset < 104; ++offset) {
+    const Offset before = replica_.leo();
+    CommitAll(offset);
+    Recover();
+    if (view_->usable() && view_->applied().next > before) {
+      const int found = FoundAt(offset);
+      EXPECT_TRUE(found == 2'000 || found == -1) << found;
+    }
+  }
+  EXPECT_GT(disk_.faults(), 0) << "it was not met";
+  disk_.Mend();
+  CommitAll(200);
+  Recover();
+  int found = FoundAt(200);
+  if (found < 0) {  // found by this read
+    Recover();
+    found = FoundAt(200);
+  }
+  EXPECT_EQ(found, 2'000);
+  EXPECT_EQ(view_->applied().next, replica_.leo());
+  // And what is on the disk is good for the next process.
+  Close();
+  Open();
+  FollowToTheEnd();
+  EXPECT_EQ(FoundAt(200), 2'000);
+}
+
+using Operation = FaultyRocksDisk::Operation;
+INSTANTIATE_TEST_SUITE_P(
+    F58, ViewFaultsTest,
+    testing::Values(
+        DiskFault{"FlippedTable", Operation::kRead, ".sst", false, true},
+        DiskFault{"FlippedManifest", Operation::kRead, "MANIFEST", false, true},
+        DiskFault{"UnreadableTable", Operation::kRead, ".sst"},
+        DiskFault{"UnwritableTable", Operation::kWrite, ".sst"},
+        DiskFault{"FullTable", Operation::kWrite, ".sst", true},
+        DiskFault{"UnsyncedTable", Operation::kSync, ".sst"},
+        DiskFault{"UnopenedTable", Operation::kOpen, ".sst"},
+        DiskFault{"UnwritableManifest", Operation::kWrite, "MANIFEST"},
+        DiskFault{"FullManifest", Operation::kWrite, "MANIFEST", true},
+        DiskFault{"UnsyncedManifest", Operation::kSync, "MANIFEST"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+// A table is missing, or the file that says which there are.
+TEST_F(ViewFilesTest, AMissingFileCostsAReplayAndNothingElse) {
+  Open();
+  FollowToTheEnd();
+  Close();
+  stdfs::copy(Path(), root_ + "/good", stdfs::copy_options::recursive);
+  for (const auto& entry : stdfs::directory_iterator(root_ + "/good")) {
+    SCOPED_TRACE(entry.path());
+    stdfs::remove_all(Path());
+    stdfs::copy(root_ + "/good", Path(), stdfs::copy_options::recursive);
+    stdfs::remove(Path() + "/" + entry.path().filename().string());
+    Open();
+    FollowToTheEnd();
+    EXPECT_EQ(Found(), 2'000);
     Close();
   }
 }
