@@ -193,13 +193,16 @@ void OffsetsView::OnRead(ObservedReplica& replica, uint64_t reading,
   // the replica by themselves.
   if (!result.ok()) return;
   const Offset limit = LimitOf(replica);
+  const Offset before = applied_.next;
   const absl::Status applied = Apply(result->batches.view(), limit);
   if (!applied.ok()) return Stop(applied);
   turn_bytes_ += static_cast<int64_t>(result->batches.size());
   replayed_bytes_ += static_cast<int64_t>(result->batches.size());
   deps_.on_moved();
-  // A read that answered later begins a turn of its own.
-  if (!reading_on_) BeginTurn(replica);
+  // A read that answered later begins a turn of its own. One that gave nothing
+  // does not, as when the store was taken away meanwhile: the next progress
+  // looks again.
+  if (!reading_on_ && applied_.next > before) BeginTurn(replica);
 }
 
 // All batches of a piece and the last one's mark in one write.

@@ -218,6 +218,8 @@ TEST_F(OffsetsViewTest, IsAReplayOfItsLogThroughAnything) {
         case 7:  // the directory is gone
           env_.disk.Wipe();
           Restart();
+          replica_.hw = Offset(random.Between(0, replica_.hw.value()));
+          replica_.Progress();
           break;
         case 8:
           if (!view_->usable()) break;
