@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
 # Installs what Sluice is built from and tested with: Debian 12 packages only.
 # Running it again is harmless and quick; it says what it adds and why.
-#   --fuzz   also what test/fuzz/run.sh finds most with
+#   --fuzz      also what test/fuzz/run.sh finds most with
+#   --examples  also what examples/ needs, and so test/run.sh: Node.js, its
+#               packages as examples/node/package-lock.json has them, SQLite
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 fuzz=0
+examples=0
 for arg in "$@"; do
   case "$arg" in
     --fuzz) fuzz=1 ;;
-    *) echo "install-deps: unknown argument $arg; it knows --fuzz" >&2; exit 2 ;;
+    --examples) examples=1 ;;
+    *)
+      echo "install-deps: unknown argument $arg; it knows --fuzz, --examples" >&2
+      exit 2 ;;
   esac
 done
 
@@ -53,6 +60,14 @@ if [ $fuzz -eq 1 ]; then
   )
 fi
 
+if [ $examples -eq 1 ]; then
+  packages+=("libsqlite3-dev                 examples/cpp/exactly_once")
+  # A Node.js that came from elsewhere brings its npm and does not go with
+  # Debian's.
+  command -v node >/dev/null || packages+=("nodejs  examples/node")
+  command -v npm >/dev/null || packages+=("npm  examples/node's packages")
+fi
+
 missing=()
 for row in "${packages[@]}"; do
   name=${row%% *}
@@ -63,17 +78,31 @@ for row in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   echo "install-deps: all ${#packages[@]} packages are there"
-  exit 0
+else
+  sudo=""
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "install-deps: needs root or sudo to install: ${missing[*]}" >&2
+      exit 1
+    }
+    sudo=sudo
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  $sudo apt-get update -qq
+  $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  echo "install-deps: installed ${#missing[@]} packages"
 fi
-sudo=""
-if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || {
-    echo "install-deps: needs root or sudo to install: ${missing[*]}" >&2
-    exit 1
-  }
-  sudo=sudo
+
+if [ $examples -eq 1 ]; then
+  lock=examples/node/package-lock.json
+  installed=examples/node/node_modules/.installed-lock.json
+  if cmp -s "$lock" "$installed"; then
+    echo "install-deps: the packages of $lock are there"
+  else
+    # No script of a package is run: none of these needs one.
+    npm ci --prefix examples/node --ignore-scripts --prefer-offline --no-audit \
+      --no-fund --loglevel=error
+    cp "$lock" "$installed"
+    echo "install-deps: installed the packages of $lock"
+  fi
 fi
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
-$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-echo "install-deps: installed ${#missing[@]} packages"

@@ -106,6 +106,8 @@ class GroupCoordinator final : public ReplicaObserver {
                      v1::CommitOffsetsRequest request,
                      PeerReply<v1::CommitOffsetsResponse> reply);
   v1::GroupOffsets FetchOffsets(const v1::GroupOffsetsQuery& query);
+  // What the view of this replica says, whoever leads; with where it is.
+  v1::GroupOffsets FetchOwnView(const v1::GroupOffsetsQuery& query);
   void DeleteOffsets(const api::CallContext& context,
                      v1::DeleteOffsetsRequest request,
                      PeerReply<v1::DeleteOffsetsResponse> reply);
@@ -235,6 +237,7 @@ class GroupCoordinator final : public ReplicaObserver {
                            const v1::TopicPartitions& asked,
                            v1::DeleteOffsetsResponse& response,
                            std::vector<Change>& changes);
+  void PutOffsets(const v1::GroupOffsetsQuery& query, v1::GroupOffsets& out);
   absl::Status FetchAll(const v1::GroupOffsetsQuery& query,
                         v1::GroupOffsets& out);
   absl::Status FetchSome(const v1::GroupOffsetsQuery& query,

@@ -254,7 +254,7 @@ void GroupHandlers::DeleteOffsets(const api::CallContext& context,
 template <class Item>
 struct GroupHandlers::Many {
   std::vector<std::string> names;
-  NoTopic otherwise = NoTopic::kNotFound;
+  bool own_replica = false;  // this broker's, whoever leads
   // On the shard.
   std::function<void(GroupCoordinator&, size_t index, PeerReply<Item>)> here;
   // On the worker.
@@ -309,7 +309,7 @@ void GroupHandlers::SpreadMany(const api::CallContext& context,
                              : absl::StatusOr<Coordinator>(bad);
     if (!to.ok()) {
       many->Refuse(i, {to.status(), {}});
-    } else if (to->node == deps_.self) {
+    } else if (to->node == deps_.self || many->own_replica) {
       local[to->tp].push_back(i);
     } else if (routes_.HandsOn(context, *to)) {
       elsewhere[to->node].first = *to;
@@ -371,9 +371,12 @@ void GroupHandlers::FetchOffsets(const api::CallContext& context,
   }
   const auto asked =
       std::make_shared<const v1::FetchOffsetsRequest>(std::move(request));
+  many->own_replica = asked->own_view();
   many->here = [asked](GroupCoordinator& coordinator, size_t i,
                        PeerReply<v1::GroupOffsets> put) {
-    put(coordinator.FetchOffsets(asked->groups(static_cast<int>(i))));
+    const v1::GroupOffsetsQuery& query = asked->groups(static_cast<int>(i));
+    put(asked->own_view() ? coordinator.FetchOwnView(query)
+                          : coordinator.FetchOffsets(query));
   };
   many->there = [asked](GroupPeer& peer, const std::vector<size_t>& indices,
                         int64_t timeout_us,

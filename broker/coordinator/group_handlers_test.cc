@@ -358,6 +358,26 @@ TEST_F(GroupHandlersTest, ManyGroupsAreAskedWhereTheyAre) {
             v1::ERROR_CODE_INVALID_GROUP_ID);
 }
 
+TEST_F(GroupHandlersTest, OnesOwnViewIsNotAskedElsewhere) {
+  MakeTopic();
+  const std::string group = GroupLedBy(2);
+  v1::FetchOffsetsRequest request;
+  request.set_own_view(true);
+  request.add_groups()->set_group_id(group);
+  const auto fetch = [&] {
+    return Ask<v1::FetchOffsetsRequest, v1::FetchOffsetsResponse>(
+               &GroupHandlers::FetchOffsets, request)
+        .get()
+        .groups(0);
+  };
+  EXPECT_EQ(CodeFromNumber(static_cast<int32_t>(fetch().error().code())),
+            ErrorCode::kCoordinatorLoadInProgress);  // not hosted yet
+  Host(group);
+  replicas_.back()->leads = false;
+  EXPECT_FALSE(fetch().has_error()) << fetch().DebugString();
+  EXPECT_EQ(peer_->calls, 0);
+}
+
 TEST_F(GroupHandlersTest, TheListIsOfAllCoordinators) {
   MakeTopic();
   const std::string here = GroupLedBy(1);

@@ -246,6 +246,27 @@ v1::GroupOffsets GroupCoordinator::FetchOffsets(
     PutError(refused, query.group_id(), out.mutable_error());
     return out;
   }
+  PutOffsets(query, out);
+  return out;
+}
+
+v1::GroupOffsets GroupCoordinator::FetchOwnView(
+    const v1::GroupOffsetsQuery& query) {
+  v1::GroupOffsets out;
+  out.set_group_id(query.group_id());
+  if (closed_ || replica_ == nullptr || !view_.usable()) {
+    PutRefusal(RefuseHere(ErrorCode::kCoordinatorLoadInProgress,
+                          "its view cannot be read now; try again"),
+               out);
+    return out;
+  }
+  out.set_applied_offset(view_.applied().next.value());
+  PutOffsets(query, out);
+  return out;
+}
+
+void GroupCoordinator::PutOffsets(const v1::GroupOffsetsQuery& query,
+                                  v1::GroupOffsets& out) {
   const absl::Status fetched = query.topics().empty() ? FetchAll(query, out)
                                                       : FetchSome(query, out);
   if (!fetched.ok() && !MUTANT(kUnreadableIsNone)) {
@@ -256,7 +277,6 @@ v1::GroupOffsets GroupCoordinator::FetchOffsets(
                  .why,
              out.mutable_error());
   }
-  return out;
 }
 
 // Offsets of topics that are gone are on their way out.

@@ -128,6 +128,20 @@ TEST_F(OffsetCallsTest, AReaderMayNameItself) {
             v1::ERROR_CODE_UNKNOWN_MEMBER_ID);
 }
 
+TEST_F(OffsetCallsTest, ItsOwnViewIsReadWhoeverLeads) {
+  Commit(CommitOf("g", 0, 7));
+  StopLeading();
+  EXPECT_EQ(CodeFromNumber(static_cast<int32_t>(Fetch("g").error().code())),
+            ErrorCode::kNotCoordinator);
+  v1::GroupOffsetsQuery query;
+  query.set_group_id("g");
+  const v1::GroupOffsets own = coordinator_->FetchOwnView(query);
+  EXPECT_FALSE(own.has_error()) << own.DebugString();
+  EXPECT_EQ(own.applied_offset(), replica_.leo().value());
+  ASSERT_EQ(own.offsets_size(), 1);
+  EXPECT_EQ(own.offsets(0).offset(), 7);
+}
+
 TEST_F(OffsetCallsTest, NamedPartitionsAreAnsweredInOrder) {
   Commit(CommitOf("g", 2, 5));
   v1::GroupOffsetsQuery query;

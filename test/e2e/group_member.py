@@ -67,11 +67,14 @@ class StubMember:
         self.owned = {}        # generation -> partitions
         self.error = None
         self.member_id, self.generation = "", -1
+        self._leaves = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self, seconds=60):
+    def stop(self, seconds=60, leave=True):
+        """Without leaving it is as dead: the group waits for its session."""
+        self._leaves = leave
         self._stop.set()
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "a stub member hangs"
@@ -95,7 +98,7 @@ class StubMember:
                 mine = self._join()
                 if mine is not None:
                     self._read(mine)
-            if self.member_id:
+            if self.member_id and self._leaves:
                 self._call("LeaveGroup", group_pb2.LeaveGroupRequest(
                     group_id=self.group,
                     members=[group_pb2.LeavingMember(member_id=self.member_id)]), 5)

@@ -1,37 +1,38 @@
 #!/usr/bin/python3
-"""Consumer groups on real processes: members from stubs alone and members of the
-C++ library (`sluice consume -g`) share a topic through everything that can happen
-to them and to their coordinator."""
+"""Consumer groups on real processes: members from stubs alone, in Python and in
+Node.js, and members of the C++ library (`sluice consume -g`) share a topic through
+everything that can happen to them and to the brokers."""
+import concurrent.futures
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
 import time
 
-from cluster import (SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run, wait_until)
-from group_member import StubMember
+from cluster import (ROOT, SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run,
+                     wait_until)
+from group_member import StubMember, partitions_of
 
 
-class CliMember:
-    """`sluice consume -g`: what it printed is what it processed."""
+class ProcessMember:
+    """A program that prints what it processes: partition, offset, value."""
 
-    def __init__(self, cluster, group, topic, name, *more, start="earliest"):
+    def __init__(self, cluster, name, command):
         self.out_path = os.path.join(cluster.dir, name + ".out")
         self.err_path = os.path.join(cluster.dir, name + ".err")
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
-                [SLUICE, "--bootstrap", cluster.bootstrap(), "consume", topic, "-g", group,
-                 "--from", start, "--format", "%p %o %v\\n",
-                 "--session-timeout-ms", "6000", "--assignor", "range",
-                 "--commit-interval-ms", "200"] + list(more),
-                stdout=out, stderr=err, stdin=subprocess.DEVNULL, start_new_session=True)
+                command, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
+                start_new_session=True)
 
     def processed(self):
         with open(self.out_path, "rb") as out:
             data = out.read()
         lines = data[:data.rfind(b"\n") + 1].splitlines()
-        return [(int(p), int(o), v) for p, o, v in (line.split(b" ", 2) for line in lines)]
+        return [(int(p), int(o), v)
+                for p, o, v in (line.rsplit(b" ", 3)[-3:] for line in lines)]
 
     def said(self):
         with open(self.err_path, errors="replace") as err:
@@ -50,6 +51,33 @@ class CliMember:
         self.process.wait()
 
 
+class CliMember(ProcessMember):
+    """`sluice consume -g`."""
+
+    def __init__(self, cluster, group, topic, name, *more, start="earliest"):
+        super().__init__(cluster, name, [
+            SLUICE, "--bootstrap", cluster.bootstrap(), "consume", topic, "-g", group,
+            "--from", start, "--format", "%p %o %v\\n", "--session-timeout-ms", "6000",
+            "--assignor", "range", "--commit-interval-ms", "200"] + list(more))
+
+
+class NodeMember(ProcessMember):
+    """examples/node/at_least_once.js."""
+
+    def __init__(self, cluster, group, topic, name):
+        super().__init__(cluster, name, [
+            "node", os.path.join(ROOT, "examples", "node", "at_least_once.js"),
+            "--bootstrap", cluster.bootstrap(), "--topic", topic, "--group", group,
+            "--session-timeout-ms", "6000"])
+
+    @property
+    def owned(self):
+        """{generation: partitions}, as it was told."""
+        return {int(generation): [int(p) for p in partitions.split(",") if p]
+                for generation, partitions in re.findall(
+                    r"^generation (\d+): reads \S+ \[([\d,]*)\]$", self.said(), re.M)}
+
+
 def committed(cluster, group):
     """{(topic, partition): offset}, or None while nobody answers for all."""
     with contextlib.suppress(grpc.RpcError, AssertionError):
@@ -61,12 +89,14 @@ def committed(cluster, group):
     return None
 
 
-class CommitWatch:
-    """Looks all the time whether a committed offset went back."""
+class GroupWatch:
+    """Looks all the time whether a committed offset went back, or a generation gave
+    a partition to two."""
 
     def __init__(self, cluster, group):
         self.cluster, self.group = cluster, group
         self.highest, self.looks, self.wrong = {}, 0, []
+        self.owners = {}  # (generation, partition) -> member id
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -81,19 +111,68 @@ class CommitWatch:
                         self.wrong.append("%s-%d went from %d to %s" % (
                             *key, offset, now.get(key)))
                 self.highest.update(now)
+            self._look_at_owners()
             time.sleep(0.05)
+
+    def _look_at_owners(self):
+        found = describe(self.cluster, self.group)
+        if found is None or found.state != group_pb2.GROUP_STATE_STABLE:
+            return
+        for member in found.members:
+            for partitions in partitions_of(member.assignment).values():
+                for p in partitions:
+                    owner = self.owners.setdefault((found.generation_id, p), member.member_id)
+                    if owner != member.member_id:
+                        self.wrong.append("generation %d: %d is of %s and of %s" % (
+                            found.generation_id, p, owner, member.member_id))
 
     def stop(self):
         self._stop.set()
         self._thread.join(30)
         assert self.looks > 10, "nobody answered what is committed: %d looks" % self.looks
-        assert not self.wrong, "committed offsets went back: %s" % self.wrong[:5]
+        assert self.owners, "the group was never seen stable"
+        assert not self.wrong, self.wrong[:5]
 
 
-def describe(cluster, group, lag=False):
+def own_view(cluster, group, address):
+    """(how far, {(topic, partition): offset}) of one broker's view; None: it does not
+    answer."""
+    with contextlib.suppress(grpc.RpcError):
+        found = cluster.groups(address).FetchOffsets(group_pb2.FetchOffsetsRequest(
+            own_view=True, groups=[group_pb2.GroupOffsetsQuery(group_id=group)]),
+            timeout=5).groups[0]
+        if found.error.code == 0:
+            return found.applied_offset, {(o.topic.name, o.partition): o.offset
+                                          for o in found.offsets}
+    return None
+
+
+def compare_views(cluster, group, times=3, seconds=60):
+    """While the group commits: views that are as far as each other say the same, and
+    every broker's is found as far as another's so many times."""
+    said, compared = {}, dict.fromkeys((n.id for n in cluster.brokers), 0)
+    with concurrent.futures.ThreadPoolExecutor(len(compared)) as pool:
+        def look():
+            views = pool.map(lambda n: (n.id, own_view(cluster, group, n.address)),
+                             cluster.brokers)
+            for node, (applied, offsets) in ((n, v) for n, v in views if v is not None):
+                at = said.setdefault(applied, {})
+                for other, theirs in at.items():
+                    assert theirs == offsets, "views at %d: broker %d has %s, %d has %s" % (
+                        applied, other, theirs, node, offsets)
+                if node not in at:
+                    for one in [node, *at] if at else []:
+                        compared[one] += 1
+                at[node] = offsets
+            return min(compared.values()) >= times
+        wait_until(look, seconds, "views at the same place")
+    return sum(len(at) > 1 for at in said.values())
+
+
+def describe(cluster, group):
     with contextlib.suppress(grpc.RpcError, AssertionError):
         answer = cluster.groups().DescribeGroups(group_pb2.DescribeGroupsRequest(
-            group_ids=[group], include_lag=lag), timeout=10)
+            group_ids=[group]), timeout=10)
         found = answer.groups[0]
         if found.error.code == 0:
             return found
@@ -140,11 +219,12 @@ def check_processed(load, stubs, members):
             partition, len(missing), missing[0])
     # Nobody of one generation was given what another had.
     owners = {}
-    for stub in stubs:
-        for generation, partitions in stub.owned.items():
+    for member in stubs + [m for m in members if isinstance(m, NodeMember)]:
+        for generation, partitions in member.owned.items():
             for partition in partitions:
-                other = owners.setdefault((generation, partition), stub)
-                assert other is stub, "generation %d: two owners of %d" % (generation, partition)
+                other = owners.setdefault((generation, partition), member)
+                assert other is member, "generation %d: two owners of %d" % (
+                    generation, partition)
 
 
 def coordinator_of(cluster, group):
@@ -157,66 +237,78 @@ def coordinator_of(cluster, group):
     return wait_until(known, 60, "the coordinator of %s" % group)
 
 
-def members_of_two_kinds_share_a_topic_through_everything():
-    with Cluster(brokers=3) as cluster:
+def members_of_three_kinds_share_a_topic_through_everything():
+    with Cluster(brokers=3) as cluster, contextlib.ExitStack() as stack:
         cluster.start().wait_healthy()
         cluster.create_topic("orders", partitions=12, replicas=3, min_insync_replicas=2)
         load = Load(cluster, "orders", 12)
         load.wait_for(200)
-        stubs = [StubMember(cluster, "g", "orders") for _ in range(2)]
-        members = [CliMember(cluster, "g", "orders", "cli-%d" % i) for i in range(2)]
-        hung = None
-        try:
-            wait_stable(cluster, "g", 4)
-            watch = CommitWatch(cluster, "g")
-            load.wait_for(200)
+        stubs, nodes, clis = [], [], []
 
-            members.append(CliMember(cluster, "g", "orders", "cli-joins"))
-            wait_stable(cluster, "g", 5)
-            print("  a member joined")
-            members[0].leave()
-            wait_stable(cluster, "g", 4)
-            print("  a member left")
-            members[1].kill()
+        def end(member):
+            if member.process.poll() is None:
+                member.kill()  # a stopped one as well
+
+        def join():
+            stubs.append(StubMember(cluster, "g", "orders"))
+            nodes.append(NodeMember(cluster, "g", "orders", "node-%d" % len(nodes)))
+            stack.callback(end, nodes[-1])
+            clis.append(CliMember(cluster, "g", "orders", "cli-%d" % len(clis)))
+            stack.callback(end, clis[-1])
+
+        join()
+        join()
+        wait_stable(cluster, "g", 6)
+        watch = GroupWatch(cluster, "g")
+        load.wait_for(200)
+
+        join()
+        wait_stable(cluster, "g", 9)
+        print("  one of each kind joined", flush=True)
+        for member in (nodes[0], clis[0]):
+            member.leave()
+        stubs[0].stop()
+        wait_stable(cluster, "g", 6)
+        print("  one of each kind left", flush=True)
+        for member in (nodes[1], clis[1]):
+            member.kill()
+        stubs[1].stop(leave=False)
+        wait_stable(cluster, "g", 3)
+        load.wait_for(200)
+        print("  one of each kind died", flush=True)
+
+        for member in (nodes[2], clis[2]):
+            member.signal(signal.SIGSTOP)
+        wait_stable(cluster, "g", 1)
+        load.wait_for(200)
+        for member in (nodes[2], clis[2]):
+            member.signal(signal.SIGCONT)
+        wait_stable(cluster, "g", 3)
+        print("  two hung, were replaced, and came back", flush=True)
+
+        for kills_coordinator in (True, False, True):
+            coordinator = coordinator_of(cluster, "g")
+            victim = coordinator if kills_coordinator else next(
+                n.id for n in cluster.brokers if n.id != coordinator)
+            cluster.kill(victim)
+            load.wait_for(200)
             wait_stable(cluster, "g", 3)
-            print("  a member died")
-            load.wait_for(200)
+            cluster.start(victim)
+            cluster.wait_full_isr("orders")
+            print("  broker %d, %sthe coordinator, was killed; views compared at %d places" % (
+                victim, "" if kills_coordinator else "not ",
+                compare_views(cluster, "g")), flush=True)
 
-            hung = members[2]
-            hung.signal(signal.SIGSTOP)
-            wait_stable(cluster, "g", 2)
-            load.wait_for(200)
-            hung.signal(signal.SIGCONT)
-            hung = None
-            wait_stable(cluster, "g", 3)
-            print("  a member hung, was replaced, and came back")
-
-            for _ in range(3):
-                coordinator = coordinator_of(cluster, "g")
-                cluster.kill(coordinator)
-                load.wait_for(200)
-                wait_stable(cluster, "g", 3)
-                cluster.start(coordinator)
-                cluster.wait_full_isr("orders")
-                print("  coordinator %d was killed" % coordinator)
-
-            load.stop()
-            wait_drained(cluster, "g", "orders")
-            watch.stop()
-            for stub in stubs:
-                stub.stop()
-            members[2].leave()
-            check_processed(load, stubs, members)
-            print("  %d records, %d looks at the committed offsets" % (
-                load.count(), watch.looks))
-            listed = cluster.cli("group", "list").stdout.decode()
-            assert "g " in listed, listed
-        finally:
-            for member in members:
-                if member.process.poll() is None:
-                    if member is hung:
-                        member.signal(signal.SIGCONT)
-                    member.kill()
+        load.stop()
+        wait_drained(cluster, "g", "orders")
+        watch.stop()
+        stubs[2].stop()
+        for member in (nodes[2], clis[2]):
+            member.leave()
+        check_processed(load, stubs, nodes + clis)
+        print("  %d records, %d looks at the group" % (load.count(), watch.looks))
+        listed = cluster.cli("group", "list").stdout.decode()
+        assert "g " in listed, listed
 
 
 def a_restart_of_a_static_member_costs_no_rebalance():
@@ -317,4 +409,4 @@ if __name__ == "__main__":
     run([offsets_are_looked_at_moved_and_deleted,
          a_restart_of_a_static_member_costs_no_rebalance,
          partitions_added_later_are_read_from_their_first_record,
-         members_of_two_kinds_share_a_topic_through_everything])
+         members_of_three_kinds_share_a_topic_through_everything])

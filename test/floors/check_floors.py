@@ -48,6 +48,7 @@ FLOORS = [
     ("broker/process/", 5),
     ("tools/", 5),
     ("test/", 5),
+    ("examples/", 5),
 ]
 MAINS = {"broker/sluiced_main.cc"}
 
@@ -220,7 +221,8 @@ def check_lines(path, text, longer):
 
 
 def sources(root):
-    for folder in ("common", "controller", "broker", "storage", "client", "tools", "test"):
+    for folder in ("common", "controller", "broker", "storage", "client", "tools", "test",
+                   "examples/cpp"):
         for base, _, names in os.walk(os.path.join(root, folder)):
             for name in sorted(names):
                 if name.endswith((".cc", ".h")):
