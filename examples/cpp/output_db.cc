@@ -84,17 +84,18 @@ absl::Status OutputDb::Run(sqlite3_stmt* statement) {
 }
 
 absl::StatusOr<Offset> OutputDb::NextOffset(const NamedPartition& tp) {
-  BindPartition(begin_, 1, tp);
-  const absl::Status begun = Run(begin_);
-  if (!begun.ok()) return begun;
   BindPartition(find_, 1, tp);
-  if (sqlite3_step(find_) != SQLITE_ROW) {
-    const absl::Status why = Failed();
-    sqlite3_reset(find_);
-    return why;
-  }
-  const Offset offset(sqlite3_column_int64(find_, 0));
+  const int code = sqlite3_step(find_);
+  const Offset offset(code == SQLITE_ROW ? sqlite3_column_int64(find_, 0) : 0);
+  absl::Status status = code == SQLITE_ROW || code == SQLITE_DONE
+                            ? absl::OkStatus()
+                            : Failed();
   sqlite3_reset(find_);
+  if (code == SQLITE_DONE) {
+    BindPartition(begin_, 1, tp);
+    status = Run(begin_);
+  }
+  if (!status.ok()) return status;
   began_[tp] = offset;
   return offset;
 }

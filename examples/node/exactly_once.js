@@ -29,10 +29,10 @@ class Output {
   }
 
   nextOffset(topic, partition) {
-    this.begin.run(topic, partition);
-    const { next_offset: offset } = this.find.get(topic, partition);
-    this.began.set(partition, offset);
-    return offset;
+    const row = this.find.get(topic, partition);
+    if (!row) this.begin.run(topic, partition);
+    this.began.set(partition, row ? row.next_offset : 0);
+    return this.began.get(partition);
   }
 
   // False: another member has stored records of this partition since.

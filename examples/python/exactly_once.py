@@ -24,12 +24,14 @@ class Output:
         self._began = {}  # (topic, partition) -> the stored offset, as it was here last
 
     def next_offset(self, topic, partition):
-        self._db.execute("INSERT OR IGNORE INTO progress VALUES (?, ?, 0)", (topic, partition))
-        (offset,) = self._db.execute(
+        row = self._db.execute(
             "SELECT next_offset FROM progress WHERE topic = ? AND partition = ?",
             (topic, partition)).fetchone()
-        self._began[topic, partition] = offset
-        return offset
+        if row is None:
+            self._db.execute("INSERT OR IGNORE INTO progress VALUES (?, ?, 0)",
+                             (topic, partition))
+        self._began[topic, partition] = row[0] if row else 0
+        return self._began[topic, partition]
 
     def store(self, batch):
         """False: another member has stored records of this partition since."""
