@@ -89,14 +89,12 @@ def committed(cluster, group):
     return None
 
 
-class GroupWatch:
-    """Looks all the time whether a committed offset went back, or a generation gave
-    a partition to two."""
+class CommitWatch:
+    """Looks all the time whether a committed offset went back."""
 
     def __init__(self, cluster, group):
         self.cluster, self.group = cluster, group
         self.highest, self.looks, self.wrong = {}, 0, []
-        self.owners = {}  # (generation, partition) -> member id
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -111,10 +109,27 @@ class GroupWatch:
                         self.wrong.append("%s-%d went from %d to %s" % (
                             *key, offset, now.get(key)))
                 self.highest.update(now)
-            self._look_at_owners()
+            self.look_on()
             time.sleep(0.05)
 
-    def _look_at_owners(self):
+    def look_on(self):
+        pass
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(30)
+        assert self.looks > 10, "nobody answered what is committed: %d looks" % self.looks
+        assert not self.wrong, "committed offsets went back: %s" % self.wrong[:5]
+
+
+class GroupWatch(CommitWatch):
+    """And whether a generation gave a partition to two."""
+
+    def __init__(self, cluster, group):
+        self.owners, self.two_owners = {}, []  # (generation, partition) -> member id
+        super().__init__(cluster, group)
+
+    def look_on(self):
         found = describe(self.cluster, self.group)
         if found is None or found.state != group_pb2.GROUP_STATE_STABLE:
             return
@@ -123,15 +138,13 @@ class GroupWatch:
                 for p in partitions:
                     owner = self.owners.setdefault((found.generation_id, p), member.member_id)
                     if owner != member.member_id:
-                        self.wrong.append("generation %d: %d is of %s and of %s" % (
+                        self.two_owners.append("generation %d: %d is of %s and of %s" % (
                             found.generation_id, p, owner, member.member_id))
 
     def stop(self):
-        self._stop.set()
-        self._thread.join(30)
-        assert self.looks > 10, "nobody answered what is committed: %d looks" % self.looks
+        super().stop()
         assert self.owners, "the group was never seen stable"
-        assert not self.wrong, self.wrong[:5]
+        assert not self.two_owners, self.two_owners[:5]
 
 
 def own_view(cluster, group, address):
