@@ -47,6 +47,7 @@ class GroupHandlersTest : public testing::Test, public GroupConnector {
     broker_.cluster.Start(2);
     GroupCoordinators::Deps coordinators;
     coordinators.clock = &broker_.world;
+    coordinators.fs = &views_.fs;
     coordinators.io_executor = broker_.worker.get();
     coordinators.files = views_.Files();
     coordinators.directories = {"/data"};

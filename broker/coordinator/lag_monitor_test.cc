@@ -27,6 +27,7 @@ class LagMonitorTest : public testing::Test {
     EXPECT_TRUE(metadata_.EnsureInternal(kConsumerOffsetsTopic).ok());
     GroupCoordinators::Deps deps;
     deps.clock = &views_.world;
+    deps.fs = &views_.fs;
     deps.io_executor = worker_.get();
     deps.files = views_.Files();
     deps.directories = {"/data"};

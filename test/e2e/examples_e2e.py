@@ -30,10 +30,10 @@ SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 class Example:
     """One of the programs, and what it printed since its first start."""
 
-    def __init__(self, cluster, language, name, group, *more):
+    def __init__(self, cluster, language, name, group, *more, fetch_bytes=1):
         self.command = COMMANDS[language](name) + [
             "--bootstrap", cluster.bootstrap(), "--topic", "orders", "--group", group,
-            "--session-timeout-ms", "6000", "--fetch-bytes", "1"] + list(more)
+            "--session-timeout-ms", "6000", "--fetch-bytes", str(fetch_bytes)] + list(more)
         self.path = os.path.join(cluster.dir, "%s-%s-%s" % (language, name, group))
         self.process = None
         self.start()
@@ -239,8 +239,8 @@ def what_a_member_that_was_taken_for_dead_stores_is_refused():
         cluster.create_topic("orders", partitions=PARTITIONS, replicas=3)
         database = stack.enter_context(contextlib.closing(Database(cluster, "all")))
         members = {language: stack.enter_context(Example(
-            cluster, language, "exactly_once", "all", "--db", database.path))
-            for language in COMMANDS}
+            cluster, language, "exactly_once", "all", "--db", database.path,
+            fetch_bytes=64 << 10)) for language in COMMANDS}
         wait_stable(cluster, "all", len(members))
         load = Load(cluster, "orders", PARTITIONS)
         for language, member in members.items():
