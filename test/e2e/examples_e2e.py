@@ -22,7 +22,7 @@ COMMANDS = {
     "node": lambda name: ["node", os.path.join(ROOT, "examples", "node", name + ".js")],
     "cpp": lambda name: [os.path.join(bazel_bin(), "examples", "cpp", name)],
 }
-PARTITIONS, RECORDS, BATCH = 4, 400, 10
+PARTITIONS, RECORDS, BATCH = 4, 200, 10
 KILLS = 5
 SETTINGS = {"group.initial.rebalance.delay.ms": "0"}
 
@@ -90,7 +90,7 @@ def wait_all_committed(cluster, group, example, per_partition):
         now = committed(cluster, group)
         return now == {("orders", p): per_partition for p in range(PARTITIONS)}
     try:
-        wait_until(done, 90, "all of it is committed by %s" % group)
+        wait_until(done, 240, "all of it is committed by %s" % group)
     except AssertionError:
         print(committed(cluster, group), example.said())
         raise
@@ -100,7 +100,7 @@ def run_and_kill(cluster, example, count, draw):
     """Kills it when it has done a drawn number of records; its next start goes
     on under the same instance id."""
     for limit in sorted(draw.sample(range(1, PARTITIONS * RECORDS * 3 // 4), KILLS)):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while count() < limit:
             example.check_runs()
             assert time.monotonic() < end, "stands at %d of %d: %s" % (
@@ -244,7 +244,7 @@ def what_a_member_that_was_taken_for_dead_stores_is_refused():
         wait_stable(cluster, "all", len(members))
         load = Load(cluster, "orders", PARTITIONS)
         for language, member in members.items():
-            wait_until(lambda: len(database.progress()) == PARTITIONS, 30, "all have begun")
+            wait_until(lambda: len(database.progress()) == PARTITIONS, 120, "all have begun")
             with database.locked():
                 wait_for_lock_wanted(member)
                 member.process.send_signal(signal.SIGSTOP)
@@ -252,11 +252,11 @@ def what_a_member_that_was_taken_for_dead_stores_is_refused():
                 wait_stable(cluster, "all", len(members) - 1)
                 before = database.progress()
                 wait_until(lambda: all(now > before[p] for p, now in
-                                       database.progress().items()), 30, "the others go on")
+                                       database.progress().items()), 120, "the others go on")
             finally:
                 member.process.send_signal(signal.SIGCONT)
             wait_stable(cluster, "all", len(members))
-            wait_until(lambda: "has stored more" in member.said(), 30,
+            wait_until(lambda: "has stored more" in member.said(), 120,
                        "the %s member is refused" % language)
             print("  the %s member came back too late" % language, flush=True)
         load.stop()
@@ -264,7 +264,7 @@ def what_a_member_that_was_taken_for_dead_stores_is_refused():
                    for p in range(PARTITIONS)}
         wait_until(lambda: all(member.check_runs() for member in members.values())
                    and database.progress() == {p: len(r) for p, r in records.items()},
-                   60, "everything stored")
+                   240, "everything stored")
         for member in members.values():
             member.stop()
         database.check(records)
