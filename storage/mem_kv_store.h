@@ -66,8 +66,11 @@ class MemKvStore final : public KvStore {
   int synced_writes() const { return synced_writes_; }
   size_t unsynced_batches() const { return unsynced_.size(); }
 
- private:
   using Map = std::map<std::string, std::string, std::less<>>;
+  // What readers see, past every fault: for checks.
+  const Map& Peek() const { return current_; }
+
+ private:
 
   struct Fault {
     Operation operation;

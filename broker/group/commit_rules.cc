@@ -27,7 +27,8 @@ ErrorCode CheckCommit(const GroupCore* group, const CommitClaim& claim) {
         !MUTANT(kOldGenerationCommits)) {
       return ErrorCode::kIllegalGeneration;
     }
-  } else if (!claim.transactional && state != GroupState::kEmpty) {
+  } else if (!claim.transactional && state != GroupState::kEmpty &&
+             !MUTANT(kStrangerCommits)) {
     return ErrorCode::kUnknownMemberId;
   }
   // It knows of the new generation and not yet of what it owns in it.

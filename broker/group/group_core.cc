@@ -25,7 +25,8 @@ GroupCore::GroupCore(Deps deps) : deps_(std::move(deps)) {}
 GroupCore::GroupCore(Deps deps, const GroupImage& image, int64_t now_us)
     : deps_(std::move(deps)),
       state_(image.state),
-      generation_(image.generation),
+      generation_(MUTANT(kGenerationForgotten) ? Generation(0)
+                                               : image.generation),
       protocol_type_(image.protocol_type),
       protocol_name_(image.protocol_name),
       leader_(image.leader),
@@ -35,7 +36,9 @@ GroupCore::GroupCore(Deps deps, const GroupImage& image, int64_t now_us)
     Member& member = members_[m.id];
     member.image = m;
     RefreshSession(member);
-    if (!m.instance.empty()) instances_[m.instance] = m.id;
+    if (!m.instance.empty() && !MUTANT(kInstancesForgotten)) {
+      instances_[m.instance] = m.id;
+    }
     if (state_ == GroupState::kCompleting) pending_syncs_.insert(m.id);
   }
   if (state_ == GroupState::kCompleting) {
@@ -45,6 +48,9 @@ GroupCore::GroupCore(Deps deps, const GroupImage& image, int64_t now_us)
     PrepareRebalance(StrCat("restored with ", members_.size(),
                             " members, the limit is ",
                             deps_.config.members_max));
+  }
+  if (MUTANT(kFailOverRebalances) && state_ == GroupState::kStable) {
+    PrepareRebalance("its coordinator is another");
   }
   CheckInvariants(generation_);
 }

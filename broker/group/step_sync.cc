@@ -4,6 +4,7 @@
 
 #include "broker/group/group_core.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice::group {
 
@@ -40,7 +41,9 @@ void GroupCore::On(const Sync& e) {
   }
   FailHeldOf(e.member, ErrorCode::kRebalanceInProgress);
   pending_syncs_.erase(e.member);
-  if (state_ == GroupState::kStable) {
+  const bool assigns_again =
+      MUTANT(kAssignedTwice) && e.member == leader_ && !e.assignments.empty();
+  if (state_ == GroupState::kStable && !assigns_again) {
     return TellOnceWritten(e.member, SyncAnswerOf(e.request, member));
   }
   member.syncing = e.request;

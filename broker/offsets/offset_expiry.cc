@@ -35,7 +35,8 @@ std::optional<int64_t> UnusedSinceMs(const GroupUse& group,
 bool IsExpired(ExpiryRule rule, const GroupUse& group, const OffsetUse& offset,
                int64_t retention_ms, int64_t now_ms) {
   if (!offset.topic_exists) return true;
-  if (rule == ExpiryRule::kWithTopic || offset.transaction_pending) {
+  if ((rule == ExpiryRule::kWithTopic && !MUTANT(kOffsetsExpireByDefault)) ||
+      offset.transaction_pending) {
     return false;
   }
   if (!group.empty && MaySubscribe(group, offset.topic) &&

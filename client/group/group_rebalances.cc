@@ -4,6 +4,7 @@
 
 #include "client/group/group_consumer.h"
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 namespace {
@@ -22,6 +23,9 @@ CommittedPositions GroupConsumer::Positions(
       continue;
     }
     positions[tp] = {*owned.position, owned.epoch, ""};
+    if (MUTANT(kUnreadCommitted) && !owned.waiting.empty()) {
+      positions[tp].offset = owned.waiting.back().next;
+    }
   }
   return positions;
 }

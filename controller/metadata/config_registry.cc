@@ -205,6 +205,15 @@ const std::vector<ConfigKey>& ConfigRegistry::Keys() {
        {},
        "10000",
        "Members that one group may have."},
+      {"offsets.topic.num.partitions",  // internal_topics.h
+       Type::kNumber,
+       Scope::kNode,
+       1,
+       1000,
+       {},
+       "16",
+       "Partitions that __consumer_offsets is made with; once it is there "
+       "nothing changes it."},
       {kOffsetsRetentionMinutes,
        Type::kNumber,
        Scope::kNode,

@@ -22,10 +22,11 @@ using internal::v1::MetadataBatch;
 
 constexpr std::string_view kInternalTopics[] = {kConsumerOffsetsTopic};
 
-v1::NewTopic ConsumerOffsets(int replicas) {
+v1::NewTopic ConsumerOffsets(const ConfigRegistry& settings, int replicas) {
   v1::NewTopic topic;
   topic.set_name(kConsumerOffsetsTopic);
-  topic.set_partition_count(kConsumerOffsetsPartitions);
+  topic.set_partition_count(static_cast<int32_t>(
+      settings.NodeNumber(kOffsetsTopicNumPartitions)));
   topic.set_replication_factor(replicas);
   auto& configs = *topic.mutable_configs();
   configs[kCleanupPolicy] = "compact";
@@ -83,7 +84,8 @@ ControlResultOr<EnsureInternalTopicResponse> InternalTopicControl::Ensure(
                      request.name(), "; try again");
   }
   v1::CreateTopicsRequest create;
-  *create.add_topics() = ConsumerOffsets(std::min(alive, kInternalReplicasMax));
+  *create.add_topics() = ConsumerOffsets(
+      configs_, std::min(alive, kInternalReplicasMax));
   ASSIGN_OR_RETURN(
       auto created,
       TopicControl(image_, configs_)

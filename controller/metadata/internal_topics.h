@@ -17,7 +17,10 @@ namespace sluice {
 
 // Committed offsets and the state of groups: compacted, durability=disk.
 inline constexpr char kConsumerOffsetsTopic[] = "__consumer_offsets";
-inline constexpr int kConsumerOffsetsPartitions = 16;
+inline constexpr int kConsumerOffsetsPartitions = 16;  // by default
+// Of controllers: how many it is made with. Only then is it looked at.
+inline constexpr char kOffsetsTopicNumPartitions[] =
+    "offsets.topic.num.partitions";
 inline constexpr int kInternalReplicasMax = 3;
 
 // Made for one request; decides against `image`.

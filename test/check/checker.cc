@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "common/base/str_cat.h"
 #include "controller/metadata/delta.h"
@@ -22,11 +23,15 @@ struct Checker::Parts {
         isr(deps.findings, &cluster, &replication),
         storage(deps.findings, &cluster),
         metadata(deps.findings, &cluster),
-        producers(deps.findings, &cluster, &replication) {
+        producers(deps.findings, &cluster, &replication),
+        groups(deps.findings, &cluster) {
     cluster.configs = deps.configs;
     cluster.disks_lie = deps.disks_lie;
   }
 
+  void OnGroups(const NodeView& node, const LiveNode& live,
+                const ReplicaChange& change);
+  void RereadView();
   void OnRaft(const NodeView& node, const LiveNode& live,
               const Changes& changes);
   void Fold(const LiveNode& live);
@@ -46,6 +51,7 @@ struct Checker::Parts {
   StorageInvariants storage;
   MetadataInvariants metadata;
   ProducerInvariants producers;
+  GroupInvariants groups;
 
   std::map<NodeId, LiveNode> live;
   LogIndex folded{0};
@@ -57,6 +63,7 @@ struct Checker::Parts {
   std::set<TopicId> altered;  // their configs were, at some time
   // Whose log is read anew in the next full scan.
   size_t next_reread = 0;
+  size_t next_view = 0;
   // What each process showed last.
   std::map<NodeId, std::shared_ptr<const MetadataImage>> shown_by_controller;
   std::map<NodeId, std::shared_ptr<const MetadataImage>> shown_by_broker;
@@ -202,6 +209,8 @@ void Checker::OnProducerIdentified(const IdentityAnswer& answer) {
   parts_->producers.OnIdentified(answer);
 }
 
+GroupInvariants& Checker::groups() { return parts_->groups; }
+
 void Checker::OnTopicCreated(const TopicId& id) {
   parts_->metadata.OnTopicCreated(id);
 }
@@ -221,6 +230,7 @@ void Checker::AfterEvent(NodeId ran) {
     parts_->replication.OnChange(node, change);
     parts_->isr.OnChange(node, change);
     parts_->producers.OnChange(node, change);
+    parts_->OnGroups(node, live, change);
   }
   if (changes.logs_recovered) parts_->storage.OnRecovered(node);
   if (changes.released) parts_->metadata.OnReleased(node);
@@ -291,8 +301,49 @@ void Checker::Parts::OnImages(const NodeView& node, const Changes& changes) {
   }
 }
 
+// What the log of __consumer_offsets says is folded as it is committed,
+// whichever leader commits it.
+void Checker::Parts::OnGroups(const NodeView& node, const LiveNode& live_node,
+                              const ReplicaChange& change) {
+  if (change.now == nullptr || !change.now->hosted ||
+      !groups.IsOffsetsPartition(change.tp)) {
+    return;
+  }
+  const Offset upto = replication.committed(change.tp);
+  const Offset from = groups.folded(change.tp);
+  if (from < upto && change.now->high_watermark >= upto) {
+    const auto batches = live_node.ReadGroupBatches(change.tp, from, upto);
+    deps.findings->Check(Rule::kGR7, batches.ok(), [&] {
+      return StrCat("the log of ", change.tp.ToString(), " on ", node.id,
+                    " holds what cannot be read: ",
+                    batches.status().ToString());
+    });
+    if (batches.ok()) {
+      for (const auto& batch : *batches) groups.OnCommitted(change.tp, batch);
+    }
+  }
+  if (live_node.views() != nullptr) {
+    groups.CheckApplied(node, change.tp, *change.now, *live_node.views());
+  }
+}
+
+// One at a time, in turn.
+void Checker::Parts::RereadView() {
+  std::vector<std::pair<NodeId, TopicPartition>> all;
+  for (const auto& [id, live_node] : live) {
+    if (live_node.views() == nullptr) continue;
+    for (const auto& [tp, view] : cluster.nodes.at(id).replicas) {
+      if (view.hosted && groups.IsOffsetsPartition(tp)) all.push_back({id, tp});
+    }
+  }
+  if (all.empty()) return;
+  const auto& [id, tp] = all[next_view++ % all.size()];
+  groups.CheckView(cluster.nodes.at(id), tp, *live.at(id).views());
+}
+
 void Checker::FullScan() {
   parts_->replication.FullScan();
+  parts_->RereadView();
   // One log at a time, in turn.
   size_t count = 0;
   for (const auto& [id, live] : parts_->live) {
@@ -328,6 +379,10 @@ void Checker::AtEnd() {
         }
         if (const auto* known = live->second.FindProducers(tp)) {
           parts_->producers.CheckTable(machine, tp, *view, *known);
+        }
+        const MemKvStore* views = live->second.views();
+        if (views != nullptr && parts_->groups.IsOffsetsPartition(tp)) {
+          parts_->groups.CheckConverged(machine, tp, *views);
         }
       }
     }

@@ -21,6 +21,7 @@
 #include "controller/metadata/config_registry.h"
 #include "controller/raft/types.h"
 #include "test/check/findings.h"
+#include "test/check/group_invariants.h"
 #include "test/check/live_views.h"
 #include "test/check/producer_invariants.h"
 #include "test/check/views.h"
@@ -61,6 +62,8 @@ class Checker {
   // A broker has answered an idempotent producer; told behind that event.
   void OnProducerAnswered(const ProducerAnswer& answer);
   void OnProducerIdentified(const IdentityAnswer& answer);
+  // What members and operators of groups ask and are answered.
+  GroupInvariants& groups();
   // A client was told that its topic was created (RA16).
   void OnTopicCreated(const TopicId& id);
 

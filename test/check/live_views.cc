@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "broker/control/broker_lifecycle.h"
+#include "broker/coordinator/group_log.h"
 #include "broker/replicas.h"
 #include "common/base/crc32c.h"
 #include "test/check/log_mirror.h"
@@ -329,6 +330,25 @@ std::optional<std::vector<StoredBatch>> LiveNode::ReadLog(
   std::vector<StoredBatch> batches;
   ReadBatches(partition->log(), *process_.disk, partition->log().log_start(),
               batches);
+  return batches;
+}
+
+absl::StatusOr<std::vector<offsets::ViewBatch>> LiveNode::ReadGroupBatches(
+    const TopicPartition& tp, Offset from, Offset upto) const {
+  std::vector<offsets::ViewBatch> batches;
+  const Partition* partition = Find(tp);
+  if (partition == nullptr) return batches;
+  absl::Status failed;
+  VisitBatches(partition->log(), *process_.disk, from,
+               [&](const BatchView& batch) {
+                 if (!failed.ok() || batch.header().next_offset() > upto) {
+                   return;
+                 }
+                 auto decoded = coordinator::DecodeBatch(batch);
+                 failed = decoded.status();
+                 if (failed.ok()) batches.push_back(*std::move(decoded));
+               });
+  if (!failed.ok()) return failed;
   return batches;
 }
 

@@ -11,7 +11,9 @@
 #include "broker/broker.h"
 #include "broker/process/controller_process.h"
 #include "broker/shard.h"
+#include "broker/offsets/offset_view.h"
 #include "common/env/mem_file_system.h"
+#include "storage/mem_kv_store.h"
 #include "test/check/views.h"
 
 namespace sluice::check {
@@ -21,6 +23,7 @@ struct Process {
   const Broker* broker = nullptr;
   const ControllerProcess* controller = nullptr;
   const MemFileSystem* disk = nullptr;  // where the broker's logs are
+  const MemKvStore* views = nullptr;  // of __consumer_offsets; null: not looked at
 };
 
 // Of one life of one process. Where nothing has changed a look costs a few
@@ -40,6 +43,11 @@ class LiveNode {
   std::optional<std::string> LogBytes(const TopicPartition& tp) const;
   // What its log knows of idempotent producers; null: not hosted.
   const ProducerTable* FindProducers(const TopicPartition& tp) const;
+  // Of a partition of __consumer_offsets that is hosted: what its log says in
+  // [from, upto). CORRUPT_MESSAGE and others: what nobody of ours wrote.
+  absl::StatusOr<std::vector<offsets::ViewBatch>> ReadGroupBatches(
+      const TopicPartition& tp, Offset from, Offset upto) const;
+  const MemKvStore* views() const { return process_.views; }
   // Of the Raft log.
   absl::StatusOr<std::vector<raft::Entry>> ReadEntries(LogIndex from,
                                                        LogIndex end) const;

@@ -25,17 +25,18 @@ StoredBatch ViewOf(const BatchView& batch) {
   return stored;
 }
 
-// The batches in `bytes` that lie in [from, upto); returns where they end.
+// Those of the batches in `bytes` that lie in [from, upto); returns where they
+// end.
 Offset Take(std::string_view bytes, Offset from, Offset upto,
-            std::vector<StoredBatch>& out) {
+            BatchVisitor visit) {
   BatchCursor cursor(bytes);
   while (from < upto) {
     const auto batch = cursor.Next();
     if (!batch.ok() || !batch->has_value()) break;
     if ((*batch)->header().next_offset() <= from) continue;
     if ((*batch)->header().next_offset() > upto) break;
-    out.push_back(ViewOf(**batch));
-    from = out.back().last.Next();
+    visit(**batch);
+    from = (*batch)->header().next_offset();
   }
   return from;
 }
@@ -45,30 +46,37 @@ std::string SegmentPath(const Log& log, Offset base) {
 }
 
 Offset TakeFromSegment(const Log& log, const MemFileSystem& disk, Offset from,
-                       std::vector<StoredBatch>& out) {
+                       BatchVisitor visit) {
   const std::vector<Offset> bases = log.segment_bases();
   const auto after = std::upper_bound(bases.begin(), bases.end(), from);
   if (after == bases.begin()) return from;
   const auto bytes = disk.Peek(SegmentPath(log, *std::prev(after)));
   if (!bytes.has_value()) return from;
   const Offset upto = after == bases.end() ? log.leo() : *after;
-  return Take(*bytes, from, upto, out);
+  return Take(*bytes, from, upto, visit);
 }
 
 }  // namespace
 
-void ReadBatches(const Log& log, const MemFileSystem& disk, Offset from,
-                 std::vector<StoredBatch>& out) {
+void VisitBatches(const Log& log, const MemFileSystem& disk, Offset from,
+                  BatchVisitor visit) {
   while (from < log.leo()) {
     const auto tail = log.ReadInMemory(from, log.leo(),
                                        std::numeric_limits<int32_t>::max());
     const Offset next =
         tail.has_value()
-            ? Take(tail->batches.view(), from, log.leo(), out)
-            : TakeFromSegment(log, disk, from, out);
+            ? Take(tail->batches.view(), from, log.leo(), visit)
+            : TakeFromSegment(log, disk, from, visit);
     if (next == from) return;
     from = next;
   }
+}
+
+void ReadBatches(const Log& log, const MemFileSystem& disk, Offset from,
+                 std::vector<StoredBatch>& out) {
+  VisitBatches(log, disk, from, [&out](const BatchView& batch) {
+    out.push_back(ViewOf(batch));
+  });
 }
 
 std::string ReadLogBytes(const Log& log, const MemFileSystem& disk) {

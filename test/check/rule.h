@@ -17,6 +17,7 @@ enum class Rule {
   kST1, kST2, kST4, kST5, kST7, kST8, kST11,
   kMD1, kMD2, kMD3, kMD4, kMD5, kMD6, kMD7, kMD9,
   kIP1, kIP2, kIP3, kIP4, kIP5,
+  kGR1, kGR2, kGR3, kGR4, kGR5, kGR6, kGR7, kGR8,
 };
 
 inline constexpr std::array kRuleNames = {
@@ -28,10 +29,11 @@ inline constexpr std::array kRuleNames = {
     "ST1",  "ST2",  "ST4",  "ST5",  "ST7",  "ST8",  "ST11",
     "MD1",  "MD2",  "MD3",  "MD4",  "MD5",  "MD6",  "MD7",  "MD9",
     "IP1",  "IP2",  "IP3",  "IP4",  "IP5",
+    "GR1",  "GR2",  "GR3",  "GR4",  "GR5",  "GR6",  "GR7",  "GR8",
 };
 
 inline constexpr size_t kRuleCount = kRuleNames.size();
-static_assert(static_cast<size_t>(Rule::kIP5) + 1 == kRuleCount);
+static_assert(static_cast<size_t>(Rule::kGR8) + 1 == kRuleCount);
 
 inline std::string_view NameOf(Rule rule) {
   return kRuleNames[static_cast<size_t>(rule)];

@@ -23,6 +23,7 @@ ClusterChecks::ClusterChecks(
 }
 
 void ClusterChecks::OnMessage(const Message& message, Fate fate) {
+  group_calls_.OnMessage(message, fate);
   if (fate != Fate::kSent) return;
   produce_answers_.OnSent(message);
   if (message.kind > MessageKind::kRaftObserve) return;
@@ -38,6 +39,7 @@ void ClusterChecks::AfterEvent(NodeId ran) {
        produce_answers_.TakeIdentities()) {
     checker_.OnProducerIdentified(answer);
   }
+  group_calls_.TellAnswers();
   if (++events_ % kEventsBetweenScans == 0) checker_.FullScan();
 }
 
@@ -48,7 +50,8 @@ void ClusterChecks::AtEnd() {
 
 void ClusterChecks::OnBoot(SimNode& node) {
   checker_.OnBoot(node.id,
-                  {node.broker.get(), node.controller.get(), &node.fs});
+                  {node.broker.get(), node.controller.get(), &node.fs,
+                   &node.views});
 }
 
 void ClusterChecks::OnEnd(SimNode& node, ProcessEnd how) {

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "test/check/checker.h"
 #include "test/check/findings.h"
+#include "test/sim/group_calls.h"
 #include "test/sim/produce_answers.h"
 #include "test/sim/sim_cluster.h"
 
@@ -35,6 +37,13 @@ class ClusterChecks final : public ClusterObserver {
   }
   void OnSyncFailed(NodeId node) { checker_.OnSyncFailed(node); }
   void OnTopicCreated(const TopicId& id) { checker_.OnTopicCreated(id); }
+  // As GroupInvariants::OnOwned.
+  void OnOwned(const std::string& group, int process,
+               const std::string& instance, int32_t generation,
+               const std::set<consumer::NamedPartition>& partitions) {
+    checker_.groups().OnOwned(group, process, instance, generation,
+                              partitions);
+  }
   const check::Findings& findings() const { return findings_; }
 
   void OnBoot(SimNode& node) override;
@@ -49,6 +58,7 @@ class ClusterChecks final : public ClusterObserver {
   check::Checker checker_;
   // Told to the checks behind the event, when its other effects were seen.
   ProduceAnswers produce_answers_;
+  GroupCalls group_calls_{&checker_.groups()};
   // The network outlives this, and what ends with it still says farewell.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   int64_t events_ = 0;

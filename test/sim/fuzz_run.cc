@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "broker/control/broker_lifecycle.h"
-#include "broker/replicas.h"
-#include "broker/shard.h"
 #include "common/base/str_cat.h"
 #include "controller/controller.h"
 
@@ -121,6 +119,9 @@ RunResult FuzzRun::Run() {
     atlas_.NewestImage();  // before configs are altered
     workload_->SetOnCreated(
         [this](const TopicId& id) { checks_.OnTopicCreated(id); });
+    workload_->SetOnOwned([this](const auto&... owned) {
+      checks_.OnOwned(owned...);
+    });
     workload_->Start();
     injector_.Start(plan_.faults);
     RunPhase(plan_.faults_us);
@@ -378,74 +379,6 @@ void FuzzRun::RequireProgress() {
 
 // ---- Phase 3: all is healed ----
 
-std::string FuzzRun::WhyNotConverged() {
-  for (const auto& [id, node] : cluster_.nodes()) {
-    if (node->life == nullptr) return StrCat("node ", id, " is down");
-    if (node->broker != nullptr && !node->serving) {
-      return StrCat("node ", id, " does not serve");
-    }
-  }
-  const MetadataImage& newest = atlas_.NewestImage();
-  for (const auto& [id, node] : cluster_.nodes()) {
-    if (node->broker != nullptr &&
-        node->broker->image()->offset() != newest.offset()) {
-      return StrCat("broker ", id, " has metadata up to ",
-                    node->broker->image()->offset().value(), " of ",
-                    newest.offset().value());
-    }
-  }
-  for (const auto& [topic_id, topic] : newest.topics()) {
-    for (const auto& [index, partition] : topic->partitions) {
-      if (partition->leader == kNoNode ||
-          partition->isr.size() != partition->replicas.size()) {
-        return StrCat(topic->name, "-", index.value(), " has leader ",
-                      partition->leader, " and ", partition->isr.size(),
-                      " of ", partition->replicas.size(), " in sync");
-      }
-    }
-  }
-  if (!workload_->AllAnswered()) {
-    return StrCat("not answered: ", workload_->Unanswered());
-  }
-  return WhyNotRead();
-}
-
-// Who has read since the beginning has been given what there is.
-std::string FuzzRun::WhyNotRead() {
-  for (const NamedPartition& tp : workload_->partitions()) {
-    const auto id = IdOf(tp);
-    if (!id.has_value()) return StrCat("no topic of ", tp);
-    const NodeId leader = atlas_.NewestImage().FindPartition(*id)->leader;
-    const Replicas& replicas =
-        cluster_.at(leader.value()).broker->replicas();
-    const Shard& shard = *replicas.shards()[replicas.IndexOf(*id)];
-    const Partition* leading = shard.Find(*id);
-    if (leading == nullptr) return StrCat(leader, " does not lead ", tp);
-    const std::string why =
-        workload_->WhyNotRead(tp, leading->high_watermark());
-    if (!why.empty()) return why;
-  }
-  return "";
-}
-
-std::string FuzzRun::WhyReplicasDiffer() {
-  for (const auto& [topic_id, topic] : atlas_.NewestImage().topics()) {
-    for (const auto& [index, partition] : topic->partitions) {
-      const TopicPartition tp{topic_id, index};
-      const auto want = cluster_.LogBytes(partition->leader.value(), tp);
-      for (const NodeId id : partition->replicas) {
-        const auto got = cluster_.LogBytes(id.value(), tp);
-        if (got == want) continue;
-        return StrCat("replica ", id, " of ", topic->name, "-", index.value(),
-                      " has ", got.has_value() ? got->size() : 0,
-                      " bytes, leader ", partition->leader, " ",
-                      want.has_value() ? want->size() : 0);
-      }
-    }
-  }
-  return "";
-}
-
 void FuzzRun::Converge() {
   workload_->Stop();
   injector_.HealAll();
@@ -470,29 +403,6 @@ void FuzzRun::Converge() {
   if (Await(settled, plan_.heal_us) || failed()) return;
   const std::string why = WhyNotConverged();
   Fail(StrCat("NOT CONVERGED: ", why.empty() ? differs : why));
-}
-
-void FuzzRun::CheckMetadata() {
-  uint64_t want = 0;
-  for (const auto& [id, node] : cluster_.nodes()) {
-    if (node->broker == nullptr) continue;
-    const uint64_t hash = MetaHash(*node->broker->image());
-    if (want == 0) want = hash;
-    if (hash != want) {
-      Fail(StrCat("MD1: broker ", id, " has other metadata at the same offset"));
-    }
-  }
-}
-
-// Where no disk was ordered to fail no process has a reason to end itself.
-void FuzzRun::CheckEndings() {
-  for (const auto& [id, node] : cluster_.nodes()) {
-    for (size_t i = 0; i < node->fatal.size(); ++i) {
-      if (injector_.MayHaveEnded(id.value(), i)) continue;
-      Fail(StrCat("process ", id, " ended itself: ",
-                  node->fatal[i].ToString()));
-    }
-  }
 }
 
 }  // namespace sluice::sim

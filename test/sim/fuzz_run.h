@@ -84,6 +84,7 @@ class FuzzRun {
   // Phase 3.
   void Converge();
   std::string WhyNotConverged();
+  Offset EndOf(const NamedPartition& tp);
   std::string WhyNotRead();
   std::string WhyReplicasDiffer();
   void CheckMetadata();

@@ -15,6 +15,7 @@
 
 #include "common/base/error.h"
 #include "test/sim/checked_cluster.h"
+#include "test/sim/group_program.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -57,6 +58,7 @@ class Member {
   Member(SimCluster* cluster, Oracle* oracle, uint64_t seed)
       : cluster_(cluster),
         oracle_(oracle),
+        process_(cluster, /*forwards=*/false),
         executor_(cluster->world().NewExecutor()),
         random_(seed) {
     Soon(&Member::Find);
@@ -84,21 +86,19 @@ class Member {
   // Later answers than a client waits for count as none.
   template <class Request, class Response>
   void Ask(int node,
-           void (GroupApi::*call)(const api::CallContext&, Request,
-                                  PeerReply<Response>),
-           Request request, std::function<void(const Response&)> take,
+           void (GroupPeer::*call)(const Request&, int64_t,
+                                   PeerReply<Response>),
+           const Request& request, std::function<void(const Response&)> take,
            int64_t patience_us = 3'000'000) {
     const uint64_t attempt = ++attempt_;
     executor_->PostAfter(patience_us, [this, attempt] {
       if (attempt == attempt_) Again();
     });
     if (!cluster_->up(node)) return;
-    api::CallContext context;
-    context.client_id = "sim";
-    context.listener = kPublicListener;
-    GroupApi* broker = cluster_->at(node).broker.get();
-    (broker->*call)(
-        context, std::move(request),
+    const auto broker = process_.groups()->ConnectGroups(
+        SimNetwork::PublicEndpointOf(NodeId(node)), process_.executor());
+    ((*broker).*call)(
+        request, patience_us,
         [this, attempt, take = std::move(take)](
             absl::StatusOr<Response> response) {
           executor_->PostAfter(
@@ -134,7 +134,7 @@ class Member {
     const int any =
         static_cast<int>(random_.Between(1, cluster_->broker_count()));
     Ask<v1::FindCoordinatorRequest, v1::FindCoordinatorResponse>(
-        any, &GroupApi::FindCoordinator, request,
+        any, &GroupPeer::FindCoordinator, request,
         [this](const v1::FindCoordinatorResponse& found) {
           if (found.results(0).has_error()) return Again();
           coordinator_ = found.results(0).node_id();
@@ -153,7 +153,7 @@ class Member {
     request.set_protocol_type("consumer");
     request.add_protocols()->set_name("any");
     Ask<v1::JoinGroupRequest, v1::JoinGroupResponse>(
-        coordinator_, &GroupApi::JoinGroup, request,
+        coordinator_, &GroupPeer::JoinGroup, request,
         [this](const v1::JoinGroupResponse& joined) {
           if (joined.error().code() == v1::ERROR_CODE_MEMBER_ID_REQUIRED) {
             member_id_ = joined.member_id();
@@ -186,7 +186,7 @@ class Member {
       }
     }
     Ask<v1::SyncGroupRequest, v1::SyncGroupResponse>(
-        coordinator_, &GroupApi::SyncGroup, request,
+        coordinator_, &GroupPeer::SyncGroup, request,
         [this](const v1::SyncGroupResponse& synced) {
           if (synced.has_error()) return OnError(synced.error());
           oracle_->OnAssigned(generation_, member_id_, synced.assignment());
@@ -203,7 +203,7 @@ class Member {
     request.set_member_id(member_id_);
     request.set_generation_id(generation_);
     Ask<v1::HeartbeatRequest, v1::HeartbeatResponse>(
-        coordinator_, &GroupApi::Heartbeat, request,
+        coordinator_, &GroupPeer::Heartbeat, request,
         [this](const v1::HeartbeatResponse& beaten) {
           if (beaten.has_error()) return OnError(beaten.error());
           stable_ = true;
@@ -225,7 +225,7 @@ class Member {
     put->set_partition(partition);
     put->set_offset(offset);
     Ask<v1::CommitOffsetsRequest, v1::CommitOffsetsResponse>(
-        coordinator_, &GroupApi::CommitOffsets, request,
+        coordinator_, &GroupPeer::CommitOffsets, request,
         [this, partition, offset](const v1::CommitOffsetsResponse& done) {
           if (done.results(0).has_error()) {
             return OnError(done.results(0).error());
@@ -242,7 +242,7 @@ class Member {
     v1::FetchOffsetsRequest request;
     request.add_groups()->set_group_id("g");
     Ask<v1::FetchOffsetsRequest, v1::FetchOffsetsResponse>(
-        coordinator_, &GroupApi::FetchOffsets, request,
+        coordinator_, &GroupPeer::FetchOffsets, request,
         [this, floor = oracle_->acknowledged](
             const v1::FetchOffsetsResponse& found) {
           if (found.groups(0).has_error()) {
@@ -267,7 +267,7 @@ class Member {
     request.add_members()->set_member_id(member_id_);
     stable_ = false;
     Ask<v1::LeaveGroupRequest, v1::LeaveGroupResponse>(
-        coordinator_, &GroupApi::LeaveGroup, request,
+        coordinator_, &GroupPeer::LeaveGroup, request,
         [this](const v1::LeaveGroupResponse&) {
           member_id_.clear();
           generation_ = -1;
@@ -277,6 +277,7 @@ class Member {
 
   SimCluster* const cluster_;
   Oracle* const oracle_;
+  GroupProcess process_;
   const std::unique_ptr<Executor> executor_;
   Random random_;
   uint64_t attempt_ = 0;

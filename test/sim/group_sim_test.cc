@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "test/sim/checked_cluster.h"
+#include "test/sim/group_program.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -24,19 +25,18 @@ class GroupSimTest : public testing::Test {
 
   template <class Request, class Response>
   std::optional<Response> Ask(int id,
-                              void (GroupApi::*call)(const api::CallContext&,
-                                                     Request,
-                                                     PeerReply<Response>),
-                              Request request, int64_t limit_ms = 30'000) {
+                              void (GroupPeer::*call)(const Request&, int64_t,
+                                                      PeerReply<Response>),
+                              const Request& request,
+                              int64_t limit_ms = 30'000) {
     if (!cluster_.up(id)) return std::nullopt;
     auto answer =
         std::make_shared<std::optional<absl::StatusOr<Response>>>();
-    api::CallContext context;
-    context.client_id = "sim";
-    context.listener = kPublicListener;
-    GroupApi* broker = cluster_.at(id).broker.get();
-    (broker->*call)(context, std::move(request),
-                    [answer](auto response) { *answer = std::move(response); });
+    const auto broker = process_.groups()->ConnectGroups(
+        SimNetwork::PublicEndpointOf(NodeId(id)), process_.executor());
+    ((*broker).*call)(request, limit_ms * 1000, [answer](auto response) {
+      *answer = std::move(response);
+    });
     cluster_.RunUntil([&] { return answer->has_value(); }, limit_ms);
     if (!answer->has_value() || !(*answer)->ok()) return std::nullopt;
     return ***answer;
@@ -49,7 +49,7 @@ class GroupSimTest : public testing::Test {
     for (int id : cluster_.ids()) {
       const auto found =
           Ask<v1::FindCoordinatorRequest, v1::FindCoordinatorResponse>(
-              id, &GroupApi::FindCoordinator, request);
+              id, &GroupPeer::FindCoordinator, request);
       if (found.has_value() && !found->results(0).has_error() &&
           cluster_.up(found->results(0).node_id())) {
         return found->results(0).node_id();
@@ -60,8 +60,8 @@ class GroupSimTest : public testing::Test {
   // At the coordinator, until the answer is not "ask again".
   template <class Request, class Response>
   Response AskHard(const std::string& group,
-                   void (GroupApi::*call)(const api::CallContext&, Request,
-                                          PeerReply<Response>),
+                   void (GroupPeer::*call)(const Request&, int64_t,
+                                           PeerReply<Response>),
                    const Request& request,
                    const v1::Error& (*error_of)(const Response&)) {
     std::string last = "no coordinator";
@@ -98,7 +98,7 @@ class GroupSimTest : public testing::Test {
     request.set_protocol_type("consumer");
     request.add_protocols()->set_name("range");
     return AskHard<v1::JoinGroupRequest, v1::JoinGroupResponse>(
-        "g", &GroupApi::JoinGroup, request, &ErrorOf<v1::JoinGroupResponse>);
+        "g", &GroupPeer::JoinGroup, request, &ErrorOf<v1::JoinGroupResponse>);
   }
   v1::SyncGroupResponse Sync(const v1::JoinGroupResponse& joined,
                              const std::string& assignment) {
@@ -110,7 +110,7 @@ class GroupSimTest : public testing::Test {
     given->set_member_id(joined.member_id());
     given->set_assignment(assignment);
     return AskHard<v1::SyncGroupRequest, v1::SyncGroupResponse>(
-        "g", &GroupApi::SyncGroup, request, &ErrorOf<v1::SyncGroupResponse>);
+        "g", &GroupPeer::SyncGroup, request, &ErrorOf<v1::SyncGroupResponse>);
   }
   v1::ErrorCode Heartbeat(const v1::JoinGroupResponse& joined) {
     v1::HeartbeatRequest request;
@@ -118,7 +118,7 @@ class GroupSimTest : public testing::Test {
     request.set_member_id(joined.member_id());
     request.set_generation_id(joined.generation_id());
     return AskHard<v1::HeartbeatRequest, v1::HeartbeatResponse>(
-               "g", &GroupApi::Heartbeat, request,
+               "g", &GroupPeer::Heartbeat, request,
                &ErrorOf<v1::HeartbeatResponse>)
         .error()
         .code();
@@ -133,7 +133,7 @@ class GroupSimTest : public testing::Test {
     put->set_partition(2);
     put->set_offset(offset);
     return AskHard<v1::CommitOffsetsRequest, v1::CommitOffsetsResponse>(
-               "g", &GroupApi::CommitOffsets, request,
+               "g", &GroupPeer::CommitOffsets, request,
                +[](const v1::CommitOffsetsResponse& response)
                    -> const v1::Error& { return response.results(0).error(); })
         .results(0)
@@ -145,7 +145,7 @@ class GroupSimTest : public testing::Test {
     request.add_groups()->set_group_id("g");
     const auto found =
         AskHard<v1::FetchOffsetsRequest, v1::FetchOffsetsResponse>(
-            "g", &GroupApi::FetchOffsets, request,
+            "g", &GroupPeer::FetchOffsets, request,
             +[](const v1::FetchOffsetsResponse& response)
                 -> const v1::Error& { return response.groups(0).error(); });
     if (found.groups_size() != 1 || found.groups(0).offsets_size() != 1) {
@@ -165,6 +165,7 @@ class GroupSimTest : public testing::Test {
   }
 
   CheckedCluster cluster_;
+  GroupProcess process_{&cluster_, /*forwards=*/false};
 };
 
 TEST_F(GroupSimTest, AGroupFormsCommitsAndReads) {

@@ -6,6 +6,7 @@
 #include "sluice/internal/v1/controller.pb.h"
 #include "sluice/internal/v1/replication.pb.h"
 #include "sluice/v1/cluster.pb.h"
+#include "sluice/v1/group.pb.h"
 #include "sluice/v1/log.pb.h"
 #include "sluice/v1/topic.pb.h"
 #include "sluice/v1/transaction.pb.h"
@@ -75,6 +76,17 @@ std::string BodyOf(MessageKind kind, std::string_view bytes) {
     PUBLIC(ElectLeaders, )
     PUBLIC(ResetReplica, )
     PUBLIC(InitProducerId, )
+    PUBLIC(FindCoordinator, )
+    PUBLIC(JoinGroup, )
+    PUBLIC(SyncGroup, )
+    PUBLIC(Heartbeat, )
+    PUBLIC(LeaveGroup, )
+    PUBLIC(CommitOffsets, )
+    PUBLIC(FetchOffsets, )
+    PUBLIC(DeleteOffsets, )
+    PUBLIC(ListGroups, )
+    PUBLIC(DescribeGroups, )
+    PUBLIC(DeleteGroups, )
 #undef INTERNAL
 #undef PUBLIC
     case MessageKind::kFollowMetadata:

@@ -53,6 +53,15 @@ namespace sluice::sim {
   X(AlterConfigs) X(AlterConfigsReply)                                       \
   X(ElectLeaders) X(ElectLeadersReply) X(ResetReplica) X(ResetReplicaReply)  \
   X(InitProducerId) X(InitProducerIdReply)                                   \
+  /* a member's or an operator's, or one that a broker hands on */           \
+  X(FindCoordinator) X(FindCoordinatorReply)                                 \
+  X(JoinGroup) X(JoinGroupReply) X(SyncGroup) X(SyncGroupReply)              \
+  X(Heartbeat) X(HeartbeatReply) X(LeaveGroup) X(LeaveGroupReply)            \
+  X(CommitOffsets) X(CommitOffsetsReply)                                     \
+  X(FetchOffsets) X(FetchOffsetsReply)                                       \
+  X(DeleteOffsets) X(DeleteOffsetsReply)                                     \
+  X(ListGroups) X(ListGroupsReply) X(DescribeGroups) X(DescribeGroupsReply)  \
+  X(DeleteGroups) X(DeleteGroupsReply)                                       \
   /* of any stream; the end is said by the process or by its kernel */       \
   X(StreamOpen) X(StreamEnd)
 

@@ -119,7 +119,7 @@ done
 # What saw it: a check's number or word, or the INVARIANT that a process died of.
 seen_by() {
   local crash
-  crash=$(grep -m 1 -oE 'INVARIANT.*' "$1" | grep -oE '\b(RA|RP|ST|MD|IP)[0-9]+' | head -n 1) || true
+  crash=$(grep -m 1 -oE 'INVARIANT.*' "$1" | grep -oE '\b(RA|RP|ST|MD|IP|GR)[0-9]+' | head -n 1) || true
   if [ -n "$crash" ]; then
     echo "$crash in the product"
   elif grep -qE '^seed [0-9]+ FAILED: ' "$1"; then

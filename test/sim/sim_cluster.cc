@@ -131,6 +131,7 @@ void SimCluster::Boot(int id) {
   if (node.broker != nullptr) {
     node.life->replication = &node.broker->replication_acceptor();
     node.life->broker = node.broker.get();
+    node.life->groups = node.broker.get();
   }
   if (node.controller != nullptr) {
     node.life->controller = &node.controller->api();
@@ -184,6 +185,7 @@ bool SimCluster::OpenController(SimNode& node) {
 bool SimCluster::OpenBroker(SimNode& node) {
   node.connector = network_.MakeConnector(node.life);
   node.leaders = network_.MakeLeaderConnector(node.life);
+  node.groups = network_.MakeGroupConnector(node.life);
   Broker::Deps deps;
   deps.fs = &node.fs;
   deps.clock = &node.host;
@@ -217,6 +219,7 @@ bool SimCluster::OpenBroker(SimNode& node) {
   };
   node.views.SetFiles(&node.fs);
   deps.leader_connector = node.leaders.get();
+  deps.group_connector = node.groups.get();
   deps.memory = options_.memory;
   const auto rack = options_.racks.find(node.id.value());
   if (rack != options_.racks.end()) deps.rack = rack->second;
@@ -260,6 +263,7 @@ void SimCluster::Destroy(SimNode& node) {
   node.controller.reset();
   node.connector.reset();
   node.leaders.reset();
+  node.groups.reset();
   node.peers.clear();
   node.dialer.reset();
   node.raft_transport.reset();

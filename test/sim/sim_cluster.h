@@ -83,6 +83,7 @@ struct SimNode {
   std::vector<std::unique_ptr<ControllerPeer>> peers;
   std::unique_ptr<ReplicationConnector> connector;
   std::unique_ptr<LeaderConnector> leaders;
+  std::unique_ptr<GroupConnector> groups;
   std::unique_ptr<ControllerProcess> controller;
   std::unique_ptr<Broker> broker;
   bool serving = false;

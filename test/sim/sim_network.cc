@@ -79,6 +79,7 @@ void SimNetwork::Down(const LifePtr& life, Death death) {
   life->replication = nullptr;
   life->raft = nullptr;
   life->broker = nullptr;
+  life->groups = nullptr;
   const auto found = lives_.find(life->id);
   if (found != lives_.end() && found->second == life) lives_.erase(found);
   if (death == Death::kSilent) {

@@ -15,6 +15,7 @@
 
 #include "client/peers/broker_peer.h"
 #include "client/peers/controller_peer.h"
+#include "client/peers/group_peer.h"
 #include "client/peers/leader_peer.h"
 #include "client/peers/replication_stream.h"
 #include "common/base/random.h"
@@ -140,6 +141,10 @@ class SimNetwork {
                                                        BrokerUse use = {});
   // For a broker: what it hands on.
   std::unique_ptr<LeaderConnector> MakeLeaderConnector(LifePtr own);
+  // Calls of groups: a client's, or those that a broker hands on.
+  // `forward_over` as in BrokerUse.
+  std::unique_ptr<GroupConnector> MakeGroupConnector(LifePtr own,
+                                                     int forward_over = 0);
 
   // ---- What those are made of ----
 

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "broker/broker_api.h"
+#include "broker/group_api.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/clock.h"
 #include "common/env/executor.h"
@@ -35,6 +36,7 @@ struct Life {
   std::map<NodeId, uint64_t> raft_lanes;  // the newest stream from each peer
   Executor* controller_executor = nullptr;
   BrokerApi* broker = nullptr;
+  GroupApi* groups = nullptr;
   Executor* edge_executor = nullptr;  // where calls of clients arrive
 };
 using LifePtr = std::shared_ptr<Life>;

@@ -68,7 +68,12 @@ SIMULATED_ONLY = {
         "//common/env:sim_world",
     ],
     "the simulated store of the Raft log": ["//storage:mem_kv_store"],
-    "the library of the programs that use sluiced": ["//client:client"],
+    "the library of the programs that use sluiced": [
+        "//client/group:group",
+        "//client/group:membership",
+        "//client:client",
+        "//common/consumer:assignors",
+    ],
 }
 
 

@@ -4,6 +4,7 @@
 
 #include "common/base/str_cat.h"
 #include "controller/metadata/config_registry.h"
+#include "controller/metadata/internal_topics.h"
 #include "test/sim/message.h"
 
 namespace sluice::sim {
@@ -167,6 +168,16 @@ constexpr MessageKind kDroppable[] = {
     MessageKind::kForwardElectLeaders, MessageKind::kForwardElectLeadersReply,
 };
 
+// The same of runs with groups.
+constexpr MessageKind kDroppableOfGroups[] = {
+    MessageKind::kFindCoordinatorReply, MessageKind::kJoinGroup,
+    MessageKind::kJoinGroupReply,       MessageKind::kSyncGroup,
+    MessageKind::kSyncGroupReply,       MessageKind::kHeartbeat,
+    MessageKind::kHeartbeatReply,       MessageKind::kLeaveGroup,
+    MessageKind::kCommitOffsets,        MessageKind::kCommitOffsetsReply,
+    MessageKind::kFetchOffsets,         MessageKind::kFetchOffsetsReply,
+};
+
 int64_t DrawAmount(FaultKind kind, Random& random) {
   switch (kind) {
     case FaultKind::kSlowDisk:
@@ -228,6 +239,27 @@ void DrawWays(SwarmPlan& plan, Random& random) {
     }
   }
   if (random.OneIn(2)) load.elect_every_us = random.Between(1, 5) * kSecond;
+}
+
+// Groups, in a third of the runs, with little time for everything.
+void DrawGroupLoad(SwarmPlan& plan, Random& random) {
+  if (!random.OneIn(3)) return;
+  std::vector<std::string> topics;
+  for (const TopicPlan& topic : plan.topics) topics.push_back(topic.name);
+  plan.groups = DrawGroups(topics, random);
+  auto& settings = plan.cluster.settings;
+  settings[kOffsetsTopicNumPartitions] = StrCat(random.Between(1, 3));
+  settings[kGroupMinSessionTimeoutMs] = "100";
+  settings[kGroupInitialRebalanceDelayMs] =
+      StrCat(random.OneIn(2) ? 0 : random.Between(1, 1'000));
+  if (random.OneIn(4)) {
+    settings[kOffsetsRetentionMinutes] = StrCat(random.Between(0, 1));
+  }
+  for (Fault& fault : plan.faults) {
+    if (fault.kind != FaultKind::kDropKind || random.OneIn(2)) continue;
+    fault.amount = static_cast<int64_t>(
+        kDroppableOfGroups[random.Below(std::size(kDroppableOfGroups))]);
+  }
 }
 
 FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
@@ -304,6 +336,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
     plan.load.internal_at_us = random.Between(1, plan.faults_us);
   }
   DrawWays(plan, random);
+  DrawGroupLoad(plan, random);
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;
@@ -341,6 +374,7 @@ std::string SwarmPlan::ToString() const {
   if (load.request_bytes_max < 1 << 20) {
     text += StrCat("; ", cluster.memory.produce_bytes, " bytes for requests");
   }
+  text += groups.ToString();
   return text + StrCat("; ", faults.size(), " faults");
 }
 

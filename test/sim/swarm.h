@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "test/sim/fault.h"
+#include "test/sim/group_plan.h"
 #include "test/sim/instant_bound.h"
 #include "test/sim/sim_cluster.h"
 
@@ -57,6 +58,7 @@ struct SwarmPlan {
   SimOptions cluster;
   std::vector<TopicPlan> topics;
   LoadPlan load;
+  GroupsPlan groups;
   int64_t faults_us = 0;    // phase 1
   int64_t liveness_us = 0;  // phase 2, at most
   int64_t heal_us = 0;      // phase 3, at most

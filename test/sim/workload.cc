@@ -102,6 +102,7 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
   operator_ = std::make_unique<SimClient>(cluster);
   lister_ = std::make_unique<SimClient>(cluster, ProducerOptions(),
                                         ConsumerOptions(), handed_on);
+  if (!plan->groups.empty()) MakeGroups();
   history_.SetOnEarliest([this](const NamedPartition& tp,
                                 const RecordLedger::Earliest& answer) {
     ++earliest_answers_;
@@ -115,6 +116,29 @@ void Workload::AddSender(const ClientUse& use, bool weak) {
   senders_.push_back(
       std::make_unique<Sender>(cluster_, options, use, number));
   if (options.idempotent()) ledger_.OnIdempotent(number);
+}
+
+void Workload::MakeGroups() {
+  GroupLoad::Deps deps;
+  deps.cluster = cluster_;
+  deps.plan = &plan_->groups;
+  deps.seed = plan_->seed + 15;
+  deps.partitions = partitions();
+  deps.report = report_;
+  deps.on_batch = [this](const FetchedBatch& batch) {
+    const absl::Status read =
+        ForEachRecord(batch, [&](const DecodedRecord& record) {
+          Look(batch.tp, record);
+          return true;
+        });
+    if (!read.ok()) {
+      report_(StrCat("CORRUPT: ", batch.tp, ": ", read.ToString()));
+    }
+  };
+  deps.on_owned = [this](const auto&... owned) {
+    if (on_owned_) on_owned_(owned...);
+  };
+  groups_ = std::make_unique<GroupLoad>(std::move(deps));
 }
 
 Workload::~Workload() { stopped_ = stopped_reading_ = true; }
@@ -135,6 +159,7 @@ void Workload::Start() {
     reader->client.consumer().Assign(partitions());
     Poll(*reader);
   }
+  if (groups_ != nullptr) groups_->Start();
   if (plan_->load.admin_every_us > 0) ManageTopics();
   if (plan_->load.grow_every_us > 0) GrowTopics();
   if (plan_->load.internal_at_us > 0) {
@@ -148,20 +173,26 @@ void Workload::Start() {
   if (plan_->load.elect_every_us > 0) OrderElections();
 }
 
-void Workload::Stop() { stopped_ = true; }
+void Workload::Stop() {
+  stopped_ = true;
+  if (groups_ != nullptr) groups_->Stop();
+}
 
 bool Workload::AllAnswered() const {
-  return sends_.empty() && calls_.empty();
+  return sends_.empty() && calls_.empty() &&
+         (groups_ == nullptr || groups_->AllAnswered());
 }
 
 std::string Workload::Unanswered() const {
-  return StrCat(sends_.size(), " sends; ", calls_.ToString());
+  return StrCat(sends_.size(), " sends; ", calls_.ToString(), "; ",
+                groups_ == nullptr ? "" : groups_->Unanswered());
 }
 
 void Workload::CheckDue() {
   sends_.CheckDue();
   polls_.CheckDue();
   calls_.CheckDue();
+  if (groups_ != nullptr) groups_->CheckDue();
 }
 
 // ---- Records ----
@@ -254,6 +285,11 @@ std::string Workload::WhyNotRead(const NamedPartition& tp,
   return "";
 }
 
+std::string Workload::WhyGroupsNotSettled(
+    const std::function<Offset(const NamedPartition&)>& end) const {
+  return groups_ == nullptr ? "" : groups_->WhyNotSettled(end);
+}
+
 Offset Workload::ReadUpTo(const NamedPartition& tp) const {
   return readers_.front()->next[tp];
 }
@@ -273,19 +309,24 @@ void Workload::Take(Reader& reader, const FetchedBatch& batch) {
         }
         next = record.offset.Next();
         ++records_read_;
+        Look(batch.tp, record);
         const RecordName name =
             RecordName::FromString(record.key.value_or(""));
-        ledger_.OnRead(batch.tp, name, record.offset);
-        if (record.value != name.Value(plan_->load.record_bytes)) {
-          report_(StrCat("TORN: ", batch.tp, " offset ", record.offset.value(),
-                         " is called ", name, " and has other bytes"));
-        }
         records.push_back(
             {record.offset, name, check::HashOf(record.value.value_or(""))});
         return true;
       });
   if (!read.ok()) report_(StrCat("CORRUPT: ", batch.tp, ": ", read.ToString()));
   history_.OnPolled(reader.session.at(batch.tp), batch, records);
+}
+
+// Whoever was given it.
+void Workload::Look(const NamedPartition& tp, const DecodedRecord& record) {
+  const RecordName name = RecordName::FromString(record.key.value_or(""));
+  ledger_.OnRead(tp, name, record.offset);
+  if (record.value == name.Value(plan_->load.record_bytes)) return;
+  report_(StrCat("TORN: ", tp, " offset ", record.offset.value(),
+                 " is called ", name, " and has other bytes"));
 }
 
 // False: one is not answered, which is reported.
@@ -324,6 +365,10 @@ void Workload::CheckEnd(int64_t limit_us) {
       const auto found = reader.first.find(tp);
       const Offset first = found == reader.first.end() ? end : found->second;
       ledger_.CheckEnd(tp, first, end);
+      if (groups_ != nullptr && !ledger_.may_lose(tp)) {
+        groups_->CheckGiven(tp, std::max(first, ledger_.deletable_below(tp)),
+                            end);
+      }
       // What it misses of the rest was not deleted.
       history_.OnFinalRead(reader.session.at(tp),
                            std::min(first, ledger_.deletable_below(tp)), end);

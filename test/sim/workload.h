@@ -1,13 +1,15 @@
-// Programs that use a simulated cluster: producers, readers, somebody who
-// creates and deletes topics.
+// Programs that use a simulated cluster: producers, readers, groups of them,
+// somebody who creates and deletes topics.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "test/sim/group_load.h"
 #include "test/sim/history_recorder.h"
 #include "test/sim/open_calls.h"
 #include "test/sim/record_ledger.h"
@@ -29,6 +31,8 @@ class Workload {
   void SetOnCreated(OnCreated on_created) {
     on_created_ = std::move(on_created);
   }
+  using OnOwned = GroupLoad::Deps::OnOwned;
+  void SetOnOwned(OnOwned on_owned) { on_owned_ = std::move(on_owned); }
   void Start();
   // No new records and calls; what is under way goes on, readers read on.
   void Stop();
@@ -43,6 +47,9 @@ class Workload {
 
   // Which reader is not where this partition ends; "": all are.
   std::string WhyNotRead(const NamedPartition& tp, Offset high_watermark) const;
+  // Likewise, of groups, which have to be in one generation each.
+  std::string WhyGroupsNotSettled(
+      const std::function<Offset(const NamedPartition&)>& end) const;
   // The readers end. With a new one: every partition of the plan's topics from
   // its start to its end; then what the ledger and the judge of the history say. Nothing
   // else happens any more. Reports what cannot be read within `limit_us`.
@@ -75,6 +82,8 @@ class Workload {
                 const absl::StatusOr<Consumer::Batches>& batches);
   void GoOn(Reader& reader, const absl::Status& error);
   void Take(Reader& reader, const FetchedBatch& batch);
+  void Look(const NamedPartition& tp, const DecodedRecord& record);
+  void MakeGroups();
   void Judge(bool is_over);
   // workload_calls.cc
   // How far the first reader has been given a partition.
@@ -99,6 +108,7 @@ class Workload {
   const RecordLedger::Report report_;
   OnAcked on_acked_;
   OnCreated on_created_;
+  OnOwned on_owned_;
   Random random_;
   Random grow_random_;
   RecordLedger ledger_;
@@ -122,6 +132,7 @@ class Workload {
   std::vector<std::unique_ptr<Reader>> readers_;
   std::unique_ptr<SimClient> operator_;
   std::unique_ptr<SimClient> lister_;
+  std::unique_ptr<GroupLoad> groups_;  // null: none
 };
 
 }  // namespace sluice::sim

@@ -1,0 +1,82 @@
+#include "test/sim/group_plan.h"
+
+#include <algorithm>
+
+#include "common/base/str_cat.h"
+
+namespace sluice::sim {
+namespace {
+
+using consumer::Assignor;
+
+std::vector<Assignor> DrawAssignors(Random& random) {
+  constexpr Assignor kAll[] = {Assignor::kRange, Assignor::kRoundRobin,
+                               Assignor::kSticky,
+                               Assignor::kCooperativeSticky};
+  const Assignor first = kAll[random.Below(std::size(kAll))];
+  if (first == Assignor::kCooperativeSticky || random.OneIn(2)) return {first};
+  return {first, Assignor::kCooperativeSticky};  // still eager
+}
+
+GroupPlan DrawGroup(const std::string& id,
+                    const std::vector<std::string>& topics, Random& random) {
+  GroupPlan group;
+  group.id = id;
+  for (const std::string& topic : topics) {
+    if (random.OneIn(2)) group.topics.insert(topic);
+  }
+  if (group.topics.empty()) {
+    group.topics.insert(topics[random.Below(topics.size())]);
+  }
+  group.members = static_cast<int>(random.Between(1, 6));
+  if (random.OneIn(2)) {
+    group.static_members =
+        static_cast<int>(random.Between(1, group.members));
+  }
+  group.assignors = DrawAssignors(random);
+  // What settling takes (all sessions of the dead, then two rebalances) is
+  // shorter than the last phase.
+  group.session_ms = random.Between(600, 6'000);
+  group.heartbeat_ms = group.session_ms / random.Between(3, 10);
+  group.poll_interval_ms = random.Between(1'000, 6'000);
+  group.commit_interval_ms = random.Between(20, 1'000);
+  group.auto_commit = !random.OneIn(3);
+  if (random.OneIn(3)) {
+    group.max_poll_records = static_cast<int>(random.Between(1, 20));
+  }
+  group.forwards = random.OneIn(4);
+  if (!random.OneIn(3)) {
+    group.fetch_bytes_min = static_cast<int32_t>(random.Between(200, 5'000));
+  }
+  return group;
+}
+
+}  // namespace
+
+GroupsPlan DrawGroups(const std::vector<std::string>& topics, Random& random) {
+  GroupsPlan plan;
+  const int count = static_cast<int>(random.OneIn(2) ? 1 : random.Between(1, 3));
+  for (int i = 0; i < count; ++i) {
+    plan.groups.push_back(DrawGroup(StrCat("group", i), topics, random));
+  }
+  if (!random.OneIn(5)) {
+    plan.churn_every_us = random.Between(300'000, 4'000'000);
+  }
+  if (!random.OneIn(5)) plan.ask_every_us = random.Between(20'000, 500'000);
+  plan.meddles = random.OneIn(4);
+  return plan;
+}
+
+std::string GroupsPlan::ToString() const {
+  std::string text;
+  for (const GroupPlan& group : groups) {
+    text += StrCat("; ", group.id, ": ", group.members, " members, ",
+                   group.static_members, " static, ",
+                   NameOf(group.assignors.front()), ", session ",
+                   group.session_ms, " ms, rebalance ",
+                   group.poll_interval_ms, " ms");
+  }
+  return text;
+}
+
+}  // namespace sluice::sim
