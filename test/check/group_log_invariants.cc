@@ -166,8 +166,8 @@ void GroupInvariants::CheckRemoval(const TopicPartition& tp,
       });
 }
 
-// GR4: generations rise. GR5: an instance is one member. GR3: partitions have
-// one owner.
+// GR4: generations rise. GR3: partitions have one owner. A record in which two
+// members have one instance id (GR5) cannot be read.
 void GroupInvariants::CheckGroup(const TopicPartition& tp,
                                  const std::string& group,
                                  const std::string& record) {
@@ -190,18 +190,6 @@ void GroupInvariants::CheckGroup(const TopicPartition& tp,
       return StrCat(where, " goes from generation ", before->generation, " (",
                     NameOf(before->state), ") to ", image.generation, " (",
                     NameOf(image.state), ")");
-    });
-  }
-  std::set<std::string> instances;
-  bool twice = false;
-  for (const group::MemberImage& member : image.members) {
-    if (member.instance.empty()) continue;
-    twice |= !instances.insert(member.instance.ToString()).second;
-  }
-  if (!instances.empty()) {
-    findings_.Check(Rule::kGR5, !twice, [&] {
-      return StrCat(where, " has two members of one instance id in generation ",
-                    image.generation);
     });
   }
   if (image.state == group::GroupState::kStable) {
