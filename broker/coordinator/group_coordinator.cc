@@ -307,8 +307,9 @@ void GroupCoordinator::WriteGroup(const std::string& group,
         code == ErrorCode::kReplicaFailed) {
       return;
     }
-    StepGroup(group, group::Written{id, std::move(status), now_us()});
+    OnWritten(group, id, std::move(status));
   };
+  groups_.at(group).writes[write.write] = std::nullopt;
   if (write.image.has_value()) {
     const StoredGroup stored{*std::move(write.image),
                              deps_.clock->WallMillis()};
@@ -328,6 +329,30 @@ void GroupCoordinator::WriteGroup(const std::string& group,
     } else {
       AppendChanges(piece, INT64_MAX, [](const absl::Status&) {});
     }
+  }
+}
+
+// A write that is refused at once ends before one that is in the log and waits
+// for followers: the core hears of them in their order.
+void GroupCoordinator::OnWritten(const std::string& group,
+                                 group::WriteId write, absl::Status status) {
+  auto loaded = groups_.find(group);
+  if (loaded == groups_.end()) return;
+  const auto own = loaded->second.writes.find(write);
+  if (own == loaded->second.writes.end()) return;
+  own->second = std::move(status);
+  if (MUTANT(kWritesToldUnordered)) {
+    const group::Written told{write, *own->second, now_us()};
+    loaded->second.writes.erase(own);
+    return StepGroup(group, told);
+  }
+  while (loaded != groups_.end() && !loaded->second.writes.empty() &&
+         loaded->second.writes.begin()->second.has_value()) {
+    const auto first = loaded->second.writes.begin();
+    group::Written told{first->first, *std::move(first->second), now_us()};
+    loaded->second.writes.erase(first);
+    StepGroup(group, std::move(told));
+    loaded = groups_.find(group);
   }
 }
 

@@ -133,6 +133,8 @@ class GroupCoordinator final : public ReplicaObserver {
   struct Loaded {
     std::unique_ptr<group::GroupCore> core;
     int64_t deadline_us = group::kNever;
+    // Under way, in their order; with how it ended where an older one has not.
+    std::map<group::WriteId, std::optional<absl::Status>> writes;
   };
   using Groups = std::map<std::string, Loaded>;
 
@@ -186,6 +188,8 @@ class GroupCoordinator final : public ReplicaObserver {
   void SetTimer();
   void OnTimer();
   void WriteGroup(const std::string& group, group::WriteGroup write);
+  void OnWritten(const std::string& group, group::WriteId write,
+                 absl::Status status);
   absl::StatusOr<std::vector<Change>> RemovalOf(const std::string& group);
 
   // ---- group_appends.cc ----

@@ -185,6 +185,27 @@ TEST_F(CoordinatorTest, ARefusedGroupWriteEndsTheGeneration) {
   EXPECT_EQ(joined.code(), ErrorCode::kCoordinatorNotAvailable);
 }
 
+// One that is refused at once is behind one that waits for followers (seed 100
+// of test/sim, 2026-11-26).
+TEST_F(CoordinatorTest, WritesOfAGroupAreToldInTheirOrder) {
+  Serve();
+  const auto first = Join(JoinOf("g", "", "i"));
+  env_.world.RunFor(config_.group.initial_rebalance_delay_us);
+  ASSERT_EQ(first.code(), ErrorCode::kNone);
+  Sync("g", first.get().member_id(), 1, "mine");
+  replica_.commits_at_once = false;
+  const auto second = Join(JoinOf("g", "", "i"));
+  EXPECT_EQ(replica_.waiting(), 1u);
+  replica_.refuses = ErrorCode::kNotEnoughReplicas;
+  const auto third = Join(JoinOf("g", "", "i"));
+  EXPECT_EQ(second.code(), ErrorCode::kFencedInstanceId);
+  EXPECT_FALSE(third.came());
+  replica_.refuses = ErrorCode::kNone;
+  replica_.Commit();
+  ASSERT_TRUE(third.came());
+  EXPECT_EQ(third.code(), ErrorCode::kCoordinatorNotAvailable);
+}
+
 TEST(CoordinatorConfigTest, TakesWhatTheNodeIsSetTo) {
   const auto plain = CoordinatorConfigFrom(**ConfigRegistry::Make({}));
   EXPECT_EQ(plain.expiry, offsets::ExpiryRule::kWithTopic);
