@@ -29,6 +29,7 @@ void Broker::Start() {
 }
 
 void Broker::RequestStop(absl::AnyInvocable<void(absl::Status)> done) {
+  parts_->consume.BeginStop();
   parts_->deps.control_executor->Post(
       [parts = parts_.get(), done = std::move(done)]() mutable {
         parts->control.RequestStop(
@@ -242,5 +243,10 @@ void Broker::InitProducerId(const api::CallContext& context,
   }
 SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
 #undef SLUICE_GROUP_CALL
+
+std::shared_ptr<ConsumeSession> Broker::Consume(
+    const api::CallContext& context, std::shared_ptr<ConsumeSink> sink) {
+  return parts_->consume.Consume(context, std::move(sink));
+}
 
 }  // namespace sluice

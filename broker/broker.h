@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "broker/broker_api.h"
 #include "broker/broker_facts.h"
+#include "broker/consume_api.h"
 #include "broker/coordinator/view_store.h"
 #include "broker/control/controller_directory.h"
 #include "broker/control/liveness_session.h"
@@ -34,7 +35,7 @@ class Replicas;
 // Open, then Start, then any number of requests, then RequestStop. It is
 // destroyed when none of its executors runs any more (or, in simulation, on
 // their one thread): a killed process. The executors outlive it.
-class Broker final : public BrokerApi, public GroupApi {
+class Broker final : public BrokerApi, public GroupApi, public ConsumeApi {
  public:
   static constexpr int64_t kTailCacheBytesPerShard = 64 << 20;
 
@@ -79,6 +80,8 @@ class Broker final : public BrokerApi, public GroupApi {
     std::string boot_id;
     // New with each process: the incarnation comes from it.
     uint64_t random_seed = 0;
+    // 16 bytes that nobody can guess; null: from the seed, for tests.
+    std::function<std::string()> new_secret;
     // All tail caches of a shard together.
     int64_t tail_cache_bytes_per_shard = kTailCacheBytesPerShard;
     LivenessTimes liveness;
@@ -198,6 +201,11 @@ class Broker final : public BrokerApi, public GroupApi {
             PeerReply<v1::Name##Response> reply) override;
   SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
 #undef SLUICE_GROUP_CALL
+
+  // ---- ConsumeApi ----
+  std::shared_ptr<ConsumeSession> Consume(
+      const api::CallContext& context,
+      std::shared_ptr<ConsumeSink> sink) override;
 
  private:
   struct Parts;

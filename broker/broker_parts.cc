@@ -46,6 +46,7 @@ Broker::Parts::Parts(Deps given, Directories opened, Random random)
       subscribe(ForHandlers(), SubscribeHandler::kStreamsMax,
                 deps.memory.subscribe_bytes),
       groups(ForGroups()),
+      consume(ForConsume(random)),
       lag_monitor({ForLag(), &coordinators, deps.shard_executors}) {
   AddShards();
 }
@@ -110,6 +111,27 @@ coordinator::GroupHandlers::Deps Broker::Parts::ForGroups() {
             const absl::StatusOr<internal::v1::EnsureInternalTopicResponse>&
                 made) mutable { done(made.status()); });
   };
+  return out;
+}
+
+ConsumeDeps Broker::Parts::ForConsume(Random& random) {
+  ConsumeDeps out;
+  out.self = deps.node_id;
+  out.clock = deps.clock;
+  out.worker = deps.worker_executor;
+  out.image = &image;
+  out.groups = &groups;
+  out.subscribe = [this](const api::CallContext& context,
+                         std::shared_ptr<SubscribeSink> sink) {
+    return subscribe.Subscribe(context, std::move(sink));
+  };
+  out.list_offsets = ForLag().list_offsets;
+  out.random_seed = random.Next64();
+  out.new_secret = deps.new_secret;
+  if (out.new_secret == nullptr) {
+    const auto guessable = std::make_shared<Random>(random.Next64());
+    out.new_secret = [guessable] { return guessable->NextUuid().ToBytes(); };
+  }
   return out;
 }
 

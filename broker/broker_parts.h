@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "broker/broker_opening.h"
+#include "broker/consume_driver/consume_handler.h"
 #include "broker/control/control_side.h"
 #include "broker/coordinator/group_coordinators.h"
 #include "broker/coordinator/group_handlers.h"
@@ -38,6 +39,7 @@ struct Broker::Parts {
   coordinator::GroupCoordinators::Deps ForCoordinators(Random& random);
   coordinator::LagSources ForLag();
   coordinator::GroupHandlers::Deps ForGroups();
+  ConsumeDeps ForConsume(Random& random);
   ControlSide::Deps ForControl();
   void AddShards();
   void WatchDisks();
@@ -74,6 +76,7 @@ struct Broker::Parts {
   DeleteRecordsHandler delete_records;
   SubscribeHandler subscribe;
   coordinator::GroupHandlers groups;
+  ConsumeHandler consume;
   coordinator::LagMonitor lag_monitor;
 
   // On the control executor.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/peers/broker_peer.h"
+#include "client/status_kinds.h"
 #include "common/api/log_api.h"
 #include "common/base/ids.h"
 #include "common/consumer/named_partition.h"
@@ -51,11 +52,5 @@ inline constexpr int64_t kNoAnswerEveryUs = 5'000'000;
 // "host:port,host:port"; INVALID_REQUEST names the part that is no address.
 absl::StatusOr<std::vector<api::Endpoint>> ParseBootstrap(
     std::string_view text);
-
-// An error of the connection, not of the broker: the request may or may not
-// have been carried out.
-bool IsTransportError(const absl::Status& status);
-// Whether asking again, here or elsewhere, may help.
-bool IsRetriableStatus(const absl::Status& status);
 
 }  // namespace sluice

@@ -39,6 +39,7 @@ absl::Status CheckJoin(const v1::JoinGroupRequest& request) {
   const std::pair<const char*, std::string_view> texts[] = {
       {"the member id", request.member_id()},
       {"the instance id", request.group_instance_id()},
+      {"the stream's secret", request.stream()},
       {"the protocol type", request.protocol_type()}};
   for (const auto& [what, text] : texts) {
     // A member id is ours: a client or instance id, and a uuid.
@@ -74,6 +75,9 @@ group::Join JoinFrom(const api::CallContext& context,
                               std::move(*protocol.mutable_metadata())});
   }
   join.reason = std::move(*request.mutable_reason());
+  join.stream = group::StreamSecret(std::move(*request.mutable_stream()));
+  join.resumes =
+      group::StreamSecret(std::move(*request.mutable_resumes_stream()));
   join.member_id_required =
       !request.has_member_id_required() || request.member_id_required();
   join.can_skip_assignment =
@@ -155,6 +159,7 @@ void GroupCoordinator::SyncGroup(const api::CallContext&,
   sync.member = group::MemberId(request.member_id());
   sync.instance = group::InstanceId(request.group_instance_id());
   sync.generation = group::Generation(request.generation_id());
+  sync.stream = group::StreamSecret(request.stream());
   sync.protocol_type = request.protocol_type();
   sync.protocol_name = request.protocol_name();
   for (auto& given : *request.mutable_assignments()) {
@@ -175,6 +180,7 @@ void GroupCoordinator::Heartbeat(const api::CallContext&,
   heartbeat.member = group::MemberId(request.member_id());
   heartbeat.instance = group::InstanceId(request.group_instance_id());
   heartbeat.generation = group::Generation(request.generation_id());
+  heartbeat.stream = group::StreamSecret(request.stream());
   heartbeat.now_us = now_us();
   StepGroup(request.group_id(), std::move(heartbeat));
 }
@@ -201,7 +207,8 @@ void GroupCoordinator::LeaveGroup(const api::CallContext&,
     leave.members.push_back(
         {group::MemberId(member.member_id()),
          group::InstanceId(member.group_instance_id()),
-         member.reason().substr(0, kReasonBytesMax)});
+         member.reason().substr(0, kReasonBytesMax),
+         group::StreamSecret(member.stream())});
   }
   leave.now_us = now_us();
   StepGroup(request.group_id(), std::move(leave));

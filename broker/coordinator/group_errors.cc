@@ -38,6 +38,8 @@ std::string_view AdviceFor(ErrorCode code) {
       return "the group has as many members as the broker allows";
     case ErrorCode::kFencedInstanceId:
       return "another process joined with this instance id; stop one of them";
+    case ErrorCode::kTakenOver:
+      return "a newer stream goes on as this member; end this one";
     case ErrorCode::kGroupSubscribedToTopic:
       return "a member subscribes to the topic; stop the members first";
     case ErrorCode::kInvalidCommitOffset:

@@ -197,6 +197,7 @@ void PutMember(const group::MemberImage& member, GroupMemberValue* out) {
   }
   out->set_assignment(member.assignment);
   out->set_join_reason(member.join_reason);
+  out->set_stream(member.stream.ToString());
 }
 
 group::MemberImage MemberFrom(const GroupMemberValue& member) {
@@ -212,6 +213,7 @@ group::MemberImage MemberFrom(const GroupMemberValue& member) {
   }
   out.assignment = member.assignment();
   out.join_reason = member.join_reason();
+  out.stream = group::StreamSecret(member.stream());
   return out;
 }
 

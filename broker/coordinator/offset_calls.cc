@@ -14,6 +14,7 @@ group::CommitClaim ClaimOf(const v1::CommitOffsetsRequest& request) {
   group::CommitClaim claim;
   claim.member = group::MemberId(request.member_id());
   claim.instance = group::InstanceId(request.group_instance_id());
+  claim.stream = group::StreamSecret(request.stream());
   if (request.has_generation_id()) {
     claim.generation = group::Generation(request.generation_id());
   }

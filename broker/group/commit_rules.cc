@@ -21,7 +21,8 @@ ErrorCode CheckCommit(const GroupCore* group, const CommitClaim& claim) {
   if (state == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
   if (!has_generation && state == GroupState::kEmpty) return ErrorCode::kNone;
   if (has_generation || !claim.member.empty() || !claim.instance.empty()) {
-    const ErrorCode member = group->CheckMember(claim.member, claim.instance);
+    const ErrorCode member =
+        group->CheckMember(claim.member, claim.instance, claim.stream);
     if (member != ErrorCode::kNone) return member;
     if (claim.generation != group->generation() &&
         !MUTANT(kOldGenerationCommits)) {

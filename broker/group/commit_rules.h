@@ -24,6 +24,7 @@ struct CommitClaim {
   MemberId member;      // empty: nobody, as a standalone consumer
   InstanceId instance;
   Generation generation = kNoGeneration;  // negative: none
+  StreamSecret stream;
   // Part of a transaction, for which the producer's epoch stands too.
   bool transactional = false;
 };

@@ -31,6 +31,9 @@ struct Join {
   // The client knows JoinAnswer::skip_assignment.
   bool can_skip_assignment = true;
   int64_t now_us = 0;
+  StreamSecret stream;
+  // Set: the membership goes over from this stream to `stream`.
+  StreamSecret resumes;
 };
 
 struct MemberAssignment {
@@ -49,6 +52,7 @@ struct Sync {
   std::string protocol_name;  // "": not said
   std::vector<MemberAssignment> assignments;  // the leader's
   int64_t now_us = 0;
+  StreamSecret stream;
 };
 
 struct Heartbeat {
@@ -57,12 +61,14 @@ struct Heartbeat {
   InstanceId instance;
   Generation generation;
   int64_t now_us = 0;
+  StreamSecret stream;
 };
 
 struct LeavingMember {
   MemberId member;      // empty: by instance, as an administrator may
   InstanceId instance;
   std::string reason;
+  StreamSecret stream;  // empty: whichever it has
 };
 
 struct Leave {

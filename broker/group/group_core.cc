@@ -134,6 +134,15 @@ ErrorCode GroupCore::CheckMember(const MemberId& member,
   return HasMember(member) ? ErrorCode::kNone : ErrorCode::kUnknownMemberId;
 }
 
+ErrorCode GroupCore::CheckMember(const MemberId& member,
+                                 const InstanceId& instance,
+                                 const StreamSecret& stream) const {
+  const ErrorCode known = CheckMember(member, instance);
+  if (known != ErrorCode::kNone || MUTANT(kOlderStreamServed)) return known;
+  return Find(member)->image.stream == stream ? ErrorCode::kNone
+                                              : ErrorCode::kTakenOver;
+}
+
 void GroupCore::AnswerParked(Member& member, ErrorCode code) {
   if (member.joining.has_value()) {
     const bool unknown = code == ErrorCode::kUnknownMemberId;

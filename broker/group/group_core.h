@@ -81,6 +81,9 @@ class GroupCore {
   // kNone, ErrorCode::kUnknownMemberId or ErrorCode::kFencedInstanceId (GR5).
   ErrorCode CheckMember(const MemberId& member,
                         const InstanceId& instance) const;
+  // Also ErrorCode::kTakenOver: another stream acts for the member.
+  ErrorCode CheckMember(const MemberId& member, const InstanceId& instance,
+                        const StreamSecret& stream) const;
   // What its members subscribe to by the protocol chosen; nullopt: not known
   // (no consumers, nothing chosen yet, or bytes that cannot be read).
   std::optional<std::set<std::string>> SubscribedTopics() const;
@@ -119,6 +122,8 @@ class GroupCore {
   void JoinKnownMember(const Join& e, Member& member);
   void AddMember(const Join& e, const MemberId& id);
   void TakeOverInstance(const Join& e, MemberId old_id);
+  ErrorCode CheckJoinKnown(const Join& e) const;
+  void TakeOverStream(const Join& e, Member& member);
   Member& RenameMember(MemberId old_id, const MemberId& new_id);
   void UpdateMember(const Join& e, Member& member);
   void ParkJoin(const Join& e, Member& member);

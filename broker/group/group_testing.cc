@@ -59,28 +59,33 @@ RequestId GroupTester::Join(const JoinSpec& spec) {
                  .protocols = spec.protocols,
                  .member_id_required = spec.member_id_required,
                  .can_skip_assignment = spec.can_skip_assignment,
-                 .now_us = now_us_});
+                 .now_us = now_us_,
+                 .stream = StreamSecret(spec.stream),
+                 .resumes = StreamSecret(spec.resumes)});
   return request;
 }
 
 RequestId GroupTester::Sync(const MemberId& member, Generation generation,
                             std::vector<MemberAssignment> assignments,
-                            const std::string& instance) {
+                            const std::string& instance,
+                            const std::string& stream) {
   const RequestId request = NextRequest();
   Do(group::Sync{.request = request,
                  .member = member,
                  .instance = InstanceId(instance),
                  .generation = generation,
                  .assignments = std::move(assignments),
-                 .now_us = now_us_});
+                 .now_us = now_us_,
+                 .stream = StreamSecret(stream)});
   return request;
 }
 
 RequestId GroupTester::Heartbeat(const MemberId& member, Generation generation,
-                                 const std::string& instance) {
+                                 const std::string& instance,
+                                 const std::string& stream) {
   const RequestId request = NextRequest();
   Do(group::Heartbeat{request, member, InstanceId(instance), generation,
-                      now_us_});
+                      now_us_, StreamSecret(stream)});
   return request;
 }
 
@@ -209,10 +214,12 @@ JoinSpec Again(const MemberId& member, JoinSpec spec) {
 }
 
 ErrorCode CommitCode(GroupTester& group, const MemberId& member,
-                     Generation generation, const std::string& instance) {
+                     Generation generation, const std::string& instance,
+                     const std::string& stream) {
   return CheckCommit(&group.core(), {.member = member,
                                      .instance = InstanceId(instance),
-                                     .generation = generation});
+                                     .generation = generation,
+                                     .stream = StreamSecret(stream)});
 }
 
 }  // namespace sluice::group

@@ -24,6 +24,8 @@ struct JoinSpec {
   int64_t rebalance_timeout_us = 30 * kSecondUs;
   bool member_id_required = true;
   bool can_skip_assignment = true;
+  std::string stream;   // of Consume, that joins for it
+  std::string resumes;  // that it takes over from
 };
 
 class GroupTester {
@@ -38,9 +40,11 @@ class GroupTester {
   RequestId Join(const JoinSpec& spec);
   RequestId Sync(const MemberId& member, Generation generation,
                  std::vector<MemberAssignment> assignments = {},
-                 const std::string& instance = "");
+                 const std::string& instance = "",
+                 const std::string& stream = "");
   RequestId Heartbeat(const MemberId& member, Generation generation,
-                      const std::string& instance = "");
+                      const std::string& instance = "",
+                      const std::string& stream = "");
   RequestId Leave(std::vector<LeavingMember> members);
   RequestId Delete();
   void CommitAccepted(const MemberId& member);
@@ -100,6 +104,7 @@ class GroupTester {
 JoinSpec Again(const MemberId& member, JoinSpec spec = {});
 // What a commit of this member and generation is answered.
 ErrorCode CommitCode(GroupTester& group, const MemberId& member,
-                     Generation generation, const std::string& instance = "");
+                     Generation generation, const std::string& instance = "",
+                     const std::string& stream = "");
 
 }  // namespace sluice::group

@@ -36,6 +36,9 @@ class StrongText {
 using MemberId = StrongText<struct MemberIdTag>;
 // `group.instance.id`: chosen by a static member, for life.
 using InstanceId = StrongText<struct InstanceIdTag>;
+// The stream of GroupService.Consume that acts for a member: who knows it, is
+// that stream, or may take the membership over from it. Bytes.
+using StreamSecret = StrongText<struct StreamSecretTag>;
 
 // Rises with every completed join phase; all that members do names it.
 using Generation = StrongNumber<struct GenerationTag, int32_t>;
@@ -75,6 +78,7 @@ struct MemberImage {
   std::vector<Protocol> protocols;  // in the order preferred
   std::string assignment;
   std::string join_reason;  // the client's
+  StreamSecret stream;      // empty: a client that calls for itself
 
   bool operator==(const MemberImage&) const = default;
 };

@@ -52,7 +52,17 @@ ErrorCode GroupCore::CheckJoin(const Join& e) {
   if (pending_members_.count(e.member) > 0 && e.instance.empty()) {
     return ErrorCode::kNone;
   }
-  return CheckMember(e.member, e.instance);
+  return CheckJoinKnown(e);
+}
+
+// Who was not answered takes over once more.
+ErrorCode GroupCore::CheckJoinKnown(const Join& e) const {
+  const ErrorCode member = CheckMember(e.member, e.instance);
+  if (member != ErrorCode::kNone) return member;
+  const StreamSecret& stream = Find(e.member)->image.stream;
+  const bool may = stream == e.stream ||
+                   (!e.resumes.empty() && stream == e.resumes);
+  return may ? ErrorCode::kNone : ErrorCode::kTakenOver;
 }
 
 bool GroupCore::HasRoomFor(const MemberId& member) const {
@@ -104,7 +114,33 @@ void GroupCore::JoinNew(const Join& e) {
 
 void GroupCore::JoinKnown(const Join& e) {
   if (pending_members_.count(e.member) > 0) return AddMember(e, e.member);
-  JoinKnownMember(e, *Find(e.member));
+  Member& member = *Find(e.member);
+  e.resumes.empty() ? JoinKnownMember(e, member) : TakeOverStream(e, member);
+}
+
+// The same member by another stream: it goes on where the group stands. What
+// the older one waits for it does not get, and what it says from here on is not
+// heard.
+void GroupCore::TakeOverStream(const Join& e, Member& member) {
+  const ErrorCode waiting = member.image.stream == e.stream
+                                ? ErrorCode::kRebalanceInProgress
+                                : ErrorCode::kTakenOver;
+  AnswerParked(member, waiting);
+  FailHeldOf(e.member, waiting);
+  member.image.stream = e.stream;
+  member.image.client_id = e.client_id;
+  member.image.client_host = e.client_host;
+  RefreshSession(member);
+  if (state_ == GroupState::kPreparing) {
+    ParkJoin(e, member);
+    return MaybeCompleteJoin();
+  }
+  if (state_ == GroupState::kCompleting) pending_syncs_.insert(e.member);
+  Write(Image());
+  AnswerJoin answer = CurrentAnswer(e.request, member);
+  answer.skip_assignment =
+      state_ == GroupState::kStable && leader_ == e.member;
+  TellOnceWritten(e.member, std::move(answer));
 }
 
 void GroupCore::JoinKnownMember(const Join& e, Member& member) {
@@ -144,6 +180,7 @@ void GroupCore::AddMember(const Join& e, const MemberId& id) {
   member.image.instance = e.instance;
   member.image.client_id = e.client_id;
   member.image.client_host = e.client_host;
+  member.image.stream = e.stream;
   member.is_new = true;
   if (!e.instance.empty()) instances_[e.instance] = id;
   if (leader_.empty()) leader_ = id;
@@ -165,6 +202,7 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
   const MemberId old_leader = leader_;
   Member& member = RenameMember(old_id, id);
   UpdateMember(e, member);
+  member.image.stream = e.stream;
   RefreshSession(member);
   if (state_ == GroupState::kPreparing) {
     member.joining = e.request;

@@ -12,7 +12,7 @@ namespace sluice::group {
 
 ErrorCode GroupCore::CheckSync(const Sync& e) const {
   if (state_ == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
-  const ErrorCode member = CheckMember(e.member, e.instance);
+  const ErrorCode member = CheckMember(e.member, e.instance, e.stream);
   if (member != ErrorCode::kNone) return member;
   if (e.generation != generation_) return ErrorCode::kIllegalGeneration;
   if (!e.protocol_type.empty() && e.protocol_type != protocol_type_) {
@@ -85,7 +85,7 @@ void GroupCore::On(const Heartbeat& e) {
     Do(AnswerHeartbeat{e.request, code});
   };
   if (state_ == GroupState::kDead) return answer(ErrorCode::kCoordinatorNotAvailable);
-  const ErrorCode member = CheckMember(e.member, e.instance);
+  const ErrorCode member = CheckMember(e.member, e.instance, e.stream);
   if (member != ErrorCode::kNone) return answer(member);
   if (e.generation != generation_) return answer(ErrorCode::kIllegalGeneration);
   RefreshSession(*Find(e.member));
@@ -141,7 +141,10 @@ LeftMember GroupCore::RemoveLeaving(const LeavingMember& leaving) {
       RemoveMember(MemberId(known->second), ErrorCode::kUnknownMemberId, why);
     }
   } else if (pending_members_.erase(leaving.member) == 0) {
-    answer.code = CheckMember(leaving.member, leaving.instance);
+    answer.code = leaving.stream.empty()
+                      ? CheckMember(leaving.member, leaving.instance)
+                      : CheckMember(leaving.member, leaving.instance,
+                                    leaving.stream);
     if (answer.code == ErrorCode::kNone) {
       RemoveMember(leaving.member, ErrorCode::kUnknownMemberId, why);
     }

@@ -203,6 +203,7 @@ absl::Status Node::Parts::OpenBroker() {
   deps.rack = config.rack;
   deps.boot_id = boot_id;
   deps.memory = config.memory;
+  deps.new_secret = &NewSecret;
   deps.resident_bytes = &ResidentBytes;
   deps.random_seed = RandomSeed();
   deps.on_fatal = [](absl::Status why) { EndProcess(why); };

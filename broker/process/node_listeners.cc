@@ -97,6 +97,7 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
     PublicEdge::Options edge;
     edge.bind = deps.config->listen;
     edge.groups = deps.broker;
+    edge.consumers = deps.broker;
     ASSIGN_OR_RETURN(p.edge, PublicEdge::Start(std::move(edge), deps.broker,
                                                deps.clock));
   }

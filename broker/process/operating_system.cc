@@ -35,6 +35,14 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+std::string NewSecret() {
+  std::string secret(16, '\0');
+  INVARIANT(getrandom(secret.data(), secret.size(), 0) ==
+                static_cast<ssize_t>(secret.size()),
+            "getrandom: ", std::strerror(errno));
+  return secret;
+}
+
 int64_t RaiseOpenFilesLimit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;

@@ -17,6 +17,9 @@ absl::StatusOr<std::string> ReadBootId();
 // From the kernel, never twice the same.
 uint64_t RandomSeed();
 
+// 16 bytes from the kernel, which nobody can guess.
+std::string NewSecret();
+
 // As many descriptors as the hard limit allows: each partition and connection
 // has one. Returns the limit that holds now.
 int64_t RaiseOpenFilesLimit();

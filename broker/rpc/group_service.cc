@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/rpc/consume_call.h"
 #include "broker/rpc/public_call.h"
 
 namespace sluice {
@@ -20,5 +21,11 @@ namespace sluice {
   }
 SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
 #undef SLUICE_GROUP_CALL
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
+GroupService::Consume(grpc::CallbackServerContext* context) {
+  if (consumers_ == nullptr) return nullptr;  // gRPC answers UNIMPLEMENTED
+  return ConsumeCall::Serve(consumers_, gate_, *context);
+}
 
 }  // namespace sluice

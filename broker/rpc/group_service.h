@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "broker/consume_api.h"
 #include "broker/group_api.h"
 #include "common/rpc/gate.h"
 #include "sluice/v1/group.grpc.pb.h"
@@ -30,7 +31,8 @@ using Layer2 = v1::GroupService::WithRawCallbackMethod_LeaveGroup<
 template <class Base>
 using Layer3 = v1::GroupService::WithRawCallbackMethod_ListGroups<
     v1::GroupService::WithRawCallbackMethod_DescribeGroups<
-        v1::GroupService::WithRawCallbackMethod_DeleteGroups<Base>>>;
+        v1::GroupService::WithRawCallbackMethod_DeleteGroups<
+            v1::GroupService::WithRawCallbackMethod_Consume<Base>>>>;
 
 using AllRaw = Layer1<Layer2<Layer3<v1::GroupService::Service>>>;
 
@@ -38,9 +40,10 @@ using AllRaw = Layer1<Layer2<Layer3<v1::GroupService::Service>>>;
 
 class GroupService final : public group_service_internal::AllRaw {
  public:
-  // `groups` outlives the service.
-  GroupService(GroupApi* groups, std::shared_ptr<rpc::Gate> gate)
-      : groups_(groups), gate_(std::move(gate)) {}
+  // Both outlive the service. Without `consumers` Consume is UNIMPLEMENTED.
+  GroupService(GroupApi* groups, std::shared_ptr<rpc::Gate> gate,
+               ConsumeApi* consumers = nullptr)
+      : groups_(groups), gate_(std::move(gate)), consumers_(consumers) {}
 
 #define SLUICE_GROUP_CALL(Name)                                            \
   grpc::ServerUnaryReactor* Name(grpc::CallbackServerContext* context,     \
@@ -48,10 +51,13 @@ class GroupService final : public group_service_internal::AllRaw {
                                  grpc::ByteBuffer* response) override;
   SLUICE_GROUP_CALLS(SLUICE_GROUP_CALL)
 #undef SLUICE_GROUP_CALL
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Consume(
+      grpc::CallbackServerContext* context) override;
 
  private:
   GroupApi* const groups_;
   const std::shared_ptr<rpc::Gate> gate_;
+  ConsumeApi* const consumers_;
 };
 
 }  // namespace sluice

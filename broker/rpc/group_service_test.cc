@@ -114,6 +114,7 @@ TEST_F(GroupServiceTest, BytesThatAreNoMessageAreAnInvalidRequest) {
   grpc::GenericStub stub(channel);
   for (const rpc::PublicMethod& row : rpc::kPublicMethods) {
     if (row.resource != rpc::Resource::kGroup) continue;
+    if (row.kind == rpc::CallKind::kStream) continue;  // consume_call_test
     grpc::ClientContext context;
     grpc::Slice garbage(std::string("\xff\xff\xff garbage"));
     grpc::ByteBuffer request(&garbage, 1);

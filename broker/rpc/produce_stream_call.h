@@ -14,6 +14,8 @@ struct ProduceStreamProtocol {
   using Message = v1::ProduceStreamRequest;
   using Request = api::ProduceStreamRequest;
   using Response = api::ProduceStreamResponse;
+  using Api = BrokerApi;
+  static constexpr bool kOpensAtOnce = false;
   static constexpr rpc::Method kMethod = rpc::Method::kProduceStream;
   // Two messages beyond what the session lets in: one is decoded while the
   // other is on its way to it. Answers are bounded by the requests in flight.

@@ -32,7 +32,8 @@ absl::StatusOr<std::unique_ptr<PublicEdge>> PublicEdge::Start(
   std::vector<grpc::Service*> services = {&edge->log_, &edge->cluster_,
                                           &edge->topic_, &edge->transaction_};
   if (options.groups != nullptr) {
-    edge->group_ = std::make_unique<GroupService>(options.groups, gate);
+    edge->group_ = std::make_unique<GroupService>(options.groups, gate,
+                                                  options.consumers);
     services.push_back(edge->group_.get());
     listener.health_names.push_back(v1::GroupService::service_full_name());
   }

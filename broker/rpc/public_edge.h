@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "broker/broker_api.h"
+#include "broker/consume_api.h"
 #include "broker/group_api.h"
 #include "broker/rpc/cluster_service.h"
 #include "broker/rpc/group_service.h"
@@ -29,7 +30,8 @@ class PublicEdge {
     // Without a host: no port, InProcessChannel() alone.
     api::Endpoint bind;
     rpc::GateLimits limits;
-    GroupApi* groups = nullptr;  // null: none are served
+    GroupApi* groups = nullptr;       // null: none are served
+    ConsumeApi* consumers = nullptr;  // null: Consume is not
   };
 
   // INVALID_CONFIG: cannot listen there. `broker` and `clock` outlive it.

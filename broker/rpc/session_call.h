@@ -24,6 +24,9 @@ namespace sluice {
 // stands Protocol::kLimits. A Protocol is
 //
 //   using Message, Request, Response;  // protobuf, and the structs of api
+//   using Api;  // of the broker, where sessions are opened
+//   // The session is opened before the first message, by Request().
+//   static constexpr bool kOpensAtOnce;
 //   static constexpr rpc::Method kMethod;
 //   static constexpr rpc::StreamLimits kLimits;
 //   // The session says when another message may be read.
@@ -37,7 +40,7 @@ namespace sluice {
 //   static absl::StatusOr<Request> Decode(Message);
 //   static grpc::ByteBuffer Encode(Response);
 //   static std::shared_ptr<StreamSession<Request>> Open(
-//       BrokerApi&, const api::CallContext&, const Request& first,
+//       Api&, const api::CallContext&, const Request& first,
 //       std::shared_ptr<StreamSink<Response>>);
 template <class Protocol>
 class SessionCall final
@@ -47,11 +50,12 @@ class SessionCall final
   using Message = typename Protocol::Message;
   using Request = typename Protocol::Request;
   using Response = typename Protocol::Response;
+  using Api = typename Protocol::Api;
 
  public:
   // What the service's method returns. The stream is ended at once when the
   // gate refuses it.
-  static SessionCall* Serve(BrokerApi* broker,
+  static SessionCall* Serve(Api* broker,
                             const std::shared_ptr<rpc::Gate>& gate,
                             const grpc::CallbackServerContext& context) {
     const auto call = std::make_shared<SessionCall>(Private(), broker, gate);
@@ -60,13 +64,15 @@ class SessionCall final
                             /*request_bytes=*/0, call);
     if (pass.ok()) {
       call->pass_ = *std::move(pass);
+      // No event comes before gRPC has what is returned.
+      if (Protocol::kOpensAtOnce) call->Open(Request());
     } else {
       call->End(pass.status());
     }
     return call.get();
   }
 
-  SessionCall(Private, BrokerApi* broker, std::shared_ptr<rpc::Gate> gate)
+  SessionCall(Private, Api* broker, std::shared_ptr<rpc::Gate> gate)
       : ServerStream(Protocol::kLimits),
         broker_(broker),
         gate_(std::move(gate)) {}
@@ -164,12 +170,12 @@ class SessionCall final
     if (pass_ != nullptr) pass_->End();
   }
 
-  BrokerApi* const broker_;
+  Api* const broker_;
   const std::shared_ptr<rpc::Gate> gate_;
   std::unique_ptr<rpc::Gate::Pass> pass_;  // null: refused
   std::atomic<int> undrained_{0};
-  // Opened by the first message, which says who the client is. Written in the
-  // events of reading and in OnClosed, which follows them; other events read it
+  // Opened by the first message, which says who the client is, or at once.
+  // Written in the events of reading and in OnClosed, which follows them; other events read it
   // beside them.
   std::mutex session_mutex_;
   std::shared_ptr<StreamSession<Request>> session_;

@@ -14,6 +14,8 @@ struct SubscribeProtocol {
   using Message = v1::SubscribeRequest;
   using Request = api::SubscribeRequest;
   using Response = api::SubscribeResponse;
+  using Api = BrokerApi;
+  static constexpr bool kOpensAtOnce = false;
   static constexpr rpc::Method kMethod = rpc::Method::kSubscribe;
   // Pushes are bounded by the client's credit, at most 64 MiB (SubscribeStream).
   static constexpr rpc::StreamLimits kLimits = {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "client/client_types.h"
+#include "client/status_kinds.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 #include "common/base/mutant.h"
@@ -25,6 +25,8 @@ bool AllCooperative(const std::vector<consumer::Assignor>& assignors) {
 GroupMembership::GroupMembership(Deps deps)
     : deps_(std::move(deps)),
       cooperative_(AllCooperative(deps_.options.assignors)),
+      member_id_(deps_.options.resumes_member_id),
+      resuming_(!deps_.options.resumes_member_id.empty()),
       backoff_(deps_.options.retry_backoff_min_ms * 1000,
                deps_.options.retry_backoff_max_ms * 1000) {
   INVARIANT(!deps_.options.assignors.empty(), "a member needs an assignor");
@@ -76,6 +78,7 @@ GroupMembership::Verdict GroupMembership::VerdictOf(
     case ErrorCode::kUnknownMemberId:
       return Verdict::kMemberGone;
     case ErrorCode::kFencedInstanceId:
+    case ErrorCode::kTakenOver:
       return Verdict::kOver;
     default:
       break;
@@ -111,7 +114,7 @@ void GroupMembership::On(const Released&) {
   releasing_.clear();
 }
 
-void GroupMembership::On(const membership::Leave&) {
+void GroupMembership::On(const membership::Leave& e) {
   if (leaving_) return;
   leaving_ = true;
   if (phase_ == Phase::kOver || member_id_.empty() || IsStatic() ||
@@ -125,7 +128,8 @@ void GroupMembership::On(const membership::Leave&) {
   leave.request.set_group_id(deps_.options.group_id);
   v1::LeavingMember* member = leave.request.add_members();
   member->set_member_id(member_id_);
-  member->set_reason("the consumer was closed");
+  member->set_reason(e.reason);
+  member->set_stream(deps_.options.stream);
   Do(std::move(leave));
 }
 
@@ -165,6 +169,7 @@ void GroupMembership::CheckPollInterval() {
     member->set_member_id(member_id_);
     member->set_reason(
         StrCat("no poll for ", deps_.options.max_poll_interval_ms, " ms"));
+    member->set_stream(deps_.options.stream);
     Do(std::move(leave));
   }
   ForgetGeneration(!IsStatic());
@@ -202,6 +207,7 @@ void GroupMembership::HeartbeatIfDue() {
   beat.request.set_member_id(member_id_);
   beat.request.set_group_instance_id(deps_.options.instance_id);
   beat.request.set_generation_id(generation_);
+  beat.request.set_stream(deps_.options.stream);
   Do(std::move(beat));
 }
 
@@ -254,7 +260,10 @@ void GroupMembership::On(const OffsetsAnswered& e) {
       return OnLost(verdict, e.status);
     case Verdict::kOver:
       // Other errors are of the offsets, and their owner's to judge.
-      if (CodeOf(e.status) == ErrorCode::kFencedInstanceId) Fail(e.status);
+      if (CodeOf(e.status) == ErrorCode::kFencedInstanceId ||
+          CodeOf(e.status) == ErrorCode::kTakenOver) {
+        Fail(e.status);
+      }
       return;
     default:
       return;
@@ -297,7 +306,10 @@ void GroupMembership::On(const CoordinatorFound& e) {
 // ---- The end of a membership ----
 
 void GroupMembership::ForgetGeneration(bool member_too) {
-  if (member_too) member_id_.clear();
+  if (member_too) {
+    member_id_.clear();
+    resuming_ = false;
+  }
   generation_ = kNoGeneration;
   is_leader_ = false;
   beat_under_way_ = false;

@@ -66,6 +66,8 @@ class GroupMembership {
   bool has_coordinator() const { return HasCoordinator(); }
   bool is_cooperative() const { return cooperative_; }
   const membership::Partitions& owned() const { return owned_; }
+  // Of the newest generation: what is owned, less what is being released.
+  const membership::Partitions& assignment() const { return last_assignment_; }
 
  private:
   // What an error of the coordinator asks for.
@@ -115,6 +117,7 @@ class GroupMembership {
   // membership_rounds.cc
   membership::Partitions ToReleaseFirst() const;
   v1::JoinGroupRequest JoinRequest() const;
+  int32_t RebalanceTimeoutMs() const;
   void OnJoinFailed(const absl::Status& status,
                     const v1::JoinGroupResponse& response);
   void BeginAssigning(const v1::JoinGroupResponse& response);
@@ -138,6 +141,7 @@ class GroupMembership {
   // A new generation is wanted.
   bool rejoin_ = false;
   std::string rejoin_reason_;
+  bool resuming_ = false;  // not answered yet
   int64_t join_not_before_us_ = 0;
   // What is owned may be another's: to be released as such.
   bool lost_ = false;

@@ -56,6 +56,12 @@ void GroupMembership::JoinIfWanted() {
   Do(SendJoin{round_call_, JoinRequest()});
 }
 
+int32_t GroupMembership::RebalanceTimeoutMs() const {
+  return deps_.options.rebalance_timeout_ms > 0
+             ? deps_.options.rebalance_timeout_ms
+             : deps_.options.max_poll_interval_ms;
+}
+
 v1::JoinGroupRequest GroupMembership::JoinRequest() const {
   const Options& options = deps_.options;
   v1::JoinGroupRequest request;
@@ -64,9 +70,11 @@ v1::JoinGroupRequest GroupMembership::JoinRequest() const {
   request.set_group_instance_id(options.instance_id);
   request.set_client_id(options.client_id);
   request.set_session_timeout_ms(options.session_timeout_ms);
-  request.set_rebalance_timeout_ms(options.max_poll_interval_ms);
+  request.set_rebalance_timeout_ms(RebalanceTimeoutMs());
   request.set_protocol_type(std::string(consumer::kProtocolType));
   request.set_reason(rejoin_reason_);
+  request.set_stream(options.stream);
+  if (resuming_) request.set_resumes_stream(options.resumes_stream);
   for (const consumer::Assignor assignor : options.assignors) {
     consumer::Subscription subscription;
     subscription.topics = {topics_.begin(), topics_.end()};
@@ -172,6 +180,7 @@ void GroupMembership::Sync(const consumer::Assignments& assignments) {
   sync.request.set_generation_id(generation_);
   sync.request.set_protocol_type(std::string(consumer::kProtocolType));
   sync.request.set_protocol_name(protocol_name_);
+  sync.request.set_stream(deps_.options.stream);
   for (const auto& [member, partitions] : assignments) {
     v1::GroupAssignment* assignment = sync.request.add_assignments();
     assignment->set_member_id(member);
@@ -201,6 +210,10 @@ void GroupMembership::On(const Synced& e) {
   phase_ = Phase::kStable;
   heard_us_ = now_us_;
   Take(std::move(assigned));
+  if (std::exchange(resuming_, false) && deps_.options.resumes_changed) {
+    rejoin_ = true;
+    rejoin_reason_ = "subscribes to others";
+  }
   RejoinIfCountsChanged();
 }
 

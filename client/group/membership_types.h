@@ -31,11 +31,20 @@ struct Options {
   // Who does not poll for so long is stuck, and leaves. Also the time that the
   // others give a member to join a new generation.
   int32_t max_poll_interval_ms = 300'000;
+  int32_t rebalance_timeout_ms = 0;  // 0: max_poll_interval_ms
   // In the order preferred. All cooperative: members keep what stays theirs
   // through a rebalance. Else everybody gives up everything first.
   std::vector<consumer::Assignor> assignors = {
       consumer::Assignor::kRange, consumer::Assignor::kCooperativeSticky};
   std::string rack;
+  // ---- Of a stream of GroupService.Consume, which acts for a member ----
+  std::string stream;  // its secret
+  // Goes on as this member, from the stream that had this secret; while the
+  // member is known, without a rebalance.
+  std::string resumes_member_id;
+  std::string resumes_stream;
+  // It joins anew at once: it subscribes to other topics than that one did.
+  bool resumes_changed = false;
   int64_t retry_backoff_min_ms = 50;
   int64_t retry_backoff_max_ms = 1'000;
 };
@@ -51,7 +60,9 @@ struct PollBegan {};
 struct PollEnded {};
 // It has given up what Release named.
 struct Released {};
-struct Leave {};
+struct Leave {
+  std::string reason = "the consumer was closed";
+};
 
 // ---- From the cluster ----
 

@@ -73,7 +73,8 @@ enum class CallKind { kUnary, kLongPoll, kStream };
   X(kDescribeGroups, "/sluice.v1.GroupService/DescribeGroups", kUnary,        \
     kDescribe, kGroup)                                                        \
   X(kDeleteGroups, "/sluice.v1.GroupService/DeleteGroups", kUnary,            \
-    kDelete, kGroup)
+    kDelete, kGroup)                                                          \
+  X(kConsume, "/sluice.v1.GroupService/Consume", kStream, kRead, kGroup)
 
 enum class Method : size_t {
 #define X(method, path, kind, operation, resource) method,

@@ -22,6 +22,7 @@ FLOORS = [
     ("controller/raft/", 1),
     ("controller/metadata/", 1),
     ("broker/replica/", 1),
+    ("broker/consume/", 1),
     ("broker/group/", 1),
     ("broker/offsets/", 1),
     ("common/env/", 1),
@@ -41,6 +42,11 @@ FLOORS = [
     ("controller/", 3),
     ("broker/", 3),
     ("client/", 3),
+    # The membership's machine, which broker/consume shares.
+    ("client/backoff", 1),
+    ("client/status_kinds", 1),
+    ("client/group/group_membership", 1),
+    ("client/group/membership_", 1),
     ("common/rpc/", 4),
     ("controller/rpc/", 4),
     ("broker/rpc/", 4),
@@ -54,7 +60,7 @@ MAINS = {"broker/sluiced_main.cc"}
 
 # Cores never look sideways at each other.
 CORES = ("controller/raft/", "controller/metadata/", "broker/replica/",
-         "broker/group/", "broker/offsets/")
+         "broker/consume/", "broker/group/", "broker/offsets/")
 
 # System header -> the only places that may include it.
 FENCED = [

@@ -1,0 +1,158 @@
+// What is read, from where, and on whose credit.
+#include <algorithm>
+#include <utility>
+
+#include "broker/consume/consume_core.h"
+#include "client/status_kinds.h"
+#include "common/base/error.h"
+
+namespace sluice::consume {
+
+// ---- Credit ----
+
+void ConsumeCore::OnCredit(int64_t bytes) {
+  if (bytes == 0) return;
+  Do(GrantReading{std::min(bytes, kCreditBytesMax)});
+  if (ledger_ == nullptr || options_.ack_mode != AckLedger::Mode::kAuto) return;
+  if (ledger_->Release(bytes)) no_progress_since_us_ = kNever;
+}
+
+// ---- Where to begin ----
+
+void ConsumeCore::On(const OffsetsFetched& e) {
+  if (starts_ != nullptr) starts_->On(e, now_us_);
+}
+
+void ConsumeCore::On(const OffsetsListed& e) {
+  if (starts_ != nullptr) starts_->On(e, now_us_);
+}
+
+void ConsumeCore::OnSeek(const v1::ConsumeSeek& message) {
+  if (!options_.start_by_seek) {
+    return Refuse(MakeError(ErrorCode::kInvalidRequest,
+                            "a `seek` in a stream that was opened without "
+                            "start_by_seek"));
+  }
+  Partitions to_find;
+  for (const v1::ConsumePosition& position : message.positions()) {
+    const NamedPartition tp{position.topic().name(),
+                            PartitionIndex(position.partition())};
+    const auto found = reading_.find(tp);
+    // It was revoked meanwhile.
+    if (found == reading_.end()) continue;
+    if (found->second.state != Reading::State::kAwaitsSeek) {
+      return Refuse(MakeError(ErrorCode::kInvalidRequest, tp.ToString(),
+                              " is read already; a partition is sought once, "
+                              "after it was assigned"));
+    }
+    if (position.offset() < -1) {
+      return Refuse(MakeError(ErrorCode::kInvalidRequest, "cannot begin ",
+                              tp.ToString(), " at offset ", position.offset(),
+                              "; offsets begin at 0, -1 is where the group "
+                              "stands"));
+    }
+    if (position.offset() == -1) {
+      found->second.state = Reading::State::kFinding;
+      to_find.insert(tp);
+    } else {
+      StartAt(tp, found->second, Offset(position.offset()));
+    }
+  }
+  if (starts_ != nullptr) starts_->Want(to_find);
+}
+
+void ConsumeCore::StartAt(const NamedPartition& tp, Reading& reading,
+                          Start start) {
+  reading.state = Reading::State::kReads;
+  reading.start = start;
+  Do(StartReading{tp, start});
+}
+
+void ConsumeCore::AdvanceReading() {
+  if (phase_ == Phase::kOver) return;
+  for (Action& action : starts_->Advance(AsMember(), now_us_)) {
+    Do(std::move(action));
+  }
+  if (const absl::Status said = starts_->TakeSaid(); !said.ok()) {
+    Tell(membership::OffsetsAnswered{membership_->member_id(),
+                                     membership_->generation(), said});
+  }
+  if (!starts_->failed().ok()) {
+    return LeaveWith(starts_->failed(), "it found no place to begin");
+  }
+  for (const auto& [tp, start] : starts_->TakeFound()) {
+    const auto found = reading_.find(tp);
+    if (found == reading_.end() || phase_ != Phase::kOpen ||
+        found->second.state != Reading::State::kFinding) {
+      continue;
+    }
+    StartAt(tp, found->second, start);
+  }
+  while (!again_.empty() && again_.begin()->first <= now_us_) {
+    const NamedPartition tp = again_.begin()->second;
+    again_.erase(again_.begin());
+    const auto found = reading_.find(tp);
+    if (found == reading_.end() || phase_ != Phase::kOpen ||
+        found->second.state != Reading::State::kWaits ||
+        found->second.again_us > now_us_) {
+      continue;
+    }
+    StartAt(tp, found->second, found->second.start);
+  }
+}
+
+void ConsumeCore::StopAll() {
+  for (auto& [tp, reading] : reading_) {
+    if (reading.begun()) Do(StopReading{tp});
+  }
+  reading_.clear();
+  again_.clear();
+}
+
+// ---- Records ----
+
+void ConsumeCore::On(const Read& e) {
+  const auto found = reading_.find(e.tp);
+  if (phase_ != Phase::kOpen || found == reading_.end() ||
+      found->second.state != Reading::State::kReads) {
+    // Nobody is charged for what is thrown away.
+    if (e.bytes > 0) Do(GrantReading{e.bytes});
+    return;
+  }
+  found->second.delay_us = kReadAgainMinUs;
+  next_[e.tp] = e.next;
+  ledger_->Pushed(e.tp, e.next, e.leader_epoch, e.bytes);
+  Do(PushRecords{});
+}
+
+void ConsumeCore::On(const ReadingEnded& e) {
+  const auto found = reading_.find(e.tp);
+  if (phase_ != Phase::kOpen || found == reading_.end() ||
+      found->second.state != Reading::State::kReads) {
+    return;
+  }
+  Reading& reading = found->second;
+  const auto next = next_.find(e.tp);
+  const ErrorCode code = CodeOf(e.why);
+  if (code == ErrorCode::kOffsetOutOfRange &&
+      options_.reset != v1::ConsumeOpen::RESET_NONE) {
+    // What it stood at is not in the log any more; nor is what was pushed.
+    ledger_->Begin(e.tp);
+    next_.erase(e.tp);
+    const bool latest = options_.reset == v1::ConsumeOpen::RESET_LATEST;
+    return StartAt(e.tp, reading, latest ? Edge::kLatest : Edge::kEarliest);
+  }
+  if (!IsRetriableStatus(e.why)) {
+    return LeaveWith(
+        MakeErrorStatus(code, StrCat(e.tp.ToString(), ": ",
+                                     StdView(e.why.message()))),
+        "it could not read what it was given");
+  }
+  if (next != next_.end()) reading.start = next->second;
+  reading.state = Reading::State::kWaits;
+  reading.again_us = now_us_ + reading.delay_us;
+  reading.delay_us = std::min(2 * reading.delay_us, kReadAgainMaxUs);
+  again_.emplace(reading.again_us, e.tp);
+}
+
+}  // namespace sluice::consume

@@ -1,0 +1,152 @@
+// What a stream of GroupService.Consume is told, and what it wants done. Plain
+// facts: nothing here refers to a call, a clock or a thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/group/membership_types.h"
+#include "common/base/ids.h"
+#include "sluice/v1/group.pb.h"
+
+namespace sluice::consume {
+
+using consumer::NamedPartition;
+using membership::CallId;
+using membership::Partitions;
+
+// Where reading begins.
+enum class Edge { kEarliest, kLatest };
+using Start = std::variant<Edge, Offset>;
+
+// ---- From the client ----
+
+// A topic by id is by name here, if it is known.
+struct ClientSaid {
+  v1::ConsumeRequest message;
+};
+struct HalfClosed {};
+// The connection is gone. Nothing can be pushed any more.
+struct Broken {};
+
+// ---- From this broker ----
+
+// It stops, and is there for so long; another one to go to, if one is known.
+struct BrokerStops {
+  std::optional<v1::Endpoint> elsewhere;
+  int64_t patience_us = 0;
+};
+// A newer stream on this broker has the membership.
+struct TakenOver {};
+// How many partitions the topics have that are known; after each change.
+using membership::CountsChanged;
+// The answer to LookUpTopics, of what is known now.
+using membership::TopicsFound;
+// At NextWakeUs or later.
+struct Tick {};
+
+// ---- From the coordinator; each answers a call, once ----
+
+using membership::HeartbeatAnswered;
+using membership::Joined;
+using membership::LeaveAnswered;
+using membership::Synced;
+struct CommitAnswered {
+  CallId call = 0;
+  absl::StatusOr<v1::CommitOffsetsResponse> answer;
+};
+struct OffsetsFetched {
+  CallId call = 0;
+  absl::StatusOr<v1::GroupOffsets> answer;
+};
+
+// ---- From the leaders of partitions ----
+
+// The answer to ListOffsets; kNoOffset: no such record.
+struct OffsetsListed {
+  CallId call = 0;
+  absl::StatusOr<std::map<NamedPartition, Offset>> answer;
+};
+// Records of a partition that is being read; whoever tells this keeps them
+// until the actions are carried out.
+struct Read {
+  NamedPartition tp;
+  Offset next;  // behind them
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  int64_t bytes = 0;
+};
+// It is not read any more.
+struct ReadingEnded {
+  NamedPartition tp;
+  absl::Status why;
+};
+
+using Event =
+    std::variant<ClientSaid, HalfClosed, Broken, BrokerStops, TakenOver,
+                 CountsChanged, TopicsFound, Tick, HeartbeatAnswered, Joined,
+                 LeaveAnswered, Synced, CommitAnswered, OffsetsFetched,
+                 OffsetsListed, Read, ReadingEnded>;
+
+// ---- To the coordinator, and about topics ----
+
+using membership::LookUpTopics;
+using membership::SendHeartbeat;
+using membership::SendJoin;
+using membership::SendLeave;
+using membership::SendSync;
+struct SendCommit {
+  CallId call = 0;
+  v1::CommitOffsetsRequest request;
+};
+struct SendFetchOffsets {
+  CallId call = 0;
+  v1::GroupOffsetsQuery query;
+};
+
+// ---- To the leaders ----
+
+// At the end or, with back_ms, of the first record of so long ago or later.
+struct ListOffsets {
+  CallId call = 0;
+  std::vector<NamedPartition> partitions;
+  std::optional<int64_t> back_ms;
+};
+struct StartReading {
+  NamedPartition tp;
+  Start start;
+};
+// Also of what waits to be read again.
+struct StopReading {
+  NamedPartition tp;
+};
+// So many bytes more may be read.
+struct GrantReading {
+  int64_t bytes = 0;
+};
+
+// ---- To the client ----
+
+// The records of the Read that is being answered. Without this they are not
+// pushed.
+struct PushRecords {};
+struct Push {
+  v1::ConsumeResponse message;
+};
+// The last action: the stream ends.
+struct Finish {
+  absl::Status status;
+};
+
+using Action =
+    std::variant<LookUpTopics, SendJoin, SendSync, SendHeartbeat, SendLeave,
+                 SendCommit, SendFetchOffsets, ListOffsets, StartReading,
+                 StopReading, GrantReading, PushRecords, Push, Finish>;
+
+}  // namespace sluice::consume

@@ -1,0 +1,71 @@
+#include "broker/consume_driver/consume_handler.h"
+
+#include <optional>
+#include <vector>
+
+#include "broker/consume_driver/consume_stream.h"
+#include "broker/handlers/refused_session.h"
+#include "common/base/error.h"
+
+namespace sluice {
+
+// ---- ConsumeStreams ----
+
+void ConsumeStreams::Add(const std::shared_ptr<ConsumeStream>& stream) {
+  all_.insert(stream.get());
+}
+
+void ConsumeStreams::Remove(const ConsumeStream* stream) {
+  all_.erase(const_cast<ConsumeStream*>(stream));
+  const auto found = by_member_.find(stream->membership());
+  if (found == by_member_.end()) return;
+  const auto named = found->second.lock();
+  if (named == nullptr || named.get() == stream) by_member_.erase(found);
+}
+
+void ConsumeStreams::OnMember(const std::string& group,
+                              const std::string& member_id,
+                              const std::shared_ptr<ConsumeStream>& stream) {
+  std::weak_ptr<ConsumeStream>& named = by_member_[{group, member_id}];
+  const auto older = std::exchange(named, stream).lock();
+  if (older != nullptr && older != stream) older->OnTakenOver();
+}
+
+void ConsumeStreams::StopAll() {
+  stopping_ = true;
+  const std::vector<ConsumeStream*> now(all_.begin(), all_.end());
+  for (ConsumeStream* stream : now) {
+    if (all_.contains(stream)) stream->OnBrokerStops();
+  }
+}
+
+// ---- ConsumeHandler ----
+
+ConsumeHandler::ConsumeHandler(ConsumeDeps deps)
+    : deps_(std::move(deps)),
+      all_(std::make_shared<ConsumeStreams>()),
+      random_(std::make_shared<Random>(deps_.random_seed)),
+      streams_(Budget::Of(kStreamsMax)) {}
+
+std::shared_ptr<ConsumeSession> ConsumeHandler::Consume(
+    const api::CallContext& context, std::shared_ptr<ConsumeSink> sink) {
+  std::optional<Budget::Share> share = streams_->TryTake(1);
+  if (!share.has_value()) {
+    deps_.worker->Post([sink = std::move(sink), taken = streams_->taken()] {
+      sink->Finish(MakeError(ErrorCode::kBusy, taken,
+                             " consumers are connected to this broker, the "
+                             "limit; try again later or at another broker"));
+    });
+    return std::make_shared<RefusedSession<v1::ConsumeRequest>>();
+  }
+  const auto stream = std::make_shared<ConsumeStream>(
+      deps_, all_, random_, context, *std::move(share), std::move(sink));
+  stream->Start();
+  return stream;
+}
+
+void ConsumeHandler::BeginStop() {
+  deps_.worker->Post([all = all_] { all->StopAll(); });
+}
+
+}  // namespace sluice

@@ -1,0 +1,241 @@
+// What a stream reads: one subscription at this broker, which has its records
+// from wherever they are.
+#include <algorithm>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "broker/consume_driver/consume_stream.h"
+#include "common/base/error.h"
+
+namespace sluice {
+
+using namespace consume;  // NOLINT: the words of the core
+
+// The subscription's way back. Runs on the worker.
+class ConsumeStream::Records final : public SubscribeSink {
+ public:
+  explicit Records(std::weak_ptr<ConsumeStream> stream)
+      : stream_(std::move(stream)) {}
+
+  void Push(api::SubscribeResponse response) override {
+    if (const auto stream = stream_.lock()) {
+      stream->OnRecords(std::move(response));
+    }
+  }
+  void Finish(absl::Status status) override {
+    if (const auto stream = stream_.lock()) stream->OnRecordsEnded(status);
+  }
+
+ private:
+  const std::weak_ptr<ConsumeStream> stream_;
+};
+
+std::optional<TopicPartition> ConsumeStream::Resolve(
+    const NamedPartition& tp) const {
+  const auto image = deps_.image->Load();
+  const TopicImage* topic = image->FindTopic(tp.topic);
+  if (topic == nullptr) return std::nullopt;
+  return TopicPartition{topic->id, tp.partition};
+}
+
+// The core knows topics by name alone.
+void ConsumeStream::NameTopics(v1::ConsumeRequest& request) const {
+  const auto image = deps_.image->Load();
+  const auto name = [&image](v1::TopicRef& ref) {
+    const auto id = TopicId::FromBytes(ref.id());
+    if (ref.topic_case() != v1::TopicRef::kId || !id.has_value()) return;
+    const TopicImage* topic = image->FindTopic(*id);
+    if (topic != nullptr) ref.set_name(topic->name);
+  };
+  const auto name_all = [&name](auto& items) {
+    for (auto& item : items) name(*item.mutable_topic());
+  };
+  if (request.has_ack()) name_all(*request.mutable_ack()->mutable_offsets());
+  if (request.has_revoke_ack()) {
+    name_all(*request.mutable_revoke_ack()->mutable_offsets());
+  }
+  if (request.has_seek()) name_all(*request.mutable_seek()->mutable_positions());
+}
+
+// ---- Where partitions begin ----
+
+void ConsumeStream::Carry(const ListOffsets& a) {
+  api::ListOffsetsRequest request;
+  request.isolation = core_->options().isolation;
+  request.route = api::Route::kForward;
+  for (const NamedPartition& tp : a.partitions) {
+    api::ListOffsetsPartition asked;
+    asked.topic.name = tp.topic;
+    asked.partition = tp.partition;
+    asked.position = api::OffsetPosition::kLatest;
+    if (a.back_ms.has_value()) {
+      asked.position = api::OffsetPosition::kTimestamp;
+      asked.timestamp_ms =
+          std::max<int64_t>(0, deps_.clock->WallMillis() - *a.back_ms);
+    }
+    request.partitions.push_back(std::move(asked));
+  }
+  deps_.list_offsets(
+      Context(kCallTimeoutUs), request,
+      [weak = weak_from_this(), worker = deps_.worker, call = a.call,
+       asked = a.partitions](absl::Status status,
+                             api::ListOffsetsResponse response) {
+        std::map<NamedPartition, Offset> found;
+        if (status.ok() && response.results.size() != asked.size()) {
+          status = MakeError(ErrorCode::kUnknownServerError,
+                             "offsets were asked of ", asked.size(),
+                             " partitions, ", response.results.size(),
+                             " answered");
+        }
+        for (size_t i = 0; status.ok() && i < asked.size(); ++i) {
+          const api::ListOffsetsResult& result = response.results[i];
+          if (!result.error.ok()) {
+            status = MakeErrorStatus(result.error.code, result.error.message);
+          }
+          found[asked[i]] = result.offset;
+        }
+        OffsetsListed event{call, std::move(found)};
+        if (!status.ok()) event.answer = status;
+        worker->Post([weak, event = std::move(event)]() mutable {
+          if (const auto self = weak.lock()) self->Do(std::move(event));
+        });
+      });
+}
+
+// ---- Reading ----
+
+void ConsumeStream::AskSoon() {
+  if (std::exchange(asking_, true)) return;
+  deps_.worker->Post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Ask();
+  });
+}
+
+void ConsumeStream::Ask() {
+  asking_ = false;
+  if (sink_ == nullptr) return;
+  if (subscription_ == nullptr) {
+    subscription_ = deps_.subscribe(
+        context_, std::make_shared<Records>(weak_from_this()));
+    ask_.isolation = core_->options().isolation;
+    ask_.form = core_->options().form;
+    ask_.route = api::Route::kForward;
+    ask_.rack = core_->options().membership.rack;
+  }
+  std::vector<TopicPartition> stopped;
+  for (const api::SubscribePartition& stop : ask_.stop) {
+    stopped.push_back({stop.topic.id, stop.partition});
+  }
+  subscription_->OnRequest(std::exchange(ask_, {}));
+  if (stopped.empty()) return;
+  // Behind it on the worker: what comes from here on is of a new subscription.
+  deps_.worker->Post([weak = weak_from_this(), stopped = std::move(stopped)] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    for (const TopicPartition& tp : stopped) {
+      const auto stopping = self->stopping_.find(tp);
+      if (--stopping->second == 0) self->stopping_.erase(stopping);
+    }
+  });
+}
+
+void ConsumeStream::Carry(const StartReading& a) {
+  const auto tp = Resolve(a.tp);
+  if (!tp.has_value()) {
+    return Do(ReadingEnded{
+        a.tp, MakeError(ErrorCode::kUnknownTopicOrPartition, "topic '",
+                        a.tp.topic, "' is not there (any more)")});
+  }
+  if (stopping_.contains(*tp)) {
+    return Do(ReadingEnded{a.tp, MakeError(ErrorCode::kOffsetNotAvailable,
+                                           "it is just being stopped")});
+  }
+  Read& read = reads_[a.tp];
+  const bool made_again =
+      read.tp.topic_id.is_set() && read.tp.topic_id != tp->topic_id;
+  if (made_again) names_.erase(read.tp);
+  read.tp = *tp;
+  names_[*tp] = a.tp;
+  if (made_again) {
+    return Do(ReadingEnded{
+        a.tp, MakeError(ErrorCode::kOffsetOutOfRange, "topic '", a.tp.topic,
+                        "' was deleted and made again")});
+  }
+  read.live = true;
+  api::SubscribePartition partition;
+  partition.topic.id = tp->topic_id;
+  partition.partition = tp->partition;
+  if (const Offset* offset = std::get_if<Offset>(&a.start)) {
+    partition.start = *offset;
+  } else {
+    partition.start = std::get<Edge>(a.start) == Edge::kLatest
+                          ? api::StartPosition::kLatest
+                          : api::StartPosition::kEarliest;
+  }
+  ask_.partitions.push_back(std::move(partition));
+  AskSoon();
+}
+
+void ConsumeStream::Carry(const StopReading& a) {
+  const auto found = reads_.find(a.tp);
+  if (found == reads_.end()) return;
+  const Read read = found->second;
+  reads_.erase(found);
+  names_.erase(read.tp);
+  if (!read.live) return;
+  std::erase_if(ask_.partitions, [&read](const api::SubscribePartition& asked) {
+    return asked.topic.id == read.tp.topic_id &&
+           asked.partition == read.tp.partition;
+  });
+  api::SubscribePartition partition;
+  partition.topic.id = read.tp.topic_id;
+  partition.partition = read.tp.partition;
+  ask_.stop.push_back(std::move(partition));
+  ++stopping_[read.tp];
+  AskSoon();
+}
+
+void ConsumeStream::Carry(const GrantReading& a) {
+  ask_.credit_bytes += a.bytes;
+  AskSoon();
+}
+
+void ConsumeStream::OnRecords(api::SubscribeResponse response) {
+  if (sink_ == nullptr) return;
+  const TopicPartition tp{response.result.topic.id, response.result.partition};
+  const auto name = names_.find(tp);
+  if (name == names_.end() || stopping_.contains(tp)) {
+    return Discard(response.charged_bytes);
+  }
+  const NamedPartition named = name->second;
+  if (!response.result.error.ok()) {
+    reads_[named].live = false;
+    return Do(ReadingEnded{named,
+                           MakeErrorStatus(response.result.error.code,
+                                           response.result.error.message)});
+  }
+  consume::Read read;
+  read.tp = named;
+  read.next = response.result.next_offset;
+  read.leader_epoch = response.result.leader_epoch;
+  read.bytes = response.charged_bytes;
+  Do(std::move(read), std::move(response));
+}
+
+// Nobody is charged for what is not pushed on, and it takes no memory of the
+// subscription. While other records are on their way their end says so.
+void ConsumeStream::Discard(int64_t bytes) {
+  current_.reset();
+  if (sink_ == nullptr || subscription_ == nullptr) return;
+  if (bytes > 0) Carry(GrantReading{bytes});
+  if (unsent_ == 0) subscription_->OnDrained();
+}
+
+void ConsumeStream::OnRecordsEnded(const absl::Status& why) {
+  if (sink_ == nullptr || why.ok()) return;
+  why_ended_ = why;
+  Do(Broken{});
+}
+
+}  // namespace sluice
