@@ -50,7 +50,7 @@ int64_t ConsumeCore::NextWakeUs() const {
   if (ledger_->HasDue() && commit_call_ == 0 && MayCommit()) {
     at(std::max(commit_not_before_us_, next_auto_commit_us_));
   }
-  if (no_progress_since_us_ != kNever) {
+  if (phase_ == Phase::kOpen && no_progress_since_us_ != kNever) {
     at(no_progress_since_us_ +
        int64_t{options_.membership.max_poll_interval_ms} * 1000);
   }
