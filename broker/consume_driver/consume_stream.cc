@@ -112,9 +112,14 @@ void ConsumeStream::OnDrained() {
 }
 
 void ConsumeStream::OnNoMore(absl::Status why) {
-  deps_.worker->Post([self = shared_from_this(), why = std::move(why)] {
-    why.ok() ? self->Do(HalfClosed{}) : self->Stop(kDrainPatienceUs);
-  });
+  if (why.ok()) {
+    deps_.worker->PostAfter(kHalfCloseUs, [self = shared_from_this()] {
+      self->Do(HalfClosed{});
+    });
+    return;
+  }
+  deps_.worker->Post(
+      [self = shared_from_this()] { self->Stop(kDrainPatienceUs); });
 }
 
 void ConsumeStream::OnClosed() {

@@ -28,6 +28,9 @@ class ConsumeStream final : public ConsumeSession,
   static constexpr int64_t kRoundMarginUs = 60'000'000;
   static constexpr int64_t kTopicsEveryUs = 1'000'000;
   static constexpr int64_t kRequestsPendingMax = 1'000;
+  // A connection that breaks looks half-closed for a moment: only then does one
+  // see that nobody is there.
+  static constexpr int64_t kHalfCloseUs = 50'000;
   // Before a broker ends: as its leaderships are handed over, and when its
   // listener has begun to close.
   static constexpr int64_t kStopPatienceUs = 1'000'000;

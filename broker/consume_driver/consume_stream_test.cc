@@ -255,7 +255,7 @@ TEST_F(ConsumeStreamTest, RecordsGoFromTheSubscriptionToTheClient) {
   EXPECT_TRUE(client_->pushed.back().message.has_committed());
 
   session->OnNoMore(absl::OkStatus());
-  Run();
+  Run(ConsumeStream::kHalfCloseUs + 1'000);
   EXPECT_EQ(group_.leaves, 1);
   ASSERT_TRUE(client_->finished.has_value());
   EXPECT_TRUE(client_->finished->ok()) << *client_->finished;
@@ -281,6 +281,17 @@ TEST_F(ConsumeStreamTest, WhatIsNotPushedOnCostsNothing) {
                 subscription().requests[subscription().requests.size() - 2]
                     .stop.size(),
             1u);
+}
+
+// A connection that broke looks half-closed first.
+TEST_F(ConsumeStreamTest, AClientThatIsGoneDoesNotLeave) {
+  const auto session = Open(client_);
+  session->OnNoMore(absl::OkStatus());
+  Run();
+  session->OnClosed();
+  Run(kSecondUs);
+  EXPECT_EQ(group_.leaves, 0);
+  EXPECT_EQ(subscription().closed, 1);
 }
 
 TEST_F(ConsumeStreamTest, AFailedReadIsSubscribedToAgain) {

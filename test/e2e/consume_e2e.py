@@ -12,7 +12,7 @@ import time
 from cluster import _STUBS as STUBS_DIRECTORY, ROOT
 from cluster import Cluster, Load, common_pb2, group_pb2, grpc, run, wait_until
 from consume_client import Consumer
-from groups_e2e import CommitWatch, committed, coordinator_of, describe, wait_stable
+from groups_e2e import GroupWatch, committed, coordinator_of, describe, wait_stable
 
 AUTO = group_pb2.ConsumeOpen.ACK_MODE_AUTO
 
@@ -309,7 +309,7 @@ def brokers_stop_and_die_and_nothing_is_lost():
             return (sum(map(len, owned)) == 6 and len(set().union(*owned)) == 6
                     and all(c.now.error is None for c in clients))
         wait_until(settled, 90, "six partitions are owned")
-        watch = CommitWatch(cluster, "g")
+        watch = GroupWatch(cluster, "g")
         load.wait_for(200)
         for victim, how in ((2, "stop"), (3, "kill"), (coordinator_of(cluster, "g"), "kill")):
             if how == "stop":
