@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "common/base/str_cat.h"
+#include "controller/metadata/internal_topics.h"
+#include "test/scenario/group_calls_testing.h"
 #include "test/scenario/scenario.h"
 #include "test/sim/sim_load.h"
 
@@ -50,8 +52,6 @@ constexpr LeftOut kUnsaid[] = {
     {MessageKind::kProduceReply, "the client library speaks the stream"},
     {MessageKind::kReportReplicas, "no election waits for what a log holds"},
     {MessageKind::kReportReplicasReply, "no election waits for it"},
-    {MessageKind::kEnsureInternalTopic, "no group is asked for"},
-    {MessageKind::kEnsureInternalTopicReply, "no group is asked for"},
 };
 
 // Raft's messages between two controllers are in order: what follows one that
@@ -101,6 +101,11 @@ bool Deletes(MessageKind kind) {
 bool Creates(MessageKind kind) {
   return kind == MessageKind::kCreateTopics ||
          kind == MessageKind::kForwardCreateTopics;
+}
+
+// The offsets of groups, which this cluster has, too, are small.
+ScenarioOptions OnePartitionOfOffsets() {
+  return {.settings = {{kOffsetsTopicNumPartitions, "1"}}};
 }
 
 // ---- What is said ----
@@ -222,6 +227,7 @@ void SayEverything(Scenario& s, const Tp& t) {
   calls.Read();
   calls.Make();
   calls.SayTheRest();
+  EveryGroupCall(&s, t).Make();
   // Stopped, not killed: what was sent to them comes again to the same process.
   const int X = s.ActiveController();
   const int leader = s.Committed(t).leader.value();
@@ -248,7 +254,7 @@ class LateDuplicates : public testing::TestWithParam<MessageKind> {};
 
 TEST_P(LateDuplicates, F60HaveNoSecondEffect) {
   CaughtPtr repeats;
-  ScenarioOptions options;
+  ScenarioOptions options = OnePartitionOfOffsets();
   options.before_boot = [&repeats](Scenario& s) {
     repeats = s.Repeat({GetParam()}, kMinuteMs);
   };
@@ -326,7 +332,7 @@ TEST_P(LateMessages, F60AreOfNoUse) {
     }});
   };
   const bool at_first_boot = sim::NameOf(GetParam()).starts_with("Bootstrap");
-  ScenarioOptions options;
+  ScenarioOptions options = OnePartitionOfOffsets();
   if (at_first_boot) options.before_boot = hold;
   Scenario s(options);
   const Tp t = s.CreateTopic("t", {});
