@@ -55,7 +55,12 @@ void ReplicationInvariants::OnChange(const NodeView& node,
                     change.before.has_value() ? &*change.before : nullptr,
                     now,  record,    own};
   CheckFailed(scene);
-  if (now.failed) return;
+  if (now.failed) {
+    // What it committed in the event in which its disk failed, it told.
+    const bool failed_now = scene.before != nullptr && !scene.before->failed;
+    if (failed_now && now.leads && !now.corrupt) CheckCommit(scene);
+    return;
+  }
   // Before its batches: they come from the leader of their epoch.
   if (now.leads) CheckLeads(scene);
   CheckBatches(scene);

@@ -410,6 +410,30 @@ TEST_F(ReplicationTest, RP16ARestartedBrokerLeadsANewerEpoch) {
   ExpectNone();
 }
 
+// Seed 195: it commits, tells, and fails at its next append, in one event.
+TEST_F(ReplicationTest, RP7WhatALeaderCommittedAsItFailed) {
+  AppendAt(1, 0, 100);
+  for (const int follower : {2, 3}) {
+    AppendAt(follower, 0, 100);
+    Acknowledge(1, follower);
+  }
+  At(1, [](ReplicaView& view) {
+    view.high_watermark = Offset(1);
+    view.failed = true;
+  });
+  MoveHw(2, 1);
+  ExpectNone();
+}
+
+TEST_F(ReplicationTest, RP4WhatALeaderMayNotCommitAsItFails) {
+  AppendAt(1, 0, 100);
+  At(1, [](ReplicaView& view) {
+    view.high_watermark = Offset(1);
+    view.failed = true;
+  });
+  ExpectFound(Rule::kRP4);
+}
+
 // ---- RP21, RP24 ----
 
 TEST_F(ReplicationTest, RP21AnAnswerBeforeTheHw) {
