@@ -317,6 +317,25 @@ TEST_F(ConsumeTest, Row8ACommitThatARebalanceOvertookGoesByTheNewGeneration) {
   EXPECT_EQ(TheResults(), Results());
 }
 
+// The coordinator tells of a generation once it is in its log; commits hear of
+// it before that.
+TEST_F(ConsumeTest, Row8ACommitMayHearOfTheNewGenerationFirst) {
+  BeReading({0});
+  Records(0, 10);
+  actions_.clear();
+  BeginRebalance();
+  const auto join = The<SendJoin>();
+  Ack(0, 10);
+  AnswerCommit(ErrorCode::kIllegalGeneration);
+  EXPECT_EQ(TheResults(), Results());
+  EXPECT_FALSE(TakePush(v1::ConsumeResponse::kRevoke).has_value());
+  EXPECT_FALSE(Has<StopReading>());
+  AnswerJoin(join, 2);
+  AnswerSync(Of("t", {0}));
+  Pass(2 * kSecondUs);
+  EXPECT_EQ(The<SendCommit>().request.generation_id(), 2);
+}
+
 TEST_F(ConsumeTest, WhoWasPutOutIsToldThatAcksAreInVain) {
   BeReading({0});
   Records(0, 10);

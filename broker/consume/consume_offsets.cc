@@ -173,10 +173,13 @@ void ConsumeCore::OnCommitResults(const v1::CommitOffsetsResponse& answer) {
       continue;
     }
     worst = status;
-    // A generation that was made meanwhile: by that one, if it keeps them.
-    const bool older = code == ErrorCode::kIllegalGeneration &&
-                       commit_generation_ != membership_->generation() &&
-                       membership_->generation() != membership::kNoGeneration;
+    // A generation that was made meanwhile, of which this member may not have
+    // heard yet: by that one, if it keeps them.
+    const bool older =
+        code == ErrorCode::kIllegalGeneration &&
+        membership_->generation() != membership::kNoGeneration &&
+        (commit_generation_ != membership_->generation() ||
+         membership_->phase() == GroupMembership::Phase::kJoining);
     if (older || code == ErrorCode::kRebalanceInProgress ||
         (IsRetriableStatus(status) && !IsOfTopic(code) &&
          code != ErrorCode::kTakenOver)) {

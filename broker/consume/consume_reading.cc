@@ -73,10 +73,7 @@ void ConsumeCore::AdvanceReading() {
   for (Action& action : starts_->Advance(AsMember(), now_us_)) {
     Do(std::move(action));
   }
-  if (const absl::Status said = starts_->TakeSaid(); !said.ok()) {
-    Tell(membership::OffsetsAnswered{membership_->member_id(),
-                                     membership_->generation(), said});
-  }
+  if (auto said = starts_->TakeSaid()) Tell(*std::move(said));
   if (!starts_->failed().ok()) {
     return LeaveWith(starts_->failed(), "it found no place to begin");
   }

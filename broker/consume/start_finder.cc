@@ -101,7 +101,7 @@ void StartFinder::Again(const absl::Status& why, int64_t now_us) {
                          code == ErrorCode::kIllegalGeneration ||
                          code == ErrorCode::kFencedInstanceId ||
                          code == ErrorCode::kTakenOver;
-  said_ = why;
+  said_ = membership::OffsetsAnswered{member_.id, member_.generation, why};
   if (!of_member && !IsRetriableStatus(why)) failed_ = why;
   not_before_us_ = now_us + kAskAgainUs;
   EndRound();

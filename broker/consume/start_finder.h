@@ -59,8 +59,10 @@ class StartFinder {
   std::map<NamedPartition, Start> TakeFound();
   // An error that asking again does not better.
   const absl::Status& failed() const { return failed_; }
-  // What the coordinator said of the membership, OK, or again and again.
-  absl::Status TakeSaid() { return std::exchange(said_, absl::OkStatus()); }
+  // What the coordinator said of the member that asked, if it refused.
+  std::optional<membership::OffsetsAnswered> TakeSaid() {
+    return std::exchange(said_, std::nullopt);
+  }
 
  private:
   enum class Stage { kIdle, kFetching, kEnds, kTimes, kCommitting };
@@ -82,7 +84,7 @@ class StartFinder {
   Partitions wanted_;
   std::map<NamedPartition, Start> found_;
   absl::Status failed_;
-  absl::Status said_;
+  std::optional<membership::OffsetsAnswered> said_;
 
   // The round under way.
   Stage stage_ = Stage::kIdle;

@@ -133,5 +133,21 @@ TEST_F(StartFinderTest, WhatIsRevokedMeanwhileIsNotRead) {
   EXPECT_EQ(Starts(), (Places{{1, Offset(9)}}));
 }
 
+// Nor does a late answer of an older generation say anything of this one.
+TEST_F(StartFinderTest, ARefusalOfAnOlderGenerationLosesNothing) {
+  Begin(v1::ConsumeOpen::RESET_EARLIEST, false);
+  const auto fetch = The<SendFetchOffsets>();
+  BeginRebalance();
+  const auto join = The<SendJoin>();
+  Do(OffsetsFetched{fetch.call,
+                    MakeError(ErrorCode::kIllegalGeneration, "as it is made")});
+  AnswerJoin(join, 2);
+  AnswerSync(Of("t", {0, 1}));
+  Pass(kSecondUs);
+  AnswerFetch({{0, 1}, {1, 1}});
+  EXPECT_EQ(Starts().size(), 2u);
+  EXPECT_FALSE(TakePush(v1::ConsumeResponse::kRevoke).has_value());
+}
+
 }  // namespace
 }  // namespace sluice::consume

@@ -249,6 +249,9 @@ void GroupMembership::On(const OffsetsAnswered& e) {
   if (verdict == Verdict::kFindAgain) return ForgetCoordinator();
   // Of an older membership: that one is gone already.
   if (e.member_id != member_id_ || e.generation != generation_) return;
+  // The generation that is joined may have begun, and its log is not written
+  // yet: the answer to the join says what becomes of what is owned.
+  if (phase_ == Phase::kJoining && verdict == Verdict::kGenerationGone) return;
   switch (verdict) {
     case Verdict::kRejoin:
       if (phase_ != Phase::kStable || rejoin_) return;

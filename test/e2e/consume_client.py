@@ -38,9 +38,11 @@ class Consumer:
         self.works.set()
         self.answers_revokes = True
         self.on_records = on_records
-        self.charged = 0
+        self.charges = []           # of each push, bytes
         self.after_revoke = []      # records of what had been revoked
         self._requests = queue.Queue()
+        self._lock = threading.Lock()
+        self._closing = False
         options.setdefault("session_timeout_ms", 6000)
         options.setdefault("rebalance_timeout_ms", 20000)
         self.send(open=group_pb2.ConsumeOpen(
@@ -102,12 +104,19 @@ class Consumer:
             self.moved = message.moved.endpoint
 
     def _records(self, records):
+        with self._lock:
+            # What was on its way at the half-close nobody can acknowledge any more:
+            # it is another's.
+            if not self._closing:
+                self._process(records)
+
+    def _process(self, records):
         key = (records.topic.name, records.partition)
         if key not in self.owned:
             self.after_revoke.append(key)
         for r in records.records.records:
             self.read.append((*key, r.offset, r.value))
-        self.charged += records.charged_bytes
+        self.charges.append(records.charged_bytes)
         if not self.works.is_set():
             return
         if self.on_records is not None:
@@ -133,7 +142,9 @@ class Consumer:
 
     def close(self, seconds=30):
         """Half-closes: the member leaves. The name of the error, or ""."""
-        self._requests.put(None)
+        with self._lock:
+            self._closing = True
+            self._requests.put(None)
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the stream does not end"
         self._channel.close()
