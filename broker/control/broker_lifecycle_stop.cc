@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "broker/control/broker_lifecycle.h"
+#include "common/base/error.h"
 #include "common/base/invariant.h"
 
 namespace sluice {
@@ -74,8 +75,14 @@ void BrokerLifecycle::CloseLogs(const char* why) {
       EpochOfCleanMarker(),
       [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
         if (alive.expired()) return;
-        LOG_IF(ERROR, !status.ok()) << "broker " << deps_.identity.node_id
-                                    << " did not stop cleanly: " << status;
+        if (!status.ok()) {
+          // Told to stop while it recovers it does so: nothing is wrong.
+          LOG_AT_LEVEL(CodeOf(status) == ErrorCode::kReplicaRecovering
+                           ? google::GLOG_WARNING
+                           : google::GLOG_ERROR)
+              << "broker " << deps_.identity.node_id
+              << " did not stop cleanly: " << status;
+        }
         session_.Close();
         SetState(State::kStopped);
         stop_done_(std::move(status));

@@ -254,6 +254,7 @@ void GroupHandlers::DeleteOffsets(const api::CallContext& context,
 template <class Item>
 struct GroupHandlers::Many {
   std::vector<std::string> names;
+  NoTopic otherwise = NoTopic::kNotFound;
   bool own_replica = false;  // this broker's, whoever leads
   // On the shard.
   std::function<void(GroupCoordinator&, size_t index, PeerReply<Item>)> here;

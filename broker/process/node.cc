@@ -237,7 +237,7 @@ void Node::Parts::StopBroker() {
   state = "stopping";
   Gate stopped;
   broker->RequestStop([&](absl::Status status) {
-    LOG_IF(ERROR, !status.ok())
+    LOG_IF(WARNING, !status.ok())  // the broker has told how bad that is
         << "the logs were not closed cleanly, the next start will check them: "
         << status;
     stopped.Open();

@@ -67,7 +67,8 @@ void StorageInvariants::OnEnd(const NodeView& node, End how) {
     if (view.corrupt) {
       disk.erase(tp);
     } else {
-      disk[tp] = {view, how, !view.hosted};
+      // Who failed may have been used before: it is hosted no more.
+      disk[tp] = {view, how, !view.hosted && !view.failed};
     }
   }
 }

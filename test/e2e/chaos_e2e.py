@@ -48,7 +48,8 @@ class Chaos:
         self.hung.clear()
 
     def stop(self, node):
-        assert self.cluster.stop(node.id) == [0], "node %d did not stop cleanly" % node.id
+        codes = self.cluster.stop(node.id)
+        assert codes == [0], "node %d did not stop cleanly: exit %s" % (node.id, codes)
 
     def start(self, _):
         for node in self.cluster.nodes.values():

@@ -77,7 +77,7 @@ FENCED = [
       "broker/handlers/handlers_threads_test.cc",
       "common/env/env_test.cc", "common/env/thread_slice_test.cc",
       "common/obs/", "FLOOR4+", "storage/group_commit",
-      "storage/sync_watch",
+      "storage/room_watch", "storage/sync_watch",
       "client/blocking_client", "storage/rocks_kv_store")),
     (r"<(pthread|signal|sys/.*|unistd|fcntl|netdb|arpa/.*|netinet/.*)\.h>",
      ("common/env/posix_file_system", "common/env/thread_executor",

@@ -37,8 +37,11 @@ GroupPlan DrawGroup(const std::string& id,
   // What settling takes (all sessions of the dead, then two rebalances) is
   // shorter than the last phase.
   group.session_ms = random.Between(600, 6'000);
-  group.heartbeat_ms = group.session_ms / random.Between(3, 10);
   group.poll_interval_ms = random.Between(1'000, 6'000);
+  // Members hear of a new generation by their next heartbeat: that has to come
+  // before the generation is made without them (seed 280 rebalanced for ever).
+  group.heartbeat_ms = std::min(group.session_ms, group.poll_interval_ms) /
+                       random.Between(3, 10);
   group.commit_interval_ms = random.Between(20, 1'000);
   group.auto_commit = !random.OneIn(3);
   if (random.OneIn(3)) {

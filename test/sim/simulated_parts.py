@@ -29,6 +29,7 @@ REAL_ONLY = {
         "//common/rpc:accept_loop",
         "//common/rpc:channels",
         "//common/rpc:client_calls",
+        "//common/rpc:consume_wire",
         "//common/rpc:gate",
         "//common/rpc:keep_awake",
         "//common/rpc:reactors",
@@ -43,9 +44,14 @@ REAL_ONLY = {
         "//common/obs:metrics_server",
         "@system//:httplib",
     ],
-    "the real env": ["//common/env:posix", "//common/env:real"],
+    "the real env": [
+        "//common/env:posix",
+        "//common/env:real",
+        "//common/env:thread_slice",
+    ],
     "RocksDB's adapter": ["//storage:rocks_kv_store", "@system//:rocksdb"],
     "what main is made of": [
+        "//broker/process:broker_metrics",
         "//broker/process:node",
         "//broker/process:node_edges",
         "//broker/process:system",
@@ -70,9 +76,8 @@ SIMULATED_ONLY = {
     "the simulated store of the Raft log": ["//storage:mem_kv_store"],
     "the library of the programs that use sluiced": [
         "//client/group:group",
-        "//client/group:membership",
         "//client:client",
-        "//common/consumer:assignors",
+        "@system//:re2",
     ],
 }
 
