@@ -47,10 +47,40 @@ void IsrInvariants::OnChange(const NodeView& node,
   if (change.now == nullptr || change.now->failed || !change.now->leads ||
       cluster_.committed->FindPartition(change.tp) == nullptr) {
     current_.erase({change.tp, node.id});
+    accepted_.erase({change.tp, node.id});
     return;
   }
   CheckQuestion(node, change.tp, *change.now);
   CheckMaximalIsr(node, change.tp, *change.now);
+  NoteAccepted(node, change.tp, *change.now);
+}
+
+void IsrInvariants::NoteAccepted(const NodeView& node, const TopicPartition& tp,
+                                 const ReplicaView& now) {
+  Accepted& known = accepted_[{tp, node.id}];
+  known.life = node.life;
+  known.epoch = now.leader_epoch;
+  known.followers.clear();
+  for (const auto& [id, follower] : now.followers) {
+    if (follower.accepted) {
+      known.followers.emplace_back(id, follower.broker_epoch);
+    }
+  }
+}
+
+// Before the event under way, in which it may have left behind the question:
+// one whose disk is full acknowledges and takes itself away in one frame.
+bool IsrInvariants::WasAccepted(const NodeView& node, const TopicPartition& tp,
+                                const ReplicaView& now,
+                                NodeId follower) const {
+  const auto known = accepted_.find({tp, node.id});
+  const auto asked = now.followers.find(follower);
+  return known != accepted_.end() && asked != now.followers.end() &&
+         known->second.life == node.life &&
+         known->second.epoch == now.leader_epoch &&
+         std::count(known->second.followers.begin(),
+                    known->second.followers.end(),
+                    std::pair(follower, asked->second.broker_epoch)) > 0;
 }
 
 void IsrInvariants::CheckQuestion(const NodeView& node,
@@ -91,16 +121,18 @@ void IsrInvariants::CheckMayJoin(const NodeView& node, const TopicPartition& tp,
                                  BrokerEpoch epoch) {
   const auto found = now.followers.find(joining);
   const bool known = found != now.followers.end();
+  const bool accepted = known && (found->second.accepted ||
+                                  WasAccepted(node, tp, now, joining));
   const Offset told =
       known ? found->second.Position(now.durable_counts) : kNoOffset;
   findings_.Check(
       Rule::kRP14,
-      known && found->second.accepted && found->second.broker_epoch == epoch &&
+      accepted && found->second.broker_epoch == epoch &&
           told >= now.high_watermark && told >= now.epoch_start,
       [&] {
         return StrCat(Where(node, tp, now), " wants ", joining,
                       " of broker epoch ", epoch, " in the ISR at ", told,
-                      known && found->second.accepted ? "" : ", not accepted");
+                      accepted ? "" : ", not accepted");
       });
   const auto reach =
       replication_.ReachOf(tp, joining, epoch, now.leader_epoch);

@@ -49,6 +49,10 @@ class IsrInvariants {
                      const ReplicaView& now);
   void CheckMayJoin(const NodeView& node, const TopicPartition& tp,
                     const ReplicaView& now, NodeId joining, BrokerEpoch epoch);
+  void NoteAccepted(const NodeView& node, const TopicPartition& tp,
+                    const ReplicaView& now);
+  bool WasAccepted(const NodeView& node, const TopicPartition& tp,
+                   const ReplicaView& now, NodeId follower) const;
   void CheckMaximalIsr(const NodeView& node, const TopicPartition& tp,
                        const ReplicaView& now);
   void CheckForm(const TopicPartition& tp, const PartitionImage& now,
@@ -69,6 +73,13 @@ class IsrInvariants {
   std::map<TopicPartition, int> full_at_;
   // What each leader's question was when last seen.
   std::map<std::pair<TopicPartition, NodeId>, Question> current_;
+  // Whom it had accepted by then, in that life and epoch of its.
+  struct Accepted {
+    int64_t life = 0;
+    LeaderEpoch epoch;
+    std::vector<std::pair<NodeId, BrokerEpoch>> followers;
+  };
+  std::map<std::pair<TopicPartition, NodeId>, Accepted> accepted_;
 };
 
 }  // namespace sluice::check

@@ -97,6 +97,31 @@ TEST_F(IsrInvariantsTest, RP14WithoutAWordInThisEpoch) {
   ExpectFound(Rule::kRP14);
 }
 
+// Seed 776: it acknowledged, was asked for, and left, in one event.
+TEST_F(IsrInvariantsTest, RP14WhoLeftBehindTheQuestion) {
+  WithoutThree();
+  ThreeIsThere();
+  At(1, [this](ReplicaView& view) {
+    replica::Proposal proposal;
+    for (const int id : {1, 2, 3}) proposal.isr[NodeId(id)] = EpochOf(id);
+    proposal.partition_epoch = view.partition_epoch;
+    view.maximal_isr.insert(NodeId(3));
+    view.proposal = std::move(proposal);
+    view.followers.at(NodeId(3)).accepted = false;
+  });
+  ExpectNone();
+}
+
+TEST_F(IsrInvariantsTest, RP14WhoHadLeftBefore) {
+  WithoutThree();
+  ThreeIsThere();
+  At(1, [](ReplicaView& view) {
+    view.followers.at(NodeId(3)).accepted = false;
+  });
+  Propose(1, {1, 2, 3});
+  ExpectFound(Rule::kRP14);
+}
+
 // ---- RP15 ----
 
 TEST_F(IsrInvariantsTest, RP15AnotherQuestionBesideTheFirst) {

@@ -100,10 +100,13 @@ void AByteFlips(At at) {
   AStartFails(at, flip, flip);
 }
 
+// All of it, or the first thing that it looks for.
 void ReadsFail(At at) {
-  AStartFails(
-      at, [](MemKvStore& kv) { kv.BreakDisk(Operation::kRead); },
-      [](MemKvStore& kv) { kv.ClearFaults(); });
+  for (const int count : {MemKvStore::kForEver, 1}) {
+    AStartFails(
+        at, [count](MemKvStore& kv) { kv.BreakDisk(Operation::kRead, count); },
+        [](MemKvStore& kv) { kv.ClearFaults(); });
+  }
 }
 
 TEST(ControllerDiskScenarios, F50AByteOfTheActiveControllersStoreFlips) {

@@ -78,6 +78,7 @@ class FuzzRun {
   std::optional<TopicPartition> IdOf(const NamedPartition& tp);
   std::string StateOf(const NamedPartition& tp);
   std::string WhyNotSettled(const std::set<int>& core);
+  bool MayBeLedByWhoHangs(const PartitionImage& partition) const;
   bool IsOwedProgress(const std::set<int>& core, const NamedPartition& tp);
   void JumpWallClocks(const std::set<int>& core);
   void RequireProgress();
