@@ -33,34 +33,6 @@ class NoDialer final : public BrokerDialer {
   }
 };
 
-// A KvStore that outlives the process that holds it.
-class HeldKv final : public KvStore {
- public:
-  explicit HeldKv(MemKvStore* disk) : disk_(disk) {}
-  absl::StatusOr<std::optional<std::string>> Get(
-      std::string_view key) const override {
-    return disk_->Get(key);
-  }
-  absl::Status Scan(std::string_view from, std::string_view end,
-                    const Visitor& visit) const override {
-    return disk_->Scan(from, end, visit);
-  }
-  absl::StatusOr<std::optional<KeyValue>> Last(
-      std::string_view from, std::string_view end) const override {
-    return disk_->Last(from, end);
-  }
-  absl::Status Write(const KvBatch& batch, Sync sync) override {
-    return disk_->Write(batch, sync);
-  }
-  absl::StatusOr<std::vector<KvFile>> Checkpoint(
-      const std::string& path) override {
-    return disk_->Checkpoint(path);
-  }
-
- private:
-  MemKvStore* const disk_;
-};
-
 class ControllerProcessTest : public testing::Test {
  protected:
   static constexpr char kDirectory[] = "/data/controller";
@@ -74,7 +46,7 @@ class ControllerProcessTest : public testing::Test {
     deps.open_kv = [this](const std::string& path)
         -> absl::StatusOr<std::unique_ptr<KvStore>> {
       opened_ = path;
-      return std::make_unique<HeldKv>(&kv_);
+      return std::make_unique<MountedKvStore>(&kv_);
     };
     deps.clock = &world_;
     deps.executor = executor_.get();
