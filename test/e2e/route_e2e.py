@@ -293,9 +293,15 @@ def readers_with_a_rack_read_a_follower_there():
         # A subscription is sent there, and pushed to from there.
         def subscribed(node, offset):
             part = log_pb2.SubscribePartition(topic=ref("t"), offset=offset)
-            call = cluster.log(cluster.nodes[node].address).Subscribe(iter([log_pb2.SubscribeRequest(
-                partitions=[part], rack=racks[near], credit_bytes=1 << 20)]), timeout=20)
+            read = threading.Event()
+
+            def asked():
+                yield log_pb2.SubscribeRequest(
+                    partitions=[part], rack=racks[near], credit_bytes=1 << 20)
+                read.wait(20)  # a half-close would end the subscription
+            call = cluster.log(cluster.nodes[node].address).Subscribe(asked(), timeout=20)
             told = next(call)
+            read.set()
             call.cancel()
             return told
         sent = subscribed(leader, 4)
