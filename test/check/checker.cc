@@ -319,7 +319,9 @@ void Checker::Parts::OnGroups(const NodeView& node, const LiveNode& live_node,
                     batches.status().ToString());
     });
     if (batches.ok()) {
-      for (const auto& batch : *batches) groups.OnCommitted(change.tp, batch);
+      for (const auto& batch : *batches) {
+        groups.OnCommitted(change.tp, batch, change.now->leader_epoch);
+      }
     }
   }
   if (live_node.views() != nullptr) {

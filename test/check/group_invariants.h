@@ -37,8 +37,10 @@ class GroupInvariants {
 
   // ---- The log ----
 
-  // Batches of a partition of the topic that were committed, in order, once.
-  void OnCommitted(const TopicPartition& tp, const offsets::ViewBatch& batch);
+  // Batches of a partition of the topic that were committed, in order, once; by
+  // the leader of the epoch `by`.
+  void OnCommitted(const TopicPartition& tp, const offsets::ViewBatch& batch,
+                   LeaderEpoch by);
   Offset folded(const TopicPartition& tp) const;
   // Whether the log of this partition is to be told of.
   bool IsOffsetsPartition(const TopicPartition& tp) const;

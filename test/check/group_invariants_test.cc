@@ -52,7 +52,7 @@ class GroupInvariantsTest : public CheckTest {
     batch.next = batch.base.Next();
     batch.epoch = LeaderEpoch(epoch);
     batch.records.push_back({batch.base, std::move(change)});
-    groups_.OnCommitted(kOffsets, batch);
+    groups_.OnCommitted(kOffsets, batch, batch.epoch);
   }
   struct M {
     std::string id;

@@ -20,12 +20,13 @@ const T* ValueAt(const GroupRegister<T>& of, Offset next) {
 
 }  // namespace
 
-void GroupLedger::Add(const offsets::ViewBatch& batch, uint64_t moment) {
+void GroupLedger::Add(const offsets::ViewBatch& batch, LeaderEpoch by,
+                      uint64_t moment) {
   for (const offsets::ViewRecord& record : batch.records) {
     const auto entry = [&](auto value) {
       return typename GroupRegister<
           typename decltype(value)::value_type>::Entry{
-          record.offset, batch.epoch, moment, std::move(value)};
+          record.offset, by, moment, std::move(value)};
     };
     using Committed = std::optional<offsets::CommittedOffset>;
     using Words = std::optional<GroupWords>;

@@ -28,6 +28,7 @@ class GroupRegister {
  public:
   struct Entry {
     Offset record;
+    // Of the leader that committed it, which may be a later one than wrote it.
     LeaderEpoch epoch = kNoLeaderEpoch;
     uint64_t moment = 0;     // when it was folded
     std::optional<T> value;  // nullopt: removed
@@ -78,8 +79,8 @@ using WordsRegister = GroupRegister<GroupWords>;
 // Of one partition of the topic.
 class GroupLedger {
  public:
-  // Behind all that came before; at `moment`.
-  void Add(const offsets::ViewBatch& batch, uint64_t moment);
+  // Behind all that came before; committed by the leader of `by`, at `moment`.
+  void Add(const offsets::ViewBatch& batch, LeaderEpoch by, uint64_t moment);
   Offset end() const { return end_; }
 
   const std::map<offsets::OffsetKey, OffsetRegister>& offsets() const {

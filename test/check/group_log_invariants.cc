@@ -67,7 +67,8 @@ Offset GroupInvariants::folded(const TopicPartition& tp) const {
 }
 
 void GroupInvariants::OnCommitted(const TopicPartition& tp,
-                                  const offsets::ViewBatch& batch) {
+                                  const offsets::ViewBatch& batch,
+                                  LeaderEpoch by) {
   GroupLedger& ledger = ledgers_[tp];
   // Record by record: what one says may stand on the one before.
   offsets::ViewBatch single = batch;
@@ -82,9 +83,9 @@ void GroupInvariants::OnCommitted(const TopicPartition& tp,
       CheckGroup(tp, group->group, group->record);
     }
     single.records = {record};
-    ledger.Add(single, ++moment_);
+    ledger.Add(single, by, ++moment_);
   }
-  if (batch.records.empty()) ledger.Add(batch, ++moment_);
+  if (batch.records.empty()) ledger.Add(batch, by, ++moment_);
 }
 
 const group::GroupImage* GroupInvariants::ImageOf(
