@@ -20,6 +20,12 @@ namespace sluice {
 // Which of the two streams of a pair of brokers: replication.proto.
 enum class StreamKind { kMain, kCatchUp };
 
+// Which question of a follower about a partition (replication.proto). What
+// belongs to an acceptance echoes that of its question.
+using AddNumber = StrongNumber<struct AddNumberTag, int64_t>;
+// Of a release that does not number its questions.
+inline constexpr AddNumber kUnnumbered{0};
+
 struct OpenSession {
   ClusterId cluster_id;
   NodeId broker_id;
@@ -34,6 +40,7 @@ struct AddReplica {
   LeaderEpoch leader_epoch;
   Offset fetch_offset;
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct AckReplica {
@@ -42,11 +49,13 @@ struct AckReplica {
   Offset appended_leo;
   Offset durable_leo;
   Offset log_start_offset;  // as far as it is on the follower's disk
+  AddNumber add_number = kUnnumbered;
 };
 
 struct RemoveReplica {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct FollowerFrame {
@@ -66,6 +75,7 @@ struct AddAnswer {
   LeaderEpoch diverging_epoch = kNoLeaderEpoch;
   Offset diverging_end_offset = kNoOffset;
   Offset fetch_offset = kNoOffset;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct ReplicaData {
@@ -74,6 +84,7 @@ struct ReplicaData {
   Buffer batches;
   Offset high_watermark;
   Offset log_start_offset;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct HighWatermarkMoved {
@@ -81,12 +92,14 @@ struct HighWatermarkMoved {
   LeaderEpoch leader_epoch;
   Offset high_watermark;
   Offset log_start_offset;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct ReplicaRemoved {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
   api::ItemError error;
+  AddNumber add_number = kUnnumbered;
 };
 
 // All that this stream carries of the replica came before.
@@ -94,6 +107,7 @@ struct ReplicaMoved {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
   StreamKind to = StreamKind::kMain;
+  AddNumber add_number = kUnnumbered;
 };
 
 struct LeaderFrame {

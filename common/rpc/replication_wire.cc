@@ -20,12 +20,13 @@ absl::Status Bad(const Parts&... parts) {
                    parts...);
 }
 
-// Every message about a partition begins with the same three fields.
-template <class Proto>
-void PutPartition(const TopicPartition& tp, LeaderEpoch epoch, Proto* out) {
-  out->set_topic_id(tp.topic_id.ToBytes());
-  out->set_partition(tp.partition.value());
-  out->set_leader_epoch(epoch.value());
+// Every message about a partition has the same four fields.
+template <class In, class Proto>
+void PutPartition(const In& in, Proto* out) {
+  out->set_topic_id(in.tp.topic_id.ToBytes());
+  out->set_partition(in.tp.partition.value());
+  out->set_leader_epoch(in.leader_epoch.value());
+  out->set_add_number(in.add_number.value());
 }
 
 template <class Proto, class Out>
@@ -34,12 +35,13 @@ absl::Status TakePartition(const Proto& in, Out* out) {
   if (!topic_id.has_value() || !topic_id->is_set()) {
     return Bad("a topic id of ", in.topic_id().size(), " bytes; 16 are one");
   }
-  if (in.partition() < 0 || in.leader_epoch() < 0) {
+  if (in.partition() < 0 || in.leader_epoch() < 0 || in.add_number() < 0) {
     return Bad("partition ", in.partition(), ", leader epoch ",
-               in.leader_epoch());
+               in.leader_epoch(), ", question ", in.add_number());
   }
   out->tp = {*topic_id, PartitionIndex(in.partition())};
   out->leader_epoch = LeaderEpoch(in.leader_epoch());
+  out->add_number = AddNumber(in.add_number());
   return absl::OkStatus();
 }
 
@@ -95,7 +97,7 @@ void OpenToProto(const OpenSession& open, pb::OpenSession* out) {
 }
 
 void AddAnswerToProto(const AddAnswer& answer, pb::AddAnswer* out) {
-  PutPartition(answer.tp, answer.leader_epoch, out);
+  PutPartition(answer, out);
   if (!answer.error.ok()) PutError(answer.error, out->mutable_error());
   out->set_log_start_offset(answer.log_start_offset.value());
   out->set_diverging(answer.diverging);
@@ -119,7 +121,7 @@ absl::StatusOr<AddAnswer> AddAnswerFromProto(const pb::AddAnswer& in) {
 // The small fields; `batches` follows them by reference.
 pb::ReplicaData DataHead(const ReplicaData& data) {
   pb::ReplicaData head;
-  PutPartition(data.tp, data.leader_epoch, &head);
+  PutPartition(data, &head);
   head.set_high_watermark(data.high_watermark.value());
   head.set_log_start_offset(data.log_start_offset.value());
   return head;
@@ -161,18 +163,18 @@ grpc::ByteBuffer EncodeLeaderFrame(LeaderFrame frame) {
   }
   for (const HighWatermarkMoved& moved : frame.high_watermarks) {
     auto* out = small.add_high_watermarks();
-    PutPartition(moved.tp, moved.leader_epoch, out);
+    PutPartition(moved, out);
     out->set_high_watermark(moved.high_watermark.value());
     out->set_log_start_offset(moved.log_start_offset.value());
   }
   for (const ReplicaRemoved& removed : frame.removed) {
     auto* out = small.add_removed();
-    PutPartition(removed.tp, removed.leader_epoch, out);
+    PutPartition(removed, out);
     PutError(removed.error, out->mutable_error());
   }
   for (const ReplicaMoved& moved : frame.moved) {
     auto* out = small.add_moved();
-    PutPartition(moved.tp, moved.leader_epoch, out);
+    PutPartition(moved, out);
     out->set_to(KindToProto(moved.to));
   }
   SliceWriter writer;
@@ -221,19 +223,19 @@ grpc::ByteBuffer EncodeFollowerFrame(const FollowerFrame& frame) {
   if (frame.open.has_value()) OpenToProto(*frame.open, out.mutable_open());
   for (const AddReplica& add : frame.adds) {
     auto* to = out.add_adds();
-    PutPartition(add.tp, add.leader_epoch, to);
+    PutPartition(add, to);
     to->set_fetch_offset(add.fetch_offset.value());
     to->set_last_fetched_epoch(add.last_fetched_epoch.value());
   }
   for (const AckReplica& ack : frame.acks) {
     auto* to = out.add_acks();
-    PutPartition(ack.tp, ack.leader_epoch, to);
+    PutPartition(ack, to);
     to->set_appended_offset(ack.appended_leo.value());
     to->set_durable_offset(ack.durable_leo.value());
     to->set_log_start_offset(ack.log_start_offset.value());
   }
   for (const RemoveReplica& remove : frame.removes) {
-    PutPartition(remove.tp, remove.leader_epoch, out.add_removes());
+    PutPartition(remove, out.add_removes());
   }
   out.set_credit_bytes(frame.credit_bytes);
   return ToByteBuffer(out);

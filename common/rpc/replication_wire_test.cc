@@ -27,17 +27,20 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
   answer.diverging_epoch = LeaderEpoch(2);
   answer.diverging_end_offset = Offset(50);
   answer.fetch_offset = Offset(60);
+  answer.add_number = AddNumber(21);
   frame.add_answers.push_back(answer);
   const std::string large(100'000, 'x');  // by reference
   for (const std::string& bytes : {std::string("small"), large}) {
     frame.data.push_back({kTp, LeaderEpoch(4), Buffer::CopyOf(bytes),
-                          Offset(10), Offset(2)});
+                          Offset(10), Offset(2), AddNumber(22)});
   }
   frame.high_watermarks.push_back(
-      {kTp, LeaderEpoch(4), Offset(11), Offset(2)});
+      {kTp, LeaderEpoch(4), Offset(11), Offset(2), AddNumber(23)});
   frame.removed.push_back(
-      {kTp, LeaderEpoch(4), api::ItemError(ErrorCode::kNotLeader, "moved")});
-  frame.moved.push_back({kTp, LeaderEpoch(4), StreamKind::kCatchUp});
+      {kTp, LeaderEpoch(4), api::ItemError(ErrorCode::kNotLeader, "moved"),
+       AddNumber(24)});
+  frame.moved.push_back(
+      {kTp, LeaderEpoch(4), StreamKind::kCatchUp, AddNumber(1LL << 40)});
 
   grpc::ByteBuffer bytes = EncodeLeaderFrame(frame);
   const auto back = DecodeLeaderFrame(&bytes);
@@ -55,20 +58,25 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
   EXPECT_EQ(got.diverging_epoch, LeaderEpoch(2));
   EXPECT_EQ(got.diverging_end_offset, Offset(50));
   EXPECT_EQ(got.fetch_offset, Offset(60));
+  EXPECT_EQ(got.add_number, AddNumber(21));
   ASSERT_EQ(back->data.size(), 2u);
   EXPECT_EQ(back->data[0].batches.view(), "small");
   EXPECT_EQ(back->data[1].batches.view(), large);
   EXPECT_EQ(back->data[1].tp, kTp);
   EXPECT_EQ(back->data[1].high_watermark, Offset(10));
   EXPECT_EQ(back->data[1].log_start_offset, Offset(2));
+  EXPECT_EQ(back->data[1].add_number, AddNumber(22));
   ASSERT_EQ(back->high_watermarks.size(), 1u);
   EXPECT_EQ(back->high_watermarks[0].high_watermark, Offset(11));
+  EXPECT_EQ(back->high_watermarks[0].add_number, AddNumber(23));
   ASSERT_EQ(back->removed.size(), 1u);
   EXPECT_EQ(back->removed[0].error.code, ErrorCode::kNotLeader);
+  EXPECT_EQ(back->removed[0].add_number, AddNumber(24));
   ASSERT_EQ(back->moved.size(), 1u);
   EXPECT_EQ(back->moved[0].tp, kTp);
   EXPECT_EQ(back->moved[0].leader_epoch, LeaderEpoch(4));
   EXPECT_EQ(back->moved[0].to, StreamKind::kCatchUp);
+  EXPECT_EQ(back->moved[0].add_number, AddNumber(1LL << 40));
 }
 
 TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
@@ -76,9 +84,11 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   frame.open = OpenSession{ClusterId(Uuid(1, 2)), NodeId(3), BrokerEpoch(17),
                            IncarnationId(Uuid(4, 5)), NodeId(6),
                            StreamKind::kCatchUp};
-  frame.adds.push_back({kTp, LeaderEpoch(4), Offset(8), kNoLeaderEpoch});
-  frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7), Offset(3)});
-  frame.removes.push_back({kTp, LeaderEpoch(5)});
+  frame.adds.push_back(
+      {kTp, LeaderEpoch(4), Offset(8), kNoLeaderEpoch, AddNumber(31)});
+  frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7), Offset(3),
+                        AddNumber(32)});
+  frame.removes.push_back({kTp, LeaderEpoch(5), AddNumber(33)});
   frame.credit_bytes = 1 << 20;
 
   grpc::ByteBuffer bytes = EncodeFollowerFrame(frame);
@@ -95,12 +105,15 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   ASSERT_EQ(back->adds.size(), 1u);
   EXPECT_EQ(back->adds[0].fetch_offset, Offset(8));
   EXPECT_EQ(back->adds[0].last_fetched_epoch, kNoLeaderEpoch);
+  EXPECT_EQ(back->adds[0].add_number, AddNumber(31));
   ASSERT_EQ(back->acks.size(), 1u);
   EXPECT_EQ(back->acks[0].appended_leo, Offset(9));
   EXPECT_EQ(back->acks[0].durable_leo, Offset(7));
   EXPECT_EQ(back->acks[0].log_start_offset, Offset(3));
+  EXPECT_EQ(back->acks[0].add_number, AddNumber(32));
   ASSERT_EQ(back->removes.size(), 1u);
   EXPECT_EQ(back->removes[0].leader_epoch, LeaderEpoch(5));
+  EXPECT_EQ(back->removes[0].add_number, AddNumber(33));
   EXPECT_EQ(back->credit_bytes, 1 << 20);
 }
 
@@ -127,6 +140,7 @@ TEST(ReplicationWireTest, WhatNoPeerSendsIsRefusedByName) {
       [](auto* f) { f->mutable_acks(0)->set_log_start_offset(-1); },
       [](auto* f) { f->mutable_acks(0)->set_log_start_offset(10); },
       [](auto* f) { f->mutable_removes(0)->set_topic_id("short"); },
+      [](auto* f) { f->mutable_adds(0)->set_add_number(-1); },
   };
   FollowerFrame good;
   good.open = OpenSession{ClusterId(Uuid(1, 2)), NodeId(3), BrokerEpoch(17),

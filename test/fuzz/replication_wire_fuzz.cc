@@ -42,10 +42,12 @@ void CheckRefused(const absl::Status& status) {
             status.ToString());
 }
 
-void CheckPlace(const TopicPartition& tp, LeaderEpoch epoch) {
-  INVARIANT(tp.topic_id.is_set() && tp.partition.value() >= 0 &&
-                epoch.value() >= 0,
-            "decoded ", tp, " of epoch ", epoch);
+template <class Message>
+void CheckPlace(const Message& m) {
+  INVARIANT(m.tp.topic_id.is_set() && m.tp.partition.value() >= 0 &&
+                m.leader_epoch.value() >= 0 && m.add_number >= kUnnumbered,
+            "decoded ", m.tp, " of epoch ", m.leader_epoch, ", question ",
+            m.add_number);
 }
 
 void CheckLeaderFrame(std::string_view bytes) {
@@ -53,19 +55,19 @@ void CheckLeaderFrame(std::string_view bytes) {
   auto frame = rpc::DecodeLeaderFrame(&in);
   if (!frame.ok()) return CheckRefused(frame.status());
   for (const ReplicaData& data : frame->data) {
-    CheckPlace(data.tp, data.leader_epoch);
+    CheckPlace(data);
     INVARIANT(data.high_watermark.value() >= 0 &&
                   data.log_start_offset.value() >= 0,
               "HW ", data.high_watermark);
   }
   for (const HighWatermarkMoved& moved : frame->high_watermarks) {
-    CheckPlace(moved.tp, moved.leader_epoch);
+    CheckPlace(moved);
   }
   for (const AddAnswer& answer : frame->add_answers) {
-    CheckPlace(answer.tp, answer.leader_epoch);
+    CheckPlace(answer);
   }
   for (const ReplicaMoved& moved : frame->moved) {
-    CheckPlace(moved.tp, moved.leader_epoch);
+    CheckPlace(moved);
   }
   const std::string once = BytesOf(rpc::EncodeLeaderFrame(*std::move(frame)));
   grpc::ByteBuffer sent = BufferOf(once);
@@ -81,11 +83,11 @@ void CheckFollowerFrame(std::string_view bytes) {
   if (!frame.ok()) return CheckRefused(frame.status());
   INVARIANT(frame->credit_bytes >= 0, "a credit of ", frame->credit_bytes);
   for (const AddReplica& add : frame->adds) {
-    CheckPlace(add.tp, add.leader_epoch);
+    CheckPlace(add);
     INVARIANT(add.fetch_offset.value() >= 0, "from ", add.fetch_offset);
   }
   for (const AckReplica& ack : frame->acks) {
-    CheckPlace(ack.tp, ack.leader_epoch);
+    CheckPlace(ack);
     INVARIANT(ack.durable_leo.value() >= 0 &&
                   ack.durable_leo <= ack.appended_leo,
               "durable ", ack.durable_leo, " of ", ack.appended_leo);

@@ -141,6 +141,7 @@ Message* AtPartition(Message* message) {
   message->set_topic_id(Uuid(1, 1).ToBytes());
   message->set_partition(2);
   message->set_leader_epoch(4);
+  message->set_add_number(12);
   return message;
 }
 
@@ -152,6 +153,8 @@ void AddReplicationSeeds(std::vector<Seed>& seeds) {
   answer->set_diverging_end_offset(8);
   AtPartition(leader.add_data())->set_batches(Batch());
   AtPartition(leader.add_high_watermarks())->set_high_watermark(9);
+  AtPartition(leader.add_moved())
+      ->set_to(internal::v1::STREAM_KIND_CATCH_UP);
   AtPartition(leader.add_removed())
       ->mutable_error()
       ->set_code(v1::ERROR_CODE_FENCED_LEADER_EPOCH);
