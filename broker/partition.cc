@@ -66,6 +66,7 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.durable = settings.durable;
   e.durability_settling = partition.durability_settling;
   e.last_unclean_leader_epoch = partition.last_unclean_leader_epoch;
+  e.log_start = partition.log_start;
   for (const NodeId broker : partition.replicas) {
     if (const BrokerImage* known = image.FindBroker(broker)) {
       e.standing[broker] = {known->epoch, known->active(), known->demoted};

@@ -44,6 +44,8 @@ struct MetadataChanged {
   // With durable: what is acknowledged may still be in memory alone, from
   // before it was that.
   bool durability_settling = false;
+  // Where the partition's log begins since the last trim.
+  Offset log_start{0};
 };
 
 // The answer to a ProposeIsr; one for each, or none once a newer metadata

@@ -105,12 +105,14 @@ absl::Status CheckPartition(const TopicPartition& tp,
        (Contains(partition.isr, partition.leader) &&
         partition.candidates.empty() && !partition.unclean_ordered)) &&
       Within(partition.failed_replicas, partition.replicas) &&
-      partition.directories.size() == partition.replicas.size();
+      partition.directories.size() == partition.replicas.size() &&
+      partition.log_start >= Offset(0);
   if (sane) return absl::OkStatus();
   return Misfit("partition ", tp, ": leader ", partition.leader, ", replicas ",
                 NodesText(partition.replicas), ", ISR ",
                 NodesText(partition.isr), ", ELR ", NodesText(partition.elr),
-                ", ", partition.directories.size(), " directories");
+                ", ", partition.directories.size(), " directories, log start ",
+                partition.log_start);
 }
 
 }  // namespace
@@ -331,6 +333,7 @@ absl::Status BatchApplier::On(const internal::v1::PartitionRecord& record) {
   if (record.has_unclean_loss()) {
     partition->unclean_loss = LossOf(record.unclean_loss());
   }
+  partition->log_start = Offset(record.log_start_offset());
   RETURN_IF_ERROR(CheckPartition(tp, *partition));
   ++image_->partition_count_;
   image_->replica_count_ += static_cast<int64_t>(partition->replicas.size());
@@ -387,6 +390,13 @@ absl::Status BatchApplier::On(
   }
   if (record.has_durability_settling()) {
     next->durability_settling = record.durability_settling();
+  }
+  if (record.has_log_start_offset()) {
+    next->log_start = Offset(record.log_start_offset());
+    if (next->log_start < old->log_start) {
+      return Misfit("partition ", tp, ": its log start falls from ",
+                    old->log_start, " to ", next->log_start, " (RP23)");
+    }
   }
   RETURN_IF_ERROR(OnElectionState(tp, record, *next));
   RETURN_IF_ERROR(CheckPartition(tp, *next));

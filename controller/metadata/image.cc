@@ -88,6 +88,7 @@ void HashPartition(const PartitionImage& p, Hasher& hash) {
   }
   hash.Number(p.unclean_ordered);
   hash.Nodes(p.failed_replicas);
+  hash.Number(p.log_start.value());
 }
 
 }  // namespace

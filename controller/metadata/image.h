@@ -100,6 +100,9 @@ struct PartitionImage {
   bool unclean_ordered = false;
   // Reported unusable, and not in the ISR since.
   std::vector<NodeId> failed_replicas;
+  // Where the log begins since the last trim; never falls. No replica deletes
+  // anything by a trim before it is here, and none that leads shows less.
+  Offset log_start{0};
 
   bool operator==(const PartitionImage&) const = default;
   // Unset for a node that is no replica.

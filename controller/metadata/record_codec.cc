@@ -66,6 +66,7 @@ internal::v1::PartitionRecord ToRecord(const TopicPartition& tp,
   if (partition.unclean_loss != UncleanLoss()) {
     *record.mutable_unclean_loss() = ToMessage(partition.unclean_loss);
   }
+  record.set_log_start_offset(partition.log_start.value());
   return record;
 }
 
