@@ -82,7 +82,7 @@ def chaos(cluster):
             time.sleep(events.random.random())
         events.wake(None)
         events.start(None)
-        cluster.wait_healthy(60)
+        cluster.wait_healthy()
         cluster.wait_full_isr("orders")
         load.stop().check()
         print("  seed %d: %s" % (SEED, events.counts))

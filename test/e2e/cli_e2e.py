@@ -170,7 +170,7 @@ def test_dev_resumes_and_refuses():
 def test_dev_reports_a_crash_and_not_a_stop():
     with Dev() as dev:
         os.kill(pids(dev.directory)["node-2"], signal.SIGKILL)
-        wait_until(lambda: "node-2 ended by signal 9" in dev.talk(), 30, "the crash is told")
+        wait_until(lambda: "node-2 ended by signal 9" in dev.talk(), 60, "the crash is told")
         assert "The end of " in dev.talk()
         dev.run("dev", "start", "node-2", "--dir", dev.directory)
         dev.run("cluster", "health", "--exit-when-healthy")
@@ -236,7 +236,7 @@ def test_a_watch_shows_what_moves_and_ends_with_its_topic():
         def times_told():
             with open(sink.name, "rb") as told:
                 return told.read().count(b"topic   t")
-        wait_until(lambda: times_told() == 1, 30, "the topic as it is")
+        wait_until(lambda: times_told() == 1, 60, "the topic as it is")
         dev.run("dev", "stop", "node-1", "--kill", "--dir", dev.directory)
         wait_until(lambda: times_told() >= 2, 60, "what the kill has changed")
         dev.run("dev", "start", "node-1", "--dir", dev.directory)

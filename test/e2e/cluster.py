@@ -135,7 +135,8 @@ class Node:
 
     @property
     def alive(self):
-        return self.process is not None and self.process.poll() is None
+        process = self.process  # another thread may end it meanwhile
+        return process is not None and process.poll() is None
 
     @property
     def answers(self):
@@ -202,6 +203,21 @@ class Cluster:
                 stdin=subprocess.DEVNULL, start_new_session=True, env=node.env)
             log.close()
         return self
+
+    def hang(self, node_id):
+        """SIGSTOP, and wait: no thread of it runs any more."""
+        process = self.nodes[node_id].process
+        process.send_signal(signal.SIGSTOP)
+
+        def stopped():
+            tasks = "/proc/%d/task" % process.pid
+            states = []
+            for task in os.listdir(tasks):
+                with contextlib.suppress(FileNotFoundError):  # a thread that ended
+                    with open("%s/%s/stat" % (tasks, task)) as stat:
+                        states.append(stat.read().rsplit(")", 1)[1].split()[0])
+            return set(states) == {"T"}
+        wait_until(stopped, 60, "node %d stands still" % node_id)
 
     def kill(self, *ids):
         """SIGKILL: the process dies, the page cache lives."""
@@ -294,16 +310,16 @@ class Cluster:
                 done.stderr.decode(errors="replace")))
         return done
 
-    def describe(self, address=None):
+    def describe(self, address=None, timeout=60):
         # Waiting for the connection: a channel of Python's whose calls fail at
         # once makes progress with its connection only every 5 s.
         return self.cluster(address).DescribeCluster(
-            cluster_pb2.DescribeClusterRequest(), timeout=2, wait_for_ready=True)
+            cluster_pb2.DescribeClusterRequest(), timeout=timeout, wait_for_ready=True)
 
-    def wait_healthy(self, seconds=60):
+    def wait_healthy(self, seconds=180):
         def healthy():
             with contextlib.suppress(grpc.RpcError):
-                answer = self.describe()
+                answer = self.describe(timeout=5)
                 alive = [n.id for n in self.brokers if n.alive]
                 up = [b.id for b in answer.brokers if not b.fenced]
                 return (not answer.issues and sorted(up) == sorted(alive)
@@ -312,7 +328,7 @@ class Cluster:
             wait_until(healthy, seconds, "a healthy cluster")
         except AssertionError:
             with contextlib.suppress(grpc.RpcError):
-                print(self.describe())
+                print(self.describe(timeout=5))
             raise
         return self
 
@@ -326,7 +342,7 @@ class Cluster:
                         cluster_pb2.DescribeQuorumRequest(), timeout=2).leader_id
                     if found > 0 and self.nodes[found].alive:
                         return found
-        return wait_until(known, 30, "an active controller")
+        return wait_until(known, 60, "an active controller")
 
     def create_topic(self, name, partitions=1, replicas=3, **configs):
         configs = {k.replace("_", "."): str(v) for k, v in configs.items()}
@@ -345,21 +361,44 @@ class Cluster:
             if error.code == common_pb2.ERROR_CODE_INVALID_REPLICATION_FACTOR:
                 return None  # a broker is still on its way
             raise AssertionError("create %s: %s" % (name, error))
-        wait_until(created, 30, "topic %s" % name)
-        wait_until(lambda: all(p.leader_id > 0 for p in self.partitions(name)), 30,
-                   "leaders of %s" % name)
+        wait_until(created, 60, "topic %s" % name)
+        wait_until(lambda: self.in_use(name, partitions), 60, "%s is known and led" % name)
+
+    def in_use(self, topic, count):
+        """Every broker that answers knows of every partition's leader, and each
+        of them has begun: the next call need not be sent again."""
+        ref = common_pb2.TopicRef(name=topic)
+        for node in (n for n in self.brokers if n.answers):
+            known = [p for p in self.partitions_at(node, topic) if p.leader_id > 0]
+            if len(known) < count:
+                return False
+            led = [log_pb2.ListOffsetsPartition(
+                topic=ref, partition=p.partition,
+                position=log_pb2.ListOffsetsPartition.POSITION_LATEST)
+                for p in known if p.leader_id == node.id]
+            with contextlib.suppress(grpc.RpcError):
+                if not led or all(r.error.code == 0 for r in self.log(node.address).ListOffsets(
+                        log_pb2.ListOffsetsRequest(partitions=led), timeout=5).results):
+                    continue
+            return False
+        return True
 
     def partitions(self, topic):
         for node in self.brokers:
-            if not node.answers:
-                continue
-            with contextlib.suppress(grpc.RpcError):
-                answer = self.cluster(node.address).GetMetadata(
-                    cluster_pb2.GetMetadataRequest(topics=[common_pb2.TopicRef(name=topic)]),
-                    timeout=5)
-                found = answer.topics[0]
-                if found.error.code == 0:
-                    return list(found.partitions)
+            if node.answers:
+                found = self.partitions_at(node, topic)
+                if found:
+                    return found
+        return []
+
+    def partitions_at(self, node, topic):
+        """As that broker knows them."""
+        with contextlib.suppress(grpc.RpcError):
+            found = self.cluster(node.address).GetMetadata(
+                cluster_pb2.GetMetadataRequest(topics=[common_pb2.TopicRef(name=topic)]),
+                timeout=5).topics[0]
+            if found.error.code == 0:
+                return list(found.partitions)
         return []
 
     def leader(self, topic, partition=0):
@@ -367,9 +406,9 @@ class Cluster:
             for p in self.partitions(topic):
                 if p.partition == partition and p.leader_id > 0 and self.nodes[p.leader_id].alive:
                     return p.leader_id
-        return wait_until(known, 30, "a leader of %s-%d" % (topic, partition))
+        return wait_until(known, 60, "a leader of %s-%d" % (topic, partition))
 
-    def wait_full_isr(self, topic, seconds=60):
+    def wait_full_isr(self, topic, seconds=180):
         def full():
             found = self.partitions(topic)
             return found and all(p.leader_id > 0 and sorted(p.isr) == sorted(p.replicas)
@@ -390,7 +429,7 @@ class Cluster:
         except grpc.RpcError:
             return None
 
-    def produce(self, topic, partition, values, acks=-1, seconds=30):
+    def produce(self, topic, partition, values, acks=-1, seconds=60):
         """Until acknowledged; a retry may duplicate."""
         end = time.monotonic() + seconds
         while True:
@@ -478,7 +517,7 @@ class Load:
         want = self.count() + more
         wait_until(lambda: self.count() >= want, seconds, "%d more acknowledgements" % more)
 
-    def stop(self, seconds=30):
+    def stop(self, seconds=60):
         self._give_up = time.monotonic() + seconds
         self._stop.set()
         for thread in self._threads:

@@ -140,7 +140,7 @@ class Consumer:
     def values(self):
         return [value for _, _, _, value in list(self.read)]
 
-    def close(self, seconds=30):
+    def close(self, seconds=60):
         """Half-closes: the member leaves. The name of the error, or ""."""
         with self._lock:
             self._closing = True

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """GroupService.Consume on real processes, from stubs alone: a whole consumer in one
 call, at any broker, through everything that can happen to clients and brokers."""
+import collections
 import os
 import re
 import shutil
@@ -17,8 +18,11 @@ from groups_e2e import GroupWatch, committed, coordinator_of, describe, wait_sta
 AUTO = group_pb2.ConsumeOpen.ACK_MODE_AUTO
 
 
-def started(partitions=4, name="orders"):
-    cluster = Cluster(brokers=3)
+FAST = {"group.initial.rebalance.delay.ms": "0"}
+
+
+def started(partitions=4, name="orders", settings=FAST):
+    cluster = Cluster(brokers=3, settings=settings)
     cluster.start().wait_healthy()
     cluster.create_topic(name, partitions=partitions, replicas=3, min_insync_replicas=2)
     return cluster
@@ -42,7 +46,7 @@ def wait_read(consumers, values, seconds=60):
         raise
 
 
-def wait_committed(cluster, group, ends, seconds=30):
+def wait_committed(cluster, group, ends, seconds=60):
     try:
         wait_until(lambda: committed(cluster, group) == ends, seconds, "%s committed" % ends)
     except AssertionError:
@@ -104,8 +108,8 @@ def two_streams_share_and_nothing_is_read_twice():
             load.stop()
             acked = [v for values in load.acked.values() for v in values]
             wait_read([first, second], acked)
-            both = [(p, o) for _, p, o, _ in first.read + second.read]
-            twice = sorted({r for r in both if both.count(r) > 1})
+            both = collections.Counter((p, o) for _, p, o, _ in first.read + second.read)
+            twice = sorted(r for r, times in both.items() if times > 1)
             assert not twice, "read twice: %s; by the one that left: %s" % (
                 twice, [r for r in twice if r in {(p, o) for _, p, o, _ in second.read}])
             assert not first.after_revoke and not second.after_revoke
@@ -156,14 +160,14 @@ def records_cost_credit_and_control_frames_none():
                        on_records=lambda consumer, records: None)  # grants nothing
         wait_owns(one, 1)
         for pushes in (1, 2, 3):
-            wait_until(lambda: len(one.charges) >= pushes, 30, "a push for any credit")
+            wait_until(lambda: len(one.charges) >= pushes, 60, "a push for any credit")
             time.sleep(0.5)  # would more come without?
             assert len(one.charges) == pushes, one.charges
             assert len(one.read) < 20, "all of it at once: %s" % one.charges
             one.grant(one.charges[-1])
         # Without credit it hears of a rebalance all the same.
         two = Consumer(cluster, "g", ["orders"], node=2)
-        wait_until(lambda: len(one.assigned) > 1 or one.revokes, 30, "a rebalance is told")
+        wait_until(lambda: len(one.assigned) > 1 or one.revokes, 60, "a rebalance is told")
         assert one.close() == ""
         wait_owns(two, 1)
         assert two.close() == ""
@@ -177,7 +181,7 @@ def in_auto_mode_grants_acknowledge():
                        on_records=lambda consumer, records: None)
         wait_read([one], first)
         cluster.produce("orders", 0, [b"b%d" % n for n in range(10)])
-        wait_until(lambda: len(one.read) == 20, 30, "both are pushed")
+        wait_until(lambda: len(one.read) == 20, 60, "both are pushed")
         assert committed(cluster, "g") in ({}, {("orders", 0): 0}), committed(cluster, "g")
         one.grant(sum(one.charges) - 1)  # all but the last byte of the second push
         wait_committed(cluster, "g", {("orders", 0): 10})
@@ -212,12 +216,12 @@ def bad_messages_are_named():
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
             assert time.monotonic() - begin > 5, error
         one = Consumer(cluster, "g", ["orders"], on_records=lambda consumer, records: None)
-        wait_until(lambda: len(one.read) == 10, 30, "all are pushed")
+        wait_until(lambda: len(one.read) == 10, 60, "all are pushed")
         one.ack(("orders", 0, 11), ("orders", 7, 1), ("orders", 0, 4))
         one.ack(("orders", 0, 3))
         want = {("orders", 0, 11, "INVALID_COMMIT_OFFSET"), ("orders", 7, 1, "INVALID_REQUEST"),
                 ("orders", 0, 3, "INVALID_COMMIT_OFFSET"), ("orders", 0, 4, "")}
-        wait_until(lambda: set(one.results) == want, 30, "each is answered: %s" % one.results)
+        wait_until(lambda: set(one.results) == want, 60, "each is answered: %s" % one.results)
         assert committed(cluster, "g") == {("orders", 0): 4}
         one.grant(-1)
         assert one.wait_ended() == "INVALID_REQUEST"
@@ -344,7 +348,7 @@ def the_program_of_the_docs_runs():
     with open(os.path.join(ROOT, "docs", "consume.md")) as docs:
         programs = re.findall(r"```python\n(.*?)```", docs.read(), re.S)
     assert len(programs) == 1, "%d Python programs in docs/consume.md" % len(programs)
-    with started(partitions=6, name="quickstart") as cluster:
+    with started(partitions=6, name="quickstart", settings=None) as cluster:  # as it comes
         values = fill(cluster, "quickstart", 6, count=10)
         done = subprocess.run(
             [sys.executable, "-c", programs[0], cluster.nodes[2].address, "60"],

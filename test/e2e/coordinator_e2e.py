@@ -47,15 +47,15 @@ class Member:
 
     def join(self):
         request = self.join_request()
-        first = hard(lambda: self.stub().JoinGroup(request, timeout=30))
+        first = hard(lambda: self.stub().JoinGroup(request, timeout=60))
         assert first.error.code == E.ERROR_CODE_MEMBER_ID_REQUIRED, first
         request.member_id = first.member_id
-        joined = hard(lambda: self.stub().JoinGroup(request, timeout=30))
+        joined = hard(lambda: self.stub().JoinGroup(request, timeout=60))
         assert joined.error.code == 0 and joined.leader_id == joined.member_id, joined
         self.member_id, self.generation = joined.member_id, joined.generation_id
         synced = hard(lambda: self.stub().SyncGroup(g.SyncGroupRequest(
             assignments=[g.GroupAssignment(member_id=self.member_id, assignment=b"all")],
-            **self.who()), timeout=30))
+            **self.who()), timeout=60))
         assert synced.error.code == 0 and synced.assignment == b"all", synced
         return self
 
@@ -71,26 +71,26 @@ class Member:
 
     def heartbeat(self):
         return hard(lambda: self.stub().Heartbeat(
-            g.HeartbeatRequest(**self.who()), timeout=10)).error.code
+            g.HeartbeatRequest(**self.who()), timeout=60)).error.code
 
     def commit(self, offset, partitions=4):
         request = g.CommitOffsetsRequest(offsets=[
             g.OffsetCommit(topic=ref("orders"), partition=p, offset=offset)
             for p in range(partitions)], **self.who())
-        answer = hard(lambda: self.stub().CommitOffsets(request, timeout=10),
+        answer = hard(lambda: self.stub().CommitOffsets(request, timeout=60),
                       lambda a: a.results[0].error)
         assert all(r.error.code == 0 for r in answer.results), answer
 
     def committed(self):
         answer = hard(lambda: self.stub().FetchOffsets(g.FetchOffsetsRequest(
-            groups=[g.GroupOffsetsQuery(group_id=self.group)]), timeout=10),
+            groups=[g.GroupOffsetsQuery(group_id=self.group)]), timeout=60),
             lambda a: a.groups[0].error)
         assert not answer.groups[0].error.code, answer
         return {o.partition: o.offset for o in answer.groups[0].offsets}
 
     def coordinator(self):
         answer = hard(lambda: self.stub().FindCoordinator(
-            g.FindCoordinatorRequest(keys=[self.group]), timeout=10),
+            g.FindCoordinatorRequest(keys=[self.group]), timeout=60),
             lambda a: a.results[0].error)
         return answer.results[0].node_id
 
@@ -108,18 +108,18 @@ def any_broker_takes_any_call():
                 assert member.committed() == {p: 10 + i for p in range(4)}, other.id
                 assert member.heartbeat() == 0
             described = member.stub().DescribeGroups(g.DescribeGroupsRequest(
-                group_ids=[member.group], include_lag=True), timeout=10).groups[0]
+                group_ids=[member.group], include_lag=True), timeout=60).groups[0]
             assert described.state == g.GROUP_STATE_STABLE, described
             assert described.members[0].client_host.startswith("127."), described
             assert described.members[0].client_id == "", described
             assert [p.lag_records for p in described.partitions] == [-10 - i] * 4, described
         for broker in cluster.brokers:
             listed = cluster.groups(broker.address).ListGroups(
-                g.ListGroupsRequest(page_size=2), timeout=10)
+                g.ListGroupsRequest(page_size=2), timeout=60)
             assert [x.group_id for x in listed.groups] == ["group-0", "group-1"], listed
             assert listed.next_page_token == "group-1" and not listed.errors, listed
             rest = cluster.groups(broker.address).ListGroups(
-                g.ListGroupsRequest(page_token=listed.next_page_token), timeout=10)
+                g.ListGroupsRequest(page_token=listed.next_page_token), timeout=60)
             assert [x.group_id for x in rest.groups] == ["group-2"], rest
 
 
@@ -136,41 +136,41 @@ def every_bad_group_call_is_named():
             assert answer.error.message or not message, answer
 
         for group in ("", "x" * 250):
-            refused(stub.JoinGroup(member.join_request(group_id=group), timeout=10),
+            refused(stub.JoinGroup(member.join_request(group_id=group), timeout=60),
                     E.ERROR_CODE_INVALID_GROUP_ID)
-            refused(stub.Heartbeat(g.HeartbeatRequest(group_id=group), timeout=10),
+            refused(stub.Heartbeat(g.HeartbeatRequest(group_id=group), timeout=60),
                     E.ERROR_CODE_INVALID_GROUP_ID)
         for session in (0, -1, 5999, 1800001, 2**31 - 1):
-            refused(stub.JoinGroup(member.join_request(session_timeout_ms=session), timeout=10),
+            refused(stub.JoinGroup(member.join_request(session_timeout_ms=session), timeout=60),
                     E.ERROR_CODE_INVALID_SESSION_TIMEOUT)
         for bad in (dict(protocols=[]), dict(protocol_type="other"), dict(protocol_type=""),
                     dict(protocols=[g.GroupProtocol(name="nobody's")])):
-            refused(stub.JoinGroup(member.join_request(**bad), timeout=10),
+            refused(stub.JoinGroup(member.join_request(**bad), timeout=60),
                     E.ERROR_CODE_INCONSISTENT_GROUP_PROTOCOL)
         for bad in (dict(protocols=[g.GroupProtocol(name="p%d" % i) for i in range(17)]),
                     dict(protocols=[g.GroupProtocol(name="range", metadata=b"x" * (1 << 20))]),
                     dict(group_instance_id="i" * 250), dict(reason="r" * 256)):
-            refused(stub.JoinGroup(member.join_request(**bad), timeout=10),
+            refused(stub.JoinGroup(member.join_request(**bad), timeout=60),
                     E.ERROR_CODE_INVALID_REQUEST)
-        refused(stub.JoinGroup(member.join_request(member_id="stranger"), timeout=10),
+        refused(stub.JoinGroup(member.join_request(member_id="stranger"), timeout=60),
                 E.ERROR_CODE_UNKNOWN_MEMBER_ID)
         for bad, code in ((dict(member_id="stranger"), E.ERROR_CODE_UNKNOWN_MEMBER_ID),
                           (dict(generation_id=99), E.ERROR_CODE_ILLEGAL_GENERATION),
                           (dict(generation_id=-1), E.ERROR_CODE_ILLEGAL_GENERATION)):
-            refused(stub.Heartbeat(g.HeartbeatRequest(**member.who(**bad)), timeout=10), code)
-            refused(stub.SyncGroup(g.SyncGroupRequest(**member.who(**bad)), timeout=10), code)
+            refused(stub.Heartbeat(g.HeartbeatRequest(**member.who(**bad)), timeout=60), code)
+            refused(stub.SyncGroup(g.SyncGroupRequest(**member.who(**bad)), timeout=60), code)
         refused(stub.SyncGroup(g.SyncGroupRequest(
-            protocol_name="other", **member.who()), timeout=10),
+            protocol_name="other", **member.who()), timeout=60),
             E.ERROR_CODE_INCONSISTENT_GROUP_PROTOCOL)
-        refused(stub.LeaveGroup(g.LeaveGroupRequest(group_id="g"), timeout=10),
+        refused(stub.LeaveGroup(g.LeaveGroupRequest(group_id="g"), timeout=60),
                 E.ERROR_CODE_INVALID_REQUEST)
         left = stub.LeaveGroup(g.LeaveGroupRequest(group_id="g", members=[
-            g.LeavingMember(member_id="stranger")]), timeout=10)
+            g.LeavingMember(member_id="stranger")]), timeout=60)
         assert left.members[0].error.code == E.ERROR_CODE_UNKNOWN_MEMBER_ID, left
 
         def commit(offsets, **fields):
             return stub.CommitOffsets(g.CommitOffsetsRequest(
-                offsets=offsets, **member.who(**fields)), timeout=10)
+                offsets=offsets, **member.who(**fields)), timeout=60)
 
         def put(topic="orders", partition=0, offset=7, **fields):
             return g.OffsetCommit(topic=ref(topic), partition=partition, offset=offset, **fields)
@@ -190,20 +190,20 @@ def every_bad_group_call_is_named():
                           (dict(group_id="none"), E.ERROR_CODE_GROUP_ID_NOT_FOUND)):
             assert commit([put()], **bad).results[0].error.code == code, bad
         seek = stub.CommitOffsets(g.CommitOffsetsRequest(
-            group_id="g", administrative=True, offsets=[put()]), timeout=10)
+            group_id="g", administrative=True, offsets=[put()]), timeout=60)
         assert seek.results[0].error.code == E.ERROR_CODE_NON_EMPTY_GROUP, seek
         assert commit([put(), put()]).results[0].error.code == E.ERROR_CODE_INVALID_REQUEST
         for request in (lambda: commit([]),
-                        lambda: stub.FindCoordinator(g.FindCoordinatorRequest(), timeout=10),
-                        lambda: stub.FetchOffsets(g.FetchOffsetsRequest(), timeout=10),
+                        lambda: stub.FindCoordinator(g.FindCoordinatorRequest(), timeout=60),
+                        lambda: stub.FetchOffsets(g.FetchOffsetsRequest(), timeout=60),
                         lambda: stub.DeleteGroups(g.DeleteGroupsRequest(
-                            group_ids=["x"] * 1001), timeout=10)):
+                            group_ids=["x"] * 1001), timeout=60)):
             try:
                 raise AssertionError(request())
             except grpc.RpcError as error:
                 assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
         results = stub.DeleteGroups(g.DeleteGroupsRequest(
-            group_ids=["g", "none", ""]), timeout=10).results
+            group_ids=["g", "none", ""]), timeout=60).results
         assert [r.error.code for r in results] == [
             E.ERROR_CODE_NON_EMPTY_GROUP, E.ERROR_CODE_GROUP_ID_NOT_FOUND,
             E.ERROR_CODE_INVALID_GROUP_ID], results

@@ -30,27 +30,27 @@ class Calls:
             records=common_pb2.RecordList(records=records), **fields))
 
     def produce(self, part):
-        return self.log.Produce(log_pb2.ProduceRequest(partitions=[part]), timeout=20).results[0]
+        return self.log.Produce(log_pb2.ProduceRequest(partitions=[part]), timeout=60).results[0]
 
     def fetch(self, offset, form=0, isolation=0, max_bytes=0, **fields):
         return self.log.Fetch(log_pb2.FetchRequest(
             form=form, isolation=isolation, max_bytes=max_bytes,
             partitions=[log_pb2.FetchPartition(topic=self.topic, offset=offset, **fields)]),
-            timeout=20).results[0]
+            timeout=60).results[0]
 
     def epoch_end(self, epoch, **fields):
         return self.log.OffsetForLeaderEpoch(log_pb2.OffsetForLeaderEpochRequest(
             partitions=[log_pb2.OffsetForLeaderEpochPartition(
-                topic=self.topic, leader_epoch=epoch, **fields)]), timeout=20).results[0]
+                topic=self.topic, leader_epoch=epoch, **fields)]), timeout=60).results[0]
 
     def trim(self, before, validate_only=False, timeout_ms=0, **fields):
         return self.log.DeleteRecords(log_pb2.DeleteRecordsRequest(
             validate_only=validate_only, timeout_ms=timeout_ms,
             partitions=[log_pb2.DeleteRecordsPartition(
-                topic=self.topic, before_offset=before, **fields)]), timeout=40).results[0]
+                topic=self.topic, before_offset=before, **fields)]), timeout=60).results[0]
 
     def begun(self):
-        wait_until(lambda: self.epoch_end(0).error.code == 0, 20, "a leader that has begun")
+        wait_until(lambda: self.epoch_end(0).error.code == 0, 60, "a leader that has begun")
         return self
 
 
@@ -120,7 +120,7 @@ def every_bad_batch_is_named_and_stored_nowhere():
         expect(corrupt, good + good[:-1] + b"\x7f")
 
         def produce(**fields):
-            return t.log.Produce(log_pb2.ProduceRequest(**fields), timeout=10)
+            return t.log.Produce(log_pb2.ProduceRequest(**fields), timeout=60)
         part = log_pb2.ProducePartition(topic=ref("t"), partition=0, batches=good)
         refused(lambda: produce(partitions=[part, part]))
         refused(lambda: produce(partitions=[]))
@@ -129,7 +129,7 @@ def every_bad_batch_is_named_and_stored_nowhere():
         refused(lambda: produce(partitions=[part], transactional_id="me"))
         refused(lambda: produce(partitions=[log_pb2.ProducePartition(topic=ref("t"))]))
         raw = cluster.channel(cluster.nodes[1].address).unary_unary("/sluice.v1.LogService/Produce")
-        refused(lambda: raw(b"\xff\xff\xff no message", timeout=10))
+        refused(lambda: raw(b"\xff\xff\xff no message", timeout=60))
 
         assert cluster.read_all("t", 0) == []
         assert t.batches(good + make_batch([b"y"])).error.code == 0
@@ -160,13 +160,13 @@ def every_bad_fetch_is_named_and_a_large_one_is_clamped():
         refused(lambda: t.fetch(0, isolation=9))
         refused(lambda: t.fetch(0, form=9))
         asked = log_pb2.FetchPartition(topic=common_pb2.TopicRef(id=b"\x07" * 16))
-        unknown = t.log.Fetch(log_pb2.FetchRequest(partitions=[asked]), timeout=10).results[0]
+        unknown = t.log.Fetch(log_pb2.FetchRequest(partitions=[asked]), timeout=60).results[0]
         assert unknown.error.code == E.ERROR_CODE_UNKNOWN_TOPIC_ID, unknown
         same = log_pb2.FetchPartition(topic=ref("t"))
-        refused(lambda: t.log.Fetch(log_pb2.FetchRequest(partitions=[same, same]), timeout=10))
-        refused(lambda: t.log.Fetch(log_pb2.FetchRequest(), timeout=10))
+        refused(lambda: t.log.Fetch(log_pb2.FetchRequest(partitions=[same, same]), timeout=60))
+        refused(lambda: t.log.Fetch(log_pb2.FetchRequest(), timeout=60))
         refused(lambda: t.log.Fetch(
-            log_pb2.FetchRequest(partitions=[same], max_wait_ms=-1), timeout=10))
+            log_pb2.FetchRequest(partitions=[same], max_wait_ms=-1), timeout=60))
 
         # The epoch that was read last: good, of another history, of the future.
         good = t.fetch(2, last_fetched_epoch=epoch)
@@ -227,13 +227,13 @@ def typed_records_of_an_idempotent_producer():
 
         cluster.wait_full_isr("t")
         cluster.kill(leader)
-        wait_until(lambda: cluster.leader("t") != leader, 30, "another leader")
+        wait_until(lambda: cluster.leader("t") != leader, 60, "another leader")
         n = Calls(cluster, cluster.leader("t"), "t")
 
         def known():
             result = n.typed([b"c"], base_sequence=2, **who)
             return result if result.error.code == 0 else None
-        repeated = wait_until(known, 30, "an answer of the new leader")
+        repeated = wait_until(known, 60, "an answer of the new leader")
         assert (repeated.base_offset, repeated.duplicate) == (2, True), repeated
         third = n.typed([b"d"], base_sequence=3, **who)
         assert (third.error.code, third.base_offset) == (0, 3), third
@@ -280,12 +280,12 @@ def trimmed_records_stay_away():
         listed = t.log.ListOffsets(log_pb2.ListOffsetsRequest(partitions=[
             log_pb2.ListOffsetsPartition(
                 topic=t.topic, position=log_pb2.ListOffsetsPartition.POSITION_EARLIEST)]),
-            timeout=10).results[0]
+            timeout=60).results[0]
         assert listed.offset == 4, listed
 
         # By the next leader, and by all of them after kill -9 of all.
         cluster.kill(leader)
-        wait_until(lambda: cluster.leader("t") != leader, 30, "another leader")
+        wait_until(lambda: cluster.leader("t") != leader, 60, "another leader")
         n = Calls(cluster, cluster.leader("t"), "t").begun()
         assert n.fetch(3).error.code == E.ERROR_CODE_OFFSET_OUT_OF_RANGE
         rest = [x.id for x in cluster.brokers if x.alive]
@@ -296,7 +296,7 @@ def trimmed_records_stay_away():
         below = n.fetch(3)
         assert (below.error.code, below.log_start_offset) == (
             E.ERROR_CODE_OFFSET_OUT_OF_RANGE, 4), below
-        wait_until(lambda: n.fetch(4).error.code == 0, 20, "what was not trimmed")
+        wait_until(lambda: n.fetch(4).error.code == 0, 60, "what was not trimmed")
         assert [r.value for r in n.fetch(4).records.records] == [b"4", b"5"]
 
 

@@ -64,7 +64,7 @@ def produce(cluster, node_id, value, partition=0):
     part = log_pb2.ProducePartition(topic=common_pb2.TopicRef(name="t"), partition=partition)
     part.records.records.add(value=value)
     return cluster.log(cluster.nodes[node_id].address).Produce(
-        log_pb2.ProduceRequest(acks=-1, partitions=[part], timeout_ms=10000), timeout=20).results[0]
+        log_pb2.ProduceRequest(acks=-1, partitions=[part], timeout_ms=10000), timeout=60).results[0]
 
 
 def health(cluster):
@@ -84,17 +84,17 @@ def a_full_disk_is_named_and_its_leaderships_move():
         assert produce(cluster, victim, b"before").error.code == 0
         disks.fill(victim)
         refused = wait_until(lambda: (lambda r: r if r.error.code else None)(
-            produce(cluster, victim, b"no room")), 20, "a refusal")
+            produce(cluster, victim, b"no room")), 60, "a refusal")
         assert refused.error.code == E.ERROR_CODE_STORAGE_FULL, refused
         # Where its files are is not for who produces.
         assert cluster.nodes[victim].dir not in refused.error.message, refused
 
         def moved():
             return all(p.leader_id not in (-1, victim) for p in cluster.partitions("t"))
-        wait_until(moved, 30, "leaders on brokers that have room")
+        wait_until(moved, 60, "leaders on brokers that have room")
         # Any broker is asked, the one with the full disk tells.
         told = wait_until(lambda: (lambda h: h if "DISK_FULL" in h else None)(health(cluster)),
-                          20, "that health names the disk")
+                          60, "that health names the disk")
         line = next(l for l in told.splitlines() if "DISK_FULL" in l)
         assert "broker %d" % victim in line and cluster.nodes[victim].dir in line, told
         assert "free some there" in line and "BROKER_DEMOTED" in told, told
@@ -102,11 +102,11 @@ def a_full_disk_is_named_and_its_leaderships_move():
             assert produce(cluster, cluster.leader("t"), b"%d" % n).error.code == 0
 
         disks.free(victim)
-        wait_until(lambda: "DISK_FULL" not in health(cluster), 30, "room is noticed")
+        wait_until(lambda: "DISK_FULL" not in health(cluster), 60, "room is noticed")
         cluster.wait_full_isr("t")
         cluster.wait_healthy()
         cluster.cli("partition", "elect", "t")
-        wait_until(lambda: cluster.leader("t") == victim, 30, "its leadership is back")
+        wait_until(lambda: cluster.leader("t") == victim, 60, "its leadership is back")
         values = [v for _, _, v in cluster.read_all("t", 0)]
         assert values == [b"before"] + [b"%d" % n for n in range(5)], values
 

@@ -227,7 +227,7 @@ def wait_for_lock_wanted(member):
         with open("/proc/%d/wchan" % member.process.pid) as where:
             seen.append("nanosleep" in where.read())
         return len(seen) >= 10 and all(seen[-10:])
-    wait_until(sleeps, 30, "it waits for the database")
+    wait_until(sleeps, 60, "it waits for the database")
 
 
 def what_a_member_that_was_taken_for_dead_stores_is_refused():

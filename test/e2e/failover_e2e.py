@@ -106,7 +106,7 @@ def a_broker_on_an_empty_directory_refills_and_rejoins():
         # The refilled replica has it all: it alone serves the read.
         cluster.kill(1)
         wait_until(lambda: all(p.leader_id in (2, 3) for p in cluster.partitions("orders")),
-                   30, "leaders among the living")
+                   60, "leaders among the living")
         load.check()
 
 
@@ -128,7 +128,7 @@ def a_hung_leader_costs_one_session_and_comes_back():
                 cluster_pb2.GetMetadataRequest(topics=[common_pb2.TopicRef(name="orders")]),
                 timeout=5)
             return all(p.leader_id not in (-1, hung) for p in answer.topics[0].partitions)
-        wait_until(moved, 20, "leaders among the others")
+        wait_until(moved, 60, "leaders among the others")
         print("  leaders moved %.1f s after the hang" % (time.monotonic() - began))
         cluster.nodes[hung].process.send_signal(signal.SIGCONT)
         load.wait_for(500)
@@ -151,7 +151,7 @@ def a_failed_sync_ends_the_process_and_loses_nothing():
         victim = cluster.leader("orders", 0)
         node = cluster.nodes[victim]
         open(os.path.join(node.dir, "fail-sync"), "w").close()
-        assert node.process.wait(timeout=20) == 3, "it goes on without its disk"
+        assert node.process.wait(timeout=60) == 3, "it goes on without its disk"
         node.process = None
         with open(node.log_path, errors="replace") as log:
             fatal = [l for l in log if "FATAL STORAGE_ERROR" in l]

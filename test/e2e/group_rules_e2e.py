@@ -51,7 +51,7 @@ class Group:
             group_id=self.name, member_id=member_id, session_timeout_ms=10000,
             rebalance_timeout_ms=10000, protocol_type="consumer",
             protocols=[g.GroupProtocol(name="range", metadata=b"any")]), **fields})
-        return settled(lambda: self.stub.JoinGroup(request, timeout=30))
+        return settled(lambda: self.stub.JoinGroup(request, timeout=60))
 
     def member(self, **fields):
         """Joins alone and syncs."""
@@ -65,27 +65,27 @@ class Group:
     def sync(self, member_id, generation, **fields):
         return self.stub.SyncGroup(g.SyncGroupRequest(
             group_id=self.name, member_id=member_id, generation_id=generation, **fields),
-            timeout=30)
+            timeout=60)
 
     def heartbeat(self, member_id, generation, **fields):
         return name_of(self.stub.Heartbeat(g.HeartbeatRequest(
             group_id=self.name, member_id=member_id, generation_id=generation, **fields),
-            timeout=10).error)
+            timeout=60).error)
 
     def leave(self, *members):
         return self.stub.LeaveGroup(
-            g.LeaveGroupRequest(group_id=self.name, members=members), timeout=10)
+            g.LeaveGroupRequest(group_id=self.name, members=members), timeout=60)
 
     def commit(self, *offsets, **fields):
         request = g.CommitOffsetsRequest(group_id=self.name, offsets=offsets, **fields)
-        answer = settled(lambda: self.stub.CommitOffsets(request, timeout=10),
+        answer = settled(lambda: self.stub.CommitOffsets(request, timeout=60),
                          lambda a: a.results[0].error)
         return [name_of(r.error) for r in answer.results]
 
     def fetch(self, *topics, **fields):
         query = g.GroupOffsetsQuery(group_id=self.name, topics=topics, **fields)
         return settled(lambda: self.stub.FetchOffsets(
-            g.FetchOffsetsRequest(groups=[query]), timeout=10).groups[0])
+            g.FetchOffsetsRequest(groups=[query]), timeout=60).groups[0])
 
     def committed(self):
         return {o.partition: o.offset for o in self.fetch().offsets}
@@ -143,7 +143,7 @@ def members_that_are_replaced_late_or_too_many_are_told():
         other = threading.Thread(target=lambda: joined.append(
             group.join(member_id_required=False)))
         other.start()
-        wait_until(lambda: group.heartbeat(one, generation) == "REBALANCE_IN_PROGRESS", 30,
+        wait_until(lambda: group.heartbeat(one, generation) == "REBALANCE_IN_PROGRESS", 60,
                    "a rebalance")
         assert group.commit(put(1, 11), member_id=one, generation_id=generation) == [""]
         again = group.join(one)
@@ -164,19 +164,19 @@ def members_that_are_replaced_late_or_too_many_are_told():
         # What only the operator is refused.
         topics = [of("orders"), of("nothing", 0)]
         deleted = group.stub.DeleteOffsets(g.DeleteOffsetsRequest(
-            group_id="moving", topics=topics), timeout=10)
+            group_id="moving", topics=topics), timeout=60)
         assert [name_of(r.error) for r in deleted.results] == [
             "GROUP_SUBSCRIBED_TO_TOPIC", "UNKNOWN_TOPIC_OR_PARTITION"], deleted
         assert group.committed() == {1: 11}
         none = group.stub.DeleteOffsets(g.DeleteOffsetsRequest(
-            group_id="none", topics=topics), timeout=10)
+            group_id="none", topics=topics), timeout=60)
         assert name_of(none.error) == "GROUP_ID_NOT_FOUND", none
         described = group.stub.DescribeGroups(
-            g.DescribeGroupsRequest(group_ids=["none", "", "x" * 250]), timeout=10)
+            g.DescribeGroupsRequest(group_ids=["none", "", "x" * 250]), timeout=60)
         assert [name_of(x.error) for x in described.groups] == [
             "GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID", "INVALID_GROUP_ID"], described
         found = group.stub.FindCoordinator(
-            g.FindCoordinatorRequest(keys=["", "x" * 250]), timeout=10)
+            g.FindCoordinatorRequest(keys=["", "x" * 250]), timeout=60)
         assert [name_of(r.error) for r in found.results] == ["INVALID_GROUP_ID"] * 2, found
 
 
@@ -240,7 +240,7 @@ def every_bad_commit_and_fetch_is_named_by_partition():
                 continue
             raw = channel.unary_unary("/sluice.v1.GroupService/" + method.name)
             try:
-                raw(b"\xff\xff\xff no message", timeout=10)
+                raw(b"\xff\xff\xff no message", timeout=60)
                 raise AssertionError(method.name + " took garbage")
             except grpc.RpcError as error:
                 assert error.code() in (grpc.StatusCode.INTERNAL,
@@ -248,7 +248,7 @@ def every_bad_commit_and_fetch_is_named_by_partition():
         try:
             group.stub.JoinGroup(g.JoinGroupRequest(
                 group_id="g", protocols=[g.GroupProtocol(name="p", metadata=b"x" * (18 << 20))]),
-                timeout=30)
+                timeout=60)
             raise AssertionError("18 MiB were taken")
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
@@ -257,7 +257,7 @@ def every_bad_commit_and_fetch_is_named_by_partition():
 
 def topic_names(cluster):
     listed = cluster.topics().ListTopics(
-        topic_pb2.ListTopicsRequest(include_internal=True), timeout=10)
+        topic_pb2.ListTopicsRequest(include_internal=True), timeout=60)
     return {t.name for t in listed.topics}
 
 
@@ -270,20 +270,20 @@ def a_question_makes_no_topic():
         def error_of(answer):
             return name_of(answer.error)
         assert error_of(stub.DescribeGroups(g.DescribeGroupsRequest(
-            group_ids=["g"]), timeout=10).groups[0]) == "GROUP_ID_NOT_FOUND"
+            group_ids=["g"]), timeout=60).groups[0]) == "GROUP_ID_NOT_FOUND"
         assert error_of(stub.DeleteGroups(g.DeleteGroupsRequest(
-            group_ids=["g"]), timeout=10).results[0]) == "GROUP_ID_NOT_FOUND"
+            group_ids=["g"]), timeout=60).results[0]) == "GROUP_ID_NOT_FOUND"
         assert error_of(stub.DeleteOffsets(g.DeleteOffsetsRequest(
-            group_id="g", topics=[of("t")]), timeout=10)) == "GROUP_ID_NOT_FOUND"
+            group_id="g", topics=[of("t")]), timeout=60)) == "GROUP_ID_NOT_FOUND"
         # "None" could be wrong: a broker that does not know of the topic yet would say it.
         assert error_of(stub.FetchOffsets(g.FetchOffsetsRequest(
-            groups=[g.GroupOffsetsQuery(group_id="g")]), timeout=10).groups[0]) == (
+            groups=[g.GroupOffsetsQuery(group_id="g")]), timeout=60).groups[0]) == (
                 "COORDINATOR_NOT_AVAILABLE")
         assert group.heartbeat("m", 1) == "COORDINATOR_NOT_AVAILABLE"
-        assert not stub.ListGroups(g.ListGroupsRequest(), timeout=10).groups
-        assert error_of(stub.JoinGroup(g.JoinGroupRequest(), timeout=10)) == "INVALID_GROUP_ID"
+        assert not stub.ListGroups(g.ListGroupsRequest(), timeout=60).groups
+        assert error_of(stub.JoinGroup(g.JoinGroupRequest(), timeout=60)) == "INVALID_GROUP_ID"
         try:
-            stub.FindCoordinator(g.FindCoordinatorRequest(), timeout=10)
+            stub.FindCoordinator(g.FindCoordinatorRequest(), timeout=60)
             raise AssertionError("no key was found")
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
@@ -292,7 +292,7 @@ def a_question_makes_no_topic():
             done = cluster.cli("group", *args, check=False)
             assert done.returncode == 4 and b"GROUP_ID_NOT_FOUND" in done.stderr, done
         assert topic_names(cluster) == set()
-        settled(lambda: stub.FindCoordinator(g.FindCoordinatorRequest(keys=["g"]), timeout=10),
+        settled(lambda: stub.FindCoordinator(g.FindCoordinatorRequest(keys=["g"]), timeout=60),
                 lambda a: a.results[0].error)
         assert topic_names(cluster) == {"__consumer_offsets"}
 
@@ -303,7 +303,7 @@ def offsets_partitions(cluster):
 
 def metrics_of(node):
     with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % node.metrics_port,
-                                timeout=10) as page:
+                                timeout=60) as page:
         lines = page.read().decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
@@ -357,7 +357,7 @@ def the_offsets_topic_follows_the_cluster():
         committed = group.committed()
         assert committed[0] == 19 and len(committed) == 100
         coordinator = settled(lambda: group.stub.FindCoordinator(
-            g.FindCoordinatorRequest(keys=["g"]), timeout=10),
+            g.FindCoordinatorRequest(keys=["g"]), timeout=60),
             lambda a: a.results[0].error).results[0].node_id
         cluster.kill(coordinator)
         other = next(n for n in cluster.brokers if n.alive)
@@ -370,7 +370,7 @@ def the_offsets_topic_follows_the_cluster():
                 if not node.alive:
                     continue
                 answer = cluster.groups(node.internal_address).Heartbeat(
-                    g.HeartbeatRequest(group_id="g", member_id="m"), timeout=10)
+                    g.HeartbeatRequest(group_id="g", member_id="m"), timeout=60)
                 if name_of(answer.error) == "NOT_COORDINATOR":
                     return node, answer
             return None
@@ -397,7 +397,7 @@ def lag_is_told_by_metrics():
         assert seconds[labels % 0] > 0 and seconds[labels % 1] == 0, seconds
         # Nobody is there any more, and the coordinator dies: the next one tells it.
         coordinator = settled(lambda: group.stub.FindCoordinator(
-            g.FindCoordinatorRequest(keys=["billing"]), timeout=10),
+            g.FindCoordinatorRequest(keys=["billing"]), timeout=60),
             lambda a: a.results[0].error).results[0].node_id
         cluster.kill(coordinator)
         wait_until(lambda: lags("lag_records").get(labels % 0) == 6, 90, "lags of the next")

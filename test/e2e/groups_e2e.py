@@ -82,7 +82,7 @@ def committed(cluster, group):
     """{(topic, partition): offset}, or None while nobody answers for all."""
     with contextlib.suppress(grpc.RpcError, AssertionError):
         answer = cluster.groups().FetchOffsets(group_pb2.FetchOffsetsRequest(
-            groups=[group_pb2.GroupOffsetsQuery(group_id=group)]), timeout=5)
+            groups=[group_pb2.GroupOffsetsQuery(group_id=group)]), timeout=30)
         found = answer.groups[0]
         if found.error.code == 0 and all(o.error.code == 0 for o in found.offsets):
             return {(o.topic.name, o.partition): o.offset for o in found.offsets}
@@ -153,7 +153,7 @@ def own_view(cluster, group, address):
     with contextlib.suppress(grpc.RpcError):
         found = cluster.groups(address).FetchOffsets(group_pb2.FetchOffsetsRequest(
             own_view=True, groups=[group_pb2.GroupOffsetsQuery(group_id=group)]),
-            timeout=5).groups[0]
+            timeout=30).groups[0]
         if found.error.code == 0:
             return found.applied_offset, {(o.topic.name, o.partition): o.offset
                                           for o in found.offsets}
@@ -244,7 +244,7 @@ def coordinator_of(cluster, group):
     def known():
         with contextlib.suppress(grpc.RpcError, AssertionError):
             answer = cluster.groups().FindCoordinator(
-                group_pb2.FindCoordinatorRequest(keys=[group]), timeout=5)
+                group_pb2.FindCoordinatorRequest(keys=[group]), timeout=30)
             if answer.results[0].error.code == 0:
                 return answer.results[0].node_id
     return wait_until(known, 60, "the coordinator of %s" % group)
@@ -337,7 +337,7 @@ def a_restart_of_a_static_member_costs_no_rebalance():
                 members[1].process.wait(timeout=60)
                 members[1] = CliMember(cluster, "s", "orders", "again-%d" % signal_number,
                                        "--instance-id", "i1")
-                wait_until(lambda: "reads orders" in members[1].said(), 30, "it reads again")
+                wait_until(lambda: "reads orders" in members[1].said(), 60, "it reads again")
                 assert wait_stable(cluster, "s", 2).generation_id == before
         finally:
             for member in members:

@@ -46,7 +46,7 @@ class Internals:
         self.active = cluster.nodes[cluster.active_controller()]
         self.controller = controller_pb2_grpc.ControllerServiceStub(
             cluster.channel(self.active.internal_address))
-        hello = self.controller.Hello(controller_pb2.HelloRequest(node_id=99), timeout=5)
+        hello = self.controller.Hello(controller_pb2.HelloRequest(node_id=99), timeout=60)
         self.cluster_id = hello.cluster_id
 
     def broker(self, broker_id):
@@ -71,7 +71,7 @@ class Internals:
 
     def register(self, broker_id, **changes):
         request = self.registration(broker_id, **changes)
-        return outcome(lambda: self.controller.RegisterBroker(request, timeout=10))
+        return outcome(lambda: self.controller.RegisterBroker(request, timeout=60))
 
 
 def every_bad_registration_is_named():
@@ -102,7 +102,7 @@ def every_bad_registration_is_named():
         standby = next(c for c in cluster.controllers if c.id != inside.active.id)
         other = controller_pb2_grpc.ControllerServiceStub(cluster.channel(standby.internal_address))
         try:
-            answer = other.RegisterBroker(inside.registration(4), timeout=10)
+            answer = other.RegisterBroker(inside.registration(4), timeout=60)
             assert E.ErrorCode.Name(answer.error.code) == "ERROR_CODE_NOT_CONTROLLER", answer
         except grpc.RpcError as error:
             assert name_of(error) == "NOT_CONTROLLER", error
@@ -111,7 +111,7 @@ def every_bad_registration_is_named():
         raw = cluster.channel(inside.active.internal_address).unary_unary(
             "/sluice.internal.v1.ControllerService/RegisterBroker")
         try:
-            raw(b"\xff\xff\xff no message", timeout=10)
+            raw(b"\xff\xff\xff no message", timeout=60)
             raise AssertionError("garbage was taken")
         except grpc.RpcError as error:
             assert error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT), error
@@ -136,7 +136,7 @@ def every_bad_heartbeat_is_refused_and_moves_nothing():
             """The first answer, with its stream."""
             beats = queue.Queue()
             beats.put(controller_pb2.LivenessRequest(**fields))
-            stream = inside.controller.Liveness(iter(beats.get, None), timeout=20)
+            stream = inside.controller.Liveness(iter(beats.get, None), timeout=60)
             return next(stream), stream, beats
 
         for fields in (dict(), dict(broker_id=77, broker_epoch=1), dict(broker_id=-1),
@@ -157,12 +157,12 @@ def every_bad_heartbeat_is_refused_and_moves_nothing():
         raw = cluster.channel(inside.active.internal_address).stream_stream(
             "/sluice.internal.v1.ControllerService/Liveness")
         try:
-            assert list(raw(iter([b"\xff\xff\xff no message"]), timeout=10)) == []
+            assert list(raw(iter([b"\xff\xff\xff no message"]), timeout=60)) == []
         except grpc.RpcError as error:
             assert error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT), error
 
         # A broker that is registered, and lies about its disks.
-        epoch = inside.controller.RegisterBroker(inside.registration(4), timeout=10).broker_epoch
+        epoch = inside.controller.RegisterBroker(inside.registration(4), timeout=60).broker_epoch
         assert epoch > 0
         latency = controller_pb2.IoLatency
         mine = dict(broker_id=4, broker_epoch=epoch, incarnation_id=b"\x07" * 16)
@@ -188,7 +188,7 @@ def every_bad_isr_change_is_named():
         cluster.wait_full_isr("t")
         inside = Internals(cluster)
         meta = cluster.cluster().GetMetadata(cluster_pb2.GetMetadataRequest(
-            topics=[common_pb2.TopicRef(name="t")]), timeout=5).topics[0]
+            topics=[common_pb2.TopicRef(name="t")]), timeout=60).topics[0]
         now = meta.partitions[0]
         leader, follower = now.leader_id, next(r for r in now.replicas if r != now.leader_id)
         stranger = next(n.id for n in cluster.brokers if n.id not in now.replicas)
@@ -205,7 +205,7 @@ def every_bad_isr_change_is_named():
                 for member in isr:
                     change.new_isr.add(broker_id=member, broker_epoch=epochs[member])
             try:
-                answer = inside.controller.AlterPartitions(request, timeout=10)
+                answer = inside.controller.AlterPartitions(request, timeout=60)
             except grpc.RpcError as error:
                 return name_of(error)
             error = answer.error if answer.HasField("error") else answer.results[0].error
@@ -257,7 +257,7 @@ class Session:
     def first(self, wanted):
         """The first frame (or the end: None) for which `wanted` is true."""
         while True:
-            frame = self.frames.get(timeout=30)
+            frame = self.frames.get(timeout=60)
             if frame is None or isinstance(frame, grpc.RpcError):
                 return frame
             if wanted(frame):
@@ -283,7 +283,7 @@ def every_bad_replication_session_is_refused_by_name():
         cluster.wait_full_isr("t")
         inside = Internals(cluster)
         meta = cluster.cluster().GetMetadata(cluster_pb2.GetMetadataRequest(
-            topics=[common_pb2.TopicRef(name="t")]), timeout=5).topics[0]
+            topics=[common_pb2.TopicRef(name="t")]), timeout=60).topics[0]
         now = meta.partitions[0]
         leader = now.leader_id
         stranger = next(n.id for n in cluster.brokers if n.id not in now.replicas)
@@ -312,7 +312,7 @@ def every_bad_replication_session_is_refused_by_name():
         raw = cluster.channel(cluster.nodes[leader].internal_address).stream_stream(
             "/sluice.internal.v1.ReplicationService/Fetch")
         try:
-            list(raw(iter([b"\xff\xff\xff no message"]), timeout=10))
+            list(raw(iter([b"\xff\xff\xff no message"]), timeout=60))
             raise AssertionError("garbage was taken")
         except grpc.RpcError as error:
             assert name_of(error) == "INVALID_REQUEST", error
@@ -332,11 +332,11 @@ def a_follower_that_is_no_replica_is_told_so():
         cluster.wait_full_isr("t")
         inside = Internals(cluster)
         meta = cluster.cluster().GetMetadata(cluster_pb2.GetMetadataRequest(
-            topics=[common_pb2.TopicRef(name="t")]), timeout=5).topics[0]
+            topics=[common_pb2.TopicRef(name="t")]), timeout=60).topics[0]
         now = meta.partitions[0]
         # A broker of our own: registered, fenced, and so known to the others.
         request = inside.registration(9)
-        answer = inside.controller.RegisterBroker(request, timeout=10)
+        answer = inside.controller.RegisterBroker(request, timeout=60)
         assert answer.error.code == 0, answer
         session = None
         opening = replication_pb2.OpenSession(
@@ -357,7 +357,7 @@ def a_follower_that_is_no_replica_is_told_so():
                           fetch_offset=0, last_fetched_epoch=-1)
             fields.update(changes)
             return replication_pb2.AddReplica(**fields)
-        session, frame = wait_until(opened, 20, "a session of broker 9")
+        session, frame = wait_until(opened, 60, "a session of broker 9")
 
         def code(frame):
             return E.ErrorCode.Name(frame.add_answers[0].error.code)[len("ERROR_CODE_"):]

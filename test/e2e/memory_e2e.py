@@ -30,7 +30,7 @@ def fill(cluster, topic, mebibytes):
     log = cluster.log(cluster.nodes[1].address)
     for _ in range(2 * mebibytes):
         part = log_pb2.ProducePartition(topic=ref(topic), partition=0, batches=payload)
-        result = log.Produce(log_pb2.ProduceRequest(partitions=[part]), timeout=30).results[0]
+        result = log.Produce(log_pb2.ProduceRequest(partitions=[part]), timeout=60).results[0]
         assert result.error.code == 0, result
 
 
@@ -79,13 +79,13 @@ def a_thousand_stalled_subscribers_stay_under_the_budget():
                 def full():
                     told, _ = budgets(cluster)
                     return told["subscribe"].used_bytes > 32 * MIB
-                wait_until(full, 120, "subscriptions that hold more than half")
+                wait_until(full, 300, "subscriptions that hold more than half")
                 peak = used_most = 0
 
                 def reads():
                     """One that reads gets all, though the others do not."""
                     done = cluster.cli("consume", "t", "--from", "earliest", "-n", "50000",
-                                       "--exit-at-end", "--format", "%o\\n", timeout=120)
+                                       "--exit-at-end", "--format", "%o\\n", timeout=300)
                     return len(done.stdout.split())
                 assert reads() == 50000
                 log = cluster.log(node.address)
@@ -97,7 +97,7 @@ def a_thousand_stalled_subscribers_stay_under_the_budget():
                 def asked():
                     yield first
                     over.wait()
-                reader = log.Subscribe(asked(), timeout=120)
+                reader = log.Subscribe(asked(), timeout=300)
                 offset = 0
                 for push in reader:
                     assert push.error.code == 0, push
@@ -129,7 +129,7 @@ def a_thousand_stalled_subscribers_stay_under_the_budget():
             def released():
                 told, _ = budgets(cluster)
                 return told["subscribe"].used_bytes == 0
-            wait_until(released, 60, "memory that is given back")
+            wait_until(released, 120, "memory that is given back")
 
 
 def produce_beyond_its_budget_is_busy_by_name():

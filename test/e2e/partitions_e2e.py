@@ -18,7 +18,7 @@ def grow(cluster, total, name="t", assignments=(), address=None, **fields):
         topics=[topic_pb2.NewPartitions(
             topic=ref(name), total_count=total, assignments=[
                 topic_pb2.ReplicaAssignment(broker_ids=ids) for ids in assignments])],
-        **fields), timeout=20)
+        **fields), timeout=60)
     assert len(answer.results) == 1 and answer.results[0].topic.name == name, answer
     return answer.results[0]
 
@@ -43,7 +43,7 @@ def partitions_are_added_to_a_topic_in_use():
                         topic_pb2.CreatePartitionsRequest(
                             topics=[topic_pb2.NewPartitions()] * 1001)):
             try:
-                cluster.topics().CreatePartitions(request, timeout=20)
+                cluster.topics().CreatePartitions(request, timeout=60)
                 raise AssertionError("taken: %s" % request)
             except grpc.RpcError as error:
                 assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
@@ -56,7 +56,7 @@ def partitions_are_added_to_a_topic_in_use():
             grown = grow(cluster, total, address=node.address)
             assert (grown.error.code, grown.partition_count) == (0, total), grown
             described = cluster.topics(node.address).DescribeTopics(
-                topic_pb2.DescribeTopicsRequest(topics=[ref("t")]), timeout=5)
+                topic_pb2.DescribeTopicsRequest(topics=[ref("t")]), timeout=60)
             assert len(described.topics[0].metadata.partitions) == total, described
         cluster.wait_full_isr("t")
         leaders = [p.leader_id for p in cluster.partitions("t")]
@@ -86,8 +86,8 @@ def offsets_by_timestamp():
             return log.ListOffsets(log_pb2.ListOffsetsRequest(route=route, partitions=[
                 log_pb2.ListOffsetsPartition(topic=ref(name), partition=partition,
                                              position=position, timestamp_ms=at, **fields)]),
-                timeout=20).results[0]
-        wait_until(lambda: look(NEWEST).error.code == 0, 20, "a leader that has begun")
+                timeout=60).results[0]
+        wait_until(lambda: look(NEWEST).error.code == 0, 60, "a leader that has begun")
         empty = look(NEWEST)
         assert (empty.offset, empty.timestamp_ms) == (-1, -1), empty
         assert look(AT, NOW_MS).offset == -1
@@ -95,7 +95,7 @@ def offsets_by_timestamp():
         for later in (0, 2000, 1000):
             stored = log.Produce(log_pb2.ProduceRequest(acks=-1, partitions=[
                 log_pb2.ProducePartition(topic=ref("t"), partition=0, batches=make_batch(
-                    [b"a", b"b"], timestamp_ms=NOW_MS + later))]), timeout=20).results[0]
+                    [b"a", b"b"], timestamp_ms=NOW_MS + later))]), timeout=60).results[0]
             assert stored.error.code == 0, stored
         for at, offset, found_at in ((0, 0, NOW_MS), (NOW_MS, 0, NOW_MS),
                                      (NOW_MS + 1, 2, NOW_MS + 2000),

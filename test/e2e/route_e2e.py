@@ -52,7 +52,7 @@ class Watch:
         if message.complete:
             self.offset = message.metadata_offset
 
-    def see(self, condition, what, seconds=30):
+    def see(self, condition, what, seconds=60):
         def seen():
             with self.lock:
                 return condition(self)
@@ -84,19 +84,19 @@ def a_watch_sees_what_changes():
         watch.see(lambda w: victim in w.brokers, "that it is back")
         watch.see(lambda w: all(len(p.isr) == 3 for p in w.partitions.values()), "full ISRs")
         # It knows what GetMetadata tells of the same offset, or a newer one.
-        told = cluster.cluster(at).GetMetadata(cluster_pb2.GetMetadataRequest(), timeout=5)
+        told = cluster.cluster(at).GetMetadata(cluster_pb2.GetMetadataRequest(), timeout=60)
         watch.see(lambda w: w.offset >= told.metadata_offset or all(
             w.partitions[t.name, p.partition].partition_epoch >= p.partition_epoch
             for t in told.topics for p in t.partitions), "what GetMetadata tells")
         from cluster import topic_pb2
-        cluster.topics(at).DeleteTopics(topic_pb2.DeleteTopicsRequest(topics=[ref("later")]), timeout=10)
+        cluster.topics(at).DeleteTopics(topic_pb2.DeleteTopicsRequest(topics=[ref("later")]), timeout=60)
         watch.see(lambda w: ("later", 0) not in w.partitions, "that a topic is gone")
         assert watch.images == 1 and watch.error is None, (watch.images, watch.error)
 
         one = Watch(cluster.cluster(at), topics=["t", "nowhere"])
         one.see(lambda w: len(w.partitions) == 2 and w.offset > 0, "two partitions alone")
         many = cluster.cluster(at).WatchMetadata(
-            cluster_pb2.WatchMetadataRequest(topics=["x"] * 1001), timeout=10)
+            cluster_pb2.WatchMetadataRequest(topics=["x"] * 1001), timeout=60)
         try:
             next(many)
             raise AssertionError("1,001 topics")
@@ -124,7 +124,7 @@ def every_data_call_goes_through_one_address():
             part = log_pb2.ProducePartition(topic=ref("t"), partition=partition,
                                             batches=make_batch([value]))
             return log.Produce(log_pb2.ProduceRequest(partitions=[part], route=route),
-                               timeout=20).results[0]
+                               timeout=60).results[0]
         direct = produce(away, common_pb2.ROUTE_DIRECT)
         assert direct.error.code == E.ERROR_CODE_NOT_LEADER, direct
         assert direct.leader.leader_id == leaders[away], direct
@@ -137,25 +137,25 @@ def every_data_call_goes_through_one_address():
         part = log_pb2.ProducePartition(topic=ref("t"))
         for i in range(60):
             part.records.records.add(key=b"k%d" % i, value=b"v%d" % i)
-        spread = log.Produce(log_pb2.ProduceRequest(partitions=[part], route=FORWARD), timeout=20)
+        spread = log.Produce(log_pb2.ProduceRequest(partitions=[part], route=FORWARD), timeout=60)
         assert all(r.error.code == 0 for r in spread.results), spread
         assert sorted(i for r in spread.results for i in r.record_indexes) == list(range(60))
         assert len(spread.results) == 3
 
         # Unary reads.
         fetched = log.Fetch(log_pb2.FetchRequest(route=FORWARD, partitions=[
-            log_pb2.FetchPartition(topic=ref("t"), partition=p, offset=0) for p in leaders]), timeout=20)
+            log_pb2.FetchPartition(topic=ref("t"), partition=p, offset=0) for p in leaders]), timeout=60)
         values = [r.value for result in fetched.results for r in result.records.records]
         assert sorted(values) == sorted([b"p0", b"p1", b"p2"] + [b"v%d" % i for i in range(60)])
         ends = log.ListOffsets(log_pb2.ListOffsetsRequest(route=FORWARD, partitions=[
             log_pb2.ListOffsetsPartition(
                 topic=ref("t"), partition=p, position=log_pb2.ListOffsetsPartition.POSITION_LATEST)
-            for p in leaders]), timeout=20)
+            for p in leaders]), timeout=60)
         assert sum(r.offset for r in ends.results) == 63, ends
         epochs = log.OffsetForLeaderEpoch(log_pb2.OffsetForLeaderEpochRequest(route=FORWARD, partitions=[
             log_pb2.OffsetForLeaderEpochPartition(
                 topic=ref("t"), partition=p, leader_epoch=fetched.results[i].leader_epoch)
-            for i, p in enumerate(leaders)]), timeout=20)
+            for i, p in enumerate(leaders)]), timeout=60)
         assert [r.end.end_offset for r in epochs.results] == [r.offset for r in ends.results], epochs
 
         # A long poll is woken by whichever leader has something first.
@@ -204,7 +204,7 @@ def every_data_call_goes_through_one_address():
 
         trimmed = log.DeleteRecords(log_pb2.DeleteRecordsRequest(route=FORWARD, partitions=[
             log_pb2.DeleteRecordsPartition(topic=ref("t"), partition=away, before_offset=1)]),
-            timeout=40).results[0]
+            timeout=60).results[0]
         assert (trimmed.error.code, trimmed.log_start_offset) == (0, 1), trimmed
         try:
             produce(0, 9)
@@ -225,24 +225,24 @@ def a_forwarded_produce_survives_its_leader_and_says_what_is_unknown():
                    E.ERROR_CODE_REQUEST_TIMED_OUT, E.ERROR_CODE_NOT_ENOUGH_REPLICAS,
                    E.ERROR_CODE_NOT_ENOUGH_REPLICAS_AFTER_APPEND, E.ERROR_CODE_SHUTTING_DOWN,
                    E.ERROR_CODE_FENCED_LEADER_EPOCH, E.ERROR_CODE_UNKNOWN_LEADER_EPOCH}
-        acked, codes, killed = [], set(), False
+        acked, codes = [], set()
         for n in range(60):
-            if n == 20:
-                cluster.kill(leader)
-                killed = True
-
             def stored():
                 part = log_pb2.ProducePartition(topic=ref("t"), partition=0)
                 part.records.records.add(value=b"%d" % n)
                 with contextlib.suppress(grpc.RpcError):
                     result = log.Produce(log_pb2.ProduceRequest(
-                        partitions=[part], timeout_ms=2000, route=FORWARD), timeout=5).results[0]
+                        partitions=[part], timeout_ms=2000, route=FORWARD), timeout=60).results[0]
                     assert result.error.code in allowed, result
                     codes.add(result.error.code)
                     return result.error.code == 0
-            wait_until(stored, 30, "record %d to be stored through broker %d" % (n, through))
+            if n == 20:
+                # It hangs first: nobody can know of what it is sent now.
+                cluster.hang(leader)
+                assert not stored() and E.ERROR_CODE_REQUEST_TIMED_OUT in codes, codes
+                cluster.kill(leader)
+            wait_until(stored, 60, "record %d to be stored through broker %d" % (n, through))
             acked.append(b"%d" % n)
-        assert killed and codes - {0}, codes
         values = [v for _, _, v in cluster.read_all("t", 0)]
         assert [v for i, v in enumerate(values) if v not in values[:i]] == acked
 
@@ -263,7 +263,7 @@ def readers_with_a_rack_read_a_follower_there():
             if epoch is not None:
                 part.leader_epoch = epoch
             return cluster.log(cluster.nodes[node].address).Fetch(log_pb2.FetchRequest(
-                partitions=[part], rack=rack, max_wait_ms=wait_ms, min_bytes=1), timeout=20).results[0]
+                partitions=[part], rack=rack, max_wait_ms=wait_ms, min_bytes=1), timeout=60).results[0]
 
         named = fetch(leader, 0, racks[near])
         assert named.preferred_replica == near and not named.records.records, named
@@ -275,7 +275,7 @@ def readers_with_a_rack_read_a_follower_there():
         def all_there():
             read = fetch(near, 0, racks[near])
             return read if len(read.records.records) == 10 else None
-        read = wait_until(all_there, 20, "all records at the follower")
+        read = wait_until(all_there, 60, "all records at the follower")
         assert (read.high_watermark, read.log_start_offset) == (10, -1), read
         ahead = fetch(near, 11, racks[near])
         assert ahead.error.code == E.ERROR_CODE_OFFSET_NOT_AVAILABLE, ahead
@@ -299,7 +299,7 @@ def readers_with_a_rack_read_a_follower_there():
                 yield log_pb2.SubscribeRequest(
                     partitions=[part], rack=racks[near], credit_bytes=1 << 20)
                 read.wait(20)  # a half-close would end the subscription
-            call = cluster.log(cluster.nodes[node].address).Subscribe(asked(), timeout=20)
+            call = cluster.log(cluster.nodes[node].address).Subscribe(asked(), timeout=60)
             told = next(call)
             read.set()
             call.cancel()
