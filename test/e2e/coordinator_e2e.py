@@ -61,7 +61,8 @@ class Member:
 
     def join_request(self, **fields):
         return g.JoinGroupRequest(**{**dict(
-            group_id=self.group, session_timeout_ms=30000, rebalance_timeout_ms=30000,
+            # It does not end here, however long a test takes.
+            group_id=self.group, session_timeout_ms=600000, rebalance_timeout_ms=600000,
             protocol_type="consumer",
             protocols=[g.GroupProtocol(name="range", metadata=b"any")]), **fields})
 

@@ -48,8 +48,9 @@ class Group:
 
     def join(self, member_id="", **fields):
         request = g.JoinGroupRequest(**{**dict(
-            group_id=self.name, member_id=member_id, session_timeout_ms=10000,
-            rebalance_timeout_ms=10000, protocol_type="consumer",
+            # Nobody's session is to end here, however long a test takes.
+            group_id=self.name, member_id=member_id, session_timeout_ms=600000,
+            rebalance_timeout_ms=600000, protocol_type="consumer",
             protocols=[g.GroupProtocol(name="range", metadata=b"any")]), **fields})
         return settled(lambda: self.stub.JoinGroup(request, timeout=60))
 

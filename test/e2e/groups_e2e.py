@@ -54,11 +54,11 @@ class ProcessMember:
 class CliMember(ProcessMember):
     """`sluice consume -g`."""
 
-    def __init__(self, cluster, group, topic, name, *more, start="earliest"):
+    def __init__(self, cluster, group, topic, name, *more, start="earliest", session_ms=6000):
         super().__init__(cluster, name, [
             SLUICE, "--bootstrap", cluster.bootstrap(), "consume", topic, "-g", group,
-            "--from", start, "--format", "%p %o %v\\n", "--session-timeout-ms", "6000",
-            "--assignor", "range", "--commit-interval-ms", "200"] + list(more))
+            "--from", start, "--format", "%p %o %v\\n", "--session-timeout-ms",
+            str(session_ms), "--assignor", "range", "--commit-interval-ms", "200"] + list(more))
 
 
 class NodeMember(ProcessMember):
@@ -328,15 +328,16 @@ def a_restart_of_a_static_member_costs_no_rebalance():
     with Cluster(brokers=3) as cluster:
         cluster.start().wait_healthy()
         cluster.create_topic("orders", partitions=4, replicas=3)
-        members = [CliMember(cluster, "s", "orders", "static-%d" % i, "--instance-id", "i%d" % i)
-                   for i in range(2)]
+        # Time to start again in: a slow machine starts slowly.
+        members = [CliMember(cluster, "s", "orders", "static-%d" % i, "--instance-id", "i%d" % i,
+                             session_ms=120000) for i in range(2)]
         try:
             before = wait_stable(cluster, "s", 2).generation_id
             for signal_number in (signal.SIGTERM, signal.SIGKILL):
                 members[1].signal(signal_number)
                 members[1].process.wait(timeout=60)
                 members[1] = CliMember(cluster, "s", "orders", "again-%d" % signal_number,
-                                       "--instance-id", "i1")
+                                       "--instance-id", "i1", session_ms=120000)
                 wait_until(lambda: "reads orders" in members[1].said(), 60, "it reads again")
                 assert wait_stable(cluster, "s", 2).generation_id == before
         finally:

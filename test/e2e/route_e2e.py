@@ -298,7 +298,7 @@ def readers_with_a_rack_read_a_follower_there():
             def asked():
                 yield log_pb2.SubscribeRequest(
                     partitions=[part], rack=racks[near], credit_bytes=1 << 20)
-                read.wait(20)  # a half-close would end the subscription
+                read.wait(120)  # a half-close would end the subscription
             call = cluster.log(cluster.nodes[node].address).Subscribe(asked(), timeout=60)
             told = next(call)
             read.set()
