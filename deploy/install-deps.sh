@@ -48,6 +48,7 @@ packages=(
   "nlohmann-json3-dev             JSON of the CLI"
   "prometheus-cpp-dev             metrics"
   "libcpp-httplib-dev             /metrics and /healthz"
+  "iproute2                       test/chaos cuts links between namespaces with it"
   "python3                        tests and checks"
   "python3-grpcio                 the README's Python program"
   "python3-protobuf               the same"
@@ -62,6 +63,7 @@ fi
 
 if [ $examples -eq 1 ]; then
   packages+=("libsqlite3-dev                 examples/cpp/exactly_once")
+  packages+=("ca-certificates                npm's registry is asked over TLS")
   # A Node.js that came from elsewhere brings its npm and does not go with
   # Debian's.
   command -v node >/dev/null || packages+=("nodejs  examples/node")
