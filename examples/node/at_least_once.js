@@ -10,7 +10,7 @@ async function main() {
     'Prints records, and commits what it has printed: each at least once.'));
   for await (const batch of consumer.batches()) {
     await print(batch); // before the commit: what is lost in here is not read again
-    await consumer.commit(batch); // refused: another member prints these again
+    consumer.commit(batch); // refused: another member prints these again
   }
   await consumer.close();
 }

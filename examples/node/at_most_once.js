@@ -9,7 +9,7 @@ async function main() {
   const consumer = new GroupConsumer(parseOptions(
     'Commits records, and prints what is committed: each at most once.'));
   for await (const batch of consumer.batches()) {
-    if (await consumer.commit(batch)) { // else they are another member's now
+    if (await consumer.commitAndWait(batch)) { // else they are another member's now
       await print(batch);
     }
   }

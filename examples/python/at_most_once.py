@@ -10,7 +10,7 @@ def main():
     consumer = GroupConsumer(arguments(__doc__).parse_args())
     try:
         for batch in consumer.batches():
-            if not consumer.commit(batch):
+            if not consumer.commit_and_wait(batch):
                 continue  # they are another member's now
             for record in batch.records:
                 print(batch.topic, batch.partition, record.offset, record.value.decode(),

@@ -1,34 +1,25 @@
-"""A member of a consumer group, from generated stubs alone.
-
-Kafka's classic protocol over gRPC: join, sync, heartbeat, fetch, commit. One
-topic a group, the range assignor, one thread: heartbeats go out between batches,
-so each batch has to be done with within the session timeout. Any broker takes
-any call and hands it to the coordinator or the leader it is for.
-"""
+"""A member of a consumer group by GroupService.Consume: one call, at any broker,
+that joins, fetches and commits for it (docs/consume.md)."""
 import argparse
 import collections
 import os
+import queue
 import signal
-import struct
 import sys
 import time
 
 import grpc
-from sluice.v1 import (cluster_pb2, cluster_pb2_grpc, common_pb2, group_pb2, group_pb2_grpc,
-                       log_pb2, log_pb2_grpc)
+from sluice.v1 import common_pb2, group_pb2, group_pb2_grpc
 
-ERR = {name[len("ERROR_CODE_"):]: number for name, number in common_pb2.ErrorCode.items()}
-# The coordinator moves or loads, or the broker that was asked starts or stops.
-AGAIN = {ERR[name] for name in (
-    "NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS",
-    "BROKER_NOT_AVAILABLE", "REQUEST_TIMED_OUT", "SHUTTING_DOWN", "BUSY")}
-# The group makes a new generation, or has gone on without this member.
-REJOIN = {ERR["REBALANCE_IN_PROGRESS"], ERR["ILLEGAL_GENERATION"], ERR["UNKNOWN_MEMBER_ID"]}
-HEARTBEAT_S = 1.0
-GIVE_UP_S = 60.0
+GIVE_UP_S = 60.0  # without a word from any broker
+# A broker that hangs is left within ten seconds.
+CHANNEL = [("grpc.keepalive_time_ms", 5000), ("grpc.keepalive_timeout_ms", 5000)]
+# What another try mends, at another broker at best.
+AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED,
+         grpc.StatusCode.RESOURCE_EXHAUSTED}
 
-# What one fetch brought of a partition; next_offset is what commits it.
-Batch = collections.namedtuple("Batch", "topic partition records next_offset leader_epoch")
+# What came of a partition at a time; next_offset is what commits it.
+Batch = collections.namedtuple("Batch", "topic partition records next_offset cost")
 
 
 def arguments(about):
@@ -43,7 +34,7 @@ def arguments(about):
     parser.add_argument("--session-timeout-ms", type=int, default=10000,
                         help="how long a silent member keeps its part (%(default)s)")
     parser.add_argument("--fetch-bytes", type=int, default=256 << 10,
-                        help="of a partition at a time; a batch at least (%(default)s)")
+                        help="that may be on their way; a batch at least (%(default)s)")
     return parser
 
 
@@ -60,231 +51,159 @@ class GroupConsumer:
 
     def __init__(self, options, start_at=None):
         self._options, self._start_at = options, start_at
-        self._addresses = collections.deque(options.bootstrap.split(","))
-        self._channel = None
-        self._member_id, self._generation = "", -1
-        self._belongs = False  # to the group's generation, as far as is known
-        self._beat_at = 0.0
-        self._stopped = False
+        self._brokers = collections.deque(options.bootstrap.split(","))
+        self._channel = self._call = None
+        self._asks = queue.SimpleQueue()  # to the broker; None: half-close
+        self._token = b""  # to go on as the same member, at any broker
+        self._waiting = collections.deque()  # batches that came
+        self._committed = {}  # (topic, partition) -> the last answer
+        self._silent_since = None  # calls fail since then
+        self._reading = self._stopped = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
 
     def _stop(self, *_):
         self._stopped = True
+        if self._reading:  # else a batch is being worked on: first that
+            self._asks.put(None)
 
     # ---- For the application
 
     def batches(self):
         """Until SIGINT or SIGTERM."""
         while not self._stopped:
-            partitions = self._join()
-            if partitions is None:
-                continue
-            positions = self._positions(partitions)
-            while self._still_belongs():
-                if not positions:
-                    time.sleep(0.2)
-                    continue
-                for batch in self._fetch(positions):
-                    if not self._still_belongs():
-                        break
-                    yield batch
-                    positions[batch.partition] = batch.next_offset
+            if self._waiting:
+                batch, asks = self._waiting.popleft(), self._asks
+                yield batch
+                asks.put(group_pb2.ConsumeRequest(credit_bytes=batch.cost))
+            else:
+                self._read()
 
     def commit(self, batch):
-        """False: refused, for the group goes on without this member, and
-        another one begins where the last commit was."""
-        offset = group_pb2.OffsetCommit(
-            topic=common_pb2.TopicRef(name=batch.topic), partition=batch.partition,
-            offset=batch.next_offset, leader_epoch=batch.leader_epoch)
-        code = self._ask("CommitOffsets", group_pb2.CommitOffsetsRequest(
-            group_id=self._options.group, offsets=[offset], **self._who()),
-            lambda answer: [answer.results[0].error])[1]
-        return code == 0
+        """Does not wait. Refused, another member reads it again."""
+        self._asks.put(group_pb2.ConsumeRequest(ack=group_pb2.ConsumeAck(
+            offsets=[_place(batch.topic, batch.partition, batch.next_offset)])))
+
+    def commit_and_wait(self, batch):
+        """False: refused, or nobody knows."""
+        key = (batch.topic, batch.partition)
+        self._committed.pop(key, None)
+        self.commit(batch)
+        while self._call is not None:
+            answer = self._committed.get(key)
+            if answer is not None and (answer.error.code or answer.offset >= batch.next_offset):
+                return not answer.error.code
+            self._read()
+        return False
 
     def start_over(self):
-        """Joins anew, and begins its partitions anew."""
-        self._belongs = False
+        """As a new member, whose partitions begin anew."""
+        self._end()
+        self._token = b""
 
     def close(self):
-        """Leaves, so that the others need not wait for the session's end; a
+        """Leaves the group, so that the others need not wait for a session's end; a
         member with an instance id stays, to come back as the same."""
-        if self._member_id and not self._options.instance_id:
-            self._ask("LeaveGroup", group_pb2.LeaveGroupRequest(
-                group_id=self._options.group,
-                members=[group_pb2.LeavingMember(member_id=self._member_id)]),
-                lambda answer: [answer.error])
+        self._end()
         if self._channel is not None:
             self._channel.close()
 
-    # ---- The group
+    # ---- The call
 
-    def _who(self):
-        return dict(member_id=self._member_id, generation_id=self._generation,
-                    group_instance_id=self._options.instance_id)
-
-    def _join(self):
-        """The partitions of this member; None: join again."""
+    def _open(self):
         options = self._options
-        joined, code = self._ask("JoinGroup", group_pb2.JoinGroupRequest(
-            group_id=options.group, member_id=self._member_id,
-            group_instance_id=options.instance_id, client_id="sluice-example",
-            session_timeout_ms=options.session_timeout_ms, protocol_type="consumer",
-            protocols=[group_pb2.GroupProtocol(
-                name="range", metadata=encode_subscription(options.topic))]),
-            lambda answer: [answer.error], timeout_s=options.session_timeout_ms / 1000 + 30)
-        if code == ERR["MEMBER_ID_REQUIRED"]:
-            self._member_id = joined.member_id  # the id to come again with
-        if code:
-            return None
-        self._member_id, self._generation = joined.member_id, joined.generation_id
-        assignments = []
-        if joined.leader_id == self._member_id and not joined.skip_assignment:
-            given = assign_range(self._partition_count(), [m.member_id for m in joined.members])
-            assignments = [group_pb2.GroupAssignment(
-                member_id=member, assignment=encode_assignment(options.topic, partitions))
-                for member, partitions in given.items()]
-        synced, code = self._ask("SyncGroup", group_pb2.SyncGroupRequest(
-            group_id=options.group, assignments=assignments, **self._who()),
-            lambda answer: [answer.error], timeout_s=options.session_timeout_ms / 1000 + 30)
-        if code:
-            return None
-        self._belongs, self._beat_at = True, time.monotonic() + HEARTBEAT_S
-        mine = decode_assignment(synced.assignment).get(options.topic, [])
-        print("generation %d: reads %s %s" % (self._generation, options.topic, mine),
-              file=sys.stderr, flush=True)
-        return mine
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = grpc.insecure_channel(self._brokers[0], CHANNEL)
+        self._asks = queue.SimpleQueue()
+        self._asks.put(group_pb2.ConsumeRequest(credit_bytes=options.fetch_bytes, open=dict(
+            group_id=options.group, topics=[options.topic], client_id="sluice-example",
+            group_instance_id=options.instance_id, resume_token=self._token,
+            session_timeout_ms=options.session_timeout_ms,
+            rebalance_timeout_ms=options.session_timeout_ms,
+            max_poll_interval_ms=options.session_timeout_ms,
+            assignors=["range"], start_by_seek=self._start_at is not None)))
+        self._call = group_pb2_grpc.GroupServiceStub(self._channel).Consume(
+            iter(self._asks.get, None))
 
-    def _still_belongs(self):
-        """Beats the heart if that is due."""
-        if self._belongs and not self._stopped and time.monotonic() >= self._beat_at:
-            self._ask("Heartbeat", group_pb2.HeartbeatRequest(
-                group_id=self._options.group, **self._who()), lambda answer: [answer.error])
-            self._beat_at = time.monotonic() + HEARTBEAT_S
-        return self._belongs and not self._stopped
+    def _end(self):
+        """What is committed is committed first."""
+        self._asks.put(None)
+        while self._call is not None:
+            self._read()
 
-    def _partition_count(self):
-        answer = self._call("Cluster", "GetMetadata", cluster_pb2.GetMetadataRequest(
-            topics=[common_pb2.TopicRef(name=self._options.topic)]), 10)
-        error = answer.topics[0].error
-        if error.code:
-            raise GroupError("topic %s: %s" % (self._options.topic, error.message))
-        return len(answer.topics[0].partitions)
+    def _read(self):
+        """One message. Without one the call is over, and what was not committed
+        comes again with the next one."""
+        if self._call is None:
+            self._open()
+        self._reading = True
+        if self._stopped:
+            self._asks.put(None)
+        try:
+            message = next(self._call)
+            self._silent_since = None
+            told = getattr(self, "_on_%s" % message.WhichOneof("message"), None)
+            if told is not None:
+                told(message)
+        except StopIteration:
+            self._call = None
+        except grpc.RpcError as error:
+            self._call = None
+            self._lost(error)
+        finally:
+            self._reading = False
+            if self._call is None:
+                self._waiting.clear()
 
-    def _positions(self, partitions):
-        if self._start_at is not None:
-            return {p: self._start_at(self._options.topic, p) for p in partitions}
-        if not partitions:
-            return {}
-        topic = dict(topic=dict(name=self._options.topic), partitions=partitions)
-        answer, code = self._ask("FetchOffsets", group_pb2.FetchOffsetsRequest(
-            groups=[group_pb2.GroupOffsetsQuery(
-                group_id=self._options.group, topics=[topic], member_id=self._member_id,
-                generation_id=self._generation)]),
-            lambda answer: [answer.groups[0].error] + [o.error for o in answer.groups[0].offsets])
-        if code:
-            return {}
-        return {o.partition: max(o.offset, 0) for o in answer.groups[0].offsets}
+    def _lost(self, error):
+        """The next broker goes on, as the same member where that is possible."""
+        said = "%s: %s" % (self._brokers[0], error.details())
+        self._silent_since = self._silent_since or time.monotonic()
+        if error.code() == grpc.StatusCode.ABORTED:
+            self._token = b""  # the group has gone on without this member
+        elif (error.code() not in AGAIN
+              or time.monotonic() > self._silent_since + GIVE_UP_S):
+            raise GroupError(said)
+        print(said, file=sys.stderr, flush=True)
+        self._brokers.rotate(-1)
+        time.sleep(0.1)
 
-    # ---- Records
+    # ---- What the broker says; `moved`: the call ends next, and any broker will do
 
-    def _fetch(self, positions):
-        """A list: what came of each partition."""
-        ask = [log_pb2.FetchPartition(
-            topic=common_pb2.TopicRef(name=self._options.topic), partition=p, offset=offset,
-            max_bytes=self._options.fetch_bytes) for p, offset in positions.items()]
-        answer = self._call("Log", "Fetch", log_pb2.FetchRequest(
-            partitions=ask, min_bytes=1, max_wait_ms=300, route=common_pb2.ROUTE_FORWARD), 10)
-        batches = []
-        for result in answer.results:
-            code, p = result.error.code, result.partition
-            if code == ERR["OFFSET_OUT_OF_RANGE"] and positions[p] < result.log_start_offset:
-                positions[p] = result.log_start_offset  # what was there is deleted
-            elif code == ERR["OFFSET_OUT_OF_RANGE"]:
-                raise GroupError(result.error.message)
-            elif code:  # its leader moves
-                time.sleep(0.1)
-            elif result.next_offset > positions[p]:
-                batches.append(Batch(self._options.topic, p, result.records.records,
-                                     result.next_offset, result.last_record_epoch))
-        return batches
+    def _on_assigned(self, message):
+        assigned = message.assigned
+        self._token = assigned.resume_token
+        print("generation %d: reads %s %s" % (
+            assigned.generation_id, self._options.topic,
+            sorted(p.partition for p in assigned.partitions)), file=sys.stderr, flush=True)
+        if self._start_at is None or not assigned.added:
+            return
+        places = [_place(p.topic.name, p.partition, self._start_at(p.topic.name, p.partition))
+                  for p in assigned.added]
+        self._asks.put(group_pb2.ConsumeRequest(seek=dict(positions=[
+            dict(topic=p.topic, partition=p.partition, offset=p.offset) for p in places])))
+        # For who looks at the group: who was here last may not have said so.
+        self._asks.put(group_pb2.ConsumeRequest(ack=dict(offsets=places)))
 
-    # ---- Calls
+    def _on_revoke(self, message):
+        gone = {(p.topic.name, p.partition) for p in message.revoke.partitions}
+        self._waiting = collections.deque(
+            b for b in self._waiting if (b.topic, b.partition) not in gone)
+        # Everything that is done was committed before.
+        self._asks.put(group_pb2.ConsumeRequest(
+            revoke_ack=dict(revoke_id=message.revoke.revoke_id)))
 
-    def _ask(self, method, request, errors_of, timeout_s=10):
-        """(answer, error code) of a call about the group: 0, one of REJOIN, or
-        MEMBER_ID_REQUIRED."""
-        until = time.monotonic() + GIVE_UP_S
-        while True:
-            answer = self._call("Group", method, request, timeout_s)
-            error = next((e for e in errors_of(answer) if e.code), common_pb2.Error())
-            if error.code in REJOIN:
-                self._belongs = False
-                if error.code == ERR["UNKNOWN_MEMBER_ID"]:
-                    self._member_id = ""
-            if error.code in REJOIN | {0, ERR["MEMBER_ID_REQUIRED"]}:
-                return answer, error.code
-            if error.code not in AGAIN or time.monotonic() > until:
-                raise GroupError("%s: %s" % (method, error.message))
-            time.sleep(0.1)
+    def _on_records(self, message):
+        r = message.records
+        self._waiting.append(Batch(
+            r.topic.name, r.partition, r.records.records, r.next_offset, r.charged_bytes))
 
-    def _call(self, service, method, request, timeout_s):
-        """At the broker that is known to answer, else at the next one."""
-        until = time.monotonic() + GIVE_UP_S
-        while True:
-            if self._channel is None:
-                self._channel = grpc.insecure_channel(self._addresses[0])
-                self._services = {
-                    "Cluster": cluster_pb2_grpc.ClusterServiceStub(self._channel),
-                    "Group": group_pb2_grpc.GroupServiceStub(self._channel),
-                    "Log": log_pb2_grpc.LogServiceStub(self._channel)}
-            try:
-                return getattr(self._services[service], method)(request, timeout=timeout_s)
-            except grpc.RpcError as error:
-                if (error.code() not in (grpc.StatusCode.UNAVAILABLE,
-                                         grpc.StatusCode.DEADLINE_EXCEEDED)
-                        or self._stopped or time.monotonic() > until):
-                    raise GroupError("%s at %s: %s" % (
-                        method, self._addresses[0], error.details()))
-                self._channel.close()
-                self._channel = None
-                self._addresses.rotate(-1)
-                time.sleep(0.1)
+    def _on_committed(self, message):
+        for result in message.committed.results:
+            self._committed[result.topic.name, result.partition] = result
 
 
-# ---- Kafka's ConsumerProtocol: what members tell each other
-
-def encode_string(text):
-    return struct.pack(">h", len(text.encode())) + text.encode()
-
-
-def encode_subscription(topic):
-    """Version 0: topics, no user data."""
-    return struct.pack(">hi", 0, 1) + encode_string(topic) + struct.pack(">i", -1)
-
-
-def encode_assignment(topic, partitions):
-    return (struct.pack(">hi", 0, 1) + encode_string(topic) + struct.pack(
-        ">i%dii" % len(partitions), len(partitions), *partitions, -1))
-
-
-def decode_assignment(data):
-    """{topic: [partition]}"""
-    found, at = {}, 6
-    for _ in range(struct.unpack_from(">i", data, 2)[0] if data else 0):
-        (length,) = struct.unpack_from(">h", data, at)
-        topic, at = data[at + 2:at + 2 + length].decode(), at + 2 + length
-        (count,) = struct.unpack_from(">i", data, at)
-        found[topic] = list(struct.unpack_from(">%di" % count, data, at + 4))
-        at += 4 + 4 * count
-    return found
-
-
-def assign_range(count, members):
-    """{member: [partition]}: neighbours to one member, one more to the first ones."""
-    given, at = {}, 0
-    for i, member in enumerate(sorted(members)):
-        size = count // len(members) + (i < count % len(members))
-        given[member] = list(range(at, at + size))
-        at += size
-    return given
+def _place(topic, partition, offset):
+    return group_pb2.OffsetCommit(topic=common_pb2.TopicRef(name=topic), partition=partition,
+                                  offset=offset)

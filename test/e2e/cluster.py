@@ -471,8 +471,9 @@ class Load:
     """Threads that produce numbered values, one in flight a partition, and
     remember what was acknowledged. Retries may duplicate, never lose."""
 
-    def __init__(self, cluster, topic, partitions, acks=-1, batch=20):
+    def __init__(self, cluster, topic, partitions, acks=-1, batch=20, pause_s=0.0):
         self.cluster, self.topic, self.acks, self.batch = cluster, topic, acks, batch
+        self.pause_s = pause_s  # after each batch
         self.acked = {p: [] for p in range(partitions)}
         self.sent = {p: 0 for p in range(partitions)}
         self.retries = 0
@@ -503,6 +504,7 @@ class Load:
             if result is not None and result.error.code == 0:
                 self.acked[partition] += values
                 values = None
+                self._stop.wait(self.pause_s)
                 continue
             self.retries += 1
             hint = result.leader.leader_id if result is not None and result.HasField("leader") else None

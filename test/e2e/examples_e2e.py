@@ -13,7 +13,7 @@ import time
 
 from cluster import ROOT, Cluster, Load, bazel_bin, run, wait_until
 from cluster import _STUBS as STUBS
-from groups_e2e import committed, wait_stable
+from groups_e2e import committed, coordinator_of, wait_stable
 
 PROGRAMS = ("at_most_once", "at_least_once", "exactly_once")
 COMMANDS = {
@@ -44,14 +44,14 @@ class Example:
                 self.command, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
                 start_new_session=True, env=dict(os.environ, PYTHONPATH=STUBS))
 
-    def printed(self):
+    def printed(self, end=b"."):
         """[(partition, offset, value)]; a line that a kill cut short is none."""
         with open(self.path + ".out", "rb") as out:
             lines = out.read().split(b"\n")
         found = [line.split(b" ") for line in lines]
         return [(int(words[1]), int(words[2]), words[3]) for words in found
                 if len(words) == 4 and words[0] == b"orders"
-                and words[3].endswith(b".")]
+                and words[3].endswith(end)]
 
     def said(self):
         with open(self.path + ".err", errors="replace") as err:
@@ -271,6 +271,136 @@ def what_a_member_that_was_taken_for_dead_stores_is_refused():
         print("  %d records once" % database.count())
 
 
+class Crew:
+    """A group for each promise, with a member in every language, on one database."""
+
+    def __init__(self, cluster, stack):
+        self.cluster = cluster
+        self.database = stack.enter_context(contextlib.closing(Database(cluster, "crew")))
+        self.groups = {name: {language: stack.enter_context(Example(
+            cluster, language, name, name,
+            *(["--db", self.database.path] if name == "exactly_once" else []),
+            fetch_bytes=4 << 10)) for language in COMMANDS} for name in PROGRAMS}
+        self.wait_stable()
+
+    def members(self):
+        return [member for group in self.groups.values() for member in group.values()]
+
+    def wait_stable(self):
+        for name, group in self.groups.items():
+            wait_stable(self.cluster, name, len(group))
+        for member in self.members():
+            member.check_runs()
+
+    def kill(self, group, language):
+        self.groups[group][language].kill()
+        self.groups[group][language].start()
+
+    @contextlib.contextmanager
+    def hangs(self, group, language):
+        process = self.groups[group][language].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def wait_progress(self, load):
+        """More is written, and each group gets on."""
+        load.wait_for(40, seconds=120)
+        ends = {p: len(self.cluster.read_all("orders", p)) for p in range(PARTITIONS)}
+        self.wait_done(ends, exact=False)
+
+    def wait_done(self, ends, exact=True):
+        def done(group):
+            now = committed(self.cluster, group)
+            return now is not None and all(
+                now.get(("orders", p), 0) == end or
+                (not exact and now.get(("orders", p), 0) > end) for p, end in ends.items())
+        for name, group in self.groups.items():
+            try:
+                wait_until(lambda: all(m.check_runs() for m in group.values()) and done(name),
+                           240, "%s has done %s" % (name, ends))
+            except AssertionError:
+                print(committed(self.cluster, name), [m.said() for m in group.values()])
+                raise
+
+    def printed(self, name):
+        return [line for member in self.groups[name].values() for line in member.printed(b"")]
+
+    def check(self, records_of):
+        """What was promised of every record."""
+        want = {(p, offset, value) for p, records in records_of.items()
+                for offset, value in records}
+        most = self.printed("at_most_once")
+        twice = [key for key, n in collections.Counter(most).items() if n > 1]
+        assert not twice, "printed twice: %s" % twice[:5]
+        assert set(most) <= want, sorted(set(most) - want)[:5]
+        least = self.printed("at_least_once")
+        assert set(least) == want, "%d are missing, the first %s; made up: %s" % (
+            len(want - set(least)), sorted(want - set(least))[:5],
+            sorted(set(least) - want)[:5])
+        self.database.check(records_of)
+        print("  of %d records: at most once %d, at least once %d and %d again, exactly "
+              "once %d" % (len(want), len(most), len(want), len(least) - len(want),
+                           self.database.count()), flush=True)
+
+
+def the_promises_hold_though_members_and_brokers_die_and_hang():
+    seed = random.randrange(1 << 32)
+    draw = random.Random(seed)
+    print("  seed", seed)
+    with Cluster(brokers=3, settings=SETTINGS) as cluster, contextlib.ExitStack() as stack:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=PARTITIONS, replicas=3,
+                             min_insync_replicas=2)
+        crew = Crew(cluster, stack)
+        # A pace that a busy machine keeps up with.
+        load = Load(cluster, "orders", PARTITIONS, batch=5, pause_s=0.1)
+        crew.wait_progress(load)
+
+        def a_member_dies():
+            for group in PROGRAMS:
+                crew.kill(group, draw.choice(sorted(COMMANDS)))
+
+        def a_member_hangs():
+            for group in PROGRAMS:
+                with crew.hangs(group, draw.choice(sorted(COMMANDS))):
+                    wait_stable(cluster, group, len(COMMANDS) - 1)
+
+        def a_broker_dies():
+            victim = draw.choice([coordinator_of(cluster, draw.choice(PROGRAMS)), 1, 2, 3])
+            cluster.kill(victim)
+            crew.wait_progress(load)
+            cluster.start(victim)
+
+        def a_broker_hangs():
+            victim = cluster.nodes[draw.choice([1, 2, 3])]
+            victim.hung = True
+            victim.process.send_signal(signal.SIGSTOP)
+            try:
+                crew.wait_progress(load)
+            finally:
+                victim.process.send_signal(signal.SIGCONT)
+                victim.hung = False
+
+        events = 2 * [a_member_dies, a_member_hangs, a_broker_dies, a_broker_hangs]
+        draw.shuffle(events)
+        for event in events:
+            event()
+            cluster.wait_healthy()
+            crew.wait_stable()
+            crew.wait_progress(load)
+            print("  %s" % event.__name__, flush=True)
+        load.stop()
+        records = {p: [(offset, value) for offset, _, value in cluster.read_all("orders", p)]
+                   for p in range(PARTITIONS)}
+        crew.wait_done({p: len(r) for p, r in records.items()})
+        for member in crew.members():
+            member.stop()
+        crew.check(records)
+
+
 def each_explains_itself():
     env = dict(os.environ, PYTHONPATH=STUBS)
     for language, command in COMMANDS.items():
@@ -285,4 +415,5 @@ def each_explains_itself():
 
 if __name__ == "__main__":
     run([each_explains_itself, each_keeps_its_promise_though_it_is_killed,
-         what_a_member_that_was_taken_for_dead_stores_is_refused])
+         what_a_member_that_was_taken_for_dead_stores_is_refused,
+         the_promises_hold_though_members_and_brokers_die_and_hang])
