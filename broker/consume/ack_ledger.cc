@@ -35,6 +35,13 @@ void AckLedger::End(const Partitions& partitions) {
 void AckLedger::Pushed(const NamedPartition& tp, Offset next,
                        LeaderEpoch leader_epoch, int64_t bytes) {
   const auto found = entries_.find(tp);
+void AckLedger::Sought(const NamedPartition& tp, Offset offset) {
+  const auto found = entries_.find(tp);
+  INVARIANT(found != entries_.end(), tp.ToString(),
+            " was sought and is not assigned");
+  found->second.sought = offset;
+}
+
   INVARIANT(found != entries_.end(), tp.ToString(),
             " was pushed and is not assigned");
   found->second.pushed = next;
@@ -61,10 +68,11 @@ absl::Status AckLedger::Acknowledge(const NamedPartition& tp,
                      "metadata of ", position.metadata->size(),
                      " bytes; the most is ", kMetadataBytesMax);
   }
-  if (position.offset > entry.pushed && !MUTANT(kAckedPastPushed)) {
+  const Offset most = std::max(entry.sought, entry.pushed);
+  if (position.offset > most && !MUTANT(kAckedPastPushed)) {
     return MakeError(ErrorCode::kInvalidCommitOffset, tp.ToString(), ": offset ",
                      position.offset, " was acknowledged, and what was pushed "
-                     "ends at ", entry.pushed);
+                     "ends at ", most);
   }
   const Offset last =
       entry.acknowledged.has_value() ? entry.acknowledged->offset : kNoOffset;

@@ -45,11 +45,13 @@ class AckLedger {
   void Begin(const NamedPartition& tp);
   void End(const Partitions& partitions);
 
+  // The client keeps its offsets, and begins there: what is before is done.
+  void Sought(const NamedPartition& tp, Offset offset);
   void Pushed(const NamedPartition& tp, Offset next, LeaderEpoch leader_epoch,
               int64_t bytes);
 
   // INVALID_REQUEST: not assigned. INVALID_COMMIT_OFFSET: not forward, or past
-  // what was pushed. OFFSET_METADATA_TOO_LARGE.
+  // what was pushed or sought. OFFSET_METADATA_TOO_LARGE.
   absl::Status Acknowledge(const NamedPartition& tp, const Position& position);
   // Auto mode: the oldest `bytes` that were pushed are done with. What was not
   // pushed yet is not: credit given before it was pushed is no word about it.
@@ -80,6 +82,7 @@ class AckLedger {
     std::optional<Offset> under_way;
     Offset committed = kNoOffset;  // through this stream
 
+    Offset sought = kNoOffset;
     bool unacknowledged() const {
       return pushed != kNoOffset &&
              (!acknowledged.has_value() || acknowledged->offset < pushed);

@@ -67,6 +67,21 @@ TEST(AckLedgerTest, OnlyForwardAndOnlyWhatWasPushedOfWhatIsAssigned) {
   EXPECT_EQ(Due(ledger), (Offsets{{kA, 7}}));
 }
 
+TEST(AckLedgerTest, WhereTheClientBeginsMayBeAcknowledged) {
+  AckLedger ledger(Mode::kExplicit);
+  ledger.Begin(kA);
+  ledger.Sought(kA, Offset(42));
+  EXPECT_FALSE(ledger.HasUnacknowledged());
+  EXPECT_EQ(Ack(ledger, kA, 43), ErrorCode::kInvalidCommitOffset);
+  EXPECT_EQ(Ack(ledger, kA, 42), ErrorCode::kNone);
+  EXPECT_EQ(Due(ledger), (Offsets{{kA, 42}}));
+  ledger.Pushed(kA, Offset(50), kEpoch, 100);
+  EXPECT_TRUE(ledger.HasUnacknowledged());
+  // Assigned anew it was not sought.
+  ledger.Begin(kA);
+  EXPECT_EQ(Ack(ledger, kA, 42), ErrorCode::kInvalidCommitOffset);
+}
+
 TEST(AckLedgerTest, TheEpochIsThatOfTheLastRecord) {
   AckLedger ledger(Mode::kExplicit);
   ledger.Begin(kA);

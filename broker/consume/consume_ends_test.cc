@@ -294,6 +294,8 @@ TEST_F(ConsumeTest, StartBySeekWaitsForTheClient) {
   position->set_partition(3);  // revoked on its way
   Say(seek);
   EXPECT_EQ(std::get<Offset>(The<StartReading>().start), Offset(42));
+  Ack(0, 42);  // what the client stored is what the group has done
+  EXPECT_EQ(The<SendCommit>().request.offsets(0).offset(), 42);
   AnswerFetch({{1, 6}});
   EXPECT_EQ(std::get<Offset>(The<StartReading>().start), Offset(6));
   Say(seek);  // once

@@ -55,6 +55,7 @@ void ConsumeCore::OnSeek(const v1::ConsumeSeek& message) {
       found->second.state = Reading::State::kFinding;
       to_find.insert(tp);
     } else {
+      ledger_->Sought(tp, Offset(position.offset()));
       StartAt(tp, found->second, Offset(position.offset()));
     }
   }
