@@ -74,8 +74,10 @@ void Broker::CollectFacts(Executor* executor,
     gather->facts = parts->ControlFacts();
     gather->done = std::move(done);
     parts->deps.worker_executor->Post([parts, executor, gather] {
-      executor->Post([gather, lags = parts->lag_monitor.lags()] {
+      executor->Post([gather, lags = parts->lag_monitor.lags(),
+                      consume = parts->consume.facts()] {
         if (lags != nullptr) AddLags(*lags, gather->facts);
+        gather->facts.consume = consume;
         if (--gather->missing == 0) gather->done(std::move(gather->facts));
       });
     });

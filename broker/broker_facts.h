@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/consume_driver/consume_facts.h"
 #include "broker/shard_counters.h"
 #include "common/base/ids.h"
 
@@ -59,6 +60,8 @@ struct BrokerFacts {
   std::vector<GroupLag> group_lags;
   bool group_lags_left_out = false;  // there are more than are told
 
+  ConsumeFacts consume;
+
   // ---- Requests ----
   int64_t produce_bytes_in_flight = 0;
   int64_t fetches_waiting = 0;
@@ -70,6 +73,7 @@ struct BrokerFacts {
     int64_t commit_rounds = 0;  // counter: group commits
     int64_t file_syncs = 0;     // counter: of single files
     int64_t full_syncs = 0;     // counter: of the whole file system
+    bool full = false;          // it refuses appends
   };
   std::vector<Directory> directories;
 };

@@ -304,7 +304,8 @@ BrokerFacts Broker::Parts::ControlFacts() const {
   for (const auto& directory : directories) {
     const GroupCommit& commits = directory->group_commit();
     facts.directories.push_back({directory->path(), commits.rounds(),
-                                 commits.file_syncs(), commits.full_syncs()});
+                                 commits.file_syncs(), commits.full_syncs(),
+                                 !directory->has_room()});
   }
   return facts;
 }

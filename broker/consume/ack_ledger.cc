@@ -25,16 +25,16 @@ void AckLedger::Begin(const NamedPartition& tp) {
 
 void AckLedger::End(const Partitions& partitions) {
   for (const NamedPartition& tp : partitions) {
-    entries_.erase(tp);
+    if (const auto found = entries_.find(tp); found != entries_.end()) {
+      Unweigh(found->second, Offset(INT64_MAX));
+      entries_.erase(found);
+    }
     Note(tp, nullptr);
     // Its bytes are released in their turn all the same.
     for (Unreleased& pushed : unreleased_) pushed.positions.erase(tp);
   }
 }
 
-void AckLedger::Pushed(const NamedPartition& tp, Offset next,
-                       LeaderEpoch leader_epoch, int64_t bytes) {
-  const auto found = entries_.find(tp);
 void AckLedger::Sought(const NamedPartition& tp, Offset offset) {
   const auto found = entries_.find(tp);
   INVARIANT(found != entries_.end(), tp.ToString(),
@@ -42,10 +42,14 @@ void AckLedger::Sought(const NamedPartition& tp, Offset offset) {
   found->second.sought = offset;
 }
 
+void AckLedger::Pushed(const NamedPartition& tp, Offset next,
+                       LeaderEpoch leader_epoch, int64_t bytes) {
+  const auto found = entries_.find(tp);
   INVARIANT(found != entries_.end(), tp.ToString(),
             " was pushed and is not assigned");
   found->second.pushed = next;
   found->second.pushed_epoch = leader_epoch;
+  Weigh(found->second, next, bytes);
   Note(tp, &found->second);
   if (mode_ != Mode::kAuto) return;
   if (unreleased_.size() < kUnreleasedMax) unreleased_.emplace_back();
@@ -86,6 +90,7 @@ absl::Status AckLedger::Acknowledge(const NamedPartition& tp,
   if (all && position.leader_epoch == kNoLeaderEpoch) {
     entry.acknowledged->leader_epoch = entry.pushed_epoch;
   }
+  Unweigh(entry, position.offset);
   Note(tp, &entry);
   return absl::OkStatus();
 }
@@ -113,7 +118,28 @@ void AckLedger::AcknowledgeReleased(const Positions& positions) {
     std::optional<Position>& last = found->second.acknowledged;
     // A RevokeAck may have said more.
     if (!last.has_value() || last->offset < position.offset) last = position;
+    Unweigh(found->second, last->offset);
     Note(tp, &found->second);
+  }
+}
+
+void AckLedger::Weigh(Entry& entry, Offset next, int64_t bytes) {
+  if (bytes == 0) return;
+  unacknowledged_bytes_ += bytes;
+  // Partitions bound what is beyond kUnreleasedMax.
+  if (weights_ < kUnreleasedMax || entry.weights.empty()) {
+    entry.weights.emplace_back();
+    ++weights_;
+  }
+  entry.weights.back().next = next;
+  entry.weights.back().bytes += bytes;
+}
+
+void AckLedger::Unweigh(Entry& entry, Offset offset) {
+  while (!entry.weights.empty() && entry.weights.front().next <= offset) {
+    unacknowledged_bytes_ -= entry.weights.front().bytes;
+    entry.weights.pop_front();
+    --weights_;
   }
 }
 

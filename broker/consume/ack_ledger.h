@@ -34,8 +34,8 @@ class AckLedger {
   };
   using Positions = std::map<NamedPartition, Position>;
 
-  // Pushes that are remembered one by one in auto mode. Beyond, new ones are
-  // released with the last of them, when the bytes of all are.
+  // Pushes that are remembered one by one, to be released (auto mode), and to
+  // be counted. Beyond, new ones go with the last of them.
   static constexpr size_t kUnreleasedMax = 10'000;
   static constexpr size_t kMetadataBytesMax = 4'096;
 
@@ -60,6 +60,8 @@ class AckLedger {
 
   // Something was pushed that the client has not acknowledged.
   bool HasUnacknowledged() const { return !unacknowledged_.empty(); }
+  // Of that.
+  int64_t unacknowledged_bytes() const { return unacknowledged_bytes_; }
   bool HasDue() const { return !due_.empty(); }
   // Of these something is due or under way.
   bool IsUnsettled(const Partitions& partitions) const;
@@ -75,14 +77,19 @@ class AckLedger {
   Positions DropDue();
 
  private:
+  struct Weight {
+    Offset next;  // acknowledged: its bytes are
+    int64_t bytes = 0;
+  };
   struct Entry {
+    Offset sought = kNoOffset;
     Offset pushed = kNoOffset;  // the next to be pushed
     LeaderEpoch pushed_epoch = kNoLeaderEpoch;
     std::optional<Position> acknowledged;
     std::optional<Offset> under_way;
     Offset committed = kNoOffset;  // through this stream
+    std::deque<Weight> weights;    // in the order of offsets
 
-    Offset sought = kNoOffset;
     bool unacknowledged() const {
       return pushed != kNoOffset &&
              (!acknowledged.has_value() || acknowledged->offset < pushed);
@@ -98,6 +105,9 @@ class AckLedger {
   };
 
   void AcknowledgeReleased(const Positions& positions);
+  void Weigh(Entry& entry, Offset next, int64_t bytes);
+  // Nothing before `offset` is unacknowledged any more.
+  void Unweigh(Entry& entry, Offset offset);
   // After each change of an entry, or without one.
   void Note(const NamedPartition& tp, const Entry* entry);
 
@@ -109,6 +119,8 @@ class AckLedger {
   Partitions under_way_;
   std::deque<Unreleased> unreleased_;
   int64_t released_bytes_ = 0;  // of the first of unreleased_
+  int64_t unacknowledged_bytes_ = 0;
+  size_t weights_ = 0;  // of all entries
 };
 
 }  // namespace sluice::consume

@@ -94,6 +94,48 @@ TEST(AckLedgerTest, TheEpochIsThatOfTheLastRecord) {
   EXPECT_EQ(ledger.TakeDue(1).at(kA).leader_epoch, kEpoch);
 }
 
+TEST(AckLedgerTest, WhatIsPushedWeighsUntilItIsAcknowledged) {
+  AckLedger ledger(Mode::kExplicit);
+  ledger.Begin(kA);
+  ledger.Begin(kB);
+  ledger.Pushed(kA, Offset(10), kEpoch, 100);
+  ledger.Pushed(kA, Offset(20), kEpoch, 200);
+  ledger.Pushed(kB, Offset(5), kEpoch, 7);
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 307);
+  ASSERT_EQ(Ack(ledger, kA, 19), ErrorCode::kNone);  // whole pushes count
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 207);
+  ASSERT_EQ(Ack(ledger, kA, 20), ErrorCode::kNone);
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 7);
+  ledger.End({kA, kB});
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 0);
+  AckLedger automatic(Mode::kAuto);
+  automatic.Begin(kA);
+  automatic.Pushed(kA, Offset(10), kEpoch, 100);
+  automatic.Pushed(kA, Offset(20), kEpoch, 200);
+  automatic.Release(299);
+  EXPECT_EQ(automatic.unacknowledged_bytes(), 200);
+  automatic.Release(1);
+  EXPECT_EQ(automatic.unacknowledged_bytes(), 0);
+}
+
+// A client that grants and never acknowledges takes no more memory than that.
+TEST(AckLedgerTest, BeyondItsLimitPushesWeighTogether) {
+  AckLedger ledger(Mode::kExplicit);
+  ledger.Begin(kA);
+  const auto most = static_cast<int64_t>(AckLedger::kUnreleasedMax);
+  for (int64_t n = 1; n <= most + 5; ++n) {
+    ledger.Pushed(kA, Offset(n), kEpoch, 1);
+  }
+  EXPECT_EQ(ledger.unacknowledged_bytes(), most + 5);
+  ASSERT_EQ(Ack(ledger, kA, most + 4), ErrorCode::kNone);
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 6);
+  // One of another partition is remembered all the same.
+  ledger.Begin(kB);
+  ledger.Pushed(kB, Offset(1), kEpoch, 3);
+  ASSERT_EQ(Ack(ledger, kA, most + 5), ErrorCode::kNone);
+  EXPECT_EQ(ledger.unacknowledged_bytes(), 3);
+}
+
 TEST(AckLedgerTest, WhatIsRefusedMayBeAcknowledgedAgain) {
   AckLedger ledger(Mode::kExplicit);
   ledger.Begin(kA);

@@ -27,6 +27,11 @@ std::string ConsumeCore::member_id() const {
   return membership_ == nullptr ? "" : membership_->member_id();
 }
 
+bool ConsumeCore::took_over() const {
+  const std::string& named = options_.membership.resumes_member_id;
+  return !named.empty() && named == member_id();
+}
+
 std::vector<Action> ConsumeCore::Step(const Event& event, int64_t now_us) {
   INVARIANT(now_us >= now_us_, "time went back to ", now_us);
   INVARIANT(phase_ != Phase::kOver, "a stream that is over was told more");

@@ -69,6 +69,12 @@ class ConsumeCore {
   const OpenOptions& options() const { return options_; }
   // "": none yet.
   std::string member_id() const;
+  // It is the member that its client's resume token named.
+  bool took_over() const;
+  bool revoking() const { return revoke_.has_value(); }
+  int64_t unacknowledged_bytes() const {
+    return ledger_ == nullptr ? 0 : ledger_->unacknowledged_bytes();
+  }
   // Whose partitions are counted for CountsChanged.
   const std::set<std::string>& topics() const { return options_.topics; }
 

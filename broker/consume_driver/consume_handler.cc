@@ -39,6 +39,21 @@ void ConsumeStreams::StopAll() {
   }
 }
 
+void ConsumeStreams::OnEnded(const absl::Status& why) {
+  const bool gone = why.code() == absl::StatusCode::kCancelled;
+  ++told_.ended[gone ? "CLIENT_GONE" : std::string(NameOf(CodeOf(why)))];
+}
+
+ConsumeFacts ConsumeStreams::Facts() const {
+  ConsumeFacts facts = told_;
+  facts.streams = static_cast<int64_t>(all_.size());
+  for (const ConsumeStream* stream : all_) {
+    facts.revocations += stream->revoking();
+    facts.unacknowledged_bytes += stream->unacknowledged_bytes();
+  }
+  return facts;
+}
+
 // ---- ConsumeHandler ----
 
 ConsumeHandler::ConsumeHandler(ConsumeDeps deps)
@@ -51,10 +66,14 @@ std::shared_ptr<ConsumeSession> ConsumeHandler::Consume(
     const api::CallContext& context, std::shared_ptr<ConsumeSink> sink) {
   std::optional<Budget::Share> share = streams_->TryTake(1);
   if (!share.has_value()) {
-    deps_.worker->Post([sink = std::move(sink), taken = streams_->taken()] {
-      sink->Finish(MakeError(ErrorCode::kBusy, taken,
-                             " consumers are connected to this broker, the "
-                             "limit; try again later or at another broker"));
+    deps_.worker->Post([sink = std::move(sink), taken = streams_->taken(),
+                        all = all_] {
+      absl::Status why =
+          MakeError(ErrorCode::kBusy, taken,
+                    " consumers are connected to this broker, the limit; try "
+                    "again later or at another broker");
+      all->OnEnded(why);
+      sink->Finish(std::move(why));
     });
     return std::make_shared<RefusedSession<v1::ConsumeRequest>>();
   }

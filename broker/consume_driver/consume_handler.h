@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "broker/consume_api.h"
+#include "broker/consume_driver/consume_facts.h"
 #include "broker/group_api.h"
 #include "common/base/random.h"
 #include "common/env/budget.h"
@@ -52,11 +53,18 @@ class ConsumeStreams {
   void StopAll();
   bool stopping() const { return stopping_; }
 
+  // ---- For metrics ----
+  void OnTookOver() { ++told_.takeovers; }
+  void OnPushed(int64_t records) { told_.pushed_records += records; }
+  void OnEnded(const absl::Status& why);
+  ConsumeFacts Facts() const;
+
  private:
   std::set<ConsumeStream*> all_;
   std::map<std::pair<std::string, std::string>, std::weak_ptr<ConsumeStream>>
       by_member_;
   bool stopping_ = false;
+  ConsumeFacts told_;  // its counters
 };
 
 class ConsumeHandler final : public ConsumeApi {
@@ -73,6 +81,8 @@ class ConsumeHandler final : public ConsumeApi {
   // Any thread: the broker is about to stop. Nothing is pushed any more; what
   // was pushed may be acknowledged, then the clients are sent elsewhere.
   void BeginStop();
+  // On the worker.
+  ConsumeFacts facts() const { return all_->Facts(); }
 
  private:
   const ConsumeDeps deps_;

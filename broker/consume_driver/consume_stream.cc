@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "common/base/error.h"
+#include "storage/batch_header.h"
 
 namespace sluice {
 
@@ -51,6 +52,19 @@ std::optional<v1::Endpoint> AnotherBroker(const MetadataImage& image,
     if (!first.has_value()) first = std::move(endpoint);
   }
   return first;
+}
+
+// Each buffer is whole batches, as they were read.
+int64_t RecordsIn(const ConsumePush& push) {
+  auto count = static_cast<int64_t>(push.records.size());
+  for (const Buffer& buffer : push.batches) {
+    BatchCursor cursor(buffer.view());
+    auto batch = cursor.Next();
+    for (; batch.ok() && batch->has_value(); batch = cursor.Next()) {
+      count += (*batch)->header().record_count;
+    }
+  }
+  return count;
 }
 
 }  // namespace
@@ -202,6 +216,7 @@ void ConsumeStream::End(absl::Status status) {
     subscription->OnClosed();
   }
   share_ = Budget::Share();
+  all_->OnEnded(status);
   sink->Finish(std::move(status));
 }
 
@@ -320,6 +335,8 @@ void ConsumeStream::Carry(const SendFetchOffsets& a) {
 
 void ConsumeStream::Carry(const Push& a) {
   if (a.message.has_assigned()) {
+    const bool first = membership_.second.empty();
+    if (first && core_->took_over()) all_->OnTookOver();
     membership_ = {core_->options().membership.group_id,
                    a.message.assigned().member_id()};
     all_->OnMember(membership_.first, membership_.second, shared_from_this());
@@ -343,6 +360,7 @@ void ConsumeStream::Carry(const PushRecords&) {
   push.records = std::move(from.result.records);
   current_.reset();
   ++unsent_;
+  all_->OnPushed(RecordsIn(push));
   sink_->Push(std::move(push));
 }
 

@@ -55,6 +55,8 @@ class ConsumeStream final : public ConsumeSession,
   const std::pair<std::string, std::string>& membership() const {
     return membership_;
   }
+  bool revoking() const { return core_->revoking(); }
+  int64_t unacknowledged_bytes() const { return core_->unacknowledged_bytes(); }
 
  private:
   class Records;

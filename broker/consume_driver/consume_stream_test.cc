@@ -14,6 +14,7 @@
 #include "common/consumer/consumer_protocol.h"
 #include "common/env/sim_world.h"
 #include "controller/metadata/test_cluster.h"
+#include "storage/batch_testing.h"
 
 namespace sluice {
 namespace {
@@ -28,6 +29,7 @@ class OneMember final : public GroupApi {
   std::vector<v1::CommitOffsetsRequest> commits;
   int leaves = 0;
   int64_t committed = -1;
+  bool rebalances = false;
 
   void JoinGroup(const api::CallContext& context, v1::JoinGroupRequest request,
                  PeerReply<v1::JoinGroupResponse> reply) override {
@@ -61,6 +63,9 @@ class OneMember final : public GroupApi {
     v1::HeartbeatResponse response;
     if (request.stream() != stream) {
       response.mutable_error()->set_code(v1::ERROR_CODE_TAKEN_OVER);
+    } else if (rebalances) {
+      response.mutable_error()->set_code(
+          v1::ERROR_CODE_REBALANCE_IN_PROGRESS);
     }
     reply(std::move(response));
   }
@@ -182,7 +187,9 @@ class ConsumeStreamTest : public testing::Test {
   std::shared_ptr<ConsumeSession> Open(const std::shared_ptr<Client>& client,
                                        const std::string& token = "") {
     auto session = handler_->Consume(api::CallContext(), client);
-    session->OnRequest(OpenMessage(token));
+    v1::ConsumeRequest message = OpenMessage(token);
+    if (!assignor_.empty()) message.mutable_open()->add_assignors(assignor_);
+    session->OnRequest(message);
     Run();
     return session;
   }
@@ -192,7 +199,8 @@ class ConsumeStreamTest : public testing::Test {
     response.result.topic.id = orders_.topic_id;
     response.result.partition = PartitionIndex(0);
     response.result.next_offset = Offset(next);
-    response.result.batches = {Buffer::Take("batch")};
+    const Buffer batch = Buffer::CopyOf(MakeBatch({.records = 3}).view());
+    response.result.batches = {batch, batch};
     response.charged_bytes = 100;
     if (error != ErrorCode::kNone) {
       response.result.error = api::ItemError(error, "as the test wants");
@@ -218,6 +226,7 @@ class ConsumeStreamTest : public testing::Test {
   OneMember group_;
   std::vector<std::shared_ptr<FakeSubscription>> subscriptions_;
   int secrets_ = 0;
+  std::string assignor_;  // "": the broker's choice
   std::unique_ptr<ConsumeHandler> handler_;
   std::shared_ptr<Client> client_ = std::make_shared<Client>();
 };
@@ -240,7 +249,7 @@ TEST_F(ConsumeStreamTest, RecordsGoFromTheSubscriptionToTheClient) {
   EXPECT_EQ(push.message.records().topic().name(), "orders");
   EXPECT_EQ(push.message.records().next_offset(), 8);
   EXPECT_EQ(push.message.records().charged_bytes(), 100);
-  ASSERT_EQ(push.batches.size(), 1u);
+  ASSERT_EQ(push.batches.size(), 2u);
   session->OnDrained();
   Run();
   EXPECT_EQ(subscription().drained, 1);
@@ -338,6 +347,46 @@ TEST_F(ConsumeStreamTest, ANewerStreamHereClosesTheOlderAtOnce) {
   const auto third = Open(late, client_->token);
   ASSERT_TRUE(late->finished.has_value());
   EXPECT_EQ(CodeOf(*late->finished), ErrorCode::kTakenOver);
+}
+
+TEST_F(ConsumeStreamTest, FactsAreOfAllStreams) {
+  assignor_ = "range";  // which revokes everything
+  const auto first = Open(client_);
+  Push(8);
+  EXPECT_EQ(handler_->facts().streams, 1);
+  EXPECT_EQ(handler_->facts().pushed_records, 6);
+  EXPECT_EQ(handler_->facts().unacknowledged_bytes, 100);
+  EXPECT_EQ(handler_->facts().takeovers, 0);
+  const auto newer = std::make_shared<Client>();
+  const auto second = Open(newer, client_->token);
+  EXPECT_EQ(handler_->facts().takeovers, 1);
+  EXPECT_EQ(handler_->facts().unacknowledged_bytes, 0);
+  Push(8);
+  Push(11);
+  EXPECT_EQ(handler_->facts().pushed_records, 18);
+  EXPECT_EQ(handler_->facts().unacknowledged_bytes, 200);
+  second->OnRequest(AckMessage(8));
+  Run();
+  EXPECT_EQ(handler_->facts().unacknowledged_bytes, 100);
+  // The coordinator has it rebalance: it waits for its client.
+  group_.rebalances = true;
+  Run(4 * kSecondUs);
+  EXPECT_EQ(handler_->facts().revocations, 1);
+  group_.rebalances = false;
+  v1::ConsumeRequest done;
+  done.mutable_revoke_ack()->set_revoke_id(1);
+  second->OnRequest(done);
+  Run();
+  EXPECT_EQ(handler_->facts().revocations, 0);
+  EXPECT_EQ(handler_->facts().takeovers, 1);  // once a stream
+  second->OnNoMore(absl::OkStatus());
+  Run(ConsumeStream::kHalfCloseUs + 1'000);
+  Open(std::make_shared<Client>())->OnClosed();
+  Run();
+  const ConsumeFacts facts = handler_->facts();
+  EXPECT_EQ(facts.streams, 0);
+  EXPECT_EQ(facts.ended, (std::map<std::string, int64_t>{
+                             {"CLIENT_GONE", 1}, {"NONE", 1}, {"TAKEN_OVER", 1}}));
 }
 
 TEST_F(ConsumeStreamTest, OneElsewhereClosesItWithTheNextHeartbeat) {

@@ -110,6 +110,29 @@ void AddGroupMetrics(const BrokerFacts& facts, MetricSet& metrics) {
           facts.group_log_bytes);
 }
 
+void AddConsumeMetrics(const ConsumeFacts& facts, MetricSet& metrics) {
+  metrics.AddGauge("sluice_consume_streams", "Consume streams open.",
+                   static_cast<double>(facts.streams));
+  metrics.AddGauge("sluice_consume_revocations",
+                   "Revocations that wait for their clients' RevokeAck.",
+                   static_cast<double>(facts.revocations));
+  metrics.AddGauge("sluice_consume_unacknowledged_bytes",
+                   "Pushed to clients that have not acknowledged it.",
+                   static_cast<double>(facts.unacknowledged_bytes));
+  metrics.AddCounter("sluice_consume_takeovers_total",
+                     "Memberships that a stream here went on with.",
+                     static_cast<double>(facts.takeovers));
+  metrics.AddCounter("sluice_consume_pushed_records_total",
+                     "Records pushed to clients.",
+                     static_cast<double>(facts.pushed_records));
+  for (const auto& [error, count] : facts.ended) {
+    metrics.AddCounter("sluice_consume_ended_total",
+                       "Streams that ended, by the name of their error; NONE: "
+                       "in good order, CLIENT_GONE: the connection broke.",
+                       static_cast<double>(count), {{"error", error}});
+  }
+}
+
 // A series for each group, topic and partition; how many of them:
 // coordinator/lag_monitor.h.
 void AddLagMetrics(const BrokerFacts& facts, MetricSet& metrics) {
@@ -154,6 +177,7 @@ void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
   AddRequestMetrics(facts, metrics);
   AddGroupMetrics(facts, metrics);
   AddLagMetrics(facts, metrics);
+  AddConsumeMetrics(facts.consume, metrics);
   for (const BrokerFacts::Directory& directory : facts.directories) {
     const MetricLabels labels = {{"directory", directory.path}};
     metrics.AddCounter("sluice_log_commit_rounds_total",
@@ -165,6 +189,10 @@ void AddBrokerMetrics(const BrokerFacts& facts, MetricSet& metrics) {
     metrics.AddCounter("sluice_log_full_syncs_total",
                        "syncfs calls of group commits.",
                        static_cast<double>(directory.full_syncs), labels);
+    metrics.AddGauge("sluice_log_directory_full",
+                     "1 while a data directory refuses appends: its disk is "
+                     "full, or no descriptor is left.",
+                     directory.full, labels);
   }
 }
 

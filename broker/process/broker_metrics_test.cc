@@ -85,5 +85,38 @@ TEST(BrokerMetricsTest, WhatIsNotKnownIsNotToldAsNothing) {
   EXPECT_EQ(Value(metrics, "sluice_group_lags_left_out", {}), 1);
 }
 
+TEST(BrokerMetricsTest, StreamsEndByTheNameOfTheirError) {
+  BrokerFacts facts;
+  facts.consume.streams = 7;
+  facts.consume.revocations = 2;
+  facts.consume.unacknowledged_bytes = 4'096;
+  facts.consume.takeovers = 3;
+  facts.consume.pushed_records = 1'000;
+  facts.consume.ended = {{"NONE", 5}, {"CONSUMER_STALLED", 1}};
+  MetricSet metrics;
+  AddBrokerMetrics(facts, metrics);
+  EXPECT_EQ(Value(metrics, "sluice_consume_streams", {}), 7);
+  EXPECT_EQ(Value(metrics, "sluice_consume_revocations", {}), 2);
+  EXPECT_EQ(Value(metrics, "sluice_consume_unacknowledged_bytes", {}), 4'096);
+  EXPECT_EQ(Value(metrics, "sluice_consume_takeovers_total", {}), 3);
+  EXPECT_EQ(Value(metrics, "sluice_consume_pushed_records_total", {}), 1'000);
+  const std::string ended = "sluice_consume_ended_total";
+  EXPECT_EQ(Value(metrics, ended, {{"error", "NONE"}}), 5);
+  EXPECT_EQ(Value(metrics, ended, {{"error", "CONSUMER_STALLED"}}), 1);
+}
+
+TEST(BrokerMetricsTest, ADirectoryTellsWhetherItIsFull) {
+  BrokerFacts facts;
+  facts.directories.resize(2);
+  facts.directories[0].path = "/a";
+  facts.directories[1].path = "/b";
+  facts.directories[1].full = true;
+  MetricSet metrics;
+  AddBrokerMetrics(facts, metrics);
+  const std::string full = "sluice_log_directory_full";
+  EXPECT_EQ(Value(metrics, full, {{"directory", "/a"}}), 0);
+  EXPECT_EQ(Value(metrics, full, {{"directory", "/b"}}), 1);
+}
+
 }  // namespace
 }  // namespace sluice

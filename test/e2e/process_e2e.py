@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.request
 
-from cluster import Cluster, SLUICED, common_pb2, free_ports, run, topic_pb2, wait_until
+from cluster import ROOT, Cluster, SLUICED, common_pb2, free_ports, run, topic_pb2, wait_until
 
 
 def sluiced(*flags, seconds=60):
@@ -119,6 +119,11 @@ def metrics_tell_what_a_node_does():
         assert total("sluice_replication_in_bytes_total") > 20000
         assert total("sluice_process_cpu_seconds_total") > 0
         assert total("sluice_metrics_silent_owners") == 0
+        with open(os.path.join(ROOT, "docs", "metrics.md")) as docs:
+            rows = set(re.findall(r"`(sluice_\w+)`", docs.read()))
+        for node in cluster.nodes.values():
+            served = set(re.findall(r"^# TYPE (\S+) ", page(node, "/metrics"), re.M))
+            assert len(served) > 10 and served <= rows, served - rows
         assert "serving" in page(cluster.nodes[1], "/healthz")
         cluster.kill(3)
         wait_until(lambda: "sluice_controller_fenced_brokers 1\n" in
