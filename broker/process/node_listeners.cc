@@ -78,8 +78,8 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
                                                 LimitsOfHandedCalls());
     p.handed = std::make_unique<LogService>(deps.broker, p.handed_gate);
     services.push_back(p.handed.get());
-    p.handed_groups =
-        std::make_unique<GroupService>(deps.broker, p.handed_gate);
+    p.handed_groups = std::make_unique<GroupService>(
+        deps.broker, p.handed_gate, /*consumers=*/nullptr);
     services.push_back(p.handed_groups.get());
     options.on_tick = [gate = p.handed_gate] { gate->Sweep(); };
   }

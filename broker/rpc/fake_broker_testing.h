@@ -2,6 +2,7 @@
 // port.
 #pragma once
 
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <condition_variable>
@@ -14,10 +15,13 @@
 #include <vector>
 
 #include "broker/broker_api.h"
+#include "broker/rpc/fake_groups_testing.h"
 #include "broker/rpc/public_edge.h"
 #include "client/grpc_peers/grpc_broker_peer.h"
+#include "client/grpc_peers/grpc_group_peer.h"
 #include "common/env/real_clock.h"
 #include "common/env/thread_executor.h"
+#include "common/rpc/status_wire.h"
 
 namespace sluice {
 
@@ -152,12 +156,16 @@ class PublicEdgeTest : public ::testing::Test {
   explicit PublicEdgeTest(rpc::GateLimits limits = {}) {
     PublicEdge::Options options;
     options.limits = limits;
+    options.groups = &groups_;
+    options.consumers = &consumers_;
     auto edge = PublicEdge::Start(std::move(options), &broker_, &clock_);
     EXPECT_TRUE(edge.ok()) << edge.status();
     edge_ = *std::move(edge);
     channel_ = edge_->InProcessChannel(
         rpc::ChannelArgumentsFor(rpc::ChannelUse::kData));
     peer_ = NewPeer();
+    group_peer_ = std::make_unique<GrpcGroupPeer>(GrpcGroupPeer::Deps{
+        {"broker", 9001}, &executor_, channel_, "tester"});
   }
 
   std::unique_ptr<GrpcBrokerPeer> NewPeer() {
@@ -183,12 +191,31 @@ class PublicEdgeTest : public ::testing::Test {
     return result->Get();
   }
 
+  // One message of any bytes to any method: what no stub of ours says.
+  absl::Status CallWithBytes(const std::string& path,
+                             const std::string& bytes) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    grpc::Slice slice(bytes);
+    grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer response;
+    Awaited<absl::Status> status;
+    stub.UnaryCall(&context, path, {}, &request, &response,
+                   [&](const grpc::Status& s) {
+                     status.Set(rpc::FromGrpcStatus(s));
+                   });
+    return status.Get();
+  }
+
   FakeBroker broker_;
+  FakeGroups groups_;
+  FakeConsumers consumers_;
   RealClock clock_;
   ThreadExecutor executor_{"client"};
   std::unique_ptr<PublicEdge> edge_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<GrpcBrokerPeer> peer_;
+  std::unique_ptr<GrpcGroupPeer> group_peer_;
 };
 
 }  // namespace sluice

@@ -42,7 +42,7 @@ class GroupService final : public group_service_internal::AllRaw {
  public:
   // Both outlive the service. Without `consumers` Consume is UNIMPLEMENTED.
   GroupService(GroupApi* groups, std::shared_ptr<rpc::Gate> gate,
-               ConsumeApi* consumers = nullptr)
+               ConsumeApi* consumers)
       : groups_(groups), gate_(std::move(gate)), consumers_(consumers) {}
 
 #define SLUICE_GROUP_CALL(Name)                                            \
