@@ -1,12 +1,12 @@
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <iostream>
 #include <memory>
 
+#include "common/base/status_macros.h"
 #include "tools/cluster_issues.h"
 #include "tools/commands.h"
 #include "tools/output.h"
+#include "tools/watch_loop.h"
 
 namespace sluice::cli {
 namespace {
@@ -55,7 +55,24 @@ void PrintOnce(const Context& context,
       std::cout << KindOf(issue) << '\n';
     }
   });
-  std::cout.flush();
+}
+
+WatchLoop::Sight SightOf(Context* context, const Options& options,
+                         const v1::DescribeClusterResponse& cluster) {
+  WatchLoop::Sight sight;
+  for (const auto& issue : cluster.issues()) {
+    sight.state += issue.ShortDebugString() + "\n";
+  }
+  sight.print = [context, cluster] { PrintOnce(*context, cluster); };
+  // A broker that has just started knows of no broker, itself included: it
+  // cannot say yet.
+  const bool known = cluster.brokers_size() > 0;
+  const bool healthy = known && cluster.issues().empty();
+  context->exit = healthy ? kExitOk : kExitUnhealthy;
+  if (options.exit_when_healthy && known && !HasIssueToMend(cluster)) {
+    sight.ends = absl::OkStatus();
+  }
+  return sight;
 }
 
 absl::Status Health(Context* context, const Options& options) {
@@ -64,37 +81,15 @@ absl::Status Health(Context* context, const Options& options) {
   }
   auto client = context->Client();
   if (!client.ok()) return client.status();
-  const bool loop = options.watch || options.exit_when_healthy;
-  std::string last;
-  while (true) {
-    const auto cluster = (*client)->DescribeHealth(context->timeout_us());
-    if (!cluster.ok() && !loop) return cluster.status();
-    std::string now =
-        cluster.ok() ? "" : std::string(StdView(cluster.status().message()));
-    if (cluster.ok()) {
-      for (const auto& issue : cluster->issues()) {
-        now += issue.ShortDebugString() + "\n";
-      }
-    }
-    if (now != last || last.empty()) {  // only what moved
-      if (cluster.ok()) {
-        PrintOnce(*context, *cluster);
-      } else {
-        std::cerr << now << '\n';
-      }
-      last = now.empty() ? "healthy" : now;
-    }
-    // A broker that has just started knows of no broker, itself included: it
-    // cannot say yet.
-    const bool known = cluster.ok() && cluster->brokers_size() > 0;
-    const bool healthy = known && cluster->issues().empty();
-    const bool as_good_as = known && !HasIssueToMend(*cluster);
-    if (!loop || (options.exit_when_healthy && as_good_as)) {
-      context->exit = healthy ? kExitOk : kExitUnhealthy;
-      return absl::OkStatus();
-    }
-    usleep(kWatchEveryUs);
-  }
+  return WatchLoop(kWatchEveryUs)
+      .Run(options.watch || options.exit_when_healthy,
+           [&]() -> absl::StatusOr<WatchLoop::Sight> {
+             context->exit.reset();
+             ASSIGN_OR_RETURN(
+                 const auto cluster,
+                 (*client)->DescribeHealth(context->timeout_us()));
+             return SightOf(context, options, cluster);
+           });
 }
 
 }  // namespace

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -7,13 +5,14 @@
 #include <map>
 #include <memory>
 
-#include "client/client_types.h"
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 #include "common/consumer/consumer_protocol.h"
 #include "tools/commands.h"
 #include "tools/group_text.h"
 #include "tools/output.h"
 #include "tools/time_text.h"
+#include "tools/watch_loop.h"
 
 namespace sluice::cli {
 namespace {
@@ -177,44 +176,29 @@ void JudgeLag(const Options& options, const v1::GroupDescription& group,
   }
 }
 
-// Prints what has changed since `last`, which is set.
-void PrintNews(Context* context, const Options& options,
-               const v1::GroupDescription& group, std::string& last) {
-  std::string now = group.SerializeAsString();
-  if (now == last) return;
-  if (!last.empty()) std::cout << '\n';
-  last = std::move(now);
-  Print(context->format(), group, [&](OutputFormat format) {
-    PrintGroup(*context, options, group, format);
-  });
-  std::cout.flush();
-  PrintNotes(group);
-}
-
 absl::Status Describe(Context* context, const Options& options) {
   if (PrintedShape(context->format(), v1::GroupDescription())) {
     return absl::OkStatus();
   }
   auto groups = context->Groups();
   if (!groups.ok()) return groups.status();
-  std::string last;
-  while (true) {
-    const auto group =
-        DescribeGroup(*context, *groups, options.group, !options.no_lag);
-    // A coordinator that moves is no reason to stop watching.
-    if (!group.ok() &&
-        !(options.watch && IsRetriableStatus(group.status()))) {
-      return group.status();
-    }
-    if (group.ok()) {
-      PrintNews(context, options, *group, last);
-      JudgeLag(options, *group, context);
-    } else {
-      std::cerr << StdView(group.status().message()) << '\n';
-    }
-    if (!options.watch) return absl::OkStatus();
-    usleep(kWatchEveryUs);
-  }
+  return WatchLoop(kWatchEveryUs)
+      .Run(options.watch, [&]() -> absl::StatusOr<WatchLoop::Sight> {
+        ASSIGN_OR_RETURN(
+            auto group,
+            DescribeGroup(*context, *groups, options.group, !options.no_lag));
+        JudgeLag(options, group, context);
+        WatchLoop::Sight sight;
+        sight.state = group.SerializeAsString();
+        sight.print = [&, group = std::move(group)] {
+          Print(context->format(), group, [&](OutputFormat format) {
+            PrintGroup(*context, options, group, format);
+          });
+          std::cout.flush();  // before what goes to stderr
+          PrintNotes(group);
+        };
+        return sight;
+      });
 }
 
 }  // namespace

@@ -1,18 +1,17 @@
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <iostream>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 #include "tools/commands.h"
 #include "tools/output.h"
 #include "tools/topic_lookup.h"
+#include "tools/watch_loop.h"
 
 namespace sluice::cli {
 namespace {
@@ -260,7 +259,6 @@ void PrintAll(const Context& context, const Options& options,
       PrintTopic(topic, format == OutputFormat::kWide);
     }
   });
-  std::cout.flush();
 }
 
 absl::Status FirstError(const v1::DescribeTopicsResponse& response) {
@@ -292,22 +290,23 @@ absl::Status Describe(Context* context, const Options& options) {
   for (const std::string& name : options.names) {
     request.add_topics()->set_name(name);
   }
-  std::optional<std::string> told;
-  while (true) {
-    auto response = (*client)->DescribeTopics(request, context->timeout_us());
-    if (!response.ok()) return response.status();
-    Filter(options, *response);
-    std::string state = StateOf(*response);
-    if (state != told) {
-      if (told.has_value()) std::cout << '\n';
-      PrintAll(*context, options, *response);
-      told = std::move(state);
-    }
-    // A topic that is not there, or no more, has nothing left to be watched.
-    absl::Status error = FirstError(*response);
-    if (!error.ok() || !options.watch) return error;
-    usleep(kWatchEveryUs);
-  }
+  return WatchLoop(kWatchEveryUs)
+      .Run(options.watch, [&]() -> absl::StatusOr<WatchLoop::Sight> {
+        ASSIGN_OR_RETURN(
+            auto response,
+            (*client)->DescribeTopics(request, context->timeout_us()));
+        Filter(options, response);
+        WatchLoop::Sight sight;
+        sight.state = StateOf(response);
+        // A topic that is not there, or no more, has nothing left to be
+        // watched.
+        const absl::Status error = FirstError(response);
+        if (!error.ok()) sight.ends = error;
+        sight.print = [&, response = std::move(response)] {
+          PrintAll(*context, options, response);
+        };
+        return sight;
+      });
 }
 
 }  // namespace
