@@ -256,6 +256,18 @@ class FakePeer final : public BrokerPeer,
     });
   }
 
+  // Errors, or as much as was asked for.
+  static bool IsEnough(const api::FetchRequest& request,
+                       const absl::StatusOr<api::FetchResponse>& answer) {
+    if (!answer.ok()) return true;
+    size_t bytes = 0;
+    for (const api::FetchResult& result : answer->results) {
+      if (!result.error.ok()) return true;
+      for (const Buffer& batch : result.batches) bytes += batch.size();
+    }
+    return bytes >= static_cast<size_t>(std::max(1, request.min_bytes));
+  }
+
   void LongPoll(const api::FetchRequest& request, int64_t end_us,
                 int64_t timeout_us,
                 std::shared_ptr<PeerReply<api::FetchResponse>> reply) {
@@ -264,13 +276,8 @@ class FakePeer final : public BrokerPeer,
         [this, request] { return cluster_->Fetch(id_, request); },
         [=, this,
          self = shared_from_this()](absl::StatusOr<api::FetchResponse> answer) {
-          const bool empty =
-              answer.ok() &&
-              std::all_of(answer->results.begin(), answer->results.end(),
-                          [](const api::FetchResult& r) {
-                            return r.error.ok() && r.batches.empty();
-                          });
-          if (!empty || cluster_->world_->MonoMicros() >= end_us) {
+          if (IsEnough(request, answer) ||
+              cluster_->world_->MonoMicros() >= end_us) {
             (*reply)(std::move(answer));
             return;
           }

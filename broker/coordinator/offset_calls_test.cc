@@ -142,6 +142,26 @@ TEST_F(OffsetCallsTest, ItsOwnViewIsReadWhoeverLeads) {
   EXPECT_EQ(own.offsets(0).offset(), 7);
 }
 
+// A replica's view is compared with the others' by whoever runs the cluster:
+// no member, so none is looked for.
+TEST_F(OffsetCallsTest, AReaderOfItsOwnViewIsNoMember) {
+  const std::string member = MakeStable("g");
+  Commit(MemberCommit(member, 1, 5));
+  v1::GroupOffsetsQuery query;
+  query.set_group_id("g");
+  query.set_member_id("other");
+  query.set_generation_id(9);
+  ASSERT_EQ(coordinator_->FetchOffsets(query).error().code(),
+            v1::ERROR_CODE_UNKNOWN_MEMBER_ID);
+  const v1::GroupOffsets own = coordinator_->FetchOwnView(query);
+  EXPECT_FALSE(own.has_error()) << own.DebugString();
+  ASSERT_EQ(own.offsets_size(), 1);
+  EXPECT_EQ(own.offsets(0).offset(), 5);
+  // A follower does not know any member, and answers all the same.
+  StopLeading();
+  EXPECT_EQ(coordinator_->FetchOwnView(query).offsets_size(), 1);
+}
+
 TEST_F(OffsetCallsTest, NamedPartitionsAreAnsweredInOrder) {
   Commit(CommitOf("g", 2, 5));
   v1::GroupOffsetsQuery query;

@@ -438,5 +438,36 @@ TEST_F(MembershipTest, ACommitThatWasRefusedTellsOfTheGroup) {
   EXPECT_TRUE(The<Release>().lost);
 }
 
+// The coordinator answers a join when the new generation is in its log; commits
+// of the older one are refused before that. Nothing is lost by it.
+TEST_F(MembershipTest, ACommitThatHearsOfTheGenerationBeforeTheJoinLosesNothing) {
+  Make({Assignor::kCooperativeSticky});
+  BecomeStable(Of("t", {0, 1}), "cooperative-sticky");
+  Beat(Error(ErrorCode::kRebalanceInProgress));
+  const auto join = The<SendJoin>();
+  Do(OffsetsAnswered{"m", 1, Error(ErrorCode::kIllegalGeneration)});
+  EXPECT_TRUE(actions_.empty());
+  EXPECT_EQ(m_->owned(), Of("t", {0, 1}));
+  EXPECT_EQ(m_->phase(), Phase::kJoining);
+  Do(JoinedAs(join.call, "m", 2, "other", "cooperative-sticky"));
+  Do(Synced{The<SendSync>().call, absl::OkStatus(), BytesOf(Of("t", {0, 1}))});
+  EXPECT_EQ(Find<Release>(), nullptr);
+  EXPECT_TRUE(The<Assigned>().added.empty());
+  // Stable, it is the end of what is owned.
+  Do(OffsetsAnswered{"m", 2, Error(ErrorCode::kIllegalGeneration)});
+  EXPECT_TRUE(The<Release>().lost);
+}
+
+// Whom the group does not know has lost it all, whatever it waits for.
+TEST_F(MembershipTest, AJoiningMemberThatIsNotKnownHasLostWhatItHad) {
+  Make({Assignor::kCooperativeSticky});
+  BecomeStable(Of("t", {0}), "cooperative-sticky");
+  Beat(Error(ErrorCode::kRebalanceInProgress));
+  ASSERT_EQ(m_->phase(), Phase::kJoining);
+  Do(OffsetsAnswered{"m", 1, Error(ErrorCode::kUnknownMemberId)});
+  EXPECT_TRUE(The<Release>().lost);
+  EXPECT_EQ(m_->member_id(), "");
+}
+
 }  // namespace
 }  // namespace sluice
