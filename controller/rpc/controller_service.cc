@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/rpc/async/cq_server_stream.h"
 #include "common/rpc/async/cq_unary.h"
+#include "common/rpc/slice_writer.h"
 
 namespace sluice {
 namespace {
@@ -23,6 +24,41 @@ absl::Status WithHint(const ControllerApi& api, absl::Status status) {
                  StrCat(api.ActiveController()));
   }
   return status;
+}
+
+struct LivenessWire {
+  explicit LivenessWire(grpc::ServerContext* context) : stream(context) {}
+  void Read(grpc::ByteBuffer* message, void* tag) { stream.Read(message, tag); }
+  void Write(const LivenessResponse& message, void* tag) {
+    stream.Write(rpc::ToByteBuffer(message), tag);
+  }
+  void Finish(const grpc::Status& status, void* tag) {
+    stream.Finish(status, tag);
+  }
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream;
+};
+
+// Bytes that are no message end the stream by name.
+rpc::MessageEvents<grpc::ByteBuffer> Decoded(
+    PeerStreamEvents<LivenessRequest> events,
+    std::weak_ptr<rpc::MessageStream<grpc::ByteBuffer, LivenessResponse>>
+        stream) {
+  rpc::MessageEvents<grpc::ByteBuffer> out;
+  out.on_message = [on_message = std::move(events.on_message),
+                    stream = std::move(stream)](grpc::ByteBuffer bytes) mutable {
+    LivenessRequest request;
+    if (rpc::ParseMessage(&bytes, &request)) {
+      if (on_message) on_message(std::move(request));
+    } else if (const auto open = stream.lock()) {
+      open->Fail(MakeError(ErrorCode::kInvalidRequest,
+                           "Liveness: a message is no ", request.GetTypeName(),
+                           "; compare the broker's version with the "
+                           "controller's"));
+    }
+  };
+  out.on_drained = std::move(events.on_drained);
+  out.on_closed = std::move(events.on_closed);
+  return out;
 }
 
 }  // namespace
@@ -62,24 +98,24 @@ void ControllerRpcService::ServeUnary(
 }
 
 void ControllerRpcService::ServeLiveness(rpc::CompletionLoop* loop) {
-  using Wire = rpc::BidiWire<LivenessRequest, LivenessResponse>;
   using Method =
-      rpc::CqStreamMethod<LivenessRequest, LivenessResponse, Wire>;
-  using Peer = RpcPeerStream<LivenessRequest, LivenessResponse>;
+      rpc::CqStreamMethod<grpc::ByteBuffer, LivenessResponse, LivenessWire>;
+  using Peer = RpcPeerStream<grpc::ByteBuffer, LivenessResponse>;
   auto method = std::make_shared<Method>(Method::Deps{
       .loop = loop,
       .request =
-          [this](auto* context, Wire* wire, auto* queue, void* tag) {
+          [this](auto* context, LivenessWire* wire, auto* queue, void* tag) {
             service_.RequestLiveness(context, &wire->stream, queue, queue,
                                      tag);
           },
       .accept =
-          [api = deps_.api](std::shared_ptr<Method::Stream> stream, Wire&) {
+          [api = deps_.api](std::shared_ptr<Method::Stream> stream,
+                            LivenessWire&) {
             auto peer = std::make_shared<Peer>(stream);
             api->executor()->Post(
                 [api, stream, peer = std::move(peer)]() mutable {
                   stream->AttachAndDrive(
-                      ToMessageEvents(api->AcceptLiveness(std::move(peer))));
+                      Decoded(api->AcceptLiveness(std::move(peer)), stream));
                 });
           },
       .options = {.executor = deps_.api->executor(),

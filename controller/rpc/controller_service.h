@@ -39,7 +39,10 @@ class ControllerRpcService {
   void Serve(rpc::CompletionLoop* loop);
 
  private:
-  using Service = internal::v1::ControllerService::AsyncService;
+  // Heartbeats come as bytes: of those that gRPC cannot decode a stream of
+  // messages says no more than that it has ended.
+  using Service = internal::v1::ControllerService::WithRawMethod_Liveness<
+      internal::v1::ControllerService::AsyncService>;
 
   template <class Base, class Request, class Response>
   void ServeUnary(

@@ -1,6 +1,8 @@
 #include "controller/rpc/controller_service.h"
 
 #include <google/protobuf/util/message_differencer.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -222,6 +224,27 @@ TEST_F(ControllerServiceTest, ARefusedSessionTellsWhy) {
   controller_.refusal = MakeError(ErrorCode::kNotController, "not here");
   auto stream = OpenLiveness();
   EXPECT_EQ(at_broker_.Next(), "closed NOT_CONTROLLER");
+}
+
+TEST_F(ControllerServiceTest, BytesThatAreNoHeartbeatEndTheSessionByName) {
+  grpc::GenericStub stub(
+      grpc::CreateChannel(StrCat("127.0.0.1:", server_->port()),
+                          grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  grpc::Slice garbage(std::string("\xff\xff\xff garbage"));
+  grpc::ByteBuffer request(&garbage, 1);
+  grpc::ByteBuffer response;
+  std::promise<absl::Status> ended;
+  stub.UnaryCall(&context, "/sluice.internal.v1.ControllerService/Liveness", {},
+                 &request, &response, [&](const grpc::Status& status) {
+                   ended.set_value(rpc::FromGrpcStatus(status));
+                 });
+  const absl::Status status = ended.get_future().get();
+  EXPECT_EQ(CodeOf(status), ErrorCode::kInvalidRequest) << status;
+  EXPECT_NE(status.message().find("LivenessRequest"), absl::string_view::npos)
+      << status;
+  // And its owner is told: the session is none any more.
+  EXPECT_EQ(at_controller_.Next(), "liveness closed");
 }
 
 TEST_F(ControllerServiceTest, TheLastAnswerArrivesBeforeTheEnd) {
