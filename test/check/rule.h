@@ -39,8 +39,4 @@ inline std::string_view NameOf(Rule rule) {
   return kRuleNames[static_cast<size_t>(rule)];
 }
 
-// Whether the faults that seeds draw can bring it up: the others are evaluated
-// by scripts and by invariants_test until failing disks are drawn.
-constexpr bool IsDrawnBySeeds(Rule rule) { return rule != Rule::kST4; }
-
 }  // namespace sluice::check

@@ -49,6 +49,7 @@ bool Keeps(const ReplicaView& now, const ReplicaView& old, Offset upto) {
 
 void StorageInvariants::OnEnd(const NodeView& node, End how) {
   if (!node.has_broker) return;
+  if (node.up) CheckEndAfterFailedSync(node);
   Disk& disk = disks_[node.id];
   for (auto it = disk.begin(); it != disk.end();) {
     const bool opened = node.up && node.replicas.contains(it->first);
@@ -73,8 +74,28 @@ void StorageInvariants::OnEnd(const NodeView& node, End how) {
   }
 }
 
+// Of several that fail the first says what may be durable.
 void StorageInvariants::OnSyncFailed(const NodeView& node) {
-  sync_failed_[node.id] = node.life;
+  FailedSync& failed = sync_failed_[node.id];
+  if (failed.life == node.life) return;
+  failed = {node.life, {}};
+  for (const auto& [tp, view] : node.replicas) {
+    failed.durable[tp] = view.durable_leo;
+  }
+}
+
+// A process that ends itself at once leaves no other moment to look.
+void StorageInvariants::CheckEndAfterFailedSync(const NodeView& node) {
+  const auto failed = sync_failed_.find(node.id);
+  if (failed == sync_failed_.end() || failed->second.life != node.life) return;
+  for (const auto& [tp, view] : node.replicas) {
+    const auto was = failed->second.durable.find(tp);
+    if (was == failed->second.durable.end()) continue;
+    findings_.Check(Rule::kST4, view.durable_leo <= was->second, [&] {
+      return StrCat(Where(node, tp, view), " ended with more than ",
+                    was->second, " durable, where a sync had failed");
+    });
+  }
 }
 
 void StorageInvariants::OnChange(const NodeView& node,
@@ -89,7 +110,7 @@ void StorageInvariants::OnChange(const NodeView& node,
   }
   if (change.before.has_value()) {
     const auto failed = sync_failed_.find(node.id);
-    if (failed != sync_failed_.end() && failed->second == node.life) {
+    if (failed != sync_failed_.end() && failed->second.life == node.life) {
       findings_.Check(Rule::kST4,
                       now.durable_leo <= change.before->durable_leo, [&] {
                         return StrCat(Where(node, change.tp, now),

@@ -41,6 +41,7 @@ class StorageInvariants {
   };
   using Disk = std::map<TopicPartition, Left>;
 
+  void CheckEndAfterFailedSync(const NodeView& node);
   void CheckFound(const NodeView& node, const TopicPartition& tp,
                   const ReplicaView& now, const Left& left);
   void CheckEpochsLed(const NodeView& node, const TopicPartition& tp,
@@ -49,8 +50,12 @@ class StorageInvariants {
   Findings& findings_;
   const Cluster& cluster_;
   std::map<NodeId, Disk> disks_;
-  // In this life of theirs a sync failed.
-  std::map<NodeId, int64_t> sync_failed_;
+  // In this life of theirs a sync failed; what was durable then.
+  struct FailedSync {
+    int64_t life = -1;
+    std::map<TopicPartition, Offset> durable;
+  };
+  std::map<NodeId, FailedSync> sync_failed_;
   // The epochs each replica was seen to lead with its start durable.
   std::map<std::pair<NodeId, TopicPartition>, std::set<LeaderEpoch>> led_;
 };

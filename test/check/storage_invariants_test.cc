@@ -48,7 +48,29 @@ TEST_F(StorageInvariantsTest, ST4TheNextProcessMaySync) {
   Boot(1, 2);
   At(1, [](ReplicaView& view) { Append(view, 0, 100); });
   At(1, [](ReplicaView& view) { view.durable_leo = view.leo; });
-  EXPECT_EQ(findings_.evaluations(Rule::kST4), 0u);
+  ExpectNone();
+  EXPECT_EQ(findings_.evaluations(Rule::kST4), 1u);  // when the first one ended
+}
+
+TEST_F(StorageInvariantsTest, ST4AProcessEndsWithWhatWasDurableWhenASyncFailed) {
+  At(1, [](ReplicaView& view) {
+    Append(view, 0, 100);
+    view.durable_leo = view.leo;
+  });
+  storage_.OnSyncFailed(node(1));
+  storage_.OnSyncFailed(node(1));
+  End(1, check::End::kKilled);
+  EXPECT_EQ(findings_.evaluations(Rule::kST4), 1u);
+  ExpectNone();
+}
+
+TEST_F(StorageInvariantsTest, ST4AProcessEndsWithMoreThanThat) {
+  storage_.OnSyncFailed(node(1));
+  // Seen by no event: the views are those of its last moment.
+  replica(1).durable_leo = Offset(5);
+  storage_.OnSyncFailed(node(1));
+  End(1, check::End::kKilled);
+  ExpectFound(Rule::kST4);
 }
 
 TEST_F(StorageInvariantsTest, ST5APowerCutTakesWhatWasSynced) {
