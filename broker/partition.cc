@@ -89,9 +89,9 @@ void Partition::OnMetadata(const MetadataImage& image,
 void Partition::NoteLeader(const PartitionImage& partition) {
   // Whoever leads anew says by which stream.
   if (partition.leader_epoch != leader_epoch_) {
-    stream_ = StreamKind::kMain;
-    asked_on_.clear();
+    question_.GoTo(StreamKind::kMain);
   }
+  asked_.Keep(partition.replicas);
   leader_ = partition.leader;
   leader_epoch_ = partition.leader_epoch;
 }

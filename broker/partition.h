@@ -16,6 +16,8 @@
 #include "broker/purgatory.h"
 #include "broker/replica/replica_core.h"
 #include "broker/replica_observer.h"
+#include "broker/replication/asked_questions.h"
+#include "broker/replication/replica_question.h"
 #include "broker/shard_context.h"
 #include "broker/waiters.h"
 #include "controller/metadata/config_registry.h"
@@ -117,10 +119,10 @@ class Partition final : public ShipSource, public ObservedReplica {
   // ---- As follower: the leader's frames ----
   void OnAddAnswer(const LeaderLink& link, const AddAnswer& answer);
   void OnData(const LeaderLink& link, ReplicaData data);
-  void OnHighWatermark(NodeId leader, const HighWatermarkMoved& moved);
-  void OnRemoved(NodeId leader, const ReplicaRemoved& removed);
+  void OnHighWatermark(const LeaderLink& link, const HighWatermarkMoved& moved);
+  void OnRemoved(const LeaderLink& link, const ReplicaRemoved& removed);
   // It goes on by another stream.
-  void OnMoved(NodeId leader, const ReplicaMoved& moved);
+  void OnMoved(const LeaderLink& link, const ReplicaMoved& moved);
   void OnLinkOpen(const LeaderLink& link);
   void OnLinkClosed(const LeaderLink& link);
 
@@ -236,8 +238,11 @@ class Partition final : public ShipSource, public ObservedReplica {
   // ---- partition_following.cc ----
   void SendAdd(const replica::SendAdd& add);
   void SendAck(const replica::SendAck& ack);
+  void NoteSilentLeader(NodeId leader);
+  bool Answers(const LeaderLink& link, AddNumber number) const;
+  bool Takes(const LeaderLink& link, AddNumber number) const;
   bool MayTake(const LeaderLink& link, const ReplicaData& data);
-  void RefuseData(const LeaderLink& link, LeaderEpoch epoch,
+  void RefuseData(const LeaderLink& link, const Question& question,
                   const absl::Status& why);
 
   // ---- partition_leading.cc ----
@@ -245,7 +250,9 @@ class Partition final : public ShipSource, public ObservedReplica {
   void DivergeFollower(const replica::DivergeFollower& a);
   void RejectFollower(const replica::RejectFollower& a);
   void DropFollower(const replica::DropFollower& a);
-  AddAnswer AnswerTo(LeaderEpoch epoch, Offset fetch_offset) const;
+  AddAnswer AnswerTo(NodeId follower, LeaderEpoch epoch,
+                     Offset fetch_offset) const;
+  void SendAnswer(NodeId follower, AddAnswer answer);
   // Of the stream that it asked on last.
   ReplicaShipper* ShipperTo(NodeId follower) const;
 
@@ -312,10 +319,8 @@ class Partition final : public ShipSource, public ObservedReplica {
   NodeId leader_ = kNoNode;
   LeaderEpoch leader_epoch_ = kNoLeaderEpoch;
   std::vector<NodeId> isr_;
-  // As follower: the stream that this replica is on, or asks on.
-  StreamKind stream_ = StreamKind::kMain;
-  // As leader: the streams that followers asked on last.
-  std::map<NodeId, StreamKind> asked_on_;
+  ReplicaQuestion question_;  // as follower
+  AskedQuestions asked_;      // as leader
 
   std::deque<replica::Event> events_;  // behind the one in hand
   bool stepping_ = false;

@@ -3,15 +3,16 @@
 namespace sluice {
 
 void ShardContext::SendRemove(const LeaderLink& link, const TopicPartition& tp,
-                              LeaderEpoch epoch) {
+                              const Question& question) {
   if (!links_open.contains(link)) return;
   auto& removes = outgoing[link].removes;
   // A frame holds many pieces of one partition.
   if (!removes.empty() && removes.back().tp == tp &&
-      removes.back().leader_epoch == epoch) {
+      removes.back().leader_epoch == question.leader_epoch &&
+      removes.back().add_number == question.number) {
     return;
   }
-  removes.push_back({tp, epoch});
+  removes.push_back({tp, question.leader_epoch, question.number});
   flush_outgoing_soon();
 }
 

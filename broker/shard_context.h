@@ -56,6 +56,7 @@ struct ShardContext {
     std::shared_ptr<FollowerStream> stream;
   };
   std::map<LeaderLink, Link> links_open;
+  AddNumber last_add_number = kUnnumbered;
   std::set<LeaderLink> links_wanted;  // asked for since the last tick
   // Frames to leaders, sent together at the end of the turn.
   std::map<LeaderLink, FollowerFrame> outgoing;
@@ -64,13 +65,18 @@ struct ShardContext {
   CatchUpThrottle catch_up;
 
   ShardCounters counters;
-  LinePacer refused_data;  // of leaders
+  LinePacer refused_data;    // of leaders
+  LinePacer silent_leaders;
   LinePacer refused_appends;  // of clients
 
-  // What comes of it by `link` in `epoch` is not taken here: the leader shall
-  // stop, and have back the credit that those bytes hold.
+  // What comes of it by `link`, of the acceptance that `question` asked for, is
+  // not taken here: the leader shall stop, and have back the credit that those
+  // bytes hold.
   void SendRemove(const LeaderLink& link, const TopicPartition& tp,
-                  LeaderEpoch epoch);
+                  const Question& question);
+  // For the next question to a leader, about whichever partition: a replica that
+  // goes away and comes back must not ask twice by one number.
+  AddNumber NextAddNumber() { return last_add_number = last_add_number.Next(); }
 
   // Null when the broker has no session of that kind here.
   ReplicaShipper* ShipperOf(NodeId broker, StreamKind kind) const;

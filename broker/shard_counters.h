@@ -19,6 +19,8 @@ struct ShardCounters {
   int64_t failed_replicas = 0;
   // Appends that found no room on the disk, or no descriptor.
   int64_t appends_without_room = 0;
+  // Leaders that had accepted a replica out of the ISR and sent it nothing.
+  int64_t silent_leaders = 0;
 
   ShardCounters& operator+=(const ShardCounters& other) {
     appended_bytes += other.appended_bytes;
@@ -31,6 +33,7 @@ struct ShardCounters {
     truncations += other.truncations;
     failed_replicas += other.failed_replicas;
     appends_without_room += other.appends_without_room;
+    silent_leaders += other.silent_leaders;
     return *this;
   }
 };

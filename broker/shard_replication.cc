@@ -45,7 +45,6 @@ void Shard::OnLeaderFrame(const LeaderLink& link, StreamId id,
 
 // Moved last: it says that all else came before.
 void Shard::HandleLeaderFrame(const LeaderLink& link, LeaderFrame frame) {
-  const NodeId leader = link.leader;
   for (const AddAnswer& answer : frame.add_answers) {
     if (Partition* p = Find(answer.tp)) p->OnAddAnswer(link, answer);
   }
@@ -53,17 +52,17 @@ void Shard::HandleLeaderFrame(const LeaderLink& link, LeaderFrame frame) {
     if (Partition* p = Find(data.tp)) {
       p->OnData(link, std::move(data));
     } else {
-      context_.SendRemove(link, data.tp, data.leader_epoch);
+      context_.SendRemove(link, data.tp, {data.leader_epoch, data.add_number});
     }
   }
   for (const HighWatermarkMoved& moved : frame.high_watermarks) {
-    if (Partition* p = Find(moved.tp)) p->OnHighWatermark(leader, moved);
+    if (Partition* p = Find(moved.tp)) p->OnHighWatermark(link, moved);
   }
   for (const ReplicaRemoved& removed : frame.removed) {
-    if (Partition* p = Find(removed.tp)) p->OnRemoved(leader, removed);
+    if (Partition* p = Find(removed.tp)) p->OnRemoved(link, removed);
   }
   for (const ReplicaMoved& moved : frame.moved) {
-    if (Partition* p = Find(moved.tp)) p->OnMoved(leader, moved);
+    if (Partition* p = Find(moved.tp)) p->OnMoved(link, moved);
   }
   FlushOutgoing();
 }
@@ -141,6 +140,7 @@ void Shard::HandleFollowerFrame(const FollowerSession& from,
     AddAnswer answer;
     answer.tp = add.tp;
     answer.leader_epoch = add.leader_epoch;
+    answer.add_number = add.add_number;
     answer.fetch_offset = add.fetch_offset;
     answer.error = api::ItemError(
         unrecovered_.contains(add.tp)

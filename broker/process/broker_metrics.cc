@@ -65,6 +65,10 @@ void AddReplicaMetrics(const BrokerFacts& facts, MetricSet& metrics) {
           facts.counters.isr_changes);
   counter("sluice_replication_truncations_total",
           "Cuts of a log to its leader's history.", facts.counters.truncations);
+  counter("sluice_replication_silent_leaders_total",
+          "Leaders that were asked anew, because they sent a replica out of "
+          "the ISR nothing for the lag time.",
+          facts.counters.silent_leaders);
   counter("sluice_log_appends_without_room_total",
           "Appends, as leader or follower, that were refused because the disk "
           "was full or no descriptor was left.",

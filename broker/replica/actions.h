@@ -58,6 +58,8 @@ struct SendAdd {
   LeaderEpoch leader_epoch;
   Offset fetch_offset;
   LeaderEpoch last_fetched_epoch;
+  // Accepted, and then nothing came for as long as it may take.
+  bool leader_silent = false;
 };
 
 struct SendAck {

@@ -43,6 +43,79 @@ TEST_F(FollowingTest, AnUnansweredQuestionIsRepeatedMoreAndMoreSlowly) {
   EXPECT_FALSE(Has<SendAdd>(Do(LinkOpened{kC})));
 }
 
+// Out of the ISR it is owed data, or its place there.
+class SilentLeaderTest : public FollowingTest {
+ protected:
+  MetadataChanged Isr(const std::vector<NodeId>& isr) {
+    MetadataChanged m = Metadata();
+    m.leader = kB;
+    m.isr = isr;
+    m.partition_epoch = PartitionEpoch(++partition_epoch_);
+    return m;
+  }
+  // How many questions 100 lag times bring, each accepted and nothing more.
+  int AsksWhileAccepted() {
+    int asked = 0;
+    for (int i = 0; i < 1000; ++i) {
+      for (const SendAdd& add : All<SendAdd>(Wait(kLagUs / 10))) {
+        EXPECT_TRUE(add.leader_silent);
+        ++asked;
+        Do(AddAccepted{LeaderEpoch(1), core_->leo()});
+        Do(HighWatermarkReceived{LeaderEpoch(1), Offset(0)});
+      }
+    }
+    return asked;
+  }
+  int partition_epoch_ = 1;
+};
+
+TEST_F(SilentLeaderTest, ALeaderThatAcceptsAndSendsNothingIsAskedAnew) {
+  Do(Isr({kB, kC}));
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  EXPECT_FALSE(Has<SendAdd>(Wait(kLagUs - 1)));
+  const auto adds = All<SendAdd>(Wait(1));
+  ASSERT_EQ(adds.size(), 1u);
+  EXPECT_TRUE(adds[0].leader_silent);
+  EXPECT_EQ(adds[0].fetch_offset, Offset(0));
+  EXPECT_EQ(core_->state(), State::kAsking);
+}
+
+TEST_F(SilentLeaderTest, ItIsAskedMoreAndMoreSlowly) {
+  Do(Isr({kB, kC}));
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  const int asked = AsksWhileAccepted();
+  EXPECT_GE(asked, 14);  // after 1 2 4 8 8 8 ... lag times
+  EXPECT_LE(asked, 15);
+}
+
+TEST_F(SilentLeaderTest, WhoHearsSomethingWaits) {
+  Do(Isr({kB, kC}));
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_FALSE(Has<SendAdd>(Wait(kLagUs / 2)));
+    Do(HighWatermarkReceived{LeaderEpoch(1), Offset(0)});
+  }
+  Wait(kLagUs);
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  ASSERT_TRUE(Has<SendAdd>(Wait(2 * kLagUs)));
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  // Data, and the patience is that of the beginning.
+  ASSERT_TRUE(Has<AppendData>(Do(DataReceived{LeaderEpoch(1), Offset(0)})));
+  Do(Appended{Offset(3), {{LeaderEpoch(1), Offset(0)}}, now_us_});
+  EXPECT_FALSE(Has<SendAdd>(Wait(kLagUs - 1)));
+  EXPECT_TRUE(Has<SendAdd>(Wait(1)));
+}
+
+TEST_F(SilentLeaderTest, AMemberOfTheIsrIsIdleAndAsksNothing) {
+  Do(Isr({kA, kB, kC}));
+  Do(AddAccepted{LeaderEpoch(1), Offset(0)});
+  EXPECT_EQ(AsksWhileAccepted(), 0);
+  // Taken out, it waits as long as any other.
+  Do(Isr({kB, kC}));
+  EXPECT_FALSE(Has<SendAdd>(Wait(kLagUs / 2)));
+  EXPECT_TRUE(Has<SendAdd>(Wait(kLagUs)));
+}
+
 TEST_F(FollowingTest, AnAcceptanceIsAcknowledgedWithWhatTheDiskHolds) {
   const auto history = EpochHistory::From({{LeaderEpoch(0), Offset(0)}});
   Restart({Offset(0), Offset(4), Offset(2), *history});

@@ -80,6 +80,30 @@ TEST_F(IsrTest, AReplicaWhoseStreamEndedDoesNotJoin) {
   EXPECT_FALSE(Has<ProposeIsr>(Wait(100'000)));
 }
 
+// In one broker epoch: its files were damaged and set aside, and it is filled
+// again from nothing.
+TEST_F(IsrTest, WhatALogHadThatWasReplacedDoesNotCount) {  // RP4, ST2
+  LeadWithout(kC);
+  Add(kC, 0);
+  Ack(kC, 4, 4);
+  Do(FollowerGone{kC});  // it has failed, and says so
+  Do(Committed({kA, kB}, 2));
+
+  EXPECT_FALSE(Has<ProposeIsr>(Add(kC, 0)));
+  EXPECT_FALSE(Has<ProposeIsr>(Wait(ReplicaCore::kProposeAgainUs)));
+  EXPECT_EQ(core_->follower_states().at(kC).appended, Offset(0));
+  EXPECT_FALSE(Has<ProposeIsr>(Ack(kC, 4, 3)));
+  EXPECT_TRUE(Has<ProposeIsr>(Ack(kC, 4, 4)));
+}
+
+TEST_F(IsrTest, WhoAsksAgainFromItsEndKeepsWhatItReported) {
+  LeadWithout(kC);
+  Add(kC, 0);
+  Ack(kC, 4, 3);
+  Add(kC, 4, 1);
+  EXPECT_EQ(core_->follower_states().at(kC).durable, Offset(3));
+}
+
 TEST_F(IsrTest, AFencedLeaderProposesNothing) {
   LeadWithout(kC);
   MetadataChanged m = Committed({kA, kB}, 1);

@@ -162,6 +162,7 @@ void ReplicaCore::TakeRole() {
              IsReplica(config_.self) &&
              leader_epoch_ >= epochs_.last_epoch()) {
     following_.emplace();
+    following_->silence_us = config_.lag_time_max_us;
     if (MUTANT(kCutAtHighWatermark) && !cut_.has_value()) {
       return Cut(high_watermark_, "the high watermark");
     }
@@ -243,9 +244,8 @@ void ReplicaCore::On(const Tick& e) {
   SeeTime(e.now_us);
   if (leadership_.has_value()) {
     TickLeader();
-  } else if (following_.has_value() && !following_->accepted &&
-             !cut_.has_value() && now_us_ >= following_->ask_again_us) {
-    Ask();
+  } else if (following_.has_value() && !cut_.has_value()) {
+    TickFollower();
   }
 }
 

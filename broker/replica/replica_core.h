@@ -80,6 +80,12 @@ class ReplicaCore {
   // as long each time up to kAskAgainMaxUs.
   static constexpr int64_t kAskAgainMinUs = 200'000;
   static constexpr int64_t kAskAgainMaxUs = 1'600'000;
+  // An accepted follower that is not in the ISR is owed something: the data that
+  // it lacks, or its place in the ISR. It asks anew when it has heard nothing
+  // for the lag time, then for twice as long each time, up to so many lag times,
+  // until it hears something. A member of the ISR that hears nothing is idle:
+  // were it not fed, the first record would take it out.
+  static constexpr int64_t kSilenceLagTimesMax = 8;
   // After an ISR proposal was refused, or nobody knows whether it was applied.
   static constexpr int64_t kProposeAgainUs = 200'000;
 
@@ -165,6 +171,8 @@ class ReplicaCore {
     Offset leader_high_watermark = kNoOffset;  // as told while accepted
     int64_t ask_again_us = 0;
     int64_t patience_us = kAskAgainMinUs;
+    int64_t heard_us = 0;     // from the leader, or that it is in the ISR
+    int64_t silence_us = 0;   // so long a silence is borne
   };
   // What invariants.cc compares with.
   struct Before {
@@ -217,6 +225,10 @@ class ReplicaCore {
   bool Hears(LeaderEpoch epoch) const;
   void Ask();
   void AskLater();
+  bool IsLeaderSilent() const;
+  void AskAnew();
+  void Hear();
+  void TickFollower();
   void AdoptHighWatermark();
   void AdoptLogStart(Offset leader_log_start);
   void OnOffsetOutOfRange(const AddError& e);

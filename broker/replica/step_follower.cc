@@ -27,6 +27,37 @@ void ReplicaCore::Ask() {
       std::min(2 * following_->patience_us, kAskAgainMaxUs);
 }
 
+void ReplicaCore::TickFollower() {
+  Following& following = *following_;
+  if (following.accepted) {
+    if (std::find(isr_.begin(), isr_.end(), config_.self) != isr_.end()) {
+      Hear();
+    } else if (IsLeaderSilent()) {
+      AskAnew();
+    }
+  } else if (now_us_ >= following.ask_again_us) {
+    Ask();
+  }
+}
+
+bool ReplicaCore::IsLeaderSilent() const {
+  return now_us_ - following_->heard_us >= following_->silence_us &&
+         !MUTANT(kSilentLeaderAwaited);
+}
+
+void ReplicaCore::AskAnew() {
+  following_->silence_us =
+      std::min(2 * following_->silence_us,
+               kSilenceLagTimesMax * config_.lag_time_max_us);
+  Ask();
+  std::get<SendAdd>(actions_.back()).leader_silent = true;
+}
+
+void ReplicaCore::Hear() {
+  following_->heard_us = now_us_;
+  following_->silence_us = config_.lag_time_max_us;
+}
+
 void ReplicaCore::AskLater() {
   following_->accepted = false;
   following_->leader_high_watermark = kNoOffset;
@@ -52,6 +83,7 @@ void ReplicaCore::On(const AddAccepted& e) {
   }
   following_->accepted = true;
   following_->patience_us = kAskAgainMinUs;
+  following_->heard_us = now_us_;
   // All below the leader's log start was committed once and is deleted; what
   // lies there in this log need not be what it was (F34).
   AdoptLogStart(e.log_start);
@@ -60,6 +92,7 @@ void ReplicaCore::On(const AddAccepted& e) {
 
 void ReplicaCore::On(const DataReceived& e) {
   if (!Hears(e.leader_epoch) || !following_->accepted) return;
+  Hear();
   if (e.base_offset > leo_) return Ask();  // something is missing
   if (e.base_offset == leo_) Do(AppendData{});
 }
@@ -68,6 +101,7 @@ void ReplicaCore::On(const HighWatermarkReceived& e) {
   // Before the divergence is settled nothing says that what lies below the
   // leader's high watermark here is what lies below it there (F24).
   if (!Hears(e.leader_epoch) || !following_->accepted) return;
+  following_->heard_us = now_us_;
   following_->leader_high_watermark =
       std::max(following_->leader_high_watermark, e.high_watermark);
   AdoptHighWatermark();

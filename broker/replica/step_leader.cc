@@ -168,6 +168,15 @@ void ReplicaCore::AnswerAdd(const FollowerAdd& add) {
     follower = FollowerState{.broker_epoch = add.broker_epoch,
                              .last_caught_up_us = follower.last_caught_up_us};
   }
+  const bool outlives = MUTANT(kPositionsOutliveLog) ||
+                        MUTANT(kPositionsOutliveIncarnation) ||
+                        MUTANT(kPositionsOutliveEpoch);
+  if (add.fetch_offset < follower.appended && !outlives) {
+    // In one leader epoch a log that was accepted only grows. This is another
+    // one: the files were set aside, and nothing that it held counts (RP4).
+    follower = FollowerState{.broker_epoch = add.broker_epoch,
+                             .last_caught_up_us = follower.last_caught_up_us};
+  }
   follower.accepted = true;
   // In memory already; whether it is on disk too is for an Ack to say.
   follower.appended = std::max(follower.appended, add.fetch_offset);

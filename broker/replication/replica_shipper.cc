@@ -24,17 +24,22 @@ ReplicaShipper::ReplicaShipper(FollowerSession session, Executor* executor,
 
 ReplicaShipper::~ReplicaShipper() { *alive_ = false; }
 
-void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
+void ReplicaShipper::Accept(const TopicPartition& tp, const Question& question,
                             Offset from, ShipSource* source) {
+  // Who asks again while it waits for its turn keeps its place.
+  const auto found = replicas_.find(tp);
+  const bool queued = found != replicas_.end() && found->second.queued;
   Drop(tp);
   Replica& replica = replicas_[tp];
-  replica.epoch = epoch;
+  replica.queued = queued && from < source->leo();
+  replica.question = question;
   replica.source = source;
   replica.next = from;
   replica.acceptance = next_acceptance_++;
   AddAnswer answer;
   answer.tp = tp;
-  answer.leader_epoch = epoch;
+  answer.leader_epoch = question.leader_epoch;
+  answer.add_number = question.number;
   answer.fetch_offset = from;
   answer.log_start_offset = source->log_start();
   SendAnswer(std::move(answer));
@@ -46,12 +51,12 @@ void ReplicaShipper::Accept(const TopicPartition& tp, LeaderEpoch epoch,
 }
 
 void ReplicaShipper::MoveTo(StreamKind to, const TopicPartition& tp) {
-  const LeaderEpoch epoch = replicas_.at(tp).epoch;
+  const Question question = replicas_.at(tp).question;
   VLOG(1) << tp.ToString() << " of broker " << session_.broker_id
           << " goes on by the "
           << (to == StreamKind::kMain ? "main" : "catch-up") << " stream";
   Drop(tp);
-  frame_.moved.push_back({tp, epoch, to});
+  frame_.moved.push_back({tp, question.leader_epoch, to, question.number});
   SchedulePump();
 }
 
@@ -73,9 +78,12 @@ void ReplicaShipper::Drop(const TopicPartition& tp) {
 }
 
 bool ReplicaShipper::DropAsAsked(const TopicPartition& tp,
-                                 LeaderEpoch epoch) {
+                                 const Question& question) {
   const auto found = replicas_.find(tp);
-  if (found == replicas_.end() || found->second.epoch != epoch) return false;
+  if (found == replicas_.end() ||
+      (found->second.question != question && !MUTANT(kVoidRemoveObeyed))) {
+    return false;
+  }
   Drop(tp);
   return true;
 }
@@ -83,9 +91,10 @@ bool ReplicaShipper::DropAsAsked(const TopicPartition& tp,
 void ReplicaShipper::Remove(const TopicPartition& tp, api::ItemError why) {
   const auto found = replicas_.find(tp);
   if (found == replicas_.end()) return;
-  const LeaderEpoch epoch = found->second.epoch;
+  const Question question = found->second.question;
   Drop(tp);
-  frame_.removed.push_back({tp, epoch, std::move(why)});
+  frame_.removed.push_back(
+      {tp, question.leader_epoch, std::move(why), question.number});
   SchedulePump();
 }
 
@@ -94,10 +103,10 @@ void ReplicaShipper::OnAppended(const TopicPartition& tp) {
   if (found != replicas_.end()) Enqueue(tp, found->second);
 }
 
-void ReplicaShipper::OnAck(const TopicPartition& tp, LeaderEpoch epoch,
+void ReplicaShipper::OnAck(const TopicPartition& tp, const Question& question,
                            Offset appended) {
   const auto found = replicas_.find(tp);
-  if (found == replicas_.end() || found->second.epoch != epoch) return;
+  if (found == replicas_.end() || found->second.question != question) return;
   ReturnCredit(found->second, appended);
   Enqueue(tp, found->second);  // it may have held its part
   if (credit_bytes_ > 0 && !ready_.empty()) SchedulePump();
@@ -127,7 +136,8 @@ void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
   if (hw == replica.hw_sent && log_start == replica.log_start_sent) return;
   replica.hw_sent = hw;
   replica.log_start_sent = log_start;
-  frame_.high_watermarks.push_back({tp, replica.epoch, hw, log_start});
+  frame_.high_watermarks.push_back({tp, replica.question.leader_epoch, hw,
+                                    log_start, replica.question.number});
   SchedulePump();
 }
 
@@ -268,8 +278,9 @@ bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
   frame_bytes_ += bytes;
   replica.hw_sent = replica.source->high_watermark();
   replica.log_start_sent = replica.source->log_start();
-  frame_.data.push_back({tp, replica.epoch, std::move(result.batches),
-                         replica.hw_sent, replica.log_start_sent});
+  frame_.data.push_back({tp, replica.question.leader_epoch,
+                         std::move(result.batches), replica.hw_sent,
+                         replica.log_start_sent, replica.question.number});
   return true;
 }
 

@@ -68,27 +68,31 @@ class ReplicaShipper {
 
   const FollowerSession& session() const { return session_; }
 
-  // The follower was accepted for `tp` and wants what follows `from`. Replaces
-  // an earlier acceptance. `source` lives until Drop or the end of `this`.
-  void Accept(const TopicPartition& tp, LeaderEpoch epoch, Offset from,
+  // The follower was accepted for `tp`, as it asked by `question`, and wants
+  // what follows `from`. Replaces an earlier acceptance. `source` lives until
+  // Drop or the end of `this`.
+  void Accept(const TopicPartition& tp, const Question& question, Offset from,
               ShipSource* source);
   // Answers that are no acceptance go out in order with everything else.
   void SendAnswer(AddAnswer answer);
   void Drop(const TopicPartition& tp);
-  // The follower does not want what it was accepted for in `epoch`; an
-  // acceptance in a later one stays. False when there was none.
-  bool DropAsAsked(const TopicPartition& tp, LeaderEpoch epoch);
+  // The follower does not want what it was accepted for by `question`; a later
+  // acceptance stays. False when there was none.
+  bool DropAsAsked(const TopicPartition& tp, const Question& question);
   // Drop, and the follower is told why: leadership moved, the log cannot be
   // read. Nothing happens when it was not accepted.
   void Remove(const TopicPartition& tp, api::ItemError why);
 
   void OnAppended(const TopicPartition& tp);
-  void OnAck(const TopicPartition& tp, LeaderEpoch epoch, Offset appended);
+  // Of an acceptance that is over: nothing happens.
+  void OnAck(const TopicPartition& tp, const Question& question,
+             Offset appended);
   void OnHighWatermark(const TopicPartition& tp);
   // Every 100 ms or so, behind the throttle's.
   void Tick(int64_t now_us);
 
   size_t replica_count() const { return replicas_.size(); }
+  bool Serves(const TopicPartition& tp) const { return replicas_.contains(tp); }
 
  private:
   struct InFlight {
@@ -97,7 +101,7 @@ class ReplicaShipper {
     int64_t sent_us;
   };
   struct Replica {
-    LeaderEpoch epoch;
+    Question question;
     ShipSource* source;
     Offset next;  // the next to send
     std::deque<InFlight> in_flight;

@@ -32,6 +32,14 @@ struct FollowerSession {
   StreamKind kind = StreamKind::kMain;
 };
 
+// What a follower was accepted for.
+struct Question {
+  LeaderEpoch leader_epoch;
+  AddNumber number;
+
+  auto operator<=>(const Question&) const = default;
+};
+
 // Implemented by a shard; may be called from any thread, takes effect on the
 // shard's executor in the order of the calls.
 class ReplicationPort {

@@ -17,18 +17,18 @@ using testing::SizeIs;
 TEST_F(ReplicaShipperTest, CreditBoundsWhatIsOnTheWayAndAcksReturnIt) {
   Make(2500);
   source.leo_ = Offset(10);
-  shipper->Accept(kA, LeaderEpoch(3), Offset(0), &source);
+  shipper->Accept(kA, Asked(3), Offset(0), &source);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(3));  // past the window by one at most
 
-  shipper->OnAck(kA, LeaderEpoch(2), Offset(3));  // of an older epoch
+  shipper->OnAck(kA, Asked(2), Offset(3));  // of an older epoch
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(3));
 
-  shipper->OnAck(kA, LeaderEpoch(3), Offset(2));
+  shipper->OnAck(kA, Asked(3), Offset(2));
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(5));
-  shipper->OnAck(kA, LeaderEpoch(3), Offset(2));  // again: returns nothing
+  shipper->OnAck(kA, Asked(3), Offset(2));  // again: returns nothing
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(5));
 }
@@ -36,8 +36,8 @@ TEST_F(ReplicaShipperTest, CreditBoundsWhatIsOnTheWayAndAcksReturnIt) {
 TEST_F(ReplicaShipperTest, PartitionsTakeTurns) {
   Make(4000);
   source.leo_ = other.leo_ = Offset(100);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
-  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
+  shipper->Accept(kB, Asked(1), Offset(0), &other);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(2));
   EXPECT_THAT(Shipped(kB), SizeIs(2));
@@ -46,7 +46,7 @@ TEST_F(ReplicaShipperTest, PartitionsTakeTurns) {
 TEST_F(ReplicaShipperTest, AHighWatermarkLeavesAtOnceWhenNoDataCarriesIt) {
   Make(1 << 20);
   source.leo_ = Offset(1);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   stream->frames.clear();
 
@@ -63,7 +63,7 @@ TEST_F(ReplicaShipperTest, WhatIsNotInMemoryComesFromDiskInOrder) {
   Make(1 << 20);
   source.leo_ = Offset(3);
   source.tail_from = Offset(2);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(0));
   for (int i = 0; i < 2; ++i) {
@@ -79,9 +79,9 @@ TEST_F(ReplicaShipperTest, ADiskReadOfAnOlderAcceptanceIsDropped) {
   Make(1 << 20);
   source.leo_ = Offset(3);
   source.tail_from = Offset(3);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
-  shipper->Accept(kA, LeaderEpoch(2), Offset(2), &source);
+  shipper->Accept(kA, Asked(2), Offset(2), &source);
   source.disk_reads[0].second(source.Batch(Offset(0)));
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(0));
@@ -92,7 +92,7 @@ TEST_F(ReplicaShipperTest, AReadThatAnswersAtOnceDoesNotOvertakeTheAcceptance) {
   source.leo_ = Offset(3);
   source.tail_from = Offset(2);
   source.reads_at_once = true;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   ASSERT_THAT(stream->frames, SizeIs(1));
   EXPECT_THAT(stream->frames[0].add_answers, SizeIs(1));
@@ -104,7 +104,7 @@ TEST_F(ReplicaShipperTest, DiskReadsUnderWayHoldCredit) {
   std::vector<FakeSource> sources(10);
   for (int i = 0; i < 10; ++i) {
     sources[i].leo_ = sources[i].tail_from = Offset(5);
-    shipper->Accept({kA.topic_id, PartitionIndex(i)}, LeaderEpoch(1),
+    shipper->Accept({kA.topic_id, PartitionIndex(i)}, Asked(1),
                     Offset(0), &sources[i]);
   }
   world.RunFor(1);
@@ -127,7 +127,7 @@ TEST_F(ReplicaShipperTest, AFollowerThatWantsTheMiddleOfABatchIsTold) {
   Make(1 << 20);
   source.leo_ = Offset(4);
   source.batch_records = 2;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(1), &source);
+  shipper->Accept(kA, Asked(1), Offset(1), &source);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(0));
   ASSERT_THAT(stream->frames.back().removed, SizeIs(1));
@@ -139,9 +139,9 @@ TEST_F(ReplicaShipperTest, AFollowerThatWantsTheMiddleOfABatchIsTold) {
 TEST_F(ReplicaShipperTest, DroppingAPartitionReturnsItsCredit) {
   Make(1000);
   source.leo_ = other.leo_ = Offset(5);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
-  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  shipper->Accept(kB, Asked(1), Offset(0), &other);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kB), SizeIs(0));
   shipper->Drop(kA);
@@ -152,12 +152,12 @@ TEST_F(ReplicaShipperTest, DroppingAPartitionReturnsItsCredit) {
 TEST_F(ReplicaShipperTest, ARemovalThatWasAskedInAnOlderEpochHasNoEffect) {
   Make(1000);
   source.leo_ = Offset(5);
-  shipper->Accept(kA, LeaderEpoch(2), Offset(0), &source);
-  EXPECT_FALSE(shipper->DropAsAsked(kA, LeaderEpoch(1)));
-  EXPECT_FALSE(shipper->DropAsAsked(kB, LeaderEpoch(2)));
+  shipper->Accept(kA, Asked(2), Offset(0), &source);
+  EXPECT_FALSE(shipper->DropAsAsked(kA, Asked(1)));
+  EXPECT_FALSE(shipper->DropAsAsked(kB, Asked(2)));
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(1));
-  EXPECT_TRUE(shipper->DropAsAsked(kA, LeaderEpoch(2)));
+  EXPECT_TRUE(shipper->DropAsAsked(kA, Asked(2)));
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(1));
 }

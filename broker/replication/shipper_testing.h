@@ -17,6 +17,10 @@ namespace sluice {
 inline const TopicPartition kA{TopicId(Uuid(1, 1)), PartitionIndex(0)};
 inline const TopicPartition kB{TopicId(Uuid(1, 1)), PartitionIndex(1)};
 
+inline Question Asked(int32_t epoch, int64_t number = 1) {
+  return {LeaderEpoch(epoch), AddNumber(number)};
+}
+
 struct SentToFollower final : LeaderStream {
   void Send(LeaderFrame frame) override { frames.push_back(std::move(frame)); }
   void Close() override { closed = true; }

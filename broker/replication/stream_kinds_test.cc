@@ -50,7 +50,7 @@ TEST_F(StreamKindsTest, WhoIsOutOfTheIsrAndFarBehindLeavesTheMainStream) {
   source.in_sync = false;
   source.leo_ = Offset(1000);
   source.batch_bytes = ReplicaShipper::kFarBehindBytes / 999;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   EXPECT_EQ(MovedTo(kA), StreamKind::kCatchUp);
   EXPECT_THAT(Shipped(kA), SizeIs(0));
@@ -61,10 +61,10 @@ TEST_F(StreamKindsTest, WhoIsNearOrInTheIsrStays) {
   MakeOf(StreamKind::kMain);
   source.in_sync = false;
   source.leo_ = Offset(200);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   other.leo_ = Offset(100'000);
   other.tail_from = Offset(50'000);  // the disk, but acks wait for it
-  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  shipper->Accept(kB, Asked(1), Offset(0), &other);
   world.RunFor(1);
   EXPECT_EQ(MovedTo(kA), std::nullopt);
   EXPECT_THAT(Shipped(kA), SizeIs(200));
@@ -75,7 +75,7 @@ TEST_F(StreamKindsTest, WhoIsNearOrInTheIsrStays) {
 TEST_F(StreamKindsTest, WhoNeedsTheDiskAndIsOutOfTheIsrLeavesTheMainStream) {
   MakeOf(StreamKind::kMain);
   source.leo_ = Offset(3);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(3));
   source.in_sync = false;
@@ -93,7 +93,7 @@ TEST_F(StreamKindsTest, TheCatchUpStreamEndsWhereTheRestFitsAFrame) {
   source.leo_ = Offset(1000);
   source.tail_from = Offset(600);
   source.reads_at_once = true;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
   EXPECT_EQ(MovedTo(kA), StreamKind::kMain);
   // Judged at 600, 728 and 856, where the rest is 256 pieces at most.
@@ -108,7 +108,7 @@ TEST_F(StreamKindsTest, TheCatchUpStreamEndsWhereTheRestFitsAFrame) {
 TEST_F(StreamKindsTest, WhoHasEverythingIsSentBackAtOnce) {
   MakeOf(StreamKind::kCatchUp);
   source.leo_ = Offset(10);
-  shipper->Accept(kA, LeaderEpoch(1), Offset(10), &source);
+  shipper->Accept(kA, Asked(1), Offset(10), &source);
   world.RunFor(1);
   EXPECT_EQ(MovedTo(kA), StreamKind::kMain);
 }
@@ -117,18 +117,18 @@ TEST_F(StreamKindsTest, OneReplicaHoldsAPartOfTheWindow) {
   MakeOf(StreamKind::kMain, 16 * ReplicaShipper::kFrameBytesMax);
   source.leo_ = other.leo_ = Offset(100);
   source.batch_bytes = other.batch_bytes = ReplicaShipper::kFrameBytesMax;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
-  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
+  shipper->Accept(kB, Asked(1), Offset(0), &other);
   world.RunFor(1);
   // A acknowledges nothing; B goes on.
   EXPECT_THAT(Shipped(kA), SizeIs(4));
   for (int acked = 4; acked < 100; acked += 4) {
     EXPECT_THAT(Shipped(kB), SizeIs(acked));
-    shipper->OnAck(kB, LeaderEpoch(1), Offset(acked));
+    shipper->OnAck(kB, Asked(1), Offset(acked));
     world.RunFor(1);
   }
   EXPECT_THAT(Shipped(kA), SizeIs(4));
-  shipper->OnAck(kA, LeaderEpoch(1), Offset(1));
+  shipper->OnAck(kA, Asked(1), Offset(1));
   world.RunFor(1);
   EXPECT_THAT(Shipped(kA), SizeIs(5));
 }
@@ -137,9 +137,9 @@ TEST_F(StreamKindsTest, WhoeverHangsGivesTheWindowBack) {
   MakeOf(StreamKind::kMain, 2 * ReplicaShipper::kFrameBytesMax);
   source.leo_ = other.leo_ = Offset(100);
   source.batch_bytes = other.batch_bytes = ReplicaShipper::kFrameBytesMax;
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   world.RunFor(1);
-  shipper->Accept(kB, LeaderEpoch(1), Offset(0), &other);
+  shipper->Accept(kB, Asked(1), Offset(0), &other);
   world.RunFor(1);
   EXPECT_THAT(Shipped(kB), SizeIs(0));  // A has it all
   for (int tick = 0; tick < 49; ++tick) Tick();
@@ -158,10 +158,10 @@ TEST_F(StreamKindsTest, BulkCopyGivesWayToClients) {
   source.reads_at_once = true;
   source.batch_bytes = ReplicaShipper::kFrameBytesMax / 2;
   const auto ack_all = [&] {
-    shipper->OnAck(kA, LeaderEpoch(1), Offset(100'000));
+    shipper->OnAck(kA, Asked(1), Offset(100'000));
   };
   Tick(1);  // a client writes
-  shipper->Accept(kA, LeaderEpoch(1), Offset(0), &source);
+  shipper->Accept(kA, Asked(1), Offset(0), &source);
   for (int tick = 0; tick < 10; ++tick) {
     ack_all();
     Tick(1);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/str_cat.h"
+#include "test/scenario/leader_frames.h"
 #include "test/scenario/scenario.h"
 
 namespace sluice::scenario {
@@ -126,6 +127,32 @@ TEST(DiskScenarios, F50ABitThatFlippedIsFoundByARestartAndNotCut) {
   s.Kill(A);
   s.UntilLeader(t, B);
   s.ExpectValue(t, 1, "m2");
+  s.Converge({{t, {"m1", "m2", "m3"}}});
+}
+
+// A reader of a follower finds it -> the follower, which goes on in the same
+// process and under the same leader, is filled again from nothing: what it had
+// reported before does not bring it back into the ISR.
+TEST(DiskScenarios, F50WhatAFollowerThatIsFilledAgainHadReportedIsVoid) {
+  Scenario s(DiskThatLies());
+  const Tp t = s.CreateTopic("t");
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  Fill(s, t, 3);
+  s.RunFor(kMarksMs);
+  const LeaderEpoch epoch = s.Committed(t).leader_epoch;
+  const auto refill = s.Hold(DataOfLeader(A, B));
+  s.FlipBit(B, t, 1);
+  const Scenario::Fetched rotten = s.FetchNear(B, t, 1);
+  s.Expect(rotten.code != ErrorCode::kNone && rotten.values.empty(),
+           "nothing of a rotten batch is read");
+  s.UntilIsr(t, {A, C});
+  UntilSetAside(s, B);
+  s.UntilCaught(refill);
+  s.Throughout(3'000, "B has nothing yet", [&] { return !s.IsInIsr(t, B); });
+  s.Expect(s.sim().up(B) && s.Committed(t).leader_epoch == epoch,
+           "B lives, and A leads on");
+  s.Deliver(refill);
+  UntilFilledAgain(s, t, {"m1", "m2", "m3"});
   s.Converge({{t, {"m1", "m2", "m3"}}});
 }
 

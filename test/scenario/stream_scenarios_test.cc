@@ -90,6 +90,61 @@ TEST(StreamScenarios, F60AStreamThatBreaksAtTheChangeOverLosesNothing) {
   }
 }
 
+bool Asks(const Message& message, const TopicId& topic) {
+  for (const AddReplica& add :
+       sim::Wire<FollowerFrame>::Decode(message.bytes).adds) {
+    if (add.tp.topic_id == topic) return true;
+  }
+  return false;
+}
+
+bool Answers(const Message& message, const TopicId& topic) {
+  for (const AddAnswer& answer :
+       sim::Wire<LeaderFrame>::Decode(message.bytes).add_answers) {
+    if (answer.tp.topic_id == topic) return true;
+  }
+  return false;
+}
+
+// Seed 398016. C asks once more on its catch-up stream, which is slow, just
+// before the answer comes; by the time that question arrives C is on the main
+// stream, and the answer to it is lost with its stream -> the leader heeds the
+// newest question alone, and C stays in sync.
+TEST(StreamScenarios, F60AnOlderQuestionThatComesLastChangesNothing) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t", {});
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  const TopicId id = s.sim().TopicIdOf("t");
+  Values values = FallBehind(s, t, C, {A, B});
+  const auto refill = s.Hold(Ships(A, C, id));
+  s.Boot(C);
+  s.UntilCaught(refill);
+  const auto late =
+      s.Hold({MessageKind::kFollowerFrame, C, A,
+              [id](const Message& message) { return Asks(message, id); }});
+  s.UntilCaught(late);
+  s.Cease(late);
+  s.Deliver(refill);
+  s.UntilIsr(t, {A, B, C});
+  // The order is what was meant: held up, it has been overtaken.
+  s.Expect(late->held.size() == 1, "the question is still on its way");
+  const auto lost =
+      s.Reset({MessageKind::kLeaderFrame, A, C,
+               [id](const Message& message) { return Answers(message, id); }});
+  s.Deliver(late);
+  s.RunFor(1'000);
+  s.Cease(lost);
+  for (int i = 0; i < 20; ++i) {
+    values.push_back(StrCat("n", i));
+    const int64_t sent_ms = s.NowMs();
+    s.Produce(t, values.back());
+    s.Expect(s.NowMs() - sent_ms < 100, "acknowledged as ever");
+  }
+  s.UntilLog(C, t, values);
+  s.ExpectIsr(t, {A, B, C});
+  s.Converge({{t, values}});
+}
+
 // What fills a replica of one partition is held up -> another partition of the
 // same two brokers is not: its replica joins, and records are acknowledged.
 TEST(StreamScenarios, F56ARefillThatHangsHoldsUpNoOtherPartition) {
