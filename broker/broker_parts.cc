@@ -200,6 +200,7 @@ void Broker::Parts::AddShards() {
     shard.context.worker_executor = deps.worker_executor;
     shard.context.links = &links;
     shard.context.isr_proposals = &control.isr_proposals();
+    shard.context.log_starts = &control.log_starts();
     shard.context.failures = &control.replica_failures();
     shard.context.observers = &coordinators;
     shard.context.on_fatal = deps.on_fatal;

@@ -10,7 +10,8 @@
 namespace sluice {
 
 // What a broker's control side is to its shards.
-class SimCluster::Link final : public IsrProposals, public ReplicaFailures {
+class SimCluster::Link final
+    : public IsrProposals, public LogStartRecords, public ReplicaFailures {
  public:
   Link(SimCluster* cluster, Node* node) : cluster_(cluster), node_(node) {}
   void Propose(internal::v1::AlterPartition proposal) override {
@@ -22,6 +23,13 @@ class SimCluster::Link final : public IsrProposals, public ReplicaFailures {
     cluster_->ToController(*node_, [cluster = cluster_, node = node_,
                                     proposal = std::move(proposal)] {
       cluster->Decide(*node, proposal);
+    });
+  }
+  void Record(internal::v1::AdvanceLogStart wanted, int64_t) override {
+    if (!cluster_->hears_log_starts_ || cluster_->Lost()) return;
+    cluster_->ToController(*node_, [cluster = cluster_, node = node_,
+                                    wanted = std::move(wanted)] {
+      cluster->DecideLogStart(*node, wanted);
     });
   }
   void ReportFailed(internal::v1::ReplicaVerdict verdict) override {
@@ -133,6 +141,7 @@ void SimCluster::Start(int id) {
   deps.network = network_.get();
   deps.configs = configs_;
   deps.isr_proposals = node.link.get();
+  deps.log_starts = node.link.get();
   deps.failures = node.link.get();
   deps.id = NodeId(id);
   deps.cluster_id = TestCluster::cluster_id();
@@ -339,6 +348,28 @@ void SimCluster::Decide(Node& node,
                   PartitionEpoch(), Link::kAnswerTimeoutUs);
   }
   Answer(node, proposal, outcome, applied, 0);
+}
+
+void SimCluster::DecideLogStart(Node& node,
+                                const internal::v1::AdvanceLogStart& wanted) {
+  internal::v1::AlterPartitionsRequest request;
+  request.set_broker_id(node.id);
+  request.set_broker_epoch(node.epoch.value());
+  *request.add_log_starts() = wanted;
+  const auto response = metadata_.Alter(request);
+  Publish();
+  if (Lost()) return;
+  LogStartDecision decision{{*TopicId::FromBytes(wanted.topic_id()),
+                             PartitionIndex(wanted.partition())},
+                            LeaderEpoch(wanted.leader_epoch()),
+                            Offset(wanted.log_start_offset()),
+                            response.status()};
+  if (response.ok() && response->log_starts(0).has_error()) {
+    decision.status = MakeError(ErrorCode::kNotLeader, "refused");
+  }
+  ToNode(node, [decision](SimBroker& to) {
+    to.replicas().OnLogStartDecisions({decision});
+  });
 }
 
 void SimCluster::Answer(Node& node,

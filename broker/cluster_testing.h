@@ -76,6 +76,8 @@ class SimCluster {
   MemKvStore& views(int id) { return NodeOf(id).views; }
   // The next `count` of what replicas tell of their logs get lost.
   void DropTold(int count) { drop_told_ = count; }
+  // Whether controllers hear what leaders want recorded of log starts.
+  void HearLogStarts(bool hear) { hears_log_starts_ = hear; }
   // Fatal errors that processes reported, over all lives.
   const std::vector<absl::Status>& fatal() const { return fatal_; }
 
@@ -149,6 +151,7 @@ class SimCluster {
   void Push(Node& node, std::shared_ptr<const MetadataImage> image,
             const MetadataChanges& changes);
   void Decide(Node& node, const internal::v1::AlterPartition& proposal);
+  void DecideLogStart(Node& node, const internal::v1::AdvanceLogStart& wanted);
   void Answer(Node& node, const internal::v1::AlterPartition& proposal,
               IsrDecision::Outcome outcome, PartitionEpoch applied,
               int64_t delay_us);
@@ -165,6 +168,7 @@ class SimCluster {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<absl::Status> fatal_;
   int drop_told_ = 0;
+  bool hears_log_starts_ = true;
 };
 
 }  // namespace sluice

@@ -67,6 +67,7 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.durability_settling = partition.durability_settling;
   e.last_unclean_leader_epoch = partition.last_unclean_leader_epoch;
   e.log_start = partition.log_start;
+  e.log_start_in_log = BeginsToLeadAt(partition);
   for (const NodeId broker : partition.replicas) {
     if (const BrokerImage* known = image.FindBroker(broker)) {
       e.standing[broker] = {known->epoch, known->active(), known->demoted};
@@ -215,7 +216,7 @@ void Partition::Step(replica::Event event) {
     }
     if (!leads()) continue;
     stored_.Advance(core_.position());
-    if (!trims_.empty()) SettleTrims();
+    trims_.Advance(log_->log_start());
   }
   stepping_ = false;
   TellObserver();
@@ -231,7 +232,7 @@ void Partition::Carry(replica::Action& action) {
           },
           [&](replica::ResetTo& a) {
             BeginCut({.target = a.start, .reset = true,
-                      .why = "the leader's log starts there"});
+                      .why = "the partition's log starts there"});
           },
           [&](replica::AdvanceLogStart& a) { AdvanceLogStart(a.log_start); },
           [&](replica::Failed& a) { Fail(a.why, /*corrupt=*/false); },

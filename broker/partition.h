@@ -60,7 +60,7 @@ class Partition final : public ShipSource, public ObservedReplica {
   // default), so that no retry of it can come as a new batch.
   static constexpr int64_t kProducerSilentUs = 600'000'000;
 
-  // Trims that wait for replicas; more are BUSY.
+  // Trims that wait for the controllers; more are BUSY.
   static constexpr size_t kTrimsWaitingMax = 100;
 
   Partition(Deps deps, const TopicSettings& settings);
@@ -74,6 +74,7 @@ class Partition final : public ShipSource, public ObservedReplica {
   // Of a replica that takes part in nothing any more: who is to be named.
   void NoteLeader(const PartitionImage& partition);
   void OnIsrDecision(const IsrDecision& decision);
+  void OnLogStartDecision(const LogStartDecision& decision);
   // Every 100 ms or so: lag, deadlines, producers that went away.
   void Tick(int64_t now_us);
   // Marks that changed since the last call; nullopt: none did, or a cut is
@@ -224,16 +225,18 @@ class Partition final : public ShipSource, public ObservedReplica {
 
   // ---- partition_trim.cc ----
   void AdvanceLogStart(Offset start);
-  Offset ShownLogStart() const;
-  absl::Status BeingTrimmed(Offset offset) const;
-  void SettleTrims();
+  // Whether a batch of this log begins where the partition's log starts; asked
+  // of who is about to lead it, with a log that starts earlier.
+  bool BeginsToLeadAt(const PartitionImage& partition);
   absl::StatusOr<Offset> JudgeTrim(const TrimRequest& request) const;
   TrimOutcome TrimFacts() const;
   TrimOutcome RefuseTrim(const absl::Status& why) const;
   void FindBatchStart(Offset offset,
                       absl::AnyInvocable<void(absl::StatusOr<Offset>)> done);
   void TrimTo(const TrimRequest& request, Offset to, TrimDone done);
+  void AskToRecord(Offset start, int64_t deadline_us);
   TrimOutcome EndOfTrim(Purgatory::End end, Offset start) const;
+  absl::Status WhyNotTrimmed(Purgatory::End end, Offset start) const;
 
   // ---- partition_following.cc ----
   void SendAdd(const replica::SendAdd& add);
@@ -328,8 +331,9 @@ class Partition final : public ShipSource, public ObservedReplica {
 
   Purgatory committed_;  // acks = all: for the high watermark
   Purgatory stored_;     // acks = 1: for the leader's position
-  Purgatory trims_;      // for the log start of every in-sync replica
-  Offset shown_start_;   // while one waits: where readers see the log begin
+  Purgatory trims_;      // for the log start, which the metadata moves
+  Offset trim_recorded_;       // as the controllers have answered
+  absl::Status trim_refused_;  // of the last that was not recorded
   Waiters waiters_;
   OffsetAges silent_{kProducerSilentUs};
   OffsetAges expired_;

@@ -38,8 +38,7 @@ void Partition::SendAck(const replica::SendAck& ack) {
       acks.back().leader_epoch == ack.leader_epoch) {
     acks.pop_back();
   }
-  acks.push_back({tp_, ack.leader_epoch, ack.appended, ack.durable,
-                  ack.log_start, *question_.accepted()});
+  acks.push_back({tp_, ack.leader_epoch, ack.appended, ack.durable});
   shard_->flush_outgoing_soon();
 }
 
@@ -179,15 +178,14 @@ void Partition::OnData(const LeaderLink& link, ReplicaData data) {
   const auto& starts = log_->epochs().starts();
   AfterAppend(*info, {starts.begin() + static_cast<ptrdiff_t>(epochs_before),
                       starts.end()});
-  Step(replica::HighWatermarkReceived{epoch, data.high_watermark,
-                                      data.log_start_offset});
+  Step(replica::HighWatermarkReceived{epoch, data.high_watermark});
 }
 
 void Partition::OnHighWatermark(const LeaderLink& link,
                                 const HighWatermarkMoved& moved) {
-  if (!Takes(link, moved.add_number)) return;
-  Step(replica::HighWatermarkReceived{
-      moved.leader_epoch, moved.high_watermark, moved.log_start_offset});
+  if (leader != leader_) return;
+  Step(replica::HighWatermarkReceived{moved.leader_epoch,
+                                      moved.high_watermark});
 }
 
 void Partition::OnRemoved(const LeaderLink& link,

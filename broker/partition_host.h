@@ -113,7 +113,7 @@ struct TrimRequest {
   TopicPartition tp;
   Offset before;  // the new log start; kNoOffset: the high watermark
   std::optional<LeaderEpoch> leader_epoch;
-  int64_t deadline_us = 0;  // Clock::MonoMicros; waits for replicas until then
+  int64_t deadline_us = 0;  // Clock::MonoMicros; waits for the record until then
   bool validate_only = false;
 };
 
@@ -151,8 +151,8 @@ class PartitionHost {
       const OffsetRequest& request,
       absl::AnyInvocable<void(OffsetOutcome)> done) = 0;
   virtual EpochEndOutcome FindEpochEnd(const EpochEndRequest& request) = 0;
-  // Moves the log start up; answered when the leader and every in-sync replica
-  // have it on disk.
+  // Moves the log start up; answered when the controllers have recorded that:
+  // no later leader shows less.
   virtual void Trim(const TrimRequest& request,
                     absl::AnyInvocable<void(TrimOutcome)> done) = 0;
 

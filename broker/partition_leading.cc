@@ -37,8 +37,7 @@ void Partition::OnAck(const FollowerSession& session, const AckReplica& ack) {
   Step(replica::FollowerAck{session.broker_id, session.broker_epoch,
                             ack.leader_epoch, ack.appended_leo,
                             ack.durable_leo,
-                            shard_->deps.clock->MonoMicros(),
-                            ack.log_start_offset});
+                            shard_->deps.clock->MonoMicros()});
 }
 
 void Partition::OnRemove(const FollowerSession& session,

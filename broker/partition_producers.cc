@@ -24,7 +24,7 @@ void Partition::AnswerStored(Produce produce, const StoredRun& run,
   outcome.duplicate = true;
   outcome.base_offset = run.base;
   outcome.record_count = record_count;
-  outcome.log_start_offset = ShownLogStart();
+  outcome.log_start_offset = log_->log_start();
   outcome.durability = Promise();
   const bool unacknowledged = produce.request.acks == api::Acks::kNone;
   if (unacknowledged) outcome.base_offset = kNoOffset;

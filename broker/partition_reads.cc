@@ -117,10 +117,6 @@ absl::Status Partition::JudgeRead(const ReadRequest& request, Offset limit,
           log_->log_start(), "; read again from where both agree");
     }
   }
-  if (request.offset < log_->log_start() &&
-      request.offset >= ShownLogStart()) {
-    return BeingTrimmed(request.offset);
-  }
   if (request.offset < log_->log_start() || request.offset > log_->leo()) {
     return MakeError(ErrorCode::kOffsetOutOfRange, "offset ", request.offset,
                      " of ", name(), " is outside [", log_->log_start(), ", ",
@@ -149,7 +145,7 @@ std::optional<EpochEnd> Partition::Divergence(Offset offset,
 void Partition::Read(const ReadRequest& request, ReadDone done) {
   ReadOutcome outcome;
   outcome.leader_epoch = leader_epoch_;
-  if (leads()) outcome.log_start_offset = ShownLogStart();
+  if (leads()) outcome.log_start_offset = log_->log_start();
   outcome.next_offset = request.offset;
   const auto refuse = [&](const absl::Status& why) {
     outcome.error = api::ItemError(why);

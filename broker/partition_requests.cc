@@ -95,7 +95,7 @@ void Partition::Refuse(Produce produce, const absl::Status& why,
                        std::vector<RecordFault> faults) {
   AppendOutcome outcome;
   outcome.error = api::ItemError(why);
-  outcome.log_start_offset = ShownLogStart();
+  outcome.log_start_offset = log_->log_start();
   outcome.leader = HintWith(outcome.error);
   for (RecordFault& fault : faults) {
     outcome.record_errors.push_back(
@@ -186,7 +186,7 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
   outcome.base_offset = info->base;
   outcome.record_count =
       static_cast<int32_t>(validation.facts->record_count);
-  outcome.log_start_offset = ShownLogStart();
+  outcome.log_start_offset = log_->log_start();
   outcome.durability = Promise();
   const bool answered_later = produce.request.acks != api::Acks::kNone;
   // Before the core learns of the append: a single replica may commit it in
@@ -276,9 +276,6 @@ OffsetOutcome Partition::FindOffset(const OffsetRequest& request) {
   outcome.last_stable_offset = outcome.high_watermark;
   switch (request.position) {
     case api::OffsetPosition::kEarliest:
-      if (ShownLogStart() < log_->log_start()) {
-        return refuse(BeingTrimmed(ShownLogStart()));
-      }
       outcome.offset = log_->log_start();
       break;
     case api::OffsetPosition::kLatest:
@@ -305,7 +302,7 @@ EpochEndOutcome Partition::FindEpochEnd(const EpochEndRequest& request) const {
     outcome.leader = HintWith(outcome.error);
     return outcome;
   }
-  outcome.log_start_offset = ShownLogStart();
+  outcome.log_start_offset = log_->log_start();
   // An epoch to come has no end: "the log ends here" would be a guess.
   if (request.epoch < LeaderEpoch(0) || request.epoch > leader_epoch_) {
     return outcome;
@@ -323,7 +320,7 @@ v1::PartitionLog Partition::DescribeLog() const {
     out.mutable_error()->set_message(std::string(s.message()));
     return out;
   }
-  out.set_log_start_offset(ShownLogStart().value());
+  out.set_log_start_offset(log_->log_start().value());
   out.set_high_watermark(core_.high_watermark().value());
   out.set_log_end_offset(log_->leo().value());
   out.set_durable_end_offset(log_->durable_leo().value());

@@ -1,13 +1,16 @@
-// Where a partition's log begins: moved up by whoever may, told to the replicas.
+// Where a partition's log begins: asked of the controllers, done when the
+// metadata says so.
 #include <algorithm>
 #include <utility>
 
 #include "broker/partition.h"
 #include "common/base/error.h"
 #include "common/base/mutant.h"
+#include "common/base/str_cat.h"
 
 namespace sluice {
 
+// The core says so: the metadata has it.
 void Partition::AdvanceLogStart(Offset start) {
   if (absl::Status moved = log_->SetLogStart(start); !moved.ok()) {
     return OnLogError(moved);
@@ -16,42 +19,27 @@ void Partition::AdvanceLogStart(Offset start) {
   // The mark first: a crash in between leaves files below the log start, not
   // a log start without files.
   directory_->PersistMarks(
-      tp_, marks_written_, shard_->deps.executor,
-      [this, alive = alive_, start] {
-        if (!*alive || failed_ || closed_) return;
+      tp_, marks_written_, shard_->deps.executor, [this, alive = alive_] {
         // A cut under way has a later mark of its own, which begins no earlier.
-        if (!cutting()) {
-          if (absl::Status gone = log_->DropBelowLogStart(); !gone.ok()) {
-            return OnLogError(gone);
-          }
+        if (!*alive || failed_ || closed_ || cutting()) return;
+        if (absl::Status gone = log_->DropBelowLogStart(); !gone.ok()) {
+          OnLogError(gone);
         }
-        Step(replica::LogStartPersisted{start});
       });
 }
 
+bool Partition::BeginsToLeadAt(const PartitionImage& partition) {
+  if (failed_ || closed_ || partition.leader != shard_->deps.self ||
+      partition.leader_epoch <= core_.leader_epoch() ||
+      partition.log_start <= log_->log_start()) {
+    return false;
+  }
+  const auto begins = log_->BeginsBatchAt(partition.log_start);
+  if (!begins.ok()) OnLogError(begins.status());
+  return begins.value_or(false);
+}
+
 // ---- DeleteRecords ----
-
-// Nobody is told of a log start that the next leader may not know: a reader
-// that saw it would see what was deleted come back (F34).
-Offset Partition::ShownLogStart() const {
-  return trims_.empty() || MUTANT(kTrimShownAtOnce)
-             ? log_->log_start()
-             : std::min(shown_start_, log_->log_start());
-}
-
-absl::Status Partition::BeingTrimmed(Offset offset) const {
-  return MakeError(ErrorCode::kOffsetNotAvailable, "offset ", offset, " of ",
-                   name(), " is being deleted, up to ", log_->log_start(),
-                   ", which not every in-sync replica knows yet; try again");
-}
-
-void Partition::SettleTrims() {
-  const Offset settled = MUTANT(kTrimAloneIsEnough)
-                             ? log_->log_start()
-                             : core_.settled_log_start();
-  shown_start_ = std::max(shown_start_, settled);
-  trims_.Advance(settled);
-}
 
 TrimOutcome Partition::TrimFacts() const {
   TrimOutcome outcome;
@@ -124,54 +112,91 @@ void Partition::Trim(const TrimRequest& request, TrimDone done) {
   });
 }
 
+// Nothing moves here before the controllers have recorded it: whoever leads
+// next would show what readers were told is gone (F34).
 void Partition::TrimTo(const TrimRequest& request, Offset to, TrimDone done) {
   TrimOutcome outcome = TrimFacts();
-  const Offset start = std::max(to, log_->log_start());
-  if (request.validate_only) {
-    outcome.log_start_offset = start;
+  if (request.validate_only || to <= log_->log_start()) {
+    outcome.log_start_offset = std::max(to, log_->log_start());
     return done(std::move(outcome));
   }
   if (trims_.size() >= kTrimsWaitingMax) {
     outcome.error = api::ItemError(MakeError(
         ErrorCode::kBusy, trims_.size(), " trims of ", name(),
-        " wait for its replicas, the limit; try again later"));
+        " wait for the controllers, the limit; try again later"));
     return done(std::move(outcome));
   }
-  const bool moves = start > log_->log_start();
-  if (trims_.empty()) shown_start_ = log_->log_start();
   // The purgatory is this partition's: `this` outlives the wait.
-  trims_.Add(start, request.deadline_us,
-             [this, start, done = std::move(done)](Purgatory::End end) mutable {
-               done(EndOfTrim(end, start));
+  trims_.Add(to, request.deadline_us,
+             [this, to, done = std::move(done)](Purgatory::End end) mutable {
+               done(EndOfTrim(end, to));
              });
-  if (moves) {
-    Step(replica::LogStartMoved{start});
-    AdvanceLogStart(start);
-    if (failed_) return;
-    for (auto& [id, shipper] : shard_->sessions) shipper->OnHighWatermark(tp_);
+  AskToRecord(to, request.deadline_us);
+  if (MUTANT(kTrimBeforeRecorded)) {
+    AdvanceLogStart(to);
+    trims_.Advance(to);
   }
-  SettleTrims();
+}
+
+void Partition::AskToRecord(Offset start, int64_t deadline_us) {
+  internal::v1::AdvanceLogStart wanted;
+  wanted.set_topic_id(tp_.topic_id.ToBytes());
+  wanted.set_partition(tp_.partition.value());
+  wanted.set_leader_epoch(leader_epoch_.value());
+  wanted.set_log_start_offset(start.value());
+  shard_->deps.log_starts->Record(std::move(wanted), deadline_us);
+}
+
+void Partition::OnLogStartDecision(const LogStartDecision& decision) {
+  // Who waited in an older epoch has been told.
+  if (!leads() || decision.leader_epoch != leader_epoch_) return;
+  if (decision.status.ok()) {
+    // The log start comes with the metadata, or has come.
+    trim_recorded_ = std::max(trim_recorded_, decision.log_start);
+    return;
+  }
+  trim_refused_ =
+      MakeErrorStatus(CodeOf(decision.status),
+                      StrCat(decision.status.message(),
+                             decision.uncertain
+                                 ? "; it may be recorded yet"
+                                 : "; nothing is deleted, and nothing will be"));
+  trims_.Refuse(decision.log_start);
 }
 
 TrimOutcome Partition::EndOfTrim(Purgatory::End end, Offset start) const {
   TrimOutcome outcome = TrimFacts();
   if (end == Purgatory::End::kReached) return outcome;
+  outcome.error = api::ItemError(WhyNotTrimmed(end, start));
+  outcome.leader = HintWith(outcome.error);
+  return outcome;
+}
+
+absl::Status Partition::WhyNotTrimmed(Purgatory::End end, Offset start) const {
+  if (end == Purgatory::End::kRefused) {
+    return MakeError(CodeOf(trim_refused_), "the controllers have not recorded "
+                     "that ", name(), " begins at offset ", start, ": ",
+                     trim_refused_.message());
+  }
+  if (end == Purgatory::End::kTimedOut && start <= trim_recorded_) {
+    return MakeError(ErrorCode::kRequestTimedOut, name(), " begins at offset ",
+                     start, " by the controllers' records, which its leader has "
+                     "not followed yet; it does so by itself, repeat the call "
+                     "to be sure");
+  }
   if (end == Purgatory::End::kTimedOut) {
-    outcome.error = api::ItemError(MakeError(
-        ErrorCode::kRequestTimedOut, name(), " begins at offset ", start,
-        " on its leader, but not every in-sync replica has that on disk yet; "
-        "it follows by itself, repeat the call to be sure"));
-    return outcome;
+    return MakeError(ErrorCode::kRequestTimedOut, "no controller has said in "
+                     "time that ", name(), " begins at offset ", start,
+                     "; nothing is deleted before one records it, which may "
+                     "still happen; check that a majority of the controllers "
+                     "runs, and repeat the call");
   }
   const ErrorCode code = failed_   ? CodeOf(FailedHere())
                          : closed_ ? ErrorCode::kShuttingDown
                                    : ErrorCode::kNotLeader;
-  outcome.error = api::ItemError(MakeError(
-      code, name(), ": trimmed to offset ", start,
-      " here, but leadership went away before every in-sync replica had that; "
-      "repeat the call at the new leader"));
-  outcome.leader = HintWith(outcome.error);
-  return outcome;
+  return MakeError(code, name(), ": leadership went away before it was known "
+                   "here whether it begins at offset ", start,
+                   "; repeat the call at the new leader");
 }
 
 }  // namespace sluice

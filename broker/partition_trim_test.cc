@@ -41,6 +41,11 @@ class PartitionTrimTest : public ShardFixture {
   }
   TrimOutcome Trim(int id, int64_t before) { return End(Begin(id, before)); }
 
+  bool RunUntilItBegins(int id, int64_t start) {
+    return world().RunUntil(
+        [&] { return partition(id).log_start() == Offset(start); }, kSecondUs);
+  }
+
   void AppendMany(int id, int count) {
     for (int i = 0; i < count; ++i) {
       ASSERT_TRUE(
@@ -56,8 +61,9 @@ TEST_F(PartitionTrimTest, WhatLiesBelowIsGoneOnEveryReplica) {
   EXPECT_TRUE(outcome.error.ok()) << outcome.error.message;
   EXPECT_EQ(outcome.log_start_offset, Offset(3));
   EXPECT_EQ(outcome.high_watermark, Offset(5));
+  EXPECT_EQ(cluster->image().FindPartition(tp)->log_start, Offset(3));
   for (int id = 1; id <= 3; ++id) {
-    EXPECT_EQ(partition(id).log_start(), Offset(3)) << id;
+    EXPECT_TRUE(RunUntilItBegins(id, 3)) << id;
   }
   const ReadOutcome below = Read(1, 2);
   EXPECT_EQ(below.error.code, ErrorCode::kOffsetOutOfRange);
@@ -133,45 +139,95 @@ TEST_F(PartitionTrimTest, ValidateOnlySaysWhereItWouldBegin) {
             ErrorCode::kOffsetOutOfRange);
 }
 
-TEST_F(PartitionTrimTest, WaitsForTheDisksOfAllThatAreInSync) {
+TEST_F(PartitionTrimTest, WaitsForNoReplica) {
   Open(3, kTwoInSync);
   AppendMany(1, 3);
   cluster->network().Cut(NodeId(1), NodeId(3));
-  const auto call = Begin(1, 2, kSecondUs / 2);
-  const TrimOutcome outcome = End(call);
-  EXPECT_EQ(outcome.error.code, ErrorCode::kRequestTimedOut);
-  EXPECT_EQ(outcome.log_start_offset, Offset(2));  // here it has moved
-  EXPECT_EQ(partition(2).log_start(), Offset(2));
-  EXPECT_EQ(partition(3).log_start(), Offset(0));
-  // The call gave up, and said that it has moved: now it is shown.
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return partition(3).core().state() == replica::State::kAsking; },
+      10 * kSecondUs));
+  const TrimOutcome outcome = Trim(1, 2);
+  EXPECT_TRUE(outcome.error.ok()) << outcome.error.message;
+  EXPECT_EQ(outcome.log_start_offset, Offset(2));
   EXPECT_EQ(Read(1, 0).error.code, ErrorCode::kOffsetOutOfRange);
-  // The one that is out of reach leaves the ISR or comes back with it.
+  // Its leader has not said that what is there is what was committed.
+  EXPECT_EQ(partition(3).log_start(), Offset(0));
   cluster->network().Heal();
-  EXPECT_TRUE(Trim(1, 2).error.ok());
   ASSERT_TRUE(cluster->RunUntilHealthy(tp));
-  EXPECT_EQ(partition(3).log_start(), Offset(2));
+  EXPECT_TRUE(RunUntilItBegins(3, 2));
 }
 
-TEST_F(PartitionTrimTest, NobodySeesALogStartThatTheNextLeaderMayNotHave) {  // F34
+TEST_F(PartitionTrimTest, NothingMovesBeforeItIsRecorded) {  // F34
   Open(3, kTwoInSync);
   AppendMany(1, 3);
+  cluster->HearLogStarts(false);
+  const TrimOutcome outcome = End(Begin(1, 2, kSecondUs / 2));
+  EXPECT_EQ(outcome.error.code, ErrorCode::kRequestTimedOut);
+  EXPECT_THAT(outcome.error.message, HasSubstr("no controller"));
+  EXPECT_THAT(outcome.error.message, HasSubstr("may still happen"));
+  EXPECT_EQ(outcome.log_start_offset, Offset(0));
+  for (int id = 1; id <= 3; ++id) {
+    EXPECT_EQ(partition(id).log_start(), Offset(0)) << id;
+  }
+  EXPECT_THAT(Values(Read(1, 0)), ElementsAre("0", "1", "2"));
+  cluster->HearLogStarts(true);
+  EXPECT_TRUE(Trim(1, 2).error.ok());
+}
+
+TEST_F(PartitionTrimTest, WhoeverLeadsNextShowsWhatWasShown) {  // F34
+  Open(3, kTwoInSync);
+  AppendMany(1, 3);
+  // Nobody but the leader hears of anything.
   cluster->network().Cut(NodeId(1), NodeId(2));
   cluster->network().Cut(NodeId(1), NodeId(3));
-  const auto call = Begin(1, 2, kSecondUs / 2);
-  world().RunFor(kSecondUs / 5);
-  ASSERT_FALSE(call->outcome.has_value());
-  ASSERT_EQ(partition(1).log_start(), Offset(2));
-  const ReadOutcome deleted = Read(1, 0);
-  EXPECT_EQ(deleted.error.code, ErrorCode::kOffsetNotAvailable);
-  EXPECT_EQ(deleted.log_start_offset, Offset(0));
-  EXPECT_EQ(FindOffset(1, api::OffsetPosition::kEarliest).error.code,
-            ErrorCode::kOffsetNotAvailable);
-  EXPECT_THAT(Values(Read(1, 2)), ElementsAre("2"));  // as ever
-  // The next leader has it all, and nobody was told otherwise.
+  ASSERT_TRUE(Trim(1, 2).error.ok());
+  ASSERT_EQ(FindOffset(1, api::OffsetPosition::kEarliest).offset, Offset(2));
   cluster->Stop(1, SimCluster::End::kPowerLossOfAll);
   cluster->network().Heal();
   ASSERT_TRUE(cluster->RunUntilReadable(tp));
-  EXPECT_THAT(Values(Read(leader(), 0)), ElementsAre("0", "1", "2"));
+  ASSERT_NE(leader(), 1);
+  EXPECT_EQ(FindOffset(leader(), api::OffsetPosition::kEarliest).offset,
+            Offset(2));
+  EXPECT_EQ(Read(leader(), 0).error.code, ErrorCode::kOffsetOutOfRange);
+  EXPECT_THAT(Values(Read(leader(), 2)), ElementsAre("2"));
+}
+
+// The only log that is left ends below: what is gone stays so, and what is
+// written anew is not at an offset that was read before.
+TEST_F(PartitionTrimTest, F34AnUncleanLeaderBeginsWhereTheLogWasTrimmedTo) {
+  Open(2, {{"min.insync.replicas", "1"},
+           {"unclean.leader.election.enable", "true"}});
+  AppendMany(1, 1);
+  ASSERT_TRUE(cluster->RunUntilHealthy(tp));
+  cluster->Stop(2, SimCluster::End::kKill);
+  AppendMany(1, 3);
+  ASSERT_EQ(Trim(1, 3).log_start_offset, Offset(3));
+  cluster->Stop(1, SimCluster::End::kKill);
+  cluster->Start(2);
+  ASSERT_TRUE(cluster->RunUntilReadable(tp));
+  ASSERT_EQ(leader(), 2);
+  EXPECT_EQ(FindOffset(2, api::OffsetPosition::kEarliest).offset, Offset(3));
+  EXPECT_EQ(AppendNow(2, api::Acks::kAll, "anew").base_offset, Offset(3));
+  cluster->Start(1);
+  ASSERT_TRUE(cluster->RunUntilHealthy(tp));
+  for (int id = 1; id <= 2; ++id) {
+    EXPECT_EQ(partition(id).log_start(), Offset(3)) << id;
+    EXPECT_EQ(partition(id).leo(), Offset(4)) << id;
+  }
+  EXPECT_THAT(Values(Read(2, 3)), ElementsAre("anew"));
+}
+
+// Epoch by epoch: its question is of a leadership that is over.
+TEST_F(PartitionTrimTest, ATrimThatIsAskedTooLateChangesNothing) {
+  Open(3, kTwoInSync);
+  AppendMany(1, 3);
+  const auto call = Begin(1, 2);
+  world().RunFor(10);
+  cluster->metadata().Fence(1);
+  cluster->Publish();
+  const TrimOutcome outcome = End(call);
+  EXPECT_EQ(outcome.error.code, ErrorCode::kNotLeader);
+  EXPECT_EQ(cluster->image().FindPartition(tp)->log_start, Offset(0));
 }
 
 TEST_F(PartitionTrimTest, AnAnsweredTrimOutlivesItsLeaderAndEveryRestart) {
@@ -187,7 +243,7 @@ TEST_F(PartitionTrimTest, AnAnsweredTrimOutlivesItsLeaderAndEveryRestart) {
   cluster->StartAll();
   ASSERT_TRUE(cluster->RunUntilHealthy(tp));
   for (int id = 1; id <= 3; ++id) {
-    EXPECT_EQ(partition(id).log_start(), Offset(3)) << id;
+    EXPECT_TRUE(RunUntilItBegins(id, 3)) << id;
   }
   EXPECT_THAT(Values(Read(leader(), 3)), ElementsAre("3"));
 }
@@ -232,7 +288,7 @@ TEST_F(PartitionTrimTest, OnlyTheLeaderTrims) {
 TEST_F(PartitionTrimTest, SoManyMayWaitAndNoMore) {
   Open(3, kTwoInSync);
   AppendMany(1, 1);
-  cluster->network().Cut(NodeId(1), NodeId(3));
+  cluster->HearLogStarts(false);
   std::vector<std::shared_ptr<Trimmed>> calls;
   for (size_t i = 0; i <= Partition::kTrimsWaitingMax; ++i) {
     calls.push_back(Begin(1, 1, kSecondUs / 2));

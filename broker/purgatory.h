@@ -1,5 +1,5 @@
 // Produces that wait for the high watermark (or for the leader's own
-// position) to pass their batches.
+// position) to pass their batches; trims that wait for the log start.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +20,7 @@ class Purgatory {
     kReached,      // the position passed the offset
     kTimedOut,     // the outcome is unknown
     kInterrupted,  // leadership or the replica went away: likewise unknown
+    kRefused,      // it was said that the position will not get there
   };
   using Done = absl::AnyInvocable<void(End)>;
 
@@ -32,6 +33,13 @@ class Purgatory {
   void Advance(Offset position) {
     while (!waits_.empty() && waits_.begin()->first <= position) {
       Finish(waits_.begin(), End::kReached);
+    }
+  }
+
+  // Ends all that wait for at most `position`, which is not reached.
+  void Refuse(Offset position) {
+    while (!waits_.empty() && waits_.begin()->first <= position) {
+      Finish(waits_.begin(), End::kRefused);
     }
   }
 

@@ -32,6 +32,17 @@ struct IsrDecision {
   PartitionEpoch applied_epoch;    // kApplied: the new one
 };
 
+// What became of a log start that a leader asked to have recorded.
+struct LogStartDecision {
+  TopicPartition tp;
+  LeaderEpoch leader_epoch;  // of the question
+  Offset log_start;          // asked for
+  // OK: it is recorded, and comes with the metadata. Else why it is not.
+  absl::Status status;
+  // With an error: it may be recorded yet, a question got no answer.
+  bool uncertain = false;
+};
+
 // An operator's order: the files of a replica that has failed are set aside,
 // and it is filled again from its leader.
 struct ReplicaReset {
@@ -68,6 +79,7 @@ class ReplicaHost {
                              BrokerEpoch own_epoch) = 0;
 
   virtual void OnIsrDecisions(std::vector<IsrDecision> decisions) = 0;
+  virtual void OnLogStartDecisions(std::vector<LogStartDecision> decisions) = 0;
 
   // No more appends; flushes every log, writes the marks and the clean
   // markers. `done` runs on the control executor.
@@ -82,6 +94,18 @@ class IsrProposals {
   // One in flight a partition. The decision comes back through
   // ReplicaHost::OnIsrDecisions.
   virtual void Propose(internal::v1::AlterPartition proposal) = 0;
+};
+
+// Implemented by the control side; called from any shard, never blocks.
+class LogStartRecords {
+ public:
+  virtual ~LogStartRecords() = default;
+  // The controllers shall record `wanted`, in the time that is left until
+  // `deadline_us` (Clock::MonoMicros). The decision comes through
+  // ReplicaHost::OnLogStartDecisions; one for all that are asked of a partition
+  // meanwhile, with the highest.
+  virtual void Record(internal::v1::AdvanceLogStart wanted,
+                      int64_t deadline_us) = 0;
 };
 
 // Implemented by the control side; called from any shard, never blocks.

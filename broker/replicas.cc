@@ -81,6 +81,20 @@ void Replicas::OnIsrDecisions(std::vector<IsrDecision> decisions) {
   }
 }
 
+void Replicas::OnLogStartDecisions(std::vector<LogStartDecision> decisions) {
+  std::vector<std::vector<LogStartDecision>> parts(shards_.size());
+  for (LogStartDecision& decision : decisions) {
+    parts[IndexOf(decision.tp)].push_back(std::move(decision));
+  }
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].empty()) continue;
+    shards_[i]->executor()->Post(
+        [shard = shards_[i].get(), part = std::move(parts[i])] {
+          shard->OnLogStartDecisions(part);
+        });
+  }
+}
+
 void Replicas::ResetReplica(const ReplicaReset& order, Shard::ResetDone done) {
   Shard* shard = shards_[IndexOf(order.tp)].get();
   shard->executor()->Post([this, shard, order,

@@ -40,6 +40,7 @@ class Replicas final : public ReplicaHost,
                      const MetadataChanges& changes,
                      BrokerEpoch own_epoch) override;
   void OnIsrDecisions(std::vector<IsrDecision> decisions) override;
+  void OnLogStartDecisions(std::vector<LogStartDecision> decisions) override;
   void StopClean(BrokerEpoch own_epoch,
                  absl::AnyInvocable<void(absl::Status)> done) override;
 

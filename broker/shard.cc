@@ -162,6 +162,13 @@ void Shard::OnIsrDecisions(const std::vector<IsrDecision>& decisions) {
   }
 }
 
+void Shard::OnLogStartDecisions(
+    const std::vector<LogStartDecision>& decisions) {
+  for (const LogStartDecision& decision : decisions) {
+    if (Partition* p = Find(decision.tp)) p->OnLogStartDecision(decision);
+  }
+}
+
 // ---- Time ----
 
 void Shard::ScheduleTick() {

@@ -67,6 +67,7 @@ class Shard final : public PartitionHost, public ReplicationPort {
   void ApplyMetadata(std::shared_ptr<const MetadataImage> image,
                      const MetadataChanges& changes);
   void OnIsrDecisions(const std::vector<IsrDecision>& decisions);
+  void OnLogStartDecisions(const std::vector<LogStartDecision>& decisions);
   // No more appends; syncs every log and gives the last marks to their
   // directories. An error: some log must not pass for cleanly closed. Never
   // answers after a failed sync.

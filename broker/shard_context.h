@@ -37,6 +37,7 @@ struct ShardContext {
     Executor* worker_executor = nullptr;
     FollowerLinks* links = nullptr;
     IsrProposals* isr_proposals = nullptr;
+    LogStartRecords* log_starts = nullptr;
     ReplicaFailures* failures = nullptr;  // may be null
     ReplicaObservers* observers = nullptr;  // may be null
     // A disk that cannot be trusted any more: ends the process. Nothing that

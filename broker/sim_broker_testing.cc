@@ -73,6 +73,7 @@ SimBroker::SimBroker(Deps deps) : deps_(std::move(deps)) {
     shard.context.worker_executor = worker_.get();
     shard.context.links = links_.get();
     shard.context.isr_proposals = deps_.isr_proposals;
+    shard.context.log_starts = deps_.log_starts;
     shard.context.failures = deps_.failures;
     shard.context.observers = coordinators_.get();
     shard.context.on_fatal = deps_.on_fatal;

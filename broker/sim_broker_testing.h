@@ -55,6 +55,7 @@ class SimBroker {
     SimReplicationNetwork* network = nullptr;
     std::shared_ptr<const ConfigRegistry> configs;
     IsrProposals* isr_proposals = nullptr;
+    LogStartRecords* log_starts = nullptr;
     ReplicaFailures* failures = nullptr;
     NodeId id;
     ClusterId cluster_id;

@@ -165,6 +165,9 @@ class Log {
   // The caller stores marks of the shorter log durably before it appends: else
   // a crash could bring back marks that contradict the new batches.
   absl::StatusOr<Offset> TruncateTo(Offset target);
+  // Whether a batch begins at `offset`, or the log ends there. False below the
+  // log start and past the end. May read the disk; blocks.
+  absl::StatusOr<bool> BeginsBatchAt(Offset offset);
   // Drops everything; the log goes on at `start`, log start included. Blocks.
   // The caller stores marks with log_start = `start` durably BEFORE, so that a
   // crash on the way is finished by the next Open; when `start` lies inside

@@ -125,6 +125,13 @@ absl::StatusOr<Offset> Log::TruncateTo(Offset target) {
   return leo_;
 }
 
+absl::StatusOr<bool> Log::BeginsBatchAt(Offset offset) {
+  RETURN_IF_ERROR(CheckUsable());
+  if (offset < log_start_ || offset >= leo_) return offset == leo_;
+  ASSIGN_OR_RETURN(const Cut cut, FindCut(offset));
+  return cut.leo == offset;
+}
+
 absl::Status Log::DropEverything(Offset start) {
   ++generation_;
   cache_->Clear();

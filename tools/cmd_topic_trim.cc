@@ -125,7 +125,7 @@ void AddTopicTrim(CLI::App* topic, Context* context) {
   context->AddOutput(command);
   command->footer(
       "Whole batches go: the one that holds the offset stays. Done means: the "
-      "leader\nand every in-sync replica have it on disk.\n"
+      "controllers\nhave recorded it, so no leader shows those records again.\n"
       "Examples:\n  sluice topic trim orders --before 1000 -p 0\n"
       "  sluice topic trim orders --before end --yes   # empties it\n"
       "  sluice topic trim orders --before 1000 --dry-run");

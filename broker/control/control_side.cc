@@ -50,6 +50,17 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   isr.own_epoch = [this] { return lifecycle_->epoch(); };
   isr.on_stale = [this](absl::Status why) { lifecycle_->OnStale(why); };
   isr_ = std::make_unique<IsrReporter>(std::move(isr));
+  LogStartReporter::Deps starts;
+  starts.executor = deps_.executor;
+  starts.clock = deps_.clock;
+  starts.directory = directory_.get();
+  starts.node_id = deps_.identity.node_id;
+  starts.on_decisions = [this](std::vector<LogStartDecision> decisions) {
+    replicas_->OnLogStartDecisions(std::move(decisions));
+  };
+  starts.own_epoch = [this] { return lifecycle_->epoch(); };
+  starts.on_stale = [this](absl::Status why) { lifecycle_->OnStale(why); };
+  log_starts_ = std::make_unique<LogStartReporter>(std::move(starts));
   AdminHandlers::Deps admin;
   admin.executor = deps_.executor;
   admin.clock = deps_.clock;
@@ -119,6 +130,7 @@ void ControlSide::RequestStop(absl::AnyInvocable<void(absl::Status)> done) {
 
 void ControlSide::OnStopped(absl::Status status) {
   isr_->Stop();
+  log_starts_->Stop();
   follower_->Stop();
   directory_->Stop();
   admin_->Stop();

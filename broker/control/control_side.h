@@ -13,6 +13,7 @@
 #include "broker/control/broker_lifecycle.h"
 #include "broker/control/controller_directory.h"
 #include "broker/control/isr_reporter.h"
+#include "broker/control/log_start_reporter.h"
 #include "broker/control/metadata_follower.h"
 #include "broker/control/metadata_watches.h"
 #include "broker/control/producer_ids.h"
@@ -64,6 +65,7 @@ class ControlSide {
   void RequestStop(absl::AnyInvocable<void(absl::Status)> done);
 
   IsrProposals& isr_proposals() { return *isr_; }
+  LogStartRecords& log_starts() { return *log_starts_; }
   ReplicaFailures& replica_failures() { return *lifecycle_; }
   AdminHandlers& admin() { return *admin_; }
   ProducerIds& producer_ids() { return *producer_ids_; }
@@ -93,6 +95,7 @@ class ControlSide {
   std::unique_ptr<MetadataFollower> follower_;
   std::unique_ptr<BrokerLifecycle> lifecycle_;
   std::unique_ptr<IsrReporter> isr_;
+  std::unique_ptr<LogStartReporter> log_starts_;
   std::unique_ptr<AdminHandlers> admin_;
   std::unique_ptr<ProducerIds> producer_ids_;
   std::unique_ptr<MetadataWatches> watches_;

@@ -299,6 +299,7 @@ class FakeReplicaHost final : public ReplicaHost {
   std::vector<TopicPartition> first;
   std::vector<Applied> applied;
   std::vector<IsrDecision> decisions;
+  std::vector<LogStartDecision> log_starts;
   std::vector<BrokerEpoch> stops;
   absl::Status stop_status;
   absl::AnyInvocable<void(absl::Status)> stopped;  // held when hold_stop
@@ -319,6 +320,9 @@ class FakeReplicaHost final : public ReplicaHost {
   }
   void OnIsrDecisions(std::vector<IsrDecision> made) override {
     decisions.insert(decisions.end(), made.begin(), made.end());
+  }
+  void OnLogStartDecisions(std::vector<LogStartDecision> made) override {
+    log_starts.insert(log_starts.end(), made.begin(), made.end());
   }
   void StopClean(BrokerEpoch own_epoch,
                  absl::AnyInvocable<void(absl::Status)> done) override {

@@ -37,8 +37,7 @@ struct ResetTo {
   Offset start;
 };
 
-// The leader's log starts here: everything below may be deleted. Answered by
-// LogStartPersisted.
+// The partition's log starts here: everything below may be deleted.
 struct AdvanceLogStart {
   Offset log_start;
 };
@@ -67,7 +66,6 @@ struct SendAck {
   LeaderEpoch leader_epoch;
   Offset appended;
   Offset durable;
-  Offset log_start;  // that is on this replica's disk
 };
 
 // ---- As leader: to followers. leader_epoch and fetch_offset (from) are those

@@ -40,10 +40,7 @@ std::string Say(const Action& action) {
           },
           [](const SendAck& a) {
             return StrCat("acks to ", a.leader, ": epoch ", a.leader_epoch,
-                          " appended ", a.appended, " durable ", a.durable,
-                          a.log_start > Offset(0)
-                              ? StrCat(" from ", a.log_start)
-                              : std::string());
+                          " appended ", a.appended, " durable ", a.durable);
           },
           [](const AcceptFollower& a) {
             return StrCat("accepts ", a.broker, " from ", a.from);

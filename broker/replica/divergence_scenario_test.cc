@@ -292,14 +292,13 @@ TEST_F(DivergenceScenarioTest, F28EpochHistoriesAgreeAfterManyShortReigns) {
   }
 }
 
-// F34: the log start follows the leader's, never past the HW, and what was
-// deleted does not come back with another leader.
+// F34: every replica's log starts where the metadata says, never past its HW.
 TEST_F(DivergenceScenarioTest, F34TheLogStartReachesFollowersBelowTheirHighWatermark) {
   Begin({.replicas = 3, .min_isr = 2});
   ASSERT_TRUE(group().Produce(1, 1));
   ASSERT_TRUE(group().Produce(1, 1));
   group().Run(200'000);
-  group().MoveLogStart(1, Offset(2));
+  group().Trim(1, Offset(2));
   ASSERT_TRUE(group().Produce(1, 1));
   group().Settle();
 
@@ -307,6 +306,57 @@ TEST_F(DivergenceScenarioTest, F34TheLogStartReachesFollowersBelowTheirHighWater
     EXPECT_EQ(core(n).log_start(), Offset(2)) << n;
     EXPECT_EQ(group().node(n).log.log_start(), Offset(2)) << n;
   }
+}
+
+// F34: nobody heard of the trim before its leader was gone.
+TEST_F(DivergenceScenarioTest, F34WhoeverIsElectedBeginsAtTheRegisteredLogStart) {
+  Begin({.replicas = 3, .min_isr = 2});
+  ASSERT_TRUE(group().Produce(1, 1));
+  ASSERT_TRUE(group().Produce(1, 1));
+  group().Run(200'000);
+  group().Trim(1, Offset(1));
+  group().Apply(1, group().controller().version());
+  ASSERT_EQ(core(1).log_start(), Offset(1));
+  ASSERT_EQ(core(2).log_start(), Offset(0));
+  group().PowerCut(1);
+  group().controller().Fence(NodeId(1));
+  group().Settle();
+
+  ASSERT_EQ(group().leader(), 2);
+  EXPECT_EQ(core(2).log_start(), Offset(1));
+  EXPECT_EQ(core(2).leo(), Offset(2));
+  EXPECT_EQ(core(3).log_start(), Offset(1));
+}
+
+// F34: an unclean election of a log that ends below what was deleted.
+TEST_F(DivergenceScenarioTest, F34AnUncleanLeaderBeginsWhereTheLogWasTrimmedTo) {
+  Begin({.replicas = 3, .min_isr = 1});
+  group().controller().Fence(NodeId(3));
+  group().PowerCut(3);
+  group().Settle();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(group().Produce(1, 1));
+  group().Run(200'000);
+  group().Trim(1, Offset(3));
+  group().Settle();
+  ASSERT_EQ(core(2).log_start(), Offset(3));
+  for (const int n : {1, 2}) {
+    group().PowerCut(n);
+    group().controller().Fence(NodeId(n));
+  }
+  group().Restart(3);
+  group().Settle();
+  group().controller().Unfence(NodeId(3));
+  group().ElectUnclean(3);
+  group().Settle();
+
+  ASSERT_EQ(group().leader(), 3);
+  EXPECT_EQ(core(3).log_start(), Offset(3));
+  ASSERT_TRUE(group().Produce(3, 1));
+  group().Restart(1);
+  group().Settle();
+  EXPECT_EQ(core(1).log_start(), Offset(3));
+  EXPECT_EQ(core(1).leo(), Offset(4));
+  EXPECT_EQ(group().node(1).log.At(Offset(3)), group().node(3).log.At(Offset(3)));
 }
 
 }  // namespace

@@ -46,6 +46,9 @@ struct MetadataChanged {
   bool durability_settling = false;
   // Where the partition's log begins since the last trim.
   Offset log_start{0};
+  // A batch of the own log begins there; false too where nobody looked, as it
+  // matters only to who begins to lead, with more and less than that.
+  bool log_start_in_log = false;
 };
 
 // The answer to a ProposeIsr; one for each, or none once a newer metadata
@@ -95,17 +98,6 @@ struct TruncateDone {
   Offset leo;
 };
 
-// The leader's log begins later than before (retention, DeleteRecords). Never
-// past the high watermark, and only while it is truth (RP5, RP6).
-struct LogStartMoved {
-  Offset log_start;
-};
-
-// The log start is on this replica's disk up to here.
-struct LogStartPersisted {
-  Offset log_start;
-};
-
 // ---- Time ----
 
 // Every 100 ms or so: lag, repeated questions.
@@ -130,7 +122,6 @@ struct FollowerAck {
   Offset appended;
   Offset durable;
   int64_t now_us = 0;
-  Offset log_start;  // on its disk
 };
 
 // Its session ended or it does not want the partition any more.
@@ -183,14 +174,12 @@ struct DataReceived {
 struct HighWatermarkReceived {
   LeaderEpoch leader_epoch;
   Offset high_watermark;
-  Offset log_start = kNoOffset;  // the leader's; -1: not said
 };
 
 using Event =
     std::variant<MetadataChanged, IsrAnswer, Appended, Flushed,
-                 EpochStartPersisted, TruncateDone, LogStartMoved,
-                 LogStartPersisted, Tick, FollowerAdd, FollowerAck,
-                 FollowerGone, LinkOpened, LinkClosed, AddAccepted, Diverging,
-                 AddError, DataReceived, HighWatermarkReceived>;
+                 EpochStartPersisted, TruncateDone, Tick, FollowerAdd,
+                 FollowerAck, FollowerGone, LinkOpened, LinkClosed, AddAccepted,
+                 Diverging, AddError, DataReceived, HighWatermarkReceived>;
 
 }  // namespace sluice::replica

@@ -203,15 +203,30 @@ TEST_F(FollowingTest, TheLeadersLogStartIsTakenOver) {  // RP6, F34
   ASSERT_EQ(All<AdvanceLogStart>(accepted).size(), 1u);
   EXPECT_EQ(core_->log_start(), Offset(2));
   EXPECT_EQ(hw(), 2);  // what is deleted was committed
-  Do(HighWatermarkReceived{LeaderEpoch(1), Offset(4), Offset(3)});
-  EXPECT_EQ(core_->log_start(), Offset(3));
-  // It is said to be there when it is on the disk.
-  const auto acks = All<SendAck>(Do(LogStartPersisted{Offset(2)}));
-  ASSERT_EQ(acks.size(), 1u);
-  EXPECT_EQ(acks[0].log_start, Offset(2));
-  EXPECT_TRUE(Do(LogStartPersisted{Offset(2)}).empty());  // told late
-  EXPECT_EQ(All<SendAck>(Do(LogStartPersisted{Offset(3)}))[0].log_start,
-            Offset(3));
+}
+
+TEST_F(FollowingTest, TheRegisteredLogStartIsTakenOverAsFarAsTheLogGoes) {  // F34
+  const auto history = EpochHistory::From({{LeaderEpoch(0), Offset(0)}});
+  Restart({Offset(0), Offset(4), Offset(1), *history});
+  MetadataChanged m = Metadata();
+  m.leader = kB;
+  m.log_start = Offset(2);
+  Do(m);
+  // What lies there need not be what the leader has.
+  EXPECT_EQ(core_->log_start(), Offset(0));
+  Do(AddAccepted{LeaderEpoch(1), Offset(4)});
+  EXPECT_EQ(core_->log_start(), Offset(2));
+  EXPECT_EQ(hw(), 2);  // what is deleted was committed
+
+  m.partition_epoch = m.partition_epoch.Next();
+  m.log_start = Offset(6);
+  EXPECT_EQ(All<AdvanceLogStart>(Do(m)).size(), 1u);
+  EXPECT_EQ(core_->log_start(), Offset(4));
+  Append(5);
+  EXPECT_EQ(core_->log_start(), Offset(5));
+  Append(9);
+  EXPECT_EQ(core_->log_start(), Offset(6));
+  EXPECT_EQ(hw(), 6);
 }
 
 // ---- Cutting ----

@@ -70,7 +70,11 @@ void ReplicaCore::CheckLeadership(const Before& before) const {
               "RP4 follower ", broker, " counts with broker epoch ",
               follower.broker_epoch, ", ", Facts());
   }
-  if (high_watermark_ <= before.high_watermark || !before.led) return;
+  // What a trim has deleted was committed by whom it was asked.
+  if (high_watermark_ <= std::max(before.high_watermark, registered_start_) ||
+      !before.led) {
+    return;
+  }
   const std::set<NodeId> maximal = maximal_isr();
   INVARIANT(std::all_of(isr_.begin(), isr_.end(),
                         [&](NodeId broker) { return maximal.count(broker); }),

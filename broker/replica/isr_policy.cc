@@ -73,21 +73,6 @@ std::optional<Offset> CommittedUpTo(const IsrView& view,
   return lowest;
 }
 
-Offset SettledLogStart(const IsrView& view,
-                       const std::optional<Proposal>& proposal,
-                       const std::vector<NodeId>& elr) {
-  std::set<NodeId> members = MaximalIsr(view, proposal);
-  members.insert(elr.begin(), elr.end());
-  members.erase(view.self);
-  Offset lowest = view.own_log_start;
-  for (const NodeId broker : members) {
-    const auto found = view.followers.find(broker);
-    if (found == view.followers.end()) return Offset(0);
-    lowest = std::min(lowest, found->second.log_start);
-  }
-  return lowest;
-}
-
 bool Lags(const IsrView& view, const FollowerState& follower) {
   if (follower.Position(view.durable_counts) >= view.leo) return false;
   return follower.last_caught_up_us < 0 ||
@@ -100,8 +85,6 @@ bool MayJoin(const IsrView& view, NodeId broker) {
   const FollowerState& follower = found->second;
   const Offset position = follower.Position(view.durable_counts);
   return position >= view.high_watermark &&
-         (follower.log_start >= view.own_log_start ||
-          MUTANT(kJoinBelowLogStart)) &&
          (MUTANT(kJoinBelowLeso) ||
           (position >= view.epoch_start && !Lags(view, follower))) &&
          IsActive(view, broker) &&

@@ -23,7 +23,6 @@ struct FollowerState {
   Offset durable = kNoOffset;
   int64_t last_caught_up_us = -1;  // -1: not in this epoch
   bool accepted = false;           // it is being shipped to
-  Offset log_start;                // on its disk, as far as it has said
 
   // What counts: -1 while unknown.
   Offset Position(bool durable_counts) const {
@@ -54,7 +53,6 @@ struct IsrView {
   Offset epoch_start;  // LESO
   int64_t now_us;
   int64_t lag_time_max_us;
-  Offset own_log_start{0};  // on the leader's disk
   int min_isr = 1;
 };
 
@@ -70,19 +68,12 @@ std::optional<Offset> CommittedUpTo(const IsrView& view,
                                     const std::optional<Proposal>& proposal,
                                     int min_isr);
 
-// The lowest log start on the disks of the leader, the maximal ISR and the
-// ELR: of all that could lead next without losing anything.
-Offset SettledLogStart(const IsrView& view,
-                       const std::optional<Proposal>& proposal,
-                       const std::vector<NodeId>& elr);
-
 // Out of time: its position has not reached, for lag_time_max_us, what the
 // leader's log held then.
 bool Lags(const IsrView& view, const FollowerState& follower);
 
 // RP14, as far as a leader can tell: shipped to in this epoch, position past
-// the high watermark and past LESO, not lagging, its broker active; and its
-// log begins no earlier, on its disk: what was trimmed stays so.
+// the high watermark and past LESO, not lagging, its broker active.
 bool MayJoin(const IsrView& view, NodeId broker);
 
 // The committed ISR with the broker epochs to compare, when all below the high

@@ -92,29 +92,6 @@ TEST_F(IsrPolicyTest, EachConditionOfJoiningIsNeeded) {  // RP14
   EXPECT_FALSE(MayJoin(view, kC));
 }
 
-TEST_F(IsrPolicyTest, WhoseLogBeginsEarlierDoesNotJoin) {  // RP23
-  IsrView view = View();
-  view.own_log_start = Offset(3);
-  followers_[kC].log_start = Offset(2);
-  EXPECT_FALSE(MayJoin(view, kC));
-  followers_[kC].log_start = Offset(3);
-  EXPECT_TRUE(MayJoin(view, kC));
-}
-
-TEST_F(IsrPolicyTest, ALogStartIsSettledOnEveryDiskThatCouldLeadNext) {
-  IsrView view = View();
-  view.own_log_start = Offset(6);
-  followers_[kB].log_start = Offset(5);
-  followers_[kC].log_start = Offset(2);
-  EXPECT_EQ(SettledLogStart(view, std::nullopt, {}), Offset(5));
-  // C may be in the ISR already; or may lead once the ISR is empty.
-  const Proposal add{.isr = {{kA, {}}, {kB, {}}, {kC, {}}}};
-  EXPECT_EQ(SettledLogStart(view, add, {}), Offset(2));
-  EXPECT_EQ(SettledLogStart(view, std::nullopt, {kC}), Offset(2));
-  view.own_log_start = Offset(1);
-  EXPECT_EQ(SettledLogStart(view, std::nullopt, {}), Offset(1));
-}
-
 TEST_F(IsrPolicyTest, ABetterIsrTakesAndLeavesInOneQuestion) {
   followers_[kB].durable = Offset(9);
   followers_[kB].last_caught_up_us = 1'000;

@@ -170,6 +170,19 @@ ModelController::Verdict ModelController::Alter(NodeId sender,
   return Verdict::kApplied;
 }
 
+void ModelController::AdvanceLogStart(NodeId sender, BrokerEpoch sender_epoch,
+                                      LeaderEpoch leader_epoch, Offset start) {
+  const ModelMetadata& before = now();
+  if (before.brokers.at(sender).epoch != sender_epoch ||
+      leader_epoch != before.leader_epoch || sender != before.leader ||
+      start <= before.log_start) {
+    return;
+  }
+  ModelMetadata next = before;
+  next.log_start = start;
+  Commit(std::move(next), {});
+}
+
 void ModelController::ElectUnclean(NodeId broker) {
   ModelMetadata next = now();
   next.isr = {broker};

@@ -36,6 +36,7 @@ struct ModelMetadata {
   int min_isr = 1;
   bool durable = true;
   bool settling = false;
+  Offset log_start;  // since the last trim
   std::map<NodeId, ModelBroker> brokers;
 
   bool operator==(const ModelMetadata&) const = default;
@@ -75,6 +76,9 @@ class ModelController {
   void Verify(NodeId broker);
   Verdict Alter(NodeId sender, BrokerEpoch sender_epoch,
                 const ProposeIsr& proposal);
+  // A trim that a leader asks for. Kept to what is registered: never back.
+  void AdvanceLogStart(NodeId sender, BrokerEpoch sender_epoch,
+                       LeaderEpoch leader_epoch, Offset start);
   // An operator orders it: `broker` leads with what it has.
   void ElectUnclean(NodeId broker);
   // Moves leadership within the ISR.

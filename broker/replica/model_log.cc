@@ -16,6 +16,11 @@ std::vector<ModelRecord> ModelLog::Read(Offset from, int64_t count) const {
   return result;
 }
 
+bool ModelLog::BeginsBatchAt(Offset offset) const {
+  if (offset < log_start_ || offset >= leo()) return offset == leo();
+  return At(offset).begins_batch;
+}
+
 std::vector<EpochStart> ModelLog::Append(
     const std::vector<ModelRecord>& records) {
   std::vector<EpochStart> started;

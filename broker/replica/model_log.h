@@ -36,6 +36,7 @@ class ModelLog {
   LeaderEpoch marked_epoch() const { return marks_.epochs.last_epoch(); }
   // Its records are there, below the log start too until a ResetTo.
   Offset base() const { return base_; }
+  bool BeginsBatchAt(Offset offset) const;
   // [from, ...): whole batches, at least one, of at most `count` records if it
   // can be.
   std::vector<ModelRecord> Read(Offset from, int64_t count) const;

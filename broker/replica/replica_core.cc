@@ -24,7 +24,6 @@ std::string_view NameOf(State state) {
 ReplicaCore::ReplicaCore(const Config& config, const Recovered& recovered)
     : config_(config),
       log_start_(recovered.log_start),
-      log_start_durable_(recovered.log_start),
       leo_(recovered.leo),
       durable_(recovered.leo),
       high_watermark_(std::clamp(recovered.high_watermark, recovered.log_start,
@@ -129,11 +128,27 @@ void ReplicaCore::On(const MetadataChanged& e) {
   durable_counts_ =
       e.durable && !(settling_ && MUTANT(kSettlingCountsAppended));
   last_unclean_leader_epoch_ = e.last_unclean_leader_epoch;
+  registered_start_ = e.log_start;
+  registered_in_log_ = e.log_start_in_log;
   if (new_epoch) {
     TakeRole();
   } else if (leadership_.has_value()) {
     ContinueLeading();
+  } else if (following_.has_value() && following_->accepted) {
+    AdoptLogStart(registered_start_);
   }
+}
+
+// All below was committed once, and is deleted.
+void ReplicaCore::AdvanceLogStart(Offset start) {
+  log_start_ = start;
+  epochs_.TrimTo(leads() && MUTANT(kEpochsLostAtTrim) ? leo_ : start);
+  if (high_watermark_ < start) {
+    high_watermark_ = start;
+    // A leader of whom that is true has not begun: it says nothing yet (RP10).
+    if (!leads()) Do(HighWatermarkMoved{high_watermark_});
+  }
+  Do(replica::AdvanceLogStart{start});
 }
 
 // A new leader epoch: nothing that was said or asked in an older one counts
@@ -188,6 +203,7 @@ void ReplicaCore::On(const Appended& e) {
   }
   leo_ = e.leo;
   AdoptHighWatermark();
+  AdoptLogStart(registered_start_);
   Acknowledge();
 }
 
@@ -200,18 +216,6 @@ void ReplicaCore::On(const Flushed& e) {
   durable_ = e.durable_leo;
   if (leadership_.has_value()) {
     AdvanceHighWatermark();
-    ImproveIsr();
-  } else if (following_.has_value() && following_->accepted) {
-    Acknowledge();
-  }
-}
-
-void ReplicaCore::On(const LogStartPersisted& e) {
-  // Of a log that was reset since: its end may lie below.
-  const Offset start = std::min(e.log_start, log_start_);
-  if (cut_.has_value() || start <= log_start_durable_) return;
-  log_start_durable_ = start;
-  if (leadership_.has_value()) {
     ImproveIsr();
   } else if (following_.has_value() && following_->accepted) {
     Acknowledge();
@@ -231,7 +235,6 @@ void ReplicaCore::On(const TruncateDone& e) {
   cut_.reset();
   leo_ = e.leo;
   durable_ = e.leo;
-  log_start_durable_ = log_start_;  // its marks hold it too
   epochs_.TruncateTo(e.leo);
   if (leadership_.has_value()) {
     StartEpoch();

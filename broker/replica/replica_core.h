@@ -119,10 +119,6 @@ class ReplicaCore {
   // OK: append now. kNotLeader: elsewhere. kLeaderNotAvailable: in a moment.
   // kNotEnoughReplicas: acks=all would not be (RP21). kReplicaFailed.
   absl::Status CheckProduce(bool acks_all) const;
-  // As leader: where the log begins on the disks of all that could lead next,
-  // its own included, as far as they have said. A clean election does not undo
-  // a log start up to here.
-  Offset settled_log_start() const;
   // As leader: every other replica, by id.
   std::vector<FollowerStatus> Followers() const;
 
@@ -182,13 +178,14 @@ class ReplicaCore {
     bool led;
   };
 
-  // ---- replica_core.cc: metadata, the own log ----
+  // ---- replica_core.cc: metadata, the own log, where it starts ----
   void On(const MetadataChanged& e);
   void On(const Appended& e);
   void On(const Flushed& e);
   void On(const TruncateDone& e);
   void On(const Tick& e);
   void TakeRole();
+  void AdvanceLogStart(Offset start);
   bool IsReplica(NodeId broker) const;
   void Fail(std::string why);
   void Do(Action action) { actions_.push_back(std::move(action)); }
@@ -197,12 +194,11 @@ class ReplicaCore {
   // ---- step_leader.cc ----
   void On(const EpochStartPersisted& e);
   void On(const IsrAnswer& e);
-  void On(const LogStartMoved& e);
-  void On(const LogStartPersisted& e);
   void On(const FollowerAdd& e);
   void On(const FollowerAck& e);
   void On(const FollowerGone& e);
   void StartEpoch();
+  bool BeginsWhereItMust();
   void ContinueLeading();
   void OnLeaderAppended(Offset leo);
   void TickLeader();
@@ -230,7 +226,7 @@ class ReplicaCore {
   void Hear();
   void TickFollower();
   void AdoptHighWatermark();
-  void AdoptLogStart(Offset leader_log_start);
+  void AdoptLogStart(Offset wanted);
   void OnOffsetOutOfRange(const AddError& e);
   bool MayCutBelowHighWatermark() const;
   void Cut(Offset target, std::string why);
@@ -247,7 +243,6 @@ class ReplicaCore {
 
   // Of the own log.
   Offset log_start_;
-  Offset log_start_durable_;
   Offset leo_;
   Offset durable_;
   Offset high_watermark_;
@@ -266,6 +261,8 @@ class ReplicaCore {
   int min_isr_ = 1;
   bool durable_counts_ = true;
   bool settling_ = false;  // durable_counts_, but did not always
+  Offset registered_start_;        // no leader's log starts below
+  bool registered_in_log_ = false;  // a batch of the own log begins there
   LeaderEpoch last_unclean_leader_epoch_ = kNoLeaderEpoch;
 
   // At most one of these.

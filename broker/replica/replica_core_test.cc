@@ -410,52 +410,5 @@ TEST_F(ReplicaCoreTest, AFollowerBehindTheLogStartIsToldWhereItIs) {
   EXPECT_TRUE(Has<AcceptFollower>(Add(kB, 4, 3, 5)));
 }
 
-TEST_F(ReplicaCoreTest, RetentionMovesTheLogStartUpToTheHighWatermark) {
-  MetadataChanged m = Metadata();
-  m.replicas = m.isr = {kA};
-  m.min_isr = 1;
-  Lead(m);
-  Append(4);
-  Flush(4);
-
-  Do(LogStartMoved{Offset(3)});
-  Do(LogStartMoved{Offset(1)});  // told late
-
-  EXPECT_EQ(core_->log_start(), Offset(3));
-}
-
-TEST_F(ReplicaCoreTest, ALogStartIsSettledOnceEveryInSyncReplicaHasIt) {
-  MetadataChanged m = Metadata();
-  m.isr = {kA, kB};
-  m.elr = {kC};
-  Lead(m);
-  Append(4);
-  Flush(4);
-  Add(kB, 0);
-  Ack(kB, 4, 4);
-  ASSERT_EQ(hw(), 4);
-  const auto has = [&](NodeId n, int64_t log_start) {
-    Do(FollowerAck{n, EpochOf(n), LeaderEpoch(1), Offset(4), Offset(4), now_us_,
-                   Offset(log_start)});
-  };
-
-  Do(LogStartMoved{Offset(3)});
-  has(kB, 3);
-  EXPECT_EQ(core_->settled_log_start(), Offset(0));
-  Do(LogStartPersisted{Offset(3)});
-  EXPECT_EQ(core_->settled_log_start(), Offset(0));  // C could lead next
-  Add(kC, 4);
-  has(kC, 9);  // nobody of ours says that
-  EXPECT_EQ(core_->settled_log_start(), Offset(0));
-  has(kC, 3);
-  EXPECT_EQ(core_->settled_log_start(), Offset(3));
-}
-
-TEST_F(ReplicaCoreTest, ALogStartPastTheHighWatermarkIsAFault) {  // RP6
-  Lead(Metadata());
-  Append(4);
-  EXPECT_DEATH(Do(LogStartMoved{Offset(3)}), "RP6");
-}
-
 }  // namespace
 }  // namespace sluice::replica

@@ -96,8 +96,7 @@ void ReplicaGroup::ReceiveData(Node& node, const Data& data) {
   checker_.Appended(node.id, node.log, data.base);
   Step(n, Appended{node.log.leo(), std::move(started), now_us_});
   QueueSync(node);
-  Step(n, HighWatermarkReceived{data.leader_epoch, data.high_watermark,
-                                data.log_start});
+  Step(n, HighWatermarkReceived{data.leader_epoch, data.high_watermark});
 }
 
 void ReplicaGroup::Answer(Node& node, NodeId follower, ToFollower answer) {
@@ -116,7 +115,7 @@ void ReplicaGroup::Ship(Node& node, NodeId follower) {
     const auto count = static_cast<int64_t>(records.size());
     Answer(node, follower,
            Data{node.core->leader_epoch(), next, std::move(records),
-                node.core->high_watermark(), node.log.log_start()});
+                node.core->high_watermark()});
     next += count;
   }
 }
@@ -126,8 +125,7 @@ void ReplicaGroup::Ship(Node& node, NodeId follower) {
 void ReplicaGroup::ShipHighWatermark(Node& node, NodeId follower) {
   Answer(node, follower,
          HighWatermarkReceived{node.core->leader_epoch(),
-                               node.core->high_watermark(),
-                               node.log.log_start()});
+                               node.core->high_watermark()});
 }
 
 }  // namespace sluice::replica

@@ -271,7 +271,7 @@ class Schedule {
       while (to < core.high_watermark() && !log.At(to).begins_batch) {
         to = to.Next();
       }
-      group_.MoveLogStart(n, to);
+      group_.Trim(n, to);
     }
   }
 

@@ -103,18 +103,22 @@ void ReplicaGroup::Observe(Node& node) {
   node.checked = upto;
 }
 
-// What was settled of a log start is not undone by a clean election.
+// Nobody deletes before it is recorded, and what a leader has shown as deleted
+// no election undoes, unclean or not (F34).
 void ReplicaGroup::CheckLogStart(const Node& node) {
   const ReplicaCore& core = *node.core;
-  if (core.state() != State::kLeading ||
-      core.leader_epoch() < controller_.now().leader_epoch ||
-      controller_.now().last_unclean_leader_epoch != kNoLeaderEpoch) {
-    return;
+  checker_.Check(core.log_start() <= controller_.now().log_start, "RP23",
+                 node.id,
+                 StrCat("its log begins at ", core.log_start(),
+                        ", registered is ", controller_.now().log_start));
+  if (core.state() != State::kLeading) return;
+  // A deposed leader need not know what its successor has shown.
+  if (core.leader_epoch() == controller_.now().leader_epoch) {
+    checker_.Check(core.log_start() >= shown_start_, "F34", node.id,
+                   StrCat("leads a log from ", core.log_start(), " on, ",
+                          shown_start_, " was shown"));
   }
-  settled_log_start_ = std::max(settled_log_start_, core.settled_log_start());
-  checker_.Check(core.log_start() >= settled_log_start_, "RP23", node.id,
-                 StrCat("leads a log from ", core.log_start(), " on, ",
-                        settled_log_start_, " was settled"));
+  shown_start_ = std::max(shown_start_, core.log_start());
 }
 
 // RP2: who may be elected without further questions holds what is committed;
@@ -161,7 +165,7 @@ void ReplicaGroup::Carry(Node& node, const Action& action) {
             if (!to.open) return;
             to.up.push_back(FollowerAck{node.id, to.broker_epoch,
                                         a.leader_epoch, a.appended, a.durable,
-                                        /*now_us=*/0, a.log_start});
+                                        /*now_us=*/0});
           },
           [&](const AcceptFollower& a) {
             CheckBegun(node);
@@ -256,14 +260,18 @@ bool ReplicaGroup::Produce(int n, int records, bool acks_all) {
   return true;
 }
 
-void ReplicaGroup::MoveLogStart(int n, Offset to) {
-  CarryLogStart(node(n), to);
-  Step(n, LogStartMoved{to});
+void ReplicaGroup::Trim(int n, Offset to) {
+  const Node& node = this->node(n);
+  INVARIANT(node.core->hw_is_truth() && to <= node.core->high_watermark(),
+            "RP23 a trim to ", to);
+  controller_.AdvanceLogStart(node.id, node.broker_epoch,
+                              node.core->leader_epoch(), to);
 }
 
 void ReplicaGroup::CarryLogStart(Node& node, Offset to) {
   node.log.SetLogStart(to);
-  node.disk.push_back({DiskWork::Kind::kLogStart, to, kNoLeaderEpoch});
+  node.disk.push_back(
+      {DiskWork::Kind::kLogStart, node.log.leo(), kNoLeaderEpoch});
 }
 
 // ---- Time, disks ----
@@ -301,7 +309,6 @@ void ReplicaGroup::CompleteDisk(int n) {
       return;
     case DiskWork::Kind::kLogStart:
       node.log.SaveMarks(node.core->high_watermark());
-      Step(n, LogStartPersisted{work.leo});
       return;
     case DiskWork::Kind::kCut:
       node.log.FinishCut(node.core->high_watermark());
@@ -336,6 +343,8 @@ void ReplicaGroup::Apply(int n, int64_t version) {
   e.durable = m.durable;
   e.durability_settling = m.settling;
   e.last_unclean_leader_epoch = m.last_unclean_leader_epoch;
+  e.log_start = m.log_start;
+  e.log_start_in_log = node.log.BeginsBatchAt(m.log_start);
   for (const auto& [id, broker] : m.brokers) {
     e.standing[id] = {broker.epoch, broker.active()};
   }

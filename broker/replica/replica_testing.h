@@ -41,7 +41,6 @@ class ReplicaGroup {
     Offset base;
     std::vector<ModelRecord> records;
     Offset high_watermark;
-    Offset log_start;
   };
   using ToLeader = std::variant<FollowerAdd, FollowerAck>;
   using ToFollower = std::variant<AddAccepted, Diverging, AddError, Data,
@@ -55,7 +54,7 @@ class ReplicaGroup {
   };
   struct DiskWork {
     enum class Kind { kSync, kEpochStart, kCut, kLogStart } kind;
-    Offset leo;         // kSync, kCut; kLogStart: where it begins
+    Offset leo;         // kSync, kCut
     LeaderEpoch epoch;  // kEpochStart
   };
   struct Question {
@@ -98,8 +97,8 @@ class ReplicaGroup {
   // ---- Clients ----
   // False: refused, as CheckProduce said.
   bool Produce(int n, int records = 1, bool acks_all = true);
-  // Retention at a leader.
-  void MoveLogStart(int n, Offset to);
+  // A leader asks for it; replicas hear of it with the metadata.
+  void Trim(int n, Offset to);
 
   // ---- Time, disks ----
   void Pass(int64_t us) { now_us_ += us; }
@@ -186,7 +185,7 @@ class ReplicaGroup {
   std::deque<Question> questions_;
   int64_t now_us_ = 0;
   int64_t next_id_ = 1;
-  Offset settled_log_start_;  // that any leader has said is settled
+  Offset shown_start_;  // the highest at which a leader's log began
   bool trace_on_ = false;
   bool keep_actions_ = false;
   std::vector<std::string> trace_;

@@ -178,7 +178,7 @@ class Script {
         {"trim",
          [](G& g, Words& w) {
            const int n = Number(w);
-           g.MoveLogStart(n, Offset(Number(w)));
+           g.Trim(n, Offset(Number(w)));
          }},
         {"show", [](G& g, Words& w) { Show(g, Number(w)); }},
     };

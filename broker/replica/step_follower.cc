@@ -83,10 +83,9 @@ void ReplicaCore::On(const AddAccepted& e) {
   }
   following_->accepted = true;
   following_->patience_us = kAskAgainMinUs;
-  following_->heard_us = now_us_;
-  // All below the leader's log start was committed once and is deleted; what
-  // lies there in this log need not be what it was (F34).
-  AdoptLogStart(e.log_start);
+  // What lies below the leader's log start in this log need not be what was
+  // committed there (F34). The leader may know of a trim before this replica.
+  AdoptLogStart(std::max(e.log_start, registered_start_));
   Acknowledge();
 }
 
@@ -105,19 +104,13 @@ void ReplicaCore::On(const HighWatermarkReceived& e) {
   following_->leader_high_watermark =
       std::max(following_->leader_high_watermark, e.high_watermark);
   AdoptHighWatermark();
-  AdoptLogStart(e.log_start);
 }
 
-void ReplicaCore::AdoptLogStart(Offset leader_log_start) {
-  const Offset start = std::min(leader_log_start, leo_);
-  if (start <= log_start_) return;
-  log_start_ = start;
-  epochs_.TrimTo(start);
-  if (high_watermark_ < start) {
-    high_watermark_ = start;
-    Do(HighWatermarkMoved{high_watermark_});
-  }
-  Do(AdvanceLogStart{start});
+// Only while accepted: before, what lies at the registered start here need not
+// be what the leader has there, a batch may even lie across it.
+void ReplicaCore::AdoptLogStart(Offset wanted) {
+  const Offset start = std::min(wanted, leo_);
+  if (start > log_start_) AdvanceLogStart(start);
 }
 
 void ReplicaCore::AdoptHighWatermark() {
@@ -131,8 +124,7 @@ void ReplicaCore::AdoptHighWatermark() {
 
 void ReplicaCore::Acknowledge() {
   Do(SendAck{leader_, leader_epoch_, leo_,
-             MUTANT(kFollowerReportsUnsynced) ? leo_ : durable_,
-             log_start_durable_});
+             MUTANT(kFollowerReportsUnsynced) ? leo_ : durable_});
 }
 
 // Rule T4, RP12: cut to where both histories of the leader's epoch end, then

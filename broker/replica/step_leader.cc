@@ -9,10 +9,36 @@
 
 namespace sluice::replica {
 
+// A leader's log starts at the registered log start, or later: what any leader
+// has shown as deleted stays so (F34). Who was elected clean holds all that was
+// committed, hence that offset. A log that was elected unclean may end below it,
+// or have a batch across it: then it is of another history from before there
+// on, in which nothing behind it was committed. It begins anew, empty: false,
+// the epoch starts when that is done.
+bool ReplicaCore::BeginsWhereItMust() {
+  const Offset start = registered_start_;
+  if (start <= log_start_ || MUTANT(kNewLeaderIgnoresTrim)) return true;
+  const bool in_log = registered_in_log_ || MUTANT(kStartInsideABatch);
+  if (start < leo_ ? in_log : start == leo_) {
+    AdvanceLogStart(start);
+    return true;
+  }
+  if (start < leo_ && !MayCutBelowHighWatermark()) {
+    Fail(StrCat("the partition's log starts at ", start, " since a trim, where "
+                "no batch of this one begins, from ", log_start_, " to ", leo_,
+                ", and no unclean election after epoch ", epochs_.last_epoch(),
+                " explains it"));
+    return false;
+  }
+  Reset(start);
+  return false;
+}
+
 // Rule T5: nothing is cut. The epoch's start is durable before the first
 // append or answer, also when nothing is ever appended in it (RP10, F4).
 void ReplicaCore::StartEpoch() {
   if (cut_.has_value()) return;  // of the log as a follower; when it is done
+  if (!BeginsWhereItMust()) return;
   Leadership& leading = *leadership_;
   leading.persisting = true;
   leading.epoch_start = leo_;
@@ -74,6 +100,13 @@ void ReplicaCore::ContinueLeading() {
   for (const NodeId broker : replicas_) {
     if (broker != config_.self) leading.followers[broker];
   }
+  // Asked for by this leader in this epoch. Until the epoch has begun there was
+  // no question, and what was registered before is for its beginning.
+  if (leading.started && registered_start_ > log_start_) {
+    INVARIANT(registered_start_ <= high_watermark_, "RP6 RP23 log start to ",
+              registered_start_, ", ", Facts());
+    AdvanceLogStart(registered_start_);
+  }
   AdvanceHighWatermark();
   ImproveIsr();
 }
@@ -82,14 +115,6 @@ void ReplicaCore::OnLeaderAppended(Offset leo) {
   if (leo > leo_) leadership_->samples.Note(now_us_, leo_);
   leo_ = leo;
   AdvanceHighWatermark();
-}
-
-void ReplicaCore::On(const LogStartMoved& e) {
-  if (e.log_start <= log_start_) return;
-  INVARIANT(hw_is_truth() && e.log_start <= high_watermark_,
-            "RP6 log start to ", e.log_start, ", ", Facts());
-  log_start_ = e.log_start;
-  epochs_.TrimTo(MUTANT(kEpochsLostAtTrim) ? leo_ : e.log_start);
 }
 
 // ---- Followers ----
@@ -199,13 +224,11 @@ void ReplicaCore::On(const FollowerAck& ack) {
   // says that.
   if (((!follower.accepted || follower.broker_epoch != ack.broker_epoch) &&
        !MUTANT(kOlderAcksCount)) ||
-      ack.appended > leo_ || ack.durable > ack.appended ||
-      ack.log_start > ack.appended) {
+      ack.appended > leo_ || ack.durable > ack.appended) {
     return;
   }
   follower.appended = std::max(follower.appended, ack.appended);
   follower.durable = std::max(follower.durable, ack.durable);
-  follower.log_start = std::max(follower.log_start, ack.log_start);
   NoteCaughtUp(follower);
   AdvanceHighWatermark();
   ImproveIsr();
@@ -244,7 +267,6 @@ IsrView ReplicaCore::View() const {
           .epoch_start = leadership_->epoch_start,
           .now_us = now_us_,
           .lag_time_max_us = config_.lag_time_max_us,
-          .own_log_start = log_start_durable_,
           .min_isr = min_isr_};
 }
 
@@ -322,11 +344,6 @@ void ReplicaCore::TickLeader() {
 }
 
 // ---- Queries ----
-
-Offset ReplicaCore::settled_log_start() const {
-  if (state() != State::kLeading) return kNoOffset;
-  return SettledLogStart(View(), leadership_->proposal, elr_);
-}
 
 std::vector<FollowerStatus> ReplicaCore::Followers() const {
   std::vector<FollowerStatus> result;

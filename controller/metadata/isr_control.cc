@@ -10,6 +10,7 @@
 #include "common/base/str_cat.h"
 #include "controller/metadata/broker_control.h"
 #include "controller/metadata/internal_topics.h"
+#include "controller/metadata/log_start_control.h"
 #include "controller/metadata/partition_change.h"
 #include "controller/metadata/record_codec.h"
 
@@ -177,8 +178,9 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
   const NodeId sender(request.broker_id());
   RETURN_IF_ERROR(
       CheckBrokerEpoch(image_, sender, BrokerEpoch(request.broker_epoch())));
-  if (request.partitions_size() > kPartitionsPerCallMax) {
-    return MakeError(ErrorCode::kInvalidRequest, request.partitions_size(),
+  const int asked = request.partitions_size() + request.log_starts_size();
+  if (asked > kPartitionsPerCallMax) {
+    return MakeError(ErrorCode::kInvalidRequest, asked,
                      " partitions in one call; at most ",
                      kPartitionsPerCallMax);
   }
@@ -229,6 +231,7 @@ ControlResultOr<internal::v1::AlterPartitionsResponse> IsrControl::Alter(
   if (!result.batch.records().empty()) {
     RaiseInternalMinIsr(image_, configs_, result.batch);
   }
+  RETURN_IF_ERROR(LogStartControl(image_, configs_).Advance(request, result));
   return result;
 }
 

@@ -1,4 +1,4 @@
-// ISR changes proposed by partition leaders.
+// ISR changes proposed by partition leaders, and the trims they ask for.
 #pragma once
 
 #include "absl/status/status.h"
@@ -25,7 +25,7 @@ class IsrControl {
   // below min ISR, where the ELR may hold records in memory alone; a demoted
   // broker would join an ISR that is large enough without it).
   // Of the whole request: STALE_BROKER_EPOCH, INVALID_REQUEST (too many, one
-  // twice).
+  // twice). Log starts: LogStartControl.
   ControlResultOr<internal::v1::AlterPartitionsResponse> Alter(
       const internal::v1::AlterPartitionsRequest& request);
 

@@ -170,6 +170,9 @@ void PartitionChange::ElectBestLog(absl::FunctionRef<bool(NodeId)> is_active) {
     loss.known_end =
         std::max({loss.known_end, log.end, log.high_watermark});
   }
+  // What a trim had deleted nobody loses.
+  loss.first = std::max(loss.first, next_.log_start);
+  loss.known_end = std::max(loss.known_end, loss.first);
   next_.unclean_loss = loss;
   if (!MUTANT(kUncleanElectionUnmarked)) {
     next_.last_unclean_leader_epoch = before_.leader_epoch + 1;
@@ -286,6 +289,9 @@ internal::v1::PartitionChangeRecord PartitionChange::Record() const {
   }
   if (next_.durability_settling != before_.durability_settling) {
     record.set_durability_settling(next_.durability_settling);
+  }
+  if (next_.log_start != before_.log_start) {
+    record.set_log_start_offset(next_.log_start.value());
   }
   if (next_.candidates != before_.candidates) {
     auto* list = record.mutable_candidates();

@@ -80,6 +80,8 @@ class PartitionChange {
   void SetDurabilitySettling(bool settling) {
     next_.durability_settling = settling;
   }
+  // A trim. Not back: that is its caller's to see.
+  void AdvanceLogStart(Offset start) { next_.log_start = start; }
 
   // nullopt when nothing changes. Safe to call once.
   std::optional<internal::v1::PartitionChangeRecord> Build(

@@ -128,6 +128,9 @@ void CheckTest::AddChange(Batch& batch, const PartitionChange& change) {
   if (change.durability_settling.has_value()) {
     record->set_durability_settling(*change.durability_settling);
   }
+  if (change.log_start.has_value()) {
+    record->set_log_start_offset(*change.log_start);
+  }
   const auto put = [](const std::optional<Ids>& ids, auto make) {
     if (ids.has_value()) SetNodes(NodesFrom(*ids), make()->mutable_ids());
   };

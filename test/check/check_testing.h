@@ -52,6 +52,7 @@ class CheckTest : public testing::Test {
     std::optional<int> leader_epoch;
     std::optional<int> partition_epoch;  // else the next one
     std::optional<bool> durability_settling;
+    std::optional<int64_t> log_start;
     std::optional<std::vector<CandidateLog>> candidates;
     std::optional<bool> ordered;
     std::optional<Ids> last_full_isr;

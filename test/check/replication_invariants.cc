@@ -117,6 +117,7 @@ void ReplicationInvariants::CheckOffsets(const Scene& scene) {
                     return StrCat(Where(scene), " uses its HW as truth before ",
                                   now.epoch_start);
                   });
+  CheckLogStart(scene);
   // What was corrupt has been set aside: this one begins anew.
   if (scene.before == nullptr || (scene.before->corrupt && !now.corrupt)) {
     return;
@@ -231,8 +232,8 @@ void ReplicationInvariants::CheckLeads(const Scene& scene) {
   }
   // Who comes late need not have what the next leaders committed meanwhile.
   const Offset upto = scene.record.ledger.EndAsOf(now.leader_epoch);
-  const auto missing = scene.record.ledger.Missing(now.batches, now.log_start,
-                                                   Offset(0), upto);
+  const auto missing = scene.record.ledger.Missing(
+      now.batches, StartOf(now, scene.state), Offset(0), upto);
   findings_.Check(Rule::kRP1, !missing.has_value(), [&] {
     return StrCat(Where(scene), " leads: ", *missing);
   });
@@ -269,7 +270,8 @@ void ReplicationInvariants::CheckHighWatermarkMove(const Scene& scene) {
   const ReplicaView& now = scene.now;
   if (scene.before == nullptr || !scene.before->leads ||
       scene.before->leader_epoch != now.leader_epoch ||
-      now.high_watermark <= scene.before->high_watermark) {
+      now.high_watermark <=
+          std::max(scene.before->high_watermark, now.log_start)) {
     return;
   }
   findings_.Check(
@@ -326,11 +328,13 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   if (own.life != node->life) {
     own = {node->life, Offset(0), kNoLeaderEpoch, own.reach};
   }
-  const Offset position = PositionOf(*replica, cluster_.PromisesDisk(tp));
+  const Offset start = StartOf(*replica, state);
+  const Offset position =
+      std::max(start, PositionOf(*replica, cluster_.PromisesDisk(tp)));
   const bool holds = position >= end;
   const auto missing =
-      holds ? record.ledger.Missing(replica->batches, replica->log_start,
-                                    own.verified_to, end)
+      holds ? record.ledger.Missing(replica->batches, start, own.verified_to,
+                                    end)
             : std::optional<std::string>();
   findings_.Check(rule, holds && !missing.has_value(), [&] {
     return StrCat("broker ", member, " is in ISR or ELR of ", tp.ToString(),
@@ -412,18 +416,16 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
   if (leader == nullptr) return;
   for (const NodeId node : state.replicas) {
     const ReplicaView* replica = cluster_.FindReplica(node, tp);
-    // A trim that died with its leader may be on a follower alone (F34).
-    const Offset from = replica == nullptr ? leader->log_start
-                                           : std::max(replica->log_start,
-                                                      leader->log_start);
     const bool equal =
         replica != nullptr && !replica->failed && replica->leo == leader->leo &&
         replica->high_watermark == leader->leo &&
-        replica->log_start >= leader->log_start &&
+        replica->log_start == state.log_start &&
         // Epochs without a record are their leaders' own; of the others RP10
         // says that they agree where the records do.
-        std::equal(FindBatch(replica->batches, from), replica->batches.end(),
-                   FindBatch(leader->batches, from), leader->batches.end(),
+        std::equal(FindBatch(replica->batches, state.log_start),
+                   replica->batches.end(),
+                   FindBatch(leader->batches, state.log_start),
+                   leader->batches.end(),
                    [](const StoredBatch& a, const StoredBatch& b) {
                      return a.SameRecords(b);
                    });
@@ -435,7 +437,8 @@ void ReplicationInvariants::CheckConverged(const TopicPartition& tp) const {
                                  replica->leo, "), HW ",
                                  replica->high_watermark, ", its leader's [",
                                  leader->log_start, ", ", leader->leo,
-                                 "), or their records differ"));
+                                 "), registered from ", state.log_start,
+                                 " on, or their records differ"));
     });
     // A member that lacks nothing any more has that on disk, too.
     findings_.Check(Rule::kST8, replica == nullptr || !replica->lossy, [&] {

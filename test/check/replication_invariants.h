@@ -82,6 +82,9 @@ class ReplicationInvariants {
     LeaderEpoch unclean_epoch = kNoLeaderEpoch;
     bool adopted = true;
     Offset lost_from{INT64_MAX};  // the lowest that any election named
+    // The highest log start that a leader has shown, and of which epoch.
+    Offset shown_start;
+    LeaderEpoch shown_epoch = kNoLeaderEpoch;
   };
   // All that a check of one change needs.
   struct Scene {
@@ -105,6 +108,10 @@ class ReplicationInvariants {
   void CheckCommit(const Scene& scene);
   void CheckHighWatermarkMove(const Scene& scene);
   void CheckFollowerHighWatermark(const Scene& scene);
+  // log_starts.cc
+  void CheckLogStart(const Scene& scene);
+  // Where it begins once it has followed the metadata: what is below is deleted.
+  static Offset StartOf(const ReplicaView& view, const PartitionImage& state);
   // unclean_elections.cc
   void OnUncleanElection(const TopicPartition& tp, const PartitionImage& state,
                          Record& record);

@@ -58,6 +58,24 @@ TEST_F(UncleanElectionsTest, TheLedgerIsWhatTheElectedOneHolds) {
   ExpectNone();
 }
 
+// A log that ends below where a trim left off lacks nothing that is there.
+TEST_F(UncleanElectionsTest, F34WhatATrimHadDeletedIsNotLost) {
+  LoseTwoOfThree();
+  Change({.log_start = 2});
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 2});
+  EXPECT_EQ(replication_.committed(kTp), Offset(2));
+  ExpectNone();
+  At(2, [](ReplicaView& view) {
+    CutTo(view, 0);
+    view.log_start = view.high_watermark = Offset(2);
+    view.leo = view.durable_leo = view.position = Offset(2);
+    view.last_unclean_leader_epoch = LeaderEpoch(2);
+  });
+  Lead(2, 2);
+  ExpectNone();
+}
+
 // ---- RP5, RP13, MD2 behind it ----
 
 TEST_F(UncleanElectionsTest, RP13WhoHasNotJoinedMayGiveUpWhatItKnew) {

@@ -147,7 +147,9 @@ class ActiveController {
     if (!Parse(bytes, request)) return;
     const auto result = IsrControl(*image_, *configs_).Alter(request);
     if (!result.ok()) return CheckRefused(result.status());
-    INVARIANT(result->response.results_size() == request.partitions_size(),
+    INVARIANT(result->response.results_size() == request.partitions_size() &&
+                  result->response.log_starts_size() ==
+                      request.log_starts_size(),
               result->response.results_size(), " answers");
     Finish(*result);
   }

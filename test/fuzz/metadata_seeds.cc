@@ -130,6 +130,10 @@ internal::v1::AlterPartitionsRequest Shrink() {
     member->set_broker_id(id);
     member->set_broker_epoch(kSmallClusterOffset.value());
   }
+  auto* trimmed = request.add_log_starts();
+  trimmed->set_topic_id(SmallTopic().ToBytes());
+  trimmed->set_partition(0);
+  trimmed->set_log_start_offset(3);
   return request;
 }
 

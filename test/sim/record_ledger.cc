@@ -144,14 +144,13 @@ void RecordLedger::OnTrimmed(const NamedPartition& tp, Offset start) {
   }
 }
 
-void RecordLedger::OnEarliest(const NamedPartition& tp, const Earliest& answer,
-                              bool stays) {
+void RecordLedger::OnEarliest(const NamedPartition& tp,
+                              const Earliest& answer) {
   if (answer.start != Offset(0) && !MayBeginAt(tp, answer.start)) {
     report_(StrCat("LOST: ", tp.ToString(), " begins at ", answer.start.value(),
                    ", as the leader of epoch ", answer.epoch,
                    " says: nobody asked for that"));
   }
-  if (!stays) return;
   std::vector<Earliest>& known = partitions_[tp].earliest;
   for (const Earliest& before : known) {
     if (before.ended_us >= answer.began_us) break;

@@ -59,9 +59,9 @@ class RecordLedger {
     int64_t began_us = 0;  // when it was asked
     int64_t ended_us = 0;
   };
-  // `stays`: no leader of this epoch or a newer one may say less later (a
-  // deposed one may not know).
-  void OnEarliest(const NamedPartition& tp, const Earliest& answer, bool stays);
+  // No leader of this epoch or a newer one may say less later, whatever else
+  // was lost meanwhile (F34); a deposed one may not know.
+  void OnEarliest(const NamedPartition& tp, const Earliest& answer);
   // A reader that began at the start has read all of the partition, up to
   // `end`, when nothing happens any more; `first` is what it found first.
   void CheckEnd(const NamedPartition& tp, Offset first, Offset end);

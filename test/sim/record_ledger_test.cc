@@ -95,14 +95,13 @@ TEST_F(RecordLedgerTest, WhatWasDeletedMayBeMissingAndMayNotComeBack) {
 TEST_F(RecordLedgerTest, ALogStartThatWasToldDoesNotGoBack) {
   ledger.OnTrimming(tp, Offset(5));
   const auto tell = [&](int32_t epoch, int64_t start, int64_t began_us,
-                        int64_t ended_us, bool stays = true) {
-    ledger.OnEarliest(tp, {LeaderEpoch(epoch), Offset(start), began_us, ended_us},
-                      stays);
+                        int64_t ended_us) {
+    ledger.OnEarliest(tp,
+                      {LeaderEpoch(epoch), Offset(start), began_us, ended_us});
   };
   tell(2, 3, 10, 20);
-  tell(2, 0, 15, 25);          // asked before
-  tell(1, 0, 30, 40);          // of a deposed leader
-  tell(3, 0, 30, 40, false);   // in memory
+  tell(2, 0, 15, 25);  // asked before
+  tell(1, 0, 30, 40);  // of a deposed leader
   tell(3, 3, 30, 40);
   EXPECT_THAT(found, IsEmpty());
   tell(3, 2, 50, 60);
@@ -111,7 +110,7 @@ TEST_F(RecordLedgerTest, ALogStartThatWasToldDoesNotGoBack) {
 
 TEST_F(RecordLedgerTest, ALogDoesNotBeginWhereNobodyAskedItTo) {
   ledger.OnTrimming(tp, Offset(5));
-  ledger.OnEarliest(tp, {LeaderEpoch(1), Offset(6), 0, 1}, /*stays=*/false);
+  ledger.OnEarliest(tp, {LeaderEpoch(1), Offset(6), 0, 1});
   EXPECT_THAT(found, ElementsAre(HasSubstr("LOST")));
 }
 

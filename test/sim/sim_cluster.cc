@@ -417,15 +417,13 @@ std::optional<Offset> SimCluster::LogStart(int id, const TopicPartition& tp) {
 }
 
 std::optional<std::string> SimCluster::LogBytes(int id,
-                                                const TopicPartition& tp,
-                                                Offset from) {
+                                                const TopicPartition& tp) {
   const std::vector<std::string> files = LogFiles(id, tp);
   std::string bytes;
   for (const std::string& file : files) bytes += *at(id).fs.Peek(file);
   const std::optional<Offset> log_start = LogStart(id, tp);
   if (files.empty() && !log_start.has_value()) return std::nullopt;
-  return bytes.substr(
-      BytesBelow(std::max(from, log_start.value_or(Offset(0))), bytes));
+  return bytes.substr(BytesBelow(log_start.value_or(Offset(0)), bytes));
 }
 
 }  // namespace sluice::sim

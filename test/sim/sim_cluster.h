@@ -186,10 +186,8 @@ class SimCluster {
   std::vector<std::string> LogFiles(int id);
   std::vector<std::string> LogFiles(int id, const TopicPartition& tp);
   // The bytes of a replica's segments, one behind the other, from where its log
-  // begins if it runs, or from `from` on where that is later; nullopt: the node
-  // has no such replica.
-  std::optional<std::string> LogBytes(int id, const TopicPartition& tp,
-                                      Offset from = Offset(0));
+  // begins if it runs; nullopt: the node has no such replica.
+  std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
   // nullopt: the node runs no such replica.
   std::optional<Offset> LogStart(int id, const TopicPartition& tp);
 

@@ -106,7 +106,7 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
   history_.SetOnEarliest([this](const NamedPartition& tp,
                                 const RecordLedger::Earliest& answer) {
     ++earliest_answers_;
-    ledger_.OnEarliest(tp, answer, IsDurable(tp.topic));
+    ledger_.OnEarliest(tp, answer);
   });
 }
 

@@ -92,7 +92,6 @@ class Workload {
   void Trim(const NamedPartition& tp, Offset before);
   void ListSome();
   void Identify();
-  bool IsDurable(const std::string& topic) const;
   void ManageTopics();
   void GrowTopics();
   void EnsureInternal();

@@ -19,14 +19,6 @@ constexpr int64_t kIdentifyTimeoutUs = 5'000'000;
 
 // ---- Records that are deleted ----
 
-bool Workload::IsDurable(const std::string& topic) const {
-  if (plan_->load.config_every_us > 0) return false;  // not for long
-  return std::any_of(plan_->topics.begin(), plan_->topics.end(),
-                     [&](const TopicPlan& plan) {
-                       return plan.name == topic && plan.durable;
-                     });
-}
-
 // Up to what a reader was given: that is committed, so whoever leads can.
 void Workload::TrimSome() {
   if (stopped_) return;
@@ -61,8 +53,8 @@ void Workload::Trim(const NamedPartition& tp, Offset before) {
             Trim(tp, before);
           });
         }
-        // What memory alone held may go with the power, and its epoch with it.
-        if (result.error.ok() && IsDurable(tp.topic)) {
+        // For good, wherever the records were: it is in the metadata.
+        if (result.error.ok()) {
           ledger_.OnTrimmed(tp, result.log_start_offset);
         }
       });
