@@ -154,7 +154,7 @@ TEST_F(LogStartReporterTest, WhatTheAnswerLeavesOutIsAskedAgain) {
 
 // Nobody took it: nothing will come of it.
 TEST_F(LogStartReporterTest, WithoutAControllerItEndsInTimeAndSaysWhy) {
-  fake_.at(1).up = false;
+  fake_.SetActive(-1);
   fake_.directory->Doubt(NodeId(1));
   Record(0, 7, /*timeout_ms=*/300);
   Record(1, 7, /*timeout_ms=*/60'000);
