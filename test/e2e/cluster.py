@@ -93,8 +93,14 @@ def free_ports(count):
     return found
 
 
+# Deadlines mean only that a test ends: they are what a machine needs that has
+# nothing else to do, and so many times that.
+PATIENCE = 5
+
+
 def wait_until(condition, seconds, what):
     """Polls; a test waits for a state, never for a time."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -233,7 +239,7 @@ class Cluster:
         for node_id in ids:
             self.nodes[node_id].process.send_signal(signal.SIGTERM)
         for node_id in ids:
-            codes.append(self.nodes[node_id].process.wait(timeout=60))
+            codes.append(self.nodes[node_id].process.wait(timeout=60 * PATIENCE))
             self.nodes[node_id].process = None
         return codes
 
@@ -301,7 +307,7 @@ class Cluster:
     def bootstrap(self):
         return ",".join(n.address for n in self.brokers)
 
-    def cli(self, *args, check=True, timeout=60, stdin=None):
+    def cli(self, *args, check=True, timeout=300, stdin=None):
         done = subprocess.run([SLUICE, "--bootstrap", self.bootstrap()] + list(args),
                               capture_output=True, timeout=timeout, input=stdin)
         if check and done.returncode != 0:
@@ -316,7 +322,7 @@ class Cluster:
         return self.cluster(address).DescribeCluster(
             cluster_pb2.DescribeClusterRequest(), timeout=timeout, wait_for_ready=True)
 
-    def wait_healthy(self, seconds=180):
+    def wait_healthy(self, seconds=60):
         def healthy():
             with contextlib.suppress(grpc.RpcError):
                 answer = self.describe(timeout=5)
@@ -408,7 +414,7 @@ class Cluster:
                     return p.leader_id
         return wait_until(known, 60, "a leader of %s-%d" % (topic, partition))
 
-    def wait_full_isr(self, topic, seconds=180):
+    def wait_full_isr(self, topic, seconds=60):
         def full():
             found = self.partitions(topic)
             return found and all(p.leader_id > 0 and sorted(p.isr) == sorted(p.replicas)
@@ -431,7 +437,7 @@ class Cluster:
 
     def produce(self, topic, partition, values, acks=-1, seconds=60):
         """Until acknowledged; a retry may duplicate."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while True:
             result = self.produce_once(topic, partition, values, acks, timeout=5)
             if result is not None and result.error.code == 0:
@@ -443,7 +449,7 @@ class Cluster:
     def read_all(self, topic, partition, upto=None, seconds=60):
         """(offset, key, value) of every committed record from the start."""
         records, offset = [], 0
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while True:
             assert time.monotonic() < end, "read of %s-%d stands at %d" % (topic, partition, offset)
             try:
@@ -520,6 +526,7 @@ class Load:
         wait_until(lambda: self.count() >= want, seconds, "%d more acknowledgements" % more)
 
     def stop(self, seconds=60):
+        seconds *= PATIENCE
         self._give_up = time.monotonic() + seconds
         self._stop.set()
         for thread in self._threads:

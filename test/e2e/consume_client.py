@@ -6,7 +6,7 @@ import re
 import threading
 import time
 
-from cluster import common_pb2, group_pb2, group_pb2_grpc, grpc
+from cluster import PATIENCE, common_pb2, group_pb2, group_pb2_grpc, grpc
 
 CODES = {number: name[len("ERROR_CODE_"):] for name, number in common_pb2.ErrorCode.items()}
 NAMES = set(CODES.values())
@@ -145,13 +145,13 @@ class Consumer:
         with self._lock:
             self._closing = True
             self._requests.put(None)
-        self._thread.join(seconds)
+        self._thread.join(PATIENCE * seconds)
         assert not self._thread.is_alive(), "the stream does not end"
         self._channel.close()
         return self.error
 
     def wait_ended(self, seconds=60):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while self.error is None and time.monotonic() < end:
             time.sleep(0.02)
         assert self.error is not None, "the stream goes on"

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import time
 
-from cluster import ROOT, Cluster, Load, bazel_bin, run, wait_until
+from cluster import PATIENCE, ROOT, Cluster, Load, bazel_bin, run, wait_until
 from cluster import _STUBS as STUBS
 from groups_e2e import committed, coordinator_of, wait_stable
 
@@ -68,7 +68,7 @@ class Example:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=60 * PATIENCE)
         assert code == 0, "exit %d: %s" % (code, self.said())
 
     def __enter__(self):
@@ -100,7 +100,7 @@ def run_and_kill(cluster, example, count, draw):
     """Kills it when it has done a drawn number of records; its next start goes
     on under the same instance id."""
     for limit in sorted(draw.sample(range(1, PARTITIONS * RECORDS * 3 // 4), KILLS)):
-        end = time.monotonic() + 240
+        end = time.monotonic() + 240 * PATIENCE
         while count() < limit:
             example.check_runs()
             assert time.monotonic() < end, "stands at %d of %d: %s" % (

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from cluster import (ROOT, SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run,
+from cluster import (PATIENCE, ROOT, SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run,
                      wait_until)
 from group_member import StubMember, partitions_of
 
@@ -43,7 +43,7 @@ class ProcessMember:
 
     def leave(self):
         self.signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=60 * PATIENCE)
         assert code == 0, "exit %d: %s" % (code, self.said())
 
     def kill(self):
@@ -335,7 +335,7 @@ def a_restart_of_a_static_member_costs_no_rebalance():
             before = wait_stable(cluster, "s", 2).generation_id
             for signal_number in (signal.SIGTERM, signal.SIGKILL):
                 members[1].signal(signal_number)
-                members[1].process.wait(timeout=60)
+                members[1].process.wait(timeout=60 * PATIENCE)
                 members[1] = CliMember(cluster, "s", "orders", "again-%d" % signal_number,
                                        "--instance-id", "i1", session_ms=120000)
                 wait_until(lambda: "reads orders" in members[1].said(), 60, "it reads again")
