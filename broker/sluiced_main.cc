@@ -68,6 +68,7 @@ int Run(int argc, char** argv) {
   signals.EndAtTheNext();
   LOG(INFO) << "signal " << signal << ": stopping";
   (*node)->Stop();
+  signals.ClosedCleanly();
   LOG(INFO) << "stopped";
   return kExitClean;
 }
