@@ -25,6 +25,9 @@ class StreamSink {
   virtual void Consumed() {}
   // Ends the stream. Nothing may be pushed afterwards.
   virtual void Finish(absl::Status status) = 0;
+  // The same, and waits for nobody to read: what is not on the wire is let go.
+  // A client in whose way that is learns only that it was cut off.
+  virtual void Cut(absl::Status status) { Finish(std::move(status)); }
 };
 
 // The broker's half of one stream. Any thread.

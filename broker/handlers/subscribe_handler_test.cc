@@ -23,9 +23,14 @@ class FakeSink final : public SubscribeSink {
     EXPECT_FALSE(finished.has_value());
     finished = std::move(status);
   }
+  void Cut(absl::Status status) override {
+    cut = true;
+    Finish(std::move(status));
+  }
 
   std::vector<api::SubscribeResponse> pushed;
   std::optional<absl::Status> finished;
+  bool cut = false;
 };
 
 class SubscribeHandlerTest : public testing::Test {
@@ -424,6 +429,36 @@ TEST_F(SubscribeHandlerTest, ClosingReleasesEverythingAndFinishesOnce) {
   EXPECT_EQ(handler_.streams(), 0);
   ASSERT_TRUE(sink_->finished.has_value());
   EXPECT_TRUE(sink_->finished->ok());
+}
+
+TEST_F(SubscribeHandlerTest, WhoDoesNotReadWhileOthersWaitIsCutOff) {
+  constexpr int64_t kBytes = SubscribeMemory::kTightPushBytes;
+  SubscribeHandler handler(fake_.deps(), 2, kBytes);
+  fake_.Store(fake_.A(0));
+  api::SubscribeRequest request;
+  request.partitions = {Of(Named("a"), 0)};
+  request.credit_bytes = kBytes;
+  request.form = api::PayloadForm::kBatches;
+  const auto stalled = std::make_shared<FakeSink>();
+  const auto waiting = std::make_shared<FakeSink>();
+  const auto first = handler.Subscribe(api::CallContext(), stalled);
+  first->OnRequest(request);
+  fake_.Run();
+  ASSERT_THAT(stalled->pushed, SizeIs(1));
+  const auto second = handler.Subscribe(api::CallContext(), waiting);
+  second->OnRequest(request);
+  fake_.Run();
+  EXPECT_THAT(waiting->pushed, SizeIs(0));
+
+  fake_.world.RunFor(SubscribeMemory::kStalledUs);
+
+  ASSERT_TRUE(stalled->finished.has_value());
+  EXPECT_EQ(CodeOf(*stalled->finished), ErrorCode::kBusy);
+  EXPECT_TRUE(stalled->cut);
+  EXPECT_THAT(waiting->pushed, SizeIs(1));
+  for (const auto& stream : {first, second}) stream->OnClosed();
+  fake_.Run();
+  EXPECT_FALSE(waiting->cut);
 }
 
 TEST_F(SubscribeHandlerTest, StreamsAreBounded) {

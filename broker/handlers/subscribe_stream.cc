@@ -63,14 +63,15 @@ void SubscribeStream::OnMemory() {
   });
 }
 
+// A status would wait behind what is not read, and that would stay.
 void SubscribeStream::OnEvicted() {
-  End(MakeError(ErrorCode::kBusy, "this stream has not read ",
-                account_->bytes(), " bytes for ",
-                SubscribeMemory::kStalledUs / 1'000'000,
-                " s, and others wait for memory of the ",
-                memory_->budget().max(),
-                " bytes that subscriptions have on this broker; open it again "
-                "and read on, or give less credit"));
+  absl::Status why = MakeError(
+      ErrorCode::kBusy, "this stream has not read ", account_->bytes(),
+      " bytes for ", SubscribeMemory::kStalledUs / 1'000'000,
+      " s, and others wait for memory of the ", memory_->budget().max(),
+      " bytes that subscriptions have on this broker; open it again and read "
+      "on, or give less credit");
+  if (const auto sink = Leave()) sink->Cut(std::move(why));
 }
 
 void SubscribeStream::OnClosed() {
@@ -79,14 +80,18 @@ void SubscribeStream::OnClosed() {
 }
 
 void SubscribeStream::End(absl::Status status) {
+  if (const auto sink = Leave()) sink->Finish(std::move(status));
+}
+
+std::shared_ptr<SubscribeSink> SubscribeStream::Leave() {
   const auto sink = std::exchange(sink_, nullptr);
-  if (sink == nullptr) return;
+  if (sink == nullptr) return nullptr;
   while (!subscriptions_.empty()) Remove(subscriptions_.begin()->first);
   ready_.clear();
   passing_.clear();
   account_.reset();
   share_ = Budget::Share();
-  sink->Finish(std::move(status));
+  return sink;
 }
 
 void SubscribeStream::Handle(api::SubscribeRequest request) {

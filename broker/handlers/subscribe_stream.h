@@ -116,6 +116,8 @@ class SubscribeStream final
   void OnWake(const TopicPartition& tp, Life life);
   void Retry(const TopicPartition& tp, Life life);
   void End(absl::Status status);
+  // Gives back all it has; null: it was over.
+  std::shared_ptr<SubscribeSink> Leave();
   // ---- subscribe_forwarding.cc ----
   void AddUpstream(const LeaderCalls::Leader& leader, const TopicPartition& tp,
                    const api::SubscribePartition& asked, Subscription& added);

@@ -58,7 +58,8 @@ class SessionCall final
   static SessionCall* Serve(Api* broker,
                             const std::shared_ptr<rpc::Gate>& gate,
                             const grpc::CallbackServerContext& context) {
-    const auto call = std::make_shared<SessionCall>(Private(), broker, gate);
+    const auto call =
+        std::make_shared<SessionCall>(Private(), broker, gate, &context);
     call->Start();
     auto pass = gate->Admit(Protocol::kMethod, context,
                             /*request_bytes=*/0, call);
@@ -72,8 +73,9 @@ class SessionCall final
     return call.get();
   }
 
-  SessionCall(Private, Api* broker, std::shared_ptr<rpc::Gate> gate)
-      : ServerStream(Protocol::kLimits),
+  SessionCall(Private, Api* broker, std::shared_ptr<rpc::Gate> gate,
+              const grpc::CallbackServerContext* context)
+      : ServerStream(Protocol::kLimits, context),
         broker_(broker),
         gate_(std::move(gate)) {}
 
@@ -96,6 +98,9 @@ class SessionCall final
     }
     void Consumed() override { call_->Consumed(); }
     void Finish(absl::Status status) override { call_->End(std::move(status)); }
+    void Cut(absl::Status status) override {
+      call_->EndAtOnce(std::move(status));
+    }
 
    private:
     const std::shared_ptr<SessionCall> call_;

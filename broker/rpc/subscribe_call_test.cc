@@ -14,6 +14,23 @@ using Stream = ServedStream<api::SubscribeRequest, api::SubscribeResponse,
 using Subscriber = ServedClient<
     rpc::ClientStream<v1::SubscribeRequest, v1::SubscribeResponse>, Stream>;
 
+// Reads one message and no more.
+class Unreading final
+    : public rpc::ClientStream<v1::SubscribeRequest, v1::SubscribeResponse> {
+ public:
+  explicit Unreading(std::shared_ptr<Story> story)
+      : ClientStream({.unconsumed_max = 1}), story_(std::move(story)) {}
+
+ private:
+  void OnMessage(v1::SubscribeResponse message) override {
+    story_->Tell([&] { story_->pushes.push_back(std::move(message)); });
+  }
+  void OnClosed(const absl::Status& why) override {
+    story_->Tell([&] { story_->ended.push_back(why); });
+  }
+  const std::shared_ptr<Story> story_;
+};
+
 class SubscribeCallTest : public PublicEdgeTest {
  protected:
   explicit SubscribeCallTest(rpc::GateLimits limits = {})
@@ -92,6 +109,36 @@ TEST_F(SubscribeCallTest, PushesArriveInOrderAndFinishAfterThem) {
   }
   EXPECT_EQ(CodeOf(stream_->ended[0]), ErrorCode::kInvalidRequest);
   stream_->Await([&] { return stream_->closed == 1; });
+}
+
+// Its status would come after what it does not read: it is let go all the same.
+TEST_F(SubscribeCallTest, WhoDoesNotReadIsCutOffAndHoldsNothing) {
+  auto unreading = std::make_shared<Unreading>(story_);
+  stub_->async()->Subscribe(unreading->context(), unreading.get());
+  unreading->Start();
+  unreading->Send(Request(1000));
+  story_->Await([&] { return story_->requests.size() == 1; });
+  story_->sink->Push(Push(1, 10));
+  story_->Await([&] { return story_->pushes.size() == 1; });
+  story_->sink->Push(Push(2, 10));
+  story_->sink->Push(Push(3, 10));
+
+  story_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
+
+  story_->Await([&] { return story_->session_closed == 1; });
+  EXPECT_EQ(story_->pushes.size(), 1u);
+  unreading->Close(absl::CancelledError("enough"));
+  story_->Await([&] { return !story_->ended.empty(); });
+}
+
+TEST_F(SubscribeCallTest, WhoIsCutOffHearsWhyIfNothingIsInTheWay) {
+  auto subscriber = OpenAndGreet();
+
+  story_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
+
+  story_->Await([&] { return !story_->ended.empty(); });
+  EXPECT_EQ(CodeOf(story_->ended[0]), ErrorCode::kBusy);
+  story_->sink->Cut(MakeError(ErrorCode::kBusy, "late: harmless"));
 }
 
 TEST_F(SubscribeCallTest, AnErrorEndsOnePartitionAndNotTheStream) {

