@@ -299,7 +299,15 @@ class Crew:
     @contextlib.contextmanager
     def hangs(self, group, language):
         process = self.groups[group][language].process
-        process.send_signal(signal.SIGSTOP)
+
+        def stopped():
+            with open("/proc/%d/stat" % process.pid) as stat:
+                return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+        # Not in a transaction of its own: SQLite would have all others wait for it.
+        with (self.database.locked() if group == "exactly_once"
+              else contextlib.nullcontext()):
+            process.send_signal(signal.SIGSTOP)
+            wait_until(stopped, 30, "it is stopped")
         try:
             yield
         finally:
