@@ -230,16 +230,24 @@ TEST_F(ControllerServiceTest, BytesThatAreNoHeartbeatEndTheSessionByName) {
   grpc::GenericStub stub(
       grpc::CreateChannel(StrCat("127.0.0.1:", server_->port()),
                           grpc::InsecureChannelCredentials()));
+  // It goes on listening, as a broker does.
+  struct Beats final
+      : grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+    void OnDone(const grpc::Status& status) override {
+      ended.set_value(rpc::FromGrpcStatus(status));
+    }
+    std::promise<absl::Status> ended;
+  } beats;
   grpc::ClientContext context;
   grpc::Slice garbage(std::string("\xff\xff\xff garbage"));
   grpc::ByteBuffer request(&garbage, 1);
   grpc::ByteBuffer response;
-  std::promise<absl::Status> ended;
-  stub.UnaryCall(&context, "/sluice.internal.v1.ControllerService/Liveness", {},
-                 &request, &response, [&](const grpc::Status& status) {
-                   ended.set_value(rpc::FromGrpcStatus(status));
-                 });
-  const absl::Status status = ended.get_future().get();
+  stub.PrepareBidiStreamingCall(
+      &context, "/sluice.internal.v1.ControllerService/Liveness", {}, &beats);
+  beats.StartWrite(&request);
+  beats.StartRead(&response);
+  beats.StartCall();
+  const absl::Status status = beats.ended.get_future().get();
   EXPECT_EQ(CodeOf(status), ErrorCode::kInvalidRequest) << status;
   EXPECT_NE(status.message().find("LivenessRequest"), absl::string_view::npos)
       << status;
