@@ -76,6 +76,15 @@ void Partition::OnMetadata(const MetadataImage& image,
   e.now_us = shard_->deps.clock->MonoMicros();
   if (leads() && partition.isr != isr_) ++shard_->counters.isr_changes;
   isr_ = partition.isr;
+  if (leads() && !MUTANT(kFailedStaysAccepted)) {
+    for (const NodeId broker : partition.failed_replicas) {
+      // Its log is given up: nothing that it was accepted for counts before it
+      // asks again, by the log that is filled instead (RP4).
+      if (Contains(isr_, broker)) continue;
+      DropFollower({broker});
+      Step(replica::FollowerGone{broker});
+    }
+  }
   // It was out of it since its registration: it holds what is committed again.
   if (lossy_ && Contains(isr_, shard_->deps.self)) {
     lossy_ = false;

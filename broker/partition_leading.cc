@@ -114,7 +114,8 @@ void Partition::DropFollower(const replica::DropFollower& a) {
     if (shipper == nullptr) continue;
     shipper->Remove(tp_, api::ItemError(
                              ErrorCode::kStaleBrokerEpoch,
-                             "the registration or the leader epoch changed"));
+                             "the registration, the leader epoch or what is known of "
+                             "the replica changed; ask again"));
   }
 }
 
