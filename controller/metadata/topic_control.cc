@@ -1,9 +1,11 @@
 #include "controller/metadata/topic_control.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/base/str_cat.h"
 #include "controller/metadata/record_codec.h"
@@ -306,7 +308,11 @@ ControlResultOr<v1::CreateTopicsResponse> TopicControl::Create(
       *answer->mutable_error() = ToError(plan.status());
       continue;
     }
-    const TopicId id(random.NextUuid());
+    // Not of its name: one that is made again is another topic (F47, F72).
+    const TopicId id(
+        MUTANT(kTopicIdByName)
+            ? Random(std::hash<std::string>()(topic.name())).NextUuid()
+            : random.NextUuid());
     MetadataBatch records;
     Write(topic, *plan, id, kind, placer, records);
     const size_t bytes = records.ByteSizeLong();
