@@ -138,13 +138,15 @@ class Member {
         [this](const v1::FindCoordinatorResponse& found) {
           if (found.results(0).has_error()) return Again();
           coordinator_ = found.results(0).node_id();
-          generation_ < 0 ? Join() : Beat();
+          if (generation_ < 0) return Join();
+          synced_ ? Beat() : Sync();
         });
   }
 
   void Join() {
     owned_.clear();
     generation_ = -1;
+    synced_ = false;
     v1::JoinGroupRequest request;
     request.set_group_id("g");
     request.set_member_id(member_id_);
@@ -162,14 +164,17 @@ class Member {
           if (joined.has_error()) return OnError(joined.error());
           member_id_ = joined.member_id();
           generation_ = joined.generation_id();
-          Sync(joined);
+          joined_ = joined;
+          Sync();
         },
         /*patience_us=*/20'000'000);
   }
 
-  // The leader deals the partitions out anew each time: two answers of one
-  // generation would differ.
-  void Sync(const v1::JoinGroupResponse& joined) {
+  // Again in the same generation, when no answer came or it is asked twice. The
+  // leader deals the partitions out anew each time: what it is told must be what
+  // all were told at first.
+  void Sync() {
+    const v1::JoinGroupResponse& joined = joined_;
     v1::SyncGroupRequest request;
     request.set_group_id("g");
     request.set_member_id(member_id_);
@@ -191,7 +196,7 @@ class Member {
           if (synced.has_error()) return OnError(synced.error());
           oracle_->OnAssigned(generation_, member_id_, synced.assignment());
           owned_ = synced.assignment();
-          stable_ = true;
+          stable_ = synced_ = true;
           Soon(&Member::Beat);
         },
         /*patience_us=*/20'000'000);
@@ -208,6 +213,7 @@ class Member {
           if (beaten.has_error()) return OnError(beaten.error());
           stable_ = true;
           if (random_.OneIn(80)) return Leave();
+          if (random_.OneIn(20)) return Sync();
           if (random_.OneIn(4)) return Read();
           owned_.empty() ? Soon(&Member::Beat) : Commit();
         });
@@ -284,6 +290,8 @@ class Member {
   int coordinator_ = 0;
   std::string member_id_;
   int32_t generation_ = -1;
+  v1::JoinGroupResponse joined_;  // what it said of `generation_`
+  bool synced_ = false;           // in `generation_`
   std::string owned_;
   bool stable_ = false;
 };
