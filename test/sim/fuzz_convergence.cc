@@ -37,7 +37,8 @@ std::string FuzzRun::WhyNotConverged() {
   if (!workload_->AllAnswered()) {
     return StrCat("not answered: ", workload_->Unanswered());
   }
-  return WhyNotRead();
+  const std::string watched = workload_->WhyWatchedDiffers(newest);
+  return watched.empty() ? WhyNotRead() : watched;
 }
 
 // The leader's; kNoOffset: nobody leads.

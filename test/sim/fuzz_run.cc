@@ -152,6 +152,8 @@ RunNumbers FuzzRun::Numbers() const {
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
     numbers.read = workload_->records_read();
+    numbers.subscribers = workload_->subscriber_counts();
+    numbers.streamed = workload_->records_streamed();
     numbers.judged = workload_->records_judged();
     numbers.judged_so_far = workload_->records_judged_so_far();
   }

@@ -18,6 +18,9 @@ namespace sluice::sim {
 namespace {
 
 constexpr uint64_t kRunTwiceOneIn = 100;
+// By StreamUse.
+constexpr const char* kUseNames[] = {"produced", "subscribed", "watched"};
+static_assert(std::size(kUseNames) == kStreamUseCount);
 
 // Everything over a range of seeds.
 struct Totals {
@@ -56,6 +59,13 @@ void Totals::Add(const RunResult& result) {
   sum.network.stalled += n.network.stalled;
   sum.network.reset += n.network.reset;
   sum.network.keepalive_expired += n.network.keepalive_expired;
+  for (size_t i = 0; i < n.network.uses.size(); ++i) {
+    sum.network.uses[i].opened += n.network.uses[i].opened;
+    sum.network.uses[i].heard += n.network.uses[i].heard;
+    sum.network.uses[i].broken += n.network.uses[i].broken;
+  }
+  sum.subscribers.Add(n.subscribers);
+  sum.streamed += n.streamed;
 }
 
 bool RunsTwice(uint64_t seed) { return seed % kRunTwiceOneIn == 0; }
@@ -103,7 +113,21 @@ bool PrintCounts(const Totals& totals) {
     PrintCount(what, name, count);
     all = all && count > 0;
   };
+  for (size_t i = 0; i < network.uses.size(); ++i) {
+    must(kUseNames[i], "opened", network.uses[i].opened);
+    must(kUseNames[i], "answers", network.uses[i].heard);
+    must(kUseNames[i], "broken", network.uses[i].broken);
+  }
+  const SubscriberCounts& pushed = totals.sum.subscribers;
+  must("subscribed", "pushes", pushed.pushes);
+  must("subscribed", "pushes of followers", pushed.from_followers);
+  must("subscribed", "sent to a follower", pushed.sent_nearer);
+  must("subscribed", "partitions ended", pushed.errors);
+  must("subscribed", "moved by metadata", pushed.moved);
+  must("subscribed", "out of credit", pushed.out_of_credit);
+  must("subscribed", "out of range", pushed.out_of_range);
   must("records", "acknowledged", totals.sum.acked);
+  must("records", "sent on streams", totals.sum.streamed);
   must("records", "read", totals.sum.read);
   must("records", "judged in the end", totals.sum.judged);
   must("records", "judged before a loss", totals.sum.judged_so_far);

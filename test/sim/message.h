@@ -40,6 +40,8 @@ namespace sluice::sim {
   X(FollowerFrame) X(LeaderFrame)                                            \
   /* a client's calls to a broker */                                         \
   X(ProduceStream) X(ProduceStreamReply)                                     \
+  X(Subscribe) X(SubscribeReply) X(WatchMetadata) X(WatchMetadataReply)      \
+  X(OffsetForLeaderEpoch) X(OffsetForLeaderEpochReply)                       \
   X(Produce) X(ProduceReply) X(Fetch) X(FetchReply)                          \
   X(ListOffsets) X(ListOffsetsReply)                                         \
   X(DeleteRecords) X(DeleteRecordsReply)                                     \

@@ -7,7 +7,7 @@
 #include "controller/metadata/image.h"
 #include "test/sim/sim_call.h"
 #include "test/sim/sim_network.h"
-#include "test/sim/sim_produce_stream.h"
+#include "test/sim/sim_sessions.h"
 
 namespace sluice::sim {
 namespace {
@@ -98,8 +98,7 @@ class SimBrokerPeer final : public BrokerPeer {
   std::shared_ptr<ProduceSender> OpenProduceStream(
       ProduceStreamEvents events) override {
     if (observer_ == nullptr && forward_over_ == 0) {
-      return OpenSimProduceStream(network_, own_, executor_, Whom(), listener(),
-                                  std::move(events));
+      return OpenSimProduceStream(Dial(), std::move(events));
     }
     auto open = std::make_shared<OpenProduces>(observer_, route());
     events.on_frame = [open, on_frame = std::move(events.on_frame)](
@@ -107,8 +106,7 @@ class SimBrokerPeer final : public BrokerPeer {
       open->OnAnswer(frame);
       on_frame(std::move(frame));
     };
-    auto sender = OpenSimProduceStream(network_, own_, executor_, Whom(),
-                                       listener(), std::move(events));
+    auto sender = OpenSimProduceStream(Dial(), std::move(events));
     return std::make_shared<ObservedProduceSender>(std::move(open),
                                                    std::move(sender));
   }
@@ -167,6 +165,35 @@ class SimBrokerPeer final : public BrokerPeer {
            PeerReply<api::DeleteRecordsResponse> answer) -> CancelCall {
           broker.DeleteRecords(context, Wire<Request>::Decode(bytes),
                                Answer(std::move(answer)));
+          return nullptr;
+        });
+  }
+
+  // What is watched is this broker's metadata, whoever else is asked.
+  std::shared_ptr<MetadataWatchSender> OpenMetadataWatch(
+      MetadataWatchEvents events) override {
+    if (!network_->watches()) return nullptr;
+    return OpenSimWatch({network_, own_, executor_, to_, listener()},
+                        std::move(events));
+  }
+  // As LeaderPeer has it.
+  std::shared_ptr<SubscribeSender> OpenSubscription(SubscribeEvents events) {
+    return OpenSimSubscription(Dial(), std::move(events));
+  }
+  void OffsetForLeaderEpoch(
+      const api::OffsetForLeaderEpochRequest& request, int64_t timeout_us,
+      PeerReply<api::OffsetForLeaderEpochResponse> reply) {
+    using Request = api::OffsetForLeaderEpochRequest;
+    Request routed = request;
+    if (forward_over_ > 0) routed.route = api::Route::kForward;
+    Call<api::OffsetForLeaderEpochResponse>(
+        MessageKind::kOffsetForLeaderEpoch,
+        Wire<Request>::Encode(std::move(routed)), timeout_us, std::move(reply),
+        [](BrokerApi& broker, const api::CallContext& context,
+           std::string_view bytes,
+           PeerReply<api::OffsetForLeaderEpochResponse> answer) -> CancelCall {
+          broker.OffsetForLeaderEpoch(context, Wire<Request>::Decode(bytes),
+                                      Answer(std::move(answer)));
           return nullptr;
         });
   }
@@ -251,6 +278,9 @@ class SimBrokerPeer final : public BrokerPeer {
   std::string listener() const {
     return is_public_ ? kPublicListener : kInternalListener;
   }
+  SimDial Dial() const {
+    return {network_, own_, executor_, Whom(), listener()};
+  }
   // Who forwards goes to any broker, the right one too.
   NodeId Whom() const {
     if (forward_over_ == 0) return to_;
@@ -319,15 +349,15 @@ class SimLeaderPeer final : public LeaderPeer {
                      PeerReply<api::DeleteRecordsResponse> reply) override {
     broker_.DeleteRecords(request, timeout_us, std::move(reply));
   }
-  // No program of the simulator asks for these two.
   void OffsetForLeaderEpoch(
-      const std::string&, const api::OffsetForLeaderEpochRequest&, int64_t,
-      PeerReply<api::OffsetForLeaderEpochResponse>) override {
-    INVARIANT(false, "OffsetForLeaderEpoch is not simulated");
+      const std::string&, const api::OffsetForLeaderEpochRequest& request,
+      int64_t timeout_us,
+      PeerReply<api::OffsetForLeaderEpochResponse> reply) override {
+    broker_.OffsetForLeaderEpoch(request, timeout_us, std::move(reply));
   }
-  std::shared_ptr<SubscribeSender> OpenSubscription(const std::string&,
-                                                    SubscribeEvents) override {
-    INVARIANT(false, "Subscribe is not simulated");
+  std::shared_ptr<SubscribeSender> OpenSubscription(
+      const std::string&, SubscribeEvents events) override {
+    return broker_.OpenSubscription(std::move(events));
   }
 
  private:

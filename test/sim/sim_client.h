@@ -34,6 +34,7 @@ class SimClient {
   Producer& producer() { return *producer_; }
   Consumer& consumer() { return *consumer_; }
   Admin& admin() { return *admin_; }
+  MetadataCache& metadata() { return *metadata_; }
   // As OffsetLookup.
   void ListOffsets(std::vector<NamedPartition> partitions,
                    api::OffsetPosition position, int64_t timeout_us,

@@ -50,6 +50,7 @@ SimCluster::SimCluster(SimOptions options, uint64_t seed)
   auto configs = ConfigRegistry::Make(options_.settings);
   INVARIANT(configs.ok(), configs.status().ToString());
   configs_ = *configs;
+  network_.SetWatches(options_.watches);
   const auto add = [this](int id) {
     if (nodes_.contains(NodeId(id))) return;
     auto node = std::make_unique<SimNode>(&world_, NodeId(id));

@@ -41,6 +41,7 @@ struct SimOptions {
   int64_t tail_cache_bytes_per_shard = Broker::kTailCacheBytesPerShard;
   MemoryBudgets memory;
   std::map<int, std::string> racks;  // of brokers; none: ""
+  bool watches = true;  // clients may watch metadata
   // How far a node's wall clock is from true time at first.
   std::map<int, int64_t> wall_skew_ms;
 };

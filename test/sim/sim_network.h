@@ -4,6 +4,7 @@
 // per message.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -46,6 +47,16 @@ struct BrokerUse {
   int forward_over = 0;
 };
 
+// Streams that clients open, and brokers that hand on.
+enum class StreamUse { kProduce, kSubscribe, kWatch };
+inline constexpr int kStreamUseCount = 3;
+
+struct UseCounts {
+  int64_t opened = 0;
+  int64_t heard = 0;   // messages of brokers
+  int64_t broken = 0;  // not by who opened them
+};
+
 struct NetworkCounts {
   int64_t sent = 0;
   int64_t delivered = 0;
@@ -56,6 +67,7 @@ struct NetworkCounts {
   int64_t stalled = 0;            // by a partition
   int64_t reset = 0;              // streams, by a lost message
   int64_t keepalive_expired = 0;  // streams
+  std::array<UseCounts, kStreamUseCount> uses{};
 };
 
 class SimNetwork {
@@ -127,6 +139,9 @@ class SimNetwork {
     observers_.push_back(std::move(observer));
   }
   const NetworkCounts& counts() const { return counts_; }
+  UseCounts& use(StreamUse use) {
+    return counts_.uses[static_cast<size_t>(use)];
+  }
 
   // ---- What a process is given ----
 
@@ -139,6 +154,10 @@ class SimNetwork {
   // For a client: a life that listens to nothing.
   std::unique_ptr<BrokerConnector> MakeBrokerConnector(LifePtr own,
                                                        BrokerUse use = {});
+  // Whether clients may watch metadata; else there are no watches, as with a
+  // transport that has none.
+  void SetWatches(bool watches) { watches_ = watches; }
+  bool watches() const { return watches_; }
   // For a broker: what it hands on.
   std::unique_ptr<LeaderConnector> MakeLeaderConnector(LifePtr own);
   // Calls of groups: a client's, or those that a broker hands on.
@@ -161,6 +180,9 @@ class SimNetwork {
             absl::Status status = absl::OkStatus());
   // This end hears nothing any more.
   void CloseEnd(const StreamPtr& stream, Side side);
+
+  // Nothing gets through, one way or both.
+  bool IsSilent(const SimStream& stream) const;
 
   SimWorld* world() { return world_; }
   Random& random() { return random_; }
@@ -191,7 +213,6 @@ class SimNetwork {
   void ForgetIfOver(const StreamPtr& stream);
   // Whether a packet from `a` cannot reach `b` now.
   bool IsBlocked(const SimStream& stream, NodeId a, NodeId b) const;
-  bool IsSilent(const SimStream& stream) const;
   void DrainAll();
   void StartKeepalives();
   void CheckKeepalives();
@@ -214,6 +235,7 @@ class SimNetwork {
   uint64_t next_lane_ = 1;
   FilterId next_filter_ = 1;
   bool watching_ = false;
+  bool watches_ = true;
 };
 
 }  // namespace sluice::sim

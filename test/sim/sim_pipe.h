@@ -13,14 +13,20 @@ namespace sluice::sim {
 // A: what the opener sends; B: what the acceptor does. What an end hears, it
 // hears while the network holds its events: they hold its user, who holds this.
 template <class A, class B>
-struct SimPipe {
+struct SimPipe : std::enable_shared_from_this<SimPipe<A, B>> {
+  static constexpr int64_t kStillUs = 20'000;
+
   SimNetwork* network = nullptr;
   StreamPtr stream;
   MessageKind a_kind = MessageKind::kStreamEnd;
   MessageKind b_kind = MessageKind::kStreamEnd;
   std::weak_ptr<PeerStreamEvents<B>> a_events;  // what the opener hears
   std::weak_ptr<PeerStreamEvents<A>> b_events;
-  bool drains = true;  // whether its ends may ask for on_drained
+  // Whether its ends may ask for on_drained.
+  bool a_drains = true;
+  bool b_drains = true;
+  bool b_drains_by_wire = false;  // not before it gets through
+  bool b_still = false;           // looked at again soon
   bool a_open = true;
   bool b_open = true;
 
@@ -44,6 +50,17 @@ struct SimPipe {
     if (a_open && events != nullptr && events->on_drained) {
       events->on_drained();
     }
+  }
+  // While nothing gets through, what was sent is not on the wire.
+  void DrainB() {
+    if (!b_open) return;
+    if (!b_drains_by_wire || !network->IsSilent(*stream)) return DrainedB();
+    if (std::exchange(b_still, true)) return;
+    stream->ends[1].executor->PostAfter(
+        kStillUs, [pipe = this->shared_from_this()] {
+          pipe->b_still = false;
+          pipe->DrainB();
+        });
   }
   void DrainedB() {
     const auto events = b_events.lock();
@@ -89,7 +106,7 @@ class OpenerHalf {
         [pipe = pipe_](const Parcel& parcel) {
           pipe->HearB(Wire<A>::Decode(parcel.bytes));
         });
-    if (!pipe_->drains) return;
+    if (!pipe_->a_drains) return;
     pipe_->stream->ends[0].executor->PostAfter(
         kDrainUs, [pipe = pipe_] { pipe->DrainedA(); });
   }
@@ -124,10 +141,10 @@ class AcceptorHalf {
         [pipe = pipe_](const Parcel& parcel) {
           pipe->HearA(Wire<B>::Decode(parcel.bytes));
         });
-    if (!pipe_->drains) return;
+    if (!pipe_->b_drains) return;
     // Asked for when it is due: Accept() has returned by then.
     pipe_->stream->ends[1].executor->PostAfter(
-        OpenerHalf<A, B>::kDrainUs, [pipe = pipe_] { pipe->DrainedB(); });
+        OpenerHalf<A, B>::kDrainUs, [pipe = pipe_] { pipe->DrainB(); });
   }
   void Close(const absl::Status& why) {
     if (!std::exchange(pipe_->b_open, false)) return;

@@ -178,6 +178,13 @@ constexpr MessageKind kDroppableOfGroups[] = {
     MessageKind::kFetchOffsets,         MessageKind::kFetchOffsetsReply,
 };
 
+// The same of streams of clients.
+constexpr MessageKind kDroppableOfStreams[] = {
+    MessageKind::kWatchMetadata,  MessageKind::kWatchMetadataReply,
+    MessageKind::kSubscribe,      MessageKind::kSubscribeReply,
+    MessageKind::kProduceStream,  MessageKind::kProduceStreamReply,
+};
+
 int64_t DrawAmount(FaultKind kind, Random& random) {
   switch (kind) {
     case FaultKind::kSlowDisk:
@@ -262,6 +269,38 @@ void DrawGroupLoad(SwarmPlan& plan, Random& random) {
   }
 }
 
+// Streams of clients: watches in most runs, subscribers in a third.
+void DrawStreams(SwarmPlan& plan, Random& random) {
+  plan.cluster.watches = !random.OneIn(4);
+  if (random.OneIn(3)) {
+    plan.subscribers = DrawSubscribers(plan.load.rack, random);
+  }
+  if (random.OneIn(3)) {
+    plan.streamer.in_flight_max = static_cast<int>(random.Between(2, 10));
+    plan.streamer.send_every_us = random.Between(30'000, 300'000);
+    plan.streamer.records_max = static_cast<int>(random.Between(1, 4));
+    plan.streamer.record_bytes =
+        static_cast<int>(random.OneIn(3) ? random.Between(200, 3'000)
+                                         : random.Between(8, 100));
+    plan.streamer.forwards = random.OneIn(3);
+  }
+  if (plan.cluster.watches && random.OneIn(2)) {
+    plan.watcher_moves_us = random.Between(200'000, 10 * kSecond);
+  }
+  const bool forwards =
+      std::any_of(plan.subscribers.begin(), plan.subscribers.end(),
+                  [](const SubscriberPlan& one) { return one.forwards; });
+  // Room for a push or a few; what is handed on needs a window at each leader.
+  if (!plan.subscribers.empty() && !forwards && random.OneIn(3)) {
+    plan.cluster.memory.subscribe_bytes = random.Between(64 << 10, 512 << 10);
+  }
+  for (Fault& fault : plan.faults) {
+    if (fault.kind != FaultKind::kDropKind || !random.OneIn(3)) continue;
+    fault.amount = static_cast<int64_t>(
+        kDroppableOfStreams[random.Below(std::size(kDroppableOfStreams))]);
+  }
+}
+
 FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
   std::vector<FaultKind> kinds;
   // Some runs are without a fault, some have all kinds, most a few.
@@ -337,6 +376,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   }
   DrawWays(plan, random);
   DrawGroupLoad(plan, random);
+  DrawStreams(plan, random);
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;
@@ -374,7 +414,16 @@ std::string SwarmPlan::ToString() const {
   if (load.request_bytes_max < 1 << 20) {
     text += StrCat("; ", cluster.memory.produce_bytes, " bytes for requests");
   }
+  if (!cluster.watches) text += "; nobody watches";
   text += groups.ToString();
+  if (streamer.in_flight_max > 0) {
+    text += StrCat("; ", streamer.in_flight_max, " requests in flight",
+                   streamer.forwards ? " through any broker" : "");
+  }
+  if (watcher_moves_us > 0) text += "; all metadata is watched";
+  for (const SubscriberPlan& subscriber : subscribers) {
+    text += subscriber.ToString();
+  }
   return text + StrCat("; ", faults.size(), " faults");
 }
 

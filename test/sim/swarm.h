@@ -11,6 +11,8 @@
 #include "test/sim/group_plan.h"
 #include "test/sim/instant_bound.h"
 #include "test/sim/sim_cluster.h"
+#include "test/sim/stream_producer_plan.h"
+#include "test/sim/subscriber_plan.h"
 
 namespace sluice::sim {
 
@@ -59,6 +61,10 @@ struct SwarmPlan {
   std::vector<TopicPlan> topics;
   LoadPlan load;
   GroupsPlan groups;
+  std::vector<SubscriberPlan> subscribers;
+  StreamProducerPlan streamer;
+  // Somebody watches all metadata, at one broker so long; 0: nobody.
+  int64_t watcher_moves_us = 0;
   int64_t faults_us = 0;    // phase 1
   int64_t liveness_us = 0;  // phase 2, at most
   int64_t heal_us = 0;      // phase 3, at most

@@ -112,6 +112,46 @@ api::ProduceStreamResponse Wire<api::ProduceStreamResponse>::Decode(
       Wire<v1::ProduceStreamResponse>::Decode(bytes)));
 }
 
+std::string Wire<api::SubscribeRequest>::Encode(
+    api::SubscribeRequest request) {
+  return BytesOf(rpc::EncodeSubscribeRequest(request, "sim"));
+}
+api::SubscribeRequest Wire<api::SubscribeRequest>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::SubscribeRequestFromProto(
+      Wire<v1::SubscribeRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::SubscribeResponse>::Encode(
+    api::SubscribeResponse response) {
+  return BytesOf(rpc::EncodeSubscribeResponse(std::move(response)));
+}
+api::SubscribeResponse Wire<api::SubscribeResponse>::Decode(
+    std::string_view bytes) {
+  return Sound(rpc::SubscribeResponseFromProto(
+      Wire<v1::SubscribeResponse>::Decode(bytes)));
+}
+
+std::string Wire<api::OffsetForLeaderEpochRequest>::Encode(
+    api::OffsetForLeaderEpochRequest request) {
+  return BytesOf(rpc::EncodeOffsetForLeaderEpochRequest(request));
+}
+api::OffsetForLeaderEpochRequest
+Wire<api::OffsetForLeaderEpochRequest>::Decode(std::string_view bytes) {
+  return Sound(rpc::OffsetForLeaderEpochRequestFromProto(
+      Wire<v1::OffsetForLeaderEpochRequest>::Decode(bytes)));
+}
+
+std::string Wire<api::OffsetForLeaderEpochResponse>::Encode(
+    api::OffsetForLeaderEpochResponse response) {
+  return BytesOf(rpc::EncodeOffsetForLeaderEpochResponse(response));
+}
+api::OffsetForLeaderEpochResponse
+Wire<api::OffsetForLeaderEpochResponse>::Decode(std::string_view bytes) {
+  return Sound(rpc::OffsetForLeaderEpochResponseFromProto(
+      Wire<v1::OffsetForLeaderEpochResponse>::Decode(bytes)));
+}
+
 std::string Wire<api::FetchRequest>::Encode(api::FetchRequest request) {
   return BytesOf(rpc::EncodeFetchRequest(request, "sim"));
 }

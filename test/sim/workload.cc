@@ -103,11 +103,28 @@ Workload::Workload(SimCluster* cluster, const SwarmPlan* plan,
   lister_ = std::make_unique<SimClient>(cluster, ProducerOptions(),
                                         ConsumerOptions(), handed_on);
   if (!plan->groups.empty()) MakeGroups();
+  if (!plan->subscribers.empty()) MakeSubscribers();
+  if (plan->streamer.in_flight_max > 0) MakeStreamProducer();
+  if (plan->watcher_moves_us > 0) MakeWatcher();
+  MonitorLeaders();
   history_.SetOnEarliest([this](const NamedPartition& tp,
                                 const RecordLedger::Earliest& answer) {
     ++earliest_answers_;
     ledger_.OnEarliest(tp, answer);
   });
+}
+
+void Workload::MonitorLeaders() {
+  const auto monitor = [this](const std::string& who, SimClient& client) {
+    monitors_.push_back(std::make_unique<LeaderMonitor>(
+        who, &client.metadata(), partitions(), report_));
+  };
+  for (const auto& sender : senders_) {
+    monitor(StrCat("producer ", sender->number), sender->client);
+  }
+  for (const auto& reader : readers_) {
+    monitor(StrCat("reader ", reader->number), reader->client);
+  }
 }
 
 void Workload::AddSender(const ClientUse& use, bool weak) {
@@ -160,6 +177,9 @@ void Workload::Start() {
     Poll(*reader);
   }
   if (groups_ != nullptr) groups_->Start();
+  if (subscribers_ != nullptr) subscribers_->Start();
+  if (streamer_ != nullptr) streamer_->Start();
+  if (watcher_ != nullptr) watcher_->Start();
   if (plan_->load.admin_every_us > 0) ManageTopics();
   if (plan_->load.grow_every_us > 0) GrowTopics();
   if (plan_->load.internal_at_us > 0) {
@@ -175,6 +195,8 @@ void Workload::Start() {
 
 void Workload::Stop() {
   stopped_ = true;
+  if (streamer_ != nullptr) streamer_->Stop();
+  if (watcher_ != nullptr) watcher_->Settle();
   if (groups_ != nullptr) groups_->Stop();
 }
 
@@ -282,7 +304,8 @@ std::string Workload::WhyNotRead(const NamedPartition& tp,
                   position.has_value() ? StrCat(*position) : "no offset",
                   ", the high watermark at ", high_watermark);
   }
-  return "";
+  return subscribers_ == nullptr ? ""
+                                 : subscribers_->WhyNotRead(tp, high_watermark);
 }
 
 std::string Workload::WhyGroupsNotSettled(
@@ -340,6 +363,7 @@ bool Workload::AwaitPolls() {
 
 void Workload::CheckEnd(int64_t limit_us) {
   stopped_reading_ = true;
+  if (subscribers_ != nullptr) subscribers_->Stop();
   if (!AwaitPolls()) return;
   const std::vector<NamedPartition> all = partitions();
   Reader reader(cluster_, OptionsOf(plan_->load), {.observer = &history_},

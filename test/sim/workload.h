@@ -11,9 +11,13 @@
 
 #include "test/sim/group_load.h"
 #include "test/sim/history_recorder.h"
+#include "test/sim/leader_monitor.h"
+#include "test/sim/metadata_watcher.h"
 #include "test/sim/open_calls.h"
 #include "test/sim/record_ledger.h"
 #include "test/sim/sim_client.h"
+#include "test/sim/stream_producer.h"
+#include "test/sim/subscriber_load.h"
 #include "test/sim/swarm.h"
 
 namespace sluice::sim {
@@ -47,6 +51,10 @@ class Workload {
 
   // Which reader is not where this partition ends; "": all are.
   std::string WhyNotRead(const NamedPartition& tp, Offset high_watermark) const;
+  // What the metadata that is watched differs in; "": nothing.
+  std::string WhyWatchedDiffers(const MetadataImage& image) const {
+    return watcher_ == nullptr ? "" : watcher_->WhyDiffers(image);
+  }
   // Likewise, of groups, which have to be in one generation each.
   std::string WhyGroupsNotSettled(
       const std::function<Offset(const NamedPartition&)>& end) const;
@@ -68,6 +76,12 @@ class Workload {
   std::vector<NamedPartition> partitions() const;
   int64_t records_read() const { return records_read_; }
   int64_t earliest_answers() const { return earliest_answers_; }
+  // Acknowledged to the program that speaks ProduceStream itself.
+  int64_t records_streamed() const { return streamed_; }
+  SubscriberCounts subscriber_counts() const {
+    return subscribers_ == nullptr ? SubscriberCounts()
+                                   : subscribers_->counts();
+  }
 
  private:
   struct Sender;
@@ -84,6 +98,11 @@ class Workload {
   void Take(Reader& reader, const FetchedBatch& batch);
   void Look(const NamedPartition& tp, const DecodedRecord& record);
   void MakeGroups();
+  void MonitorLeaders();
+  // workload_streams.cc
+  void MakeSubscribers();
+  void MakeStreamProducer();
+  void MakeWatcher();
   void Judge(bool is_over);
   // workload_calls.cc
   // How far the first reader has been given a partition.
@@ -122,6 +141,7 @@ class Workload {
   int64_t records_judged_ = 0;
   int64_t records_judged_so_far_ = 0;
   int64_t earliest_answers_ = 0;
+  int64_t streamed_ = 0;
   int64_t open_alters_ = 0;
   bool configs_held_ = false;
   bool stopped_ = false;
@@ -131,7 +151,11 @@ class Workload {
   std::vector<std::unique_ptr<Reader>> readers_;
   std::unique_ptr<SimClient> operator_;
   std::unique_ptr<SimClient> lister_;
-  std::unique_ptr<GroupLoad> groups_;  // null: none
+  std::unique_ptr<GroupLoad> groups_;            // null: none
+  std::unique_ptr<SubscriberLoad> subscribers_;  // null: none
+  std::unique_ptr<StreamProducer> streamer_;     // null: none
+  std::unique_ptr<MetadataWatcher> watcher_;     // null: nobody
+  std::vector<std::unique_ptr<LeaderMonitor>> monitors_;
 };
 
 }  // namespace sluice::sim
