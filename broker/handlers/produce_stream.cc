@@ -1,5 +1,7 @@
 #include "broker/handlers/produce_stream.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/base/error.h"
@@ -12,11 +14,15 @@ class ProduceStream::Request final
     : public ProduceListener,
       public std::enable_shared_from_this<Request> {
  public:
-  Request(std::shared_ptr<ProduceStream> stream, int64_t correlation_id,
-          int64_t bytes)
+  Request(std::shared_ptr<ProduceStream> stream, int64_t number,
+          int64_t correlation_id, int64_t bytes)
       : stream_(std::move(stream)),
+        number_(number),
         bytes_(bytes),
         correlation_id_(correlation_id) {}
+
+  // In the order taken.
+  int64_t number() const { return number_; }
 
   void OnRefused(absl::Status why) override {
     api::ProduceStreamResponse refusal;
@@ -42,7 +48,7 @@ class ProduceStream::Request final
         [self = shared_from_this(), result = std::move(result)]() mutable {
           self->ready_.push_back(std::move(result));
           --self->missing_;
-          if (self->missing_ == 0) return self->Send();
+          if (self->missing_ == 0) return self->stream_->SendNow(*self);
           self->stream_->SendSoon(self);
         });
   }
@@ -60,6 +66,7 @@ class ProduceStream::Request final
 
  private:
   const std::shared_ptr<ProduceStream> stream_;
+  const int64_t number_;
   const int64_t bytes_;
   const int64_t correlation_id_;
   std::vector<AnswerOrder::Ticket> places_;
@@ -153,8 +160,8 @@ void ProduceStream::TakeNext() {
   if (MUTANT(kForwardsUnordered)) forwarder = nullptr;
   deps_.handler.Start(
       deps_.context, std::move(next.request.request), deps_.home,
-      std::make_shared<Request>(shared_from_this(), next.request.correlation_id,
-                                next.bytes),
+      std::make_shared<Request>(shared_from_this(), taken_++,
+                                next.request.correlation_id, next.bytes),
       std::move(forwarder));
 }
 
@@ -171,10 +178,32 @@ void ProduceStream::SendSoon(std::shared_ptr<Request> request) {
   sending_.push_back(std::move(request));
   if (sending_.size() > 1) return;
   deps_.home->Post([self = shared_from_this()] {
-    for (const auto& request : std::exchange(self->sending_, {})) {
-      request->Send();
-    }
+    SendInOrder(std::exchange(self->sending_, {}));
   });
+}
+
+// What requests before it have of the same partitions goes first.
+void ProduceStream::SendNow(Request& request) {
+  const auto earlier = std::stable_partition(
+      sending_.begin(), sending_.end(), [&](const auto& other) {
+        return other->number() >= request.number();
+      });
+  std::vector<std::shared_ptr<Request>> first(
+      std::make_move_iterator(earlier),
+      std::make_move_iterator(sending_.end()));
+  sending_.erase(earlier, sending_.end());
+  SendInOrder(std::move(first));
+  request.Send();
+}
+
+// A partition's results came in the order of the requests; so they go, though a
+// request may have had one of another partition before.
+void ProduceStream::SendInOrder(
+    std::vector<std::shared_ptr<Request>> requests) {
+  std::sort(requests.begin(), requests.end(), [](const auto& a, const auto& b) {
+    return a->number() < b->number();
+  });
+  for (const auto& request : requests) request->Send();
 }
 
 void ProduceStream::OnComplete(int64_t bytes) {

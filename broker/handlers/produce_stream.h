@@ -56,8 +56,11 @@ class ProduceStream final : public ProduceSession,
   void ReadOn();
   void TakeNext();
   void OnOrdered();
-  // Sends what the request has, with others of this turn or, `complete`, now.
+  // Sends what the request has, with others of this turn.
   void SendSoon(std::shared_ptr<Request> request);
+  // It has its last result.
+  void SendNow(Request& request);
+  static void SendInOrder(std::vector<std::shared_ptr<Request>> requests);
   void OnComplete(int64_t bytes);
   void FinishIfDone();
   void End(absl::Status status);
@@ -74,6 +77,7 @@ class ProduceStream final : public ProduceSession,
   int64_t unanswered_ = 0;  // requests taken
   int64_t undrained_ = 0;   // answered since the last OnDrained
   int64_t unconsumed_ = 0;
+  int64_t taken_ = 0;
   std::vector<std::shared_ptr<Request>> sending_;
   // Made for the first request that is to be forwarded.
   std::shared_ptr<StreamProduceForwarder> forwarder_;

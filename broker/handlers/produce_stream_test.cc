@@ -148,6 +148,35 @@ TEST_F(ProduceStreamTest, AnswersOfAPartitionKeepTheOrderOfRequests) {
   EXPECT_THAT(Answers(), ElementsAre("1:1.", "2:1."));
 }
 
+// A request that has all its results goes at once, but not past what one before
+// it has of the same partition and gathers with others.
+TEST_F(ProduceStreamTest, ARequestThatIsCompleteOvertakesNoneOfItsPartitions) {
+  fake_.even.hold_answers = fake_.odd.hold_answers = true;
+  Send(1, {0, 1});
+  Send(2, {1});
+  fake_.odd.Release();
+  fake_.Run();
+  EXPECT_THAT(Answers(), ElementsAre("1:1", "2:1."));
+  fake_.even.Release();
+  fake_.Run();
+  EXPECT_THAT(Answers(), ElementsAre("1:1", "2:1.", "1:0."));
+}
+
+// Nor does one that has had a result of another partition first.
+TEST_F(ProduceStreamTest, WhatIsGatheredLeavesInTheOrderOfRequests) {
+  fake_.even.hold_answers = fake_.odd.hold_answers = true;
+  Send(1, {1, 2});
+  Send(2, {3, 1, 0});
+  ASSERT_EQ(fake_.odd.held.size(), 3u);
+  std::swap(fake_.odd.held[0], fake_.odd.held[1]);
+  fake_.odd.Release();
+  fake_.Run();
+  EXPECT_THAT(Answers(), ElementsAre("1:1", "2:31"));
+  fake_.even.Release();
+  fake_.Run();
+  EXPECT_THAT(Answers(), ElementsAre("1:1", "2:31", "1:2.", "2:0."));
+}
+
 TEST_F(ProduceStreamTest, TheNextRequestWaitsUntilTheOrderIsFixed) {
   fake_.even.hold_order = true;
   Send(1, {0});
