@@ -115,17 +115,18 @@ void FillLog(const Log& log, ReplicaView& view) {
 
 // After a cut all of it is read again, so that nothing is taken for granted.
 void UpdateBatches(const Log& log, const MemFileSystem& disk, bool cut,
-                   ReplicaView& view) {
+                   LogPlace& place, ReplicaView& view) {
   view.batches_before = view.batches.size();
   view.batches_kept = view.batches.size();
   if (!cut) {
     const Offset from = view.batches.empty() ? log.log_start()
                                              : view.batches.back().last.Next();
-    if (from < log.leo()) ReadBatches(log, disk, from, view.batches);
+    if (from < log.leo()) ReadBatches(log, disk, from, place, view.batches);
     return;
   }
   const std::vector<StoredBatch> old = std::exchange(view.batches, {});
-  ReadBatches(log, disk, log.log_start(), view.batches);
+  place = {};
+  ReadBatches(log, disk, log.log_start(), place, view.batches);
   const size_t both = std::min(old.size(), view.batches.size());
   view.batches_kept = 0;
   while (view.batches_kept < both &&
@@ -217,17 +218,16 @@ LiveNode::Version LiveNode::VersionOf(const Partition& partition) {
 
 void LiveNode::RefreshShard(ShardState& state, Changes& changes) {
   const auto& partitions = state.shard->partitions();
-  bool same = partitions.size() == state.versions.size() &&
-              state.shard->recovered().size() == state.recovered &&
-              state.shard->unusable().size() == state.unusable;
-  size_t i = 0;
-  for (auto it = partitions.begin(); same && it != partitions.end(); ++it) {
-    same = state.versions[i++].partition == it->second.get();
+  if (partitions.size() != state.versions.size() ||
+      state.shard->recovered().size() != state.recovered ||
+      state.shard->unusable().size() != state.unusable) {
+    return Rebuild(state, changes);
   }
-  if (!same) return Rebuild(state, changes);
-  i = 0;
+  size_t i = 0;
   for (const auto& [tp, partition] : partitions) {
     Version& seen = state.versions[i++];
+    // What was noted before it is found as it is now.
+    if (seen.partition != partition.get()) return Rebuild(state, changes);
     const Version now = VersionOf(*partition);
     if (now == seen) continue;
     const bool cut = now.generation != seen.generation;
@@ -274,6 +274,7 @@ void LiveNode::RemoveGone(Changes& changes) {
       continue;
     }
     changes.replicas.push_back({tp, it->second, nullptr});
+    places_.erase(tp);
     it = view_->replicas.erase(it);
   }
 }
@@ -296,7 +297,8 @@ void LiveNode::Note(const TopicPartition& tp, const Partition& partition,
   view.cutting = partition.cutting();
   FillCore(partition.core(), view);
   FillLog(partition.log(), view);
-  UpdateBatches(partition.log(), *process_.disk, log_was_cut, view);
+  UpdateBatches(partition.log(), *process_.disk, log_was_cut, places_[tp],
+                view);
   changes.replicas.back().producers = &partition.log().producers();
 }
 
@@ -307,7 +309,7 @@ void LiveNode::NoteRecovered(const TopicPartition& tp,
   view.lossy = found.lossy;
   FillLog(*found.log, view);
   view.position = view.leo;
-  UpdateBatches(*found.log, *process_.disk, /*cut=*/true, view);
+  UpdateBatches(*found.log, *process_.disk, /*cut=*/true, places_[tp], view);
   changes.replicas.back().producers = &found.log->producers();
 }
 
@@ -328,8 +330,9 @@ std::optional<std::vector<StoredBatch>> LiveNode::ReadLog(
   const Partition* partition = Find(tp);
   if (partition == nullptr) return std::nullopt;
   std::vector<StoredBatch> batches;
+  LogPlace anywhere;
   ReadBatches(partition->log(), *process_.disk, partition->log().log_start(),
-              batches);
+              anywhere, batches);
   return batches;
 }
 
@@ -339,7 +342,8 @@ absl::StatusOr<std::vector<offsets::ViewBatch>> LiveNode::ReadGroupBatches(
   const Partition* partition = Find(tp);
   if (partition == nullptr) return batches;
   absl::Status failed;
-  VisitBatches(partition->log(), *process_.disk, from,
+  LogPlace anywhere;
+  VisitBatches(partition->log(), *process_.disk, from, anywhere,
                [&](const BatchView& batch) {
                  if (!failed.ok() || batch.header().next_offset() > upto) {
                    return;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "broker/offsets/offset_view.h"
 #include "common/env/mem_file_system.h"
 #include "storage/mem_kv_store.h"
+#include "test/check/log_mirror.h"
 #include "test/check/views.h"
 
 namespace sluice::check {
@@ -90,6 +92,7 @@ class LiveNode {
   const Process process_;
   NodeView* const view_;
   std::vector<ShardState> shards_;
+  std::map<TopicPartition, LogPlace> places_;  // of the logs' last batches
 };
 
 }  // namespace sluice::check

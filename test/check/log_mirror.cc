@@ -25,20 +25,27 @@ StoredBatch ViewOf(const BatchView& batch) {
   return stored;
 }
 
-// Those of the batches in `bytes` that lie in [from, upto); returns where they
-// end.
-Offset Take(std::string_view bytes, Offset from, Offset upto,
-            BatchVisitor visit) {
+struct Taken {
+  Offset next;       // where those that were visited end
+  size_t bytes = 0;  // up to there
+};
+
+// Those of the batches in `bytes` that lie in [from, upto).
+Taken Take(std::string_view bytes, Offset from, Offset upto,
+           BatchVisitor visit) {
   BatchCursor cursor(bytes);
-  while (from < upto) {
+  Taken taken{from};
+  while (taken.next < upto) {
     const auto batch = cursor.Next();
     if (!batch.ok() || !batch->has_value()) break;
-    if ((*batch)->header().next_offset() <= from) continue;
-    if ((*batch)->header().next_offset() > upto) break;
+    const Offset next = (*batch)->header().next_offset();
+    if (next > upto) break;
+    taken.bytes += (*batch)->bytes().size();
+    if (next <= taken.next) continue;
     visit(**batch);
-    from = (*batch)->header().next_offset();
+    taken.next = next;
   }
-  return from;
+  return taken;
 }
 
 std::string SegmentPath(const Log& log, Offset base) {
@@ -46,35 +53,42 @@ std::string SegmentPath(const Log& log, Offset base) {
 }
 
 Offset TakeFromSegment(const Log& log, const MemFileSystem& disk, Offset from,
-                       BatchVisitor visit) {
+                       LogPlace& place, BatchVisitor visit) {
   const std::vector<Offset> bases = log.segment_bases();
   const auto after = std::upper_bound(bases.begin(), bases.end(), from);
   if (after == bases.begin()) return from;
-  const auto bytes = disk.Peek(SegmentPath(log, *std::prev(after)));
+  const Offset segment = *std::prev(after);
+  const auto bytes = disk.Peek(SegmentPath(log, segment));
   if (!bytes.has_value()) return from;
+  const bool known = place.next == from && place.segment == segment &&
+                     place.bytes <= bytes->size();
+  const size_t at = known ? place.bytes : 0;
   const Offset upto = after == bases.end() ? log.leo() : *after;
-  return Take(*bytes, from, upto, visit);
+  const Taken taken =
+      Take(std::string_view(*bytes).substr(at), from, upto, visit);
+  place = {taken.next, segment, at + taken.bytes};
+  return taken.next;
 }
 
 }  // namespace
 
 void VisitBatches(const Log& log, const MemFileSystem& disk, Offset from,
-                  BatchVisitor visit) {
+                  LogPlace& place, BatchVisitor visit) {
   while (from < log.leo()) {
     const auto tail = log.ReadInMemory(from, log.leo(),
                                        std::numeric_limits<int32_t>::max());
     const Offset next =
         tail.has_value()
-            ? Take(tail->batches.view(), from, log.leo(), visit)
-            : TakeFromSegment(log, disk, from, visit);
+            ? Take(tail->batches.view(), from, log.leo(), visit).next
+            : TakeFromSegment(log, disk, from, place, visit);
     if (next == from) return;
     from = next;
   }
 }
 
 void ReadBatches(const Log& log, const MemFileSystem& disk, Offset from,
-                 std::vector<StoredBatch>& out) {
-  VisitBatches(log, disk, from, [&out](const BatchView& batch) {
+                 LogPlace& place, std::vector<StoredBatch>& out) {
+  VisitBatches(log, disk, from, place, [&out](const BatchView& batch) {
     out.push_back(ViewOf(batch));
   });
 }

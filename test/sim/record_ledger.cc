@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "common/base/str_cat.h"
 
@@ -12,10 +13,17 @@ std::string RecordName::ToString() const {
 }
 
 std::string RecordName::Value(int bytes) const {
+  const std::string name = StrCat(producer, ":", number, ".");
+  char digits[16];
   std::string value;
+  value.reserve(static_cast<size_t>(std::max(bytes, 0)) + name.size() +
+                sizeof digits);
+  // Each record is compared with it by each reader.
   for (int part = 0; part == 0 || static_cast<int>(value.size()) < bytes;
        ++part) {
-    value += StrCat(producer, ":", number, ".", part, ";");
+    value += name;
+    value.append(digits, std::to_chars(digits, std::end(digits), part).ptr);
+    value += ';';
   }
   return value;
 }
