@@ -6,6 +6,14 @@
 #include "test/sim/fault_injector.h"
 
 namespace sluice::sim {
+namespace {
+
+// Those of checkpoints of views make nothing untrue of a log.
+int64_t FailedLogSyncs(const SimNode& machine) {
+  return machine.fs.failed_sync_count() - machine.failed_view_syncs;
+}
+
+}  // namespace
 
 std::string FaultInjector::LogOf(int node, const Fault& fault) const {
   const std::vector<std::string> logs = cluster_->LogFiles(node);
@@ -99,7 +107,7 @@ FaultInjector::Failing& FaultInjector::BeginFailing(int node) {
   Failing& failing =
       failing_
           .try_emplace(node, Failing{0, machine.fatal.size(), false,
-                                     failed_syncs, failed_syncs})
+                                     failed_syncs, FailedLogSyncs(machine)})
           .first->second;
   ++failing.faults;
   return failing;
@@ -133,7 +141,7 @@ bool FaultInjector::HasFailedSync(NodeId node) {
   if (failing_.empty()) return false;
   const auto found = failing_.find(node.value());
   if (found == failing_.end() || !found->second.syncs_fail) return false;
-  const int64_t now = cluster_->at(node.value()).fs.failed_sync_count();
+  const int64_t now = FailedLogSyncs(cluster_->at(node.value()));
   return std::exchange(found->second.failed_syncs_told, now) != now;
 }
 

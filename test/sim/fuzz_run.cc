@@ -148,6 +148,7 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.progress_owed = progress_owed_;
   numbers.progress_not_owed = progress_not_owed_;
   numbers.all_power_lost = all_power_lost_;
+  numbers.views = cluster_.view_counts();
   numbers.instant_events_most = instant_.most();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();

@@ -34,6 +34,7 @@ struct RunNumbers {
   int64_t judged = 0;
   int64_t judged_so_far = 0;
   int64_t all_power_lost = 0;  // behind the faults' phase
+  ViewCounts views;
   // Partitions, in phase 2.
   int64_t progress_owed = 0;
   int64_t progress_not_owed = 0;

@@ -43,6 +43,10 @@ void Totals::Add(const RunResult& result) {
   sum.judged += n.judged;
   sum.judged_so_far += n.judged_so_far;
   sum.all_power_lost += n.all_power_lost;
+  sum.views.lost += n.views.lost;
+  sum.views.lost_bare += n.views.lost_bare;
+  sum.views.checkpoints += n.views.checkpoints;
+  sum.views.fills += n.views.fills;
   sum.progress_owed += n.progress_owed;
   sum.progress_not_owed += n.progress_not_owed;
   sum.instant_events_most =
@@ -132,6 +136,10 @@ bool PrintCounts(const Totals& totals) {
   must("records", "judged in the end", totals.sum.judged);
   must("records", "judged before a loss", totals.sum.judged_so_far);
   must("cluster", "lost all power", totals.sum.all_power_lost);
+  must("views", "lost beside a checkpoint", totals.sum.views.lost);
+  must("views", "lost without one", totals.sum.views.lost_bare);
+  must("views", "checkpoints", totals.sum.views.checkpoints);
+  must("views", "filled from one", totals.sum.views.fills);
   must("progress", "owed", totals.sum.progress_owed);
   PrintCount("progress", "not owed", totals.sum.progress_not_owed);
   PrintCount("events", "most at one moment", totals.sum.instant_events_most);

@@ -8,11 +8,13 @@
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 #include "storage/batch_header.h"
+#include "test/sim/io_executor.h"
 
 namespace sluice::sim {
 namespace {
 
 constexpr char kLogDirectory[] = "/data/broker";
+constexpr char kCheckpoints[] = "/offsets-view.checkpoints/checkpoint-";
 constexpr char kRaftDirectory[] = "/data/controller";
 constexpr int64_t kUptimeUsMax = 1'000'000'000;
 
@@ -192,7 +194,9 @@ bool SimCluster::OpenBroker(SimNode& node) {
   deps.clock = &node.host;
   deps.control_executor = NewExecutor(node);
   deps.replication_executor = NewExecutor(node);
-  deps.io_executor = NewExecutor(node);
+  node.executors.push_back(std::make_unique<IoExecutor>(
+      node.host.NewExecutor(), &node.fs, &node.failed_view_syncs));
+  deps.io_executor = node.executors.back().get();
   deps.worker_executor = NewExecutor(node);
   for (int i = 0; i < options_.shards; ++i) {
     deps.shard_executors.push_back(NewExecutor(node));
@@ -206,19 +210,7 @@ bool SimCluster::OpenBroker(SimNode& node) {
                                 node.peers.back().get()});
   }
   deps.replication_connector = node.connector.get();
-  deps.view_files.open = [&node](const std::string&)
-      -> absl::StatusOr<std::unique_ptr<KvStore>> {
-    return std::make_unique<MountedKvStore>(&node.views);
-  };
-  deps.view_files.set_aside = [&node](const std::string&) {
-    node.views.Wipe();
-    return absl::OkStatus();
-  };
-  deps.view_files.open_checkpoint = [&node](const std::string& path)
-      -> absl::StatusOr<std::unique_ptr<KvStore>> {
-    return MemKvStore::OpenCheckpoint(node.fs, path);
-  };
-  node.views.SetFiles(&node.fs);
+  deps.view_files = ViewFilesOf(node);
   deps.leader_connector = node.leaders.get();
   deps.group_connector = node.groups.get();
   deps.memory = options_.memory;
@@ -244,6 +236,39 @@ bool SimCluster::OpenBroker(SimNode& node) {
   return true;
 }
 
+coordinator::ViewStoreFiles SimCluster::ViewFilesOf(SimNode& node) {
+  node.views.SetFiles(&node.fs);
+  coordinator::ViewStoreFiles files;
+  files.open = [&node](const std::string&)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    return std::make_unique<MountedKvStore>(&node.views);
+  };
+  files.set_aside = [&node](const std::string&) {
+    node.views.Wipe();
+    return absl::OkStatus();
+  };
+  files.open_checkpoint = [this, &node](const std::string& path)
+      -> absl::StatusOr<std::unique_ptr<KvStore>> {
+    // One that was just made is looked at before it has its name.
+    const bool fills = path.find(kCheckpoints) != std::string::npos;
+    ++(fills ? view_counts_.fills : view_counts_.checkpoints);
+    return MemKvStore::OpenCheckpoint(node.fs, path);
+  };
+  return files;
+}
+
+// As a store that is found damaged: its checkpoints stay.
+void SimCluster::LoseViews(SimNode& node) {
+  if (node.views.Peek().empty()) return;
+  const auto files = node.fs.PeekFiles(kLogDirectory);
+  const bool kept = std::any_of(
+      files.begin(), files.end(), [](const std::string& file) {
+        return file.find(kCheckpoints) != std::string::npos;
+      });
+  ++(kept ? view_counts_.lost : view_counts_.lost_bare);
+  node.views.Wipe();
+}
+
 void SimCluster::End(SimNode& node, ProcessEnd how) {
   for (ClusterObserver* observer : observers_) observer->OnEnd(node, how);
   network_.Down(node.life, how == ProcessEnd::kPowerCut
@@ -254,6 +279,10 @@ void SimCluster::End(SimNode& node, ProcessEnd how) {
   // What a process has not flushed of its views goes with it.
   if (how != ProcessEnd::kStopped && node.views.unsynced_batches() > 0) {
     node.views.Crash(&random_);
+  }
+  if (how != ProcessEnd::kStopped && options_.views_lost_one_in > 0 &&
+      random_.OneIn(static_cast<uint64_t>(options_.views_lost_one_in))) {
+    LoseViews(node);
   }
 }
 

@@ -44,6 +44,17 @@ struct SimOptions {
   bool watches = true;  // clients may watch metadata
   // How far a node's wall clock is from true time at first.
   std::map<int, int64_t> wall_skew_ms;
+  // Of how many processes that die one loses its views of __consumer_offsets
+  // with its page cache; 0: of none.
+  int views_lost_one_in = 0;
+};
+
+// What became of the views of __consumer_offsets of all nodes.
+struct ViewCounts {
+  int64_t lost = 0;         // with a checkpoint to fill them from
+  int64_t lost_bare = 0;    // without: their logs are replayed
+  int64_t checkpoints = 0;  // that were made
+  int64_t fills = 0;        // checkpoints that were opened for lost views
 };
 
 // How a process ended.
@@ -71,6 +82,7 @@ struct SimNode {
   MemFileSystem fs;
   MemKvStore kv;
   MemKvStore views;  // of __consumer_offsets; keeps no log of its own
+  int64_t failed_view_syncs = 0;  // of `fs`, while checkpoints were made
   int boots = 0;         // of the machine: its boot id
   // Of the disk under the broker's logs, and under the Raft log.
   std::shared_ptr<DiskSpeed> log_disk = std::make_shared<DiskSpeed>();
@@ -136,6 +148,7 @@ class SimCluster {
   // How much longer than usual a task of the disk's threads takes; hung: until
   // it is no more.
   void SetDisks(int id, int64_t more_us, bool hung);
+  const ViewCounts& view_counts() const { return view_counts_; }
   void AddObserver(ClusterObserver* observer) {
     observers_.push_back(observer);
   }
@@ -200,6 +213,8 @@ class SimCluster {
   void OnFatal(SimNode& node, const absl::Status& why);
   bool OpenController(SimNode& node);
   bool OpenBroker(SimNode& node);
+  coordinator::ViewStoreFiles ViewFilesOf(SimNode& node);
+  void LoseViews(SimNode& node);
   void End(SimNode& node, ProcessEnd how);
   void Destroy(SimNode& node);
   void Reboot(SimNode& node);
@@ -215,6 +230,7 @@ class SimCluster {
   std::map<NodeId, std::unique_ptr<SimNode>> nodes_;
   std::vector<ClusterObserver*> observers_;
   int next_client_ = 0;
+  ViewCounts view_counts_;
 };
 
 }  // namespace sluice::sim

@@ -267,6 +267,13 @@ void DrawGroupLoad(SwarmPlan& plan, Random& random) {
     fault.amount = static_cast<int64_t>(
         kDroppableOfGroups[random.Below(std::size(kDroppableOfGroups))]);
   }
+  // Views are lost now and then: filled from a checkpoint, or, where there is
+  // none, from their logs.
+  plan.cluster.views_lost_one_in = 4;
+  if (!random.OneIn(4)) {
+    settings[kOffsetsViewCheckpointBytes] =
+        StrCat(random.Between(4 << 10, 16 << 10));
+  }
 }
 
 // Streams of clients: watches in most runs, subscribers in a third.
