@@ -361,7 +361,13 @@ absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
     return MakeError(ErrorCode::kStorageError, "RocksDB in ", db_->path,
                      ": an earlier write failed; restart the process");
   }
-  rocksdb::WriteBatch writes;
+  // One allocation for all: a tag and two lengths with each.
+  constexpr size_t kOpBytes = 12;
+  size_t bytes = 0;
+  for (const KvBatch::Op& op : batch.ops()) {
+    bytes += kOpBytes + op.key.size() + op.value.size();
+  }
+  rocksdb::WriteBatch writes(kOpBytes + bytes);
   for (const KvBatch::Op& op : batch.ops()) {
     rocksdb::Status status;
     switch (op.kind) {

@@ -1,6 +1,13 @@
 #include "broker/coordinator/group_log.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
 #include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "common/base/error.h"
 #include "sluice/internal/v1/group_log.pb.h"
@@ -106,13 +113,88 @@ TEST(GroupLogTest, WhatIsNotKnownIsRefused) {
             ErrorCode::kUnsupportedFormat);
 }
 
-TEST(GroupLogTest, AnUnknownFieldOfAMemberIsRefused) {
+// The message, and each one that is set inside it.
+void ForEachMessage(google::protobuf::Message* message,
+                    const std::function<void(google::protobuf::Message*)>& on) {
+  on(message);
+  const auto* reflection = message->GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(*message, &fields);
+  for (const auto* field : fields) {
+    if (field->message_type() == nullptr) continue;
+    if (!field->is_repeated()) {
+      ForEachMessage(reflection->MutableMessage(message, field), on);
+      continue;
+    }
+    for (int i = 0; i < reflection->FieldSize(*message, field); ++i) {
+      ForEachMessage(reflection->MutableRepeatedMessage(message, field, i), on);
+    }
+  }
+}
+
+TEST(GroupLogTest, AnUnknownFieldIsRefusedWhereverItIs) {
+  const LogRecord offset = EncodeRecord(Put(1));
+  const LogRecord group = EncodeRecord(GroupPut{"g", EncodeGroup(Group())});
+  std::set<std::string> seen;
+  const auto refuses = [&seen](google::protobuf::Message* whole,
+                               const std::function<absl::Status()>& decode) {
+    ASSERT_TRUE(decode().ok()) << decode();
+    ForEachMessage(whole, [&](google::protobuf::Message* part) {
+      seen.insert(part->GetTypeName());
+      auto* unknown = part->GetReflection()->MutableUnknownFields(part);
+      unknown->AddVarint(100, 1);
+      EXPECT_EQ(CodeOf(decode()), ErrorCode::kUnsupportedFormat)
+          << part->GetTypeName();
+      unknown->Clear();
+    });
+  };
+  for (const LogRecord& record : {offset, group}) {
+    internal::v1::GroupLogKey key;
+    ASSERT_TRUE(key.ParseFromString(record.key));
+    refuses(&key, [&] {
+      return DecodeRecord(key.SerializeAsString(), record.value).status();
+    });
+  }
+  internal::v1::CommittedOffsetValue committed;
+  ASSERT_TRUE(committed.ParseFromString(*offset.value));
+  refuses(&committed, [&] {
+    return DecodeRecord(offset.key, committed.SerializeAsString()).status();
+  });
   internal::v1::GroupValue value;
-  ASSERT_TRUE(value.ParseFromString(EncodeGroup(Group())));
-  auto* member = value.mutable_members(0);
-  member->GetReflection()->MutableUnknownFields(member)->AddVarint(100, 1);
-  EXPECT_EQ(CodeOf(DecodeGroup(value.SerializeAsString()).status()),
-            ErrorCode::kUnsupportedFormat);
+  ASSERT_TRUE(value.ParseFromString(*group.value));
+  refuses(&value, [&] {
+    return DecodeRecord(group.key, value.SerializeAsString()).status();
+  });
+
+  // No message of the log was left out here, and so none there.
+  const auto* file = internal::v1::GroupLogKey::descriptor()->file();
+  for (int i = 0; i < file->message_type_count(); ++i) {
+    EXPECT_TRUE(seen.contains(file->message_type(i)->full_name()))
+        << file->message_type(i)->full_name();
+  }
+}
+
+// The messages that decoding uses again keep nothing of the record before.
+TEST(GroupLogTest, ARecordTakesNothingFromTheOneBeforeIt) {
+  OffsetPut plain = Put(2);
+  plain.committed.metadata.reset();
+  plain.committed.member.clear();
+  plain.committed.leader_epoch = kNoLeaderEpoch;
+  const std::vector<Change> changes = {
+      Put(1), plain, GroupPut{"other", EncodeGroup(Group())}, plain,
+      OffsetGone{Key(3)}, Put(4)};
+  const auto built = BuildBatch(changes, 1);
+  ASSERT_TRUE(built.ok());
+  const auto batch = BatchView::Parse(built->view());
+  ASSERT_TRUE(batch.ok());
+  const auto decoded = DecodeBatch(*batch);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  ASSERT_EQ(decoded->records.size(), changes.size());
+  for (size_t i = 0; i < changes.size(); ++i) {
+    EXPECT_EQ(EncodeRecord(decoded->records[i].change),
+              EncodeRecord(changes[i]))
+        << i;
+  }
 }
 
 TEST(GroupLogTest, AGroupThatNoCoreCouldBeIsRefused) {

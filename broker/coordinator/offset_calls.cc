@@ -63,6 +63,10 @@ absl::Status GroupCoordinator::PlanCommit(
     const v1::CommitOffsetsRequest& request, CommitPlan& plan) const {
   std::set<TopicPartition> seen;
   const int64_t now_ms = deps_.clock->WallMillis();
+  const auto count = static_cast<size_t>(request.offsets_size());
+  plan.response.mutable_results()->Reserve(request.offsets_size());
+  plan.places.reserve(count);
+  plan.changes.reserve(count);
   for (const v1::OffsetCommit& asked : request.offsets()) {
     v1::OffsetCommitResult* result = plan.response.add_results();
     *result->mutable_topic() = asked.topic();
@@ -141,13 +145,14 @@ void GroupCoordinator::CommitOffsets(
     LetGo(group);
     return reply(std::move(plan.response));
   }
-  std::vector<Change> changes = plan.changes;
+  std::vector<Change> changes;
+  changes.reserve(plan.changes.size() + 1);
   // Whoever has offsets is a group that can be listed and deleted.
   if (is_new) {
     const StoredGroup fresh{group::GroupImage(), deps_.clock->WallMillis()};
-    changes.insert(changes.begin(),
-                   offsets::GroupPut{group, EncodeGroup(fresh)});
+    changes.push_back(offsets::GroupPut{group, EncodeGroup(fresh)});
   }
+  changes.insert(changes.end(), plan.changes.begin(), plan.changes.end());
   const bool by_member = !request.member_id().empty();
   const group::MemberId member(request.member_id());
   AppendChanges(

@@ -214,6 +214,7 @@ absl::Status OffsetsView::Apply(std::string_view batches, Offset limit) {
   Applied applied = applied_;
   KvBatch out;
   int64_t records = 0;
+  std::string key = prefix_;
   BatchCursor cursor(batches);
   for (;;) {
     ASSIGN_OR_RETURN(const std::optional<BatchView> batch, cursor.Next());
@@ -224,10 +225,12 @@ absl::Status OffsetsView::Apply(std::string_view batches, Offset limit) {
     ASSIGN_OR_RETURN(const auto writes,
                      offsets::ApplyBatch(applied, limit, changes));
     for (const offsets::ViewWrite& write : writes) {
+      key.resize(prefix_.size());
+      key += write.key;
       if (write.value.has_value()) {
-        out.Put(KeyOf(write.key), *write.value);
+        out.Put(key, *write.value);
       } else {
-        out.Delete(KeyOf(write.key));
+        out.Delete(key);
       }
     }
     records += static_cast<int64_t>(changes.records.size());

@@ -13,11 +13,17 @@ constexpr char kGroupTag = 'g';
 constexpr char kOffsetTag = 'o';
 constexpr uint8_t kVersion = 1;
 constexpr size_t kUuidBytes = 16;
+// Of a value, with the longest length of metadata: version, offset, epoch,
+// time, record's offset, origin.
+constexpr size_t kFixedBytes = 1 + 8 + 4 + 8 + 8 + 1 + 5;
 
 std::string OffsetKeyPrefix(std::string_view group) {
   INVARIANT(group.size() <= UINT16_MAX, "a group id of ", group.size(),
             " bytes");
-  std::string key(1, kOffsetTag);
+  std::string key;
+  key.reserve(sizeof(kOffsetTag) + sizeof(uint16_t) + group.size() +
+              kUuidBytes + sizeof(uint32_t));
+  key.push_back(kOffsetTag);
   PutBig16(key, static_cast<uint16_t>(group.size()));
   key += group;
   return key;
@@ -83,7 +89,12 @@ std::optional<std::string> DecodeGroupKey(std::string_view key) {
 // ---- Values ----
 
 std::string EncodeCommittedOffset(const CommittedOffset& committed) {
-  std::string out(1, static_cast<char>(kVersion));
+  // Every replica encodes every commit: one allocation.
+  const size_t metadata_bytes =
+      committed.metadata.has_value() ? committed.metadata->size() : 0;
+  std::string out;
+  out.reserve(kFixedBytes + metadata_bytes + committed.member.size());
+  out.push_back(static_cast<char>(kVersion));
   PutBig64(out, static_cast<uint64_t>(committed.offset.value()));
   PutBig32(out, static_cast<uint32_t>(committed.leader_epoch.value()));
   PutBig64(out, static_cast<uint64_t>(committed.time_ms));

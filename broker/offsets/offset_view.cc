@@ -41,6 +41,7 @@ absl::StatusOr<std::vector<ViewWrite>> ApplyBatch(const Applied& applied,
                      limit);
   }
   std::vector<ViewWrite> writes;
+  writes.reserve(batch.records.size() + 1);
   if (!batch.control) {
     if (batch.transactional) {
       return MakeError(ErrorCode::kUnsupportedFormat,
