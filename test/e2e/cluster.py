@@ -122,6 +122,7 @@ class Node:
         # Where others reach it, if not where it listens (host:port).
         self.public_detour = self.internal_detour = None
         self.process = None
+        self.log_begin = 0  # of its process
         self.hung = False  # SIGSTOPped: no use asking it
         self.prefix = []  # of its command: into a namespace
         self.extra = []
@@ -204,6 +205,7 @@ class Cluster:
             node = self.nodes[node_id]
             assert not node.alive, "node %d runs" % node_id
             log = open(node.log_path, "ab")
+            node.log_begin = log.tell()
             node.process = subprocess.Popen(
                 node.prefix + [SLUICED] + self.flags(node), stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True, env=node.env)
@@ -234,14 +236,21 @@ class Cluster:
             self.nodes[node_id].process = None
 
     def stop(self, *ids):
-        """SIGTERM and wait: returns the exit codes."""
-        codes = []
+        """SIGTERM and wait: returns the exit codes. Who has said nothing yet
+        does not look for signals, and would end by this one as any process."""
         for node_id in ids:
+            self.wait_for_a_word(self.nodes[node_id])
             self.nodes[node_id].process.send_signal(signal.SIGTERM)
+        codes = []
         for node_id in ids:
             codes.append(self.nodes[node_id].process.wait(timeout=60 * PATIENCE))
             self.nodes[node_id].process = None
         return codes
+
+    @staticmethod
+    def wait_for_a_word(node):
+        wait_until(lambda: os.path.getsize(node.log_path) > node.log_begin or not node.alive,
+                   60, "the first word of node %d" % node.id)
 
     def wipe(self, node_id):
         assert not self.nodes[node_id].alive
