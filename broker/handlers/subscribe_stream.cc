@@ -254,16 +254,24 @@ bool SubscribeStream::MayPush() const {
          account_->bytes() < kUnsentBytesMax;
 }
 
+// What is read meanwhile is pushed when it comes, and wants credit then: the
+// balance goes below zero by one push, not by one of each kind.
+bool SubscribeStream::MayPass() const {
+  return !passing_.empty() && account_->MayPush() &&
+         (!reading_ ||
+          credit_bytes_ > passing_.front().response.charged_bytes);
+}
+
 // By turns, where both have something.
 void SubscribeStream::Pump() {
   while (MayPush()) {
-    const bool pass = !passing_.empty() && account_->MayPush() &&
-                      (reading_ || ready_.empty() || !passed_last_);
+    const bool may_pass = MayPass();
+    const bool pass = may_pass && (reading_ || ready_.empty() || !passed_last_);
     passed_last_ = pass;
     if (pass) {
       PassOn();
-    } else if (!ReadNext()) {
-      if (passing_.empty() || !account_->MayPush()) return;
+    } else if (!ReadNext() && !may_pass) {
+      return;
     }
   }
 }

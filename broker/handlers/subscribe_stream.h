@@ -98,6 +98,7 @@ class SubscribeStream final
   void OnStart(const TopicPartition& tp, Life life, OffsetOutcome outcome);
   void Pump();
   bool MayPush() const;
+  bool MayPass() const;
   // One read, if memory can be had for it.
   bool ReadNext();
   void Read(const TopicPartition& tp, const Subscription& subscription,
