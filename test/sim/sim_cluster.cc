@@ -219,6 +219,7 @@ bool SimCluster::OpenBroker(SimNode& node) {
   deps.configs = configs_;
   deps.node_id = node.id;
   deps.liveness = options_.liveness;
+  deps.watch_limits = options_.watch_limits;
   deps.tail_cache_bytes_per_shard = options_.tail_cache_bytes_per_shard;
   deps.cluster_name = "sim";
   deps.public_endpoint = SimNetwork::PublicEndpointOf(node.id);

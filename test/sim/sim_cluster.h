@@ -42,6 +42,7 @@ struct SimOptions {
   MemoryBudgets memory;
   std::map<int, std::string> racks;  // of brokers; none: ""
   bool watches = true;  // clients may watch metadata
+  WatchLimits watch_limits;
   // How far a node's wall clock is from true time at first.
   std::map<int, int64_t> wall_skew_ms;
   // Of how many processes that die one loses its views of __consumer_offsets

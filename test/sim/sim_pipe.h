@@ -22,9 +22,6 @@ struct SimPipe : std::enable_shared_from_this<SimPipe<A, B>> {
   MessageKind b_kind = MessageKind::kStreamEnd;
   std::weak_ptr<PeerStreamEvents<B>> a_events;  // what the opener hears
   std::weak_ptr<PeerStreamEvents<A>> b_events;
-  // Whether its ends may ask for on_drained.
-  bool a_drains = true;
-  bool b_drains = true;
   bool b_drains_by_wire = false;  // not before it gets through
   bool b_still = false;           // looked at again soon
   bool a_open = true;
@@ -44,6 +41,16 @@ struct SimPipe : std::enable_shared_from_this<SimPipe<A, B>> {
     if (b_open && events != nullptr && events->on_message) {
       events->on_message(std::move(message));
     }
+  }
+  bool WantsDrainedA() const {
+    const auto events = a_events.lock();
+    return events != nullptr && events->on_drained != nullptr;
+  }
+  // Until it has accepted it may want to: that is asked when it is due.
+  bool WantsDrainedB() const {
+    const auto events = b_events.lock();
+    return events != nullptr &&
+           (events->on_drained != nullptr || events->on_message == nullptr);
   }
   void DrainedA() {
     const auto events = a_events.lock();
@@ -106,7 +113,7 @@ class OpenerHalf {
         [pipe = pipe_](const Parcel& parcel) {
           pipe->HearB(Wire<A>::Decode(parcel.bytes));
         });
-    if (!pipe_->a_drains) return;
+    if (!pipe_->WantsDrainedA()) return;
     pipe_->stream->ends[0].executor->PostAfter(
         kDrainUs, [pipe = pipe_] { pipe->DrainedA(); });
   }
@@ -141,8 +148,7 @@ class AcceptorHalf {
         [pipe = pipe_](const Parcel& parcel) {
           pipe->HearA(Wire<B>::Decode(parcel.bytes));
         });
-    if (!pipe_->b_drains) return;
-    // Asked for when it is due: Accept() has returned by then.
+    if (!pipe_->WantsDrainedB()) return;
     pipe_->stream->ends[1].executor->PostAfter(
         OpenerHalf<A, B>::kDrainUs, [pipe = pipe_] { pipe->DrainB(); });
   }

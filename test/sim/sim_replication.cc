@@ -56,7 +56,6 @@ class SimConnector final : public ReplicationConnector {
     pipe->network = network_;
     pipe->a_kind = MessageKind::kFollowerFrame;
     pipe->b_kind = MessageKind::kLeaderFrame;
-    pipe->a_drains = pipe->b_drains = false;
     const LifePtr server = network_->Find(leader);
     if (server == nullptr || server->replication == nullptr) {
       ConnectPipe(pipe, AsPeerEvents(std::move(events)), own_, executor, own_,

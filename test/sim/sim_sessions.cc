@@ -104,7 +104,6 @@ std::shared_ptr<FrameSender<Request>> OpenSession(
   pipe->network = network;
   pipe->a_kind = kinds.request;
   pipe->b_kind = kinds.response;
-  pipe->a_drains = false;
   pipe->b_drains_by_wire = true;
   UseCounts& counts = network->use(kinds.use);
   ++counts.opened;

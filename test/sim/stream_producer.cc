@@ -91,7 +91,10 @@ bool StreamProducer::AddPartition(const NamedPartition& tp,
                                   api::ProduceRequest& request, Request& open,
                                   api::Endpoint& to) {
   const auto leader = metadata_->LeaderOf(tp);
-  if (!leader.has_value()) return false;
+  if (!leader.has_value()) {
+    metadata_->Refresh();
+    return false;
+  }
   const api::Endpoint at = deps_.plan.forwards
                                ? SimNetwork::PublicEndpointOf(gateway_)
                                : leader->endpoint;
@@ -115,7 +118,7 @@ bool StreamProducer::AddPartition(const NamedPartition& tp,
     const RecordName name{deps_.number, next_record_++};
     api::Record& record = records.emplace_back();
     record.key = name.ToString();
-    record.value = name.Value(deps_.plan.record_bytes);
+    record.value = name.Value(deps_.record_bytes);
     deps_.on_sent(tp, name, *record.value);
     asked.names.push_back(name);
   }

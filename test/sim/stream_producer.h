@@ -27,6 +27,7 @@ class StreamProducer {
     SimCluster* cluster = nullptr;
     StreamProducerPlan plan;
     int number = 0;  // of its records
+    int record_bytes = 20;
     std::vector<NamedPartition> partitions;
     std::function<void(const NamedPartition&, const RecordName&,
                        const std::string& value)>

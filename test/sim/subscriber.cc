@@ -56,6 +56,10 @@ void Subscriber::Start() {
   if (deps_.plan.restless_every_us > 0) BeRestless();
 }
 
+void Subscriber::Hurry() {
+  hurries_ = true;
+}
+
 void Subscriber::Stop() {
   stopped_ = true;
   for (auto& [id, stream] : std::exchange(streams_, {})) stream.sender->Close();
@@ -88,7 +92,10 @@ bool Subscriber::Target(const NamedPartition& tp, Place& place,
     return true;
   }
   const auto leader = metadata_->LeaderOf(tp);
-  if (!leader.has_value()) return false;
+  if (!leader.has_value()) {
+    metadata_->Refresh();
+    return false;
+  }
   to = leader->endpoint;
   place.epoch = leader->leader_epoch;
   near = !deps_.plan.rack.empty() &&
@@ -97,9 +104,9 @@ bool Subscriber::Target(const NamedPartition& tp, Place& place,
 }
 
 void Subscriber::Ask(const NamedPartition& tp, const api::Endpoint& to,
-                     bool near) {
+                     bool near, Offset from) {
   Place& place = places_[tp];
-  place.stream = StreamTo(to, near);
+  place.stream = StreamTo(tp, to, near);
   place.since_us = client_deps_.clock->MonoMicros();
   Stream& stream = streams_.at(place.stream);
   api::SubscribeRequest request;
@@ -107,6 +114,8 @@ void Subscriber::Ask(const NamedPartition& tp, const api::Endpoint& to,
   asked.topic.name = tp.topic;
   asked.partition = tp.partition;
   if (place.next > Offset(0) && !place.from_start) asked.start = place.next;
+  // Which offset the log begins at is the leader's to say.
+  if (from != kNoOffset) asked.start = from;
   request.partitions.push_back(std::move(asked));
   if (!std::exchange(stream.said, true)) {
     request.form = deps_.plan.form;
@@ -118,9 +127,15 @@ void Subscriber::Ask(const NamedPartition& tp, const api::Endpoint& to,
   stream.sender->Send(std::move(request));
 }
 
-Subscriber::StreamId Subscriber::StreamTo(const api::Endpoint& to, bool near) {
+// What was pushed before a partition was left, and comes when it was joined
+// again, cannot be told from what comes for that: nothing must lie between.
+Subscriber::StreamId Subscriber::StreamTo(const NamedPartition& tp,
+                                          const api::Endpoint& to, bool near) {
   for (const auto& [id, stream] : streams_) {
-    if (stream.endpoint == to && stream.near == near) return id;
+    if (stream.endpoint == to && stream.near == near &&
+        !stream.missed.contains(tp)) {
+      return id;
+    }
   }
   const StreamId id = next_stream_++;
   Stream& stream = streams_[id];
@@ -164,7 +179,7 @@ void Subscriber::OnMetadata() {
 }
 
 void Subscriber::BeRestless() {
-  if (stopped_) return;
+  if (stopped_ || hurries_) return;
   executor_->PostAfter(random_.Between(1, 2 * deps_.plan.restless_every_us),
                        [this] { BeRestless(); });
   const auto& all = deps_.partitions;
@@ -218,7 +233,8 @@ void Subscriber::OnNearer(const NamedPartition& tp, bool asked_for,
                                result.preferred_replica));
   }
   if (result.preferred_endpoint.port != 0) {
-    return Ask(tp, result.preferred_endpoint, /*near=*/true);
+    return Ask(tp, result.preferred_endpoint, /*near=*/true,
+               result.next_offset);
   }
   ReadLeader(places_[tp]);  // nobody can go there
   SeekLater(tp);
@@ -253,11 +269,15 @@ void Subscriber::OnData(StreamId id, Stream& stream,
     const Offset next = deps_.on_push(push);
     if (next > place.next) place.from_start = false;
     place.next = next;
+  } else {
+    stream.missed.insert(tp);
   }
   if (stream.credit <= 0) ++deps_.counts->out_of_credit;
   if (std::exchange(stream.gives, true)) return;
   executor_->PostAfter(
-      deps_.plan.slow_us == 0 ? 0 : random_.Between(0, deps_.plan.slow_us),
+      deps_.plan.slow_us == 0 || hurries_
+          ? 0
+          : random_.Between(0, deps_.plan.slow_us),
       [this, id] { GiveCredit(id); });
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,8 @@ class Subscriber {
   ~Subscriber();
 
   void Start();
+  // It takes what there is at once from now on, and stays where it is.
+  void Hurry();
   // All streams are let go of.
   void Stop();
   Offset position(const NamedPartition& tp) const {
@@ -95,14 +98,18 @@ class Subscriber {
     // Nothing of what comes was read before then: there was no credit left.
     int64_t credit_since_us = 0;
     bool said = false;  // the first message is sent
+    // Whose pushes came while it had left them.
+    std::set<NamedPartition> missed;
   };
 
   void Seek(const NamedPartition& tp);
   void SeekLater(const NamedPartition& tp);
   bool Target(const NamedPartition& tp, Place& place, api::Endpoint& to,
               bool& near);
-  void Ask(const NamedPartition& tp, const api::Endpoint& to, bool near);
-  StreamId StreamTo(const api::Endpoint& to, bool near);
+  void Ask(const NamedPartition& tp, const api::Endpoint& to, bool near,
+           Offset from = kNoOffset);
+  StreamId StreamTo(const NamedPartition& tp, const api::Endpoint& to,
+                    bool near);
   void Leave(const NamedPartition& tp, bool tell);
   void OnMessage(StreamId id, const api::SubscribeResponse& response);
   void OnData(StreamId id, Stream& stream,
@@ -133,6 +140,7 @@ class Subscriber {
   StreamId next_stream_ = 1;
   NodeId gateway_{1};  // who forwards
   bool stopped_ = false;
+  bool hurries_ = false;
 };
 
 }  // namespace sluice::sim

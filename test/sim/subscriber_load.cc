@@ -61,6 +61,10 @@ void SubscriberLoad::Start() {
   for (const auto& program : programs_) program->subscriber->Start();
 }
 
+void SubscriberLoad::Hurry() {
+  for (const auto& program : programs_) program->subscriber->Hurry();
+}
+
 void SubscriberLoad::Stop() {
   for (const auto& program : programs_) program->subscriber->Stop();
 }

@@ -31,6 +31,8 @@ class SubscriberLoad {
   explicit SubscriberLoad(Deps deps);
 
   void Start();
+  // How slow a program is says nothing about whether a run converges.
+  void Hurry();
   // They read no more.
   void Stop();
   // Which of them is not where this partition ends; "": all are.

@@ -279,16 +279,19 @@ void DrawGroupLoad(SwarmPlan& plan, Random& random) {
 // Streams of clients: watches in most runs, subscribers in a third.
 void DrawStreams(SwarmPlan& plan, Random& random) {
   plan.cluster.watches = !random.OneIn(4);
+  if (random.OneIn(2)) {
+    plan.cluster.watch_limits.partitions_per_message =
+        static_cast<size_t>(random.Between(1, 3));
+    plan.cluster.watch_limits.changes_max =
+        static_cast<size_t>(random.Between(1, 10));
+  }
   if (random.OneIn(3)) {
     plan.subscribers = DrawSubscribers(plan.load.rack, random);
   }
   if (random.OneIn(3)) {
-    plan.streamer.in_flight_max = static_cast<int>(random.Between(2, 10));
-    plan.streamer.send_every_us = random.Between(30'000, 300'000);
-    plan.streamer.records_max = static_cast<int>(random.Between(1, 4));
-    plan.streamer.record_bytes =
-        static_cast<int>(random.OneIn(3) ? random.Between(200, 3'000)
-                                         : random.Between(8, 100));
+    plan.streamer.in_flight_max = static_cast<int>(random.Between(2, 8));
+    plan.streamer.send_every_us = random.Between(100'000, 600'000);
+    plan.streamer.records_max = static_cast<int>(random.Between(1, 3));
     plan.streamer.forwards = random.OneIn(3);
   }
   if (plan.cluster.watches && random.OneIn(2)) {
@@ -297,9 +300,11 @@ void DrawStreams(SwarmPlan& plan, Random& random) {
   const bool forwards =
       std::any_of(plan.subscribers.begin(), plan.subscribers.end(),
                   [](const SubscriberPlan& one) { return one.forwards; });
-  // Room for a push or a few; what is handed on needs a window at each leader.
+  // Room for two of the largest pushes, or a few: below that nobody would be
+  // pushed any (MemoryBudgets has a minimum). What is handed on needs a window
+  // at each leader.
   if (!plan.subscribers.empty() && !forwards && random.OneIn(3)) {
-    plan.cluster.memory.subscribe_bytes = random.Between(64 << 10, 512 << 10);
+    plan.cluster.memory.subscribe_bytes = random.Between(1 << 20, 3 << 20);
   }
   for (Fault& fault : plan.faults) {
     if (fault.kind != FaultKind::kDropKind || !random.OneIn(3)) continue;

@@ -197,6 +197,7 @@ void Workload::Stop() {
   stopped_ = true;
   if (streamer_ != nullptr) streamer_->Stop();
   if (watcher_ != nullptr) watcher_->Settle();
+  if (subscribers_ != nullptr) subscribers_->Hurry();
   if (groups_ != nullptr) groups_->Stop();
 }
 

@@ -33,6 +33,7 @@ void Workload::MakeStreamProducer() {
   StreamProducer::Deps deps;
   deps.cluster = cluster_;
   deps.plan = plan_->streamer;
+  deps.record_bytes = plan_->load.record_bytes;  // as all records of the run
   deps.number = kStreamProducer;
   deps.partitions = partitions();
   deps.on_sent = [this](const NamedPartition& tp, const RecordName& name,
