@@ -17,6 +17,7 @@
 #include "broker/coordinator/view_store.h"
 #include "broker/control/controller_directory.h"
 #include "broker/control/liveness_session.h"
+#include "broker/control/metadata_watch.h"
 #include "broker/group_api.h"
 #include "broker/memory_budgets.h"
 #include "client/peers/leader_peer.h"
@@ -85,6 +86,7 @@ class Broker final : public BrokerApi, public GroupApi, public ConsumeApi {
     // All tail caches of a shard together.
     int64_t tail_cache_bytes_per_shard = kTailCacheBytesPerShard;
     LivenessTimes liveness;
+    WatchLimits watch_limits;
     MemoryBudgets memory;
     // Of this process, as its operating system counts; null or -1:
     // not known.

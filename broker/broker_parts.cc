@@ -155,6 +155,7 @@ ControlSide::Deps Broker::Parts::ForControl() {
   out.identity = identity;
   out.random_seed = deps.random_seed;
   out.liveness = deps.liveness;
+  out.watch_limits = deps.watch_limits;
   out.adopt_cluster = [this](ClusterId id,
                              absl::AnyInvocable<void(absl::Status)> done) {
     AdoptCluster(id, std::move(done));

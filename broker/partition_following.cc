@@ -38,7 +38,11 @@ void Partition::SendAck(const replica::SendAck& ack) {
       acks.back().leader_epoch == ack.leader_epoch) {
     acks.pop_back();
   }
-  acks.push_back({tp_, ack.leader_epoch, ack.appended, ack.durable});
+  acks.push_back({.tp = tp_,
+                  .leader_epoch = ack.leader_epoch,
+                  .appended_leo = ack.appended,
+                  .durable_leo = ack.durable,
+                  .add_number = *question_.accepted()});
   shard_->flush_outgoing_soon();
 }
 
@@ -183,7 +187,7 @@ void Partition::OnData(const LeaderLink& link, ReplicaData data) {
 
 void Partition::OnHighWatermark(const LeaderLink& link,
                                 const HighWatermarkMoved& moved) {
-  if (leader != leader_) return;
+  if (!Takes(link, moved.add_number)) return;
   Step(replica::HighWatermarkReceived{moved.leader_epoch,
                                       moved.high_watermark});
 }

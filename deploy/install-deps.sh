@@ -63,6 +63,7 @@ fi
 
 if [ $examples -eq 1 ]; then
   packages+=("libsqlite3-dev                 examples/cpp/exactly_once")
+  packages+=("ca-certificates                npm's registry is asked over TLS")
   packages+=("sqlite3                        looks at what exactly_once stored")
   # A Node.js that came from elsewhere brings its npm and does not go with
   # Debian's.

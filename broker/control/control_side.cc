@@ -79,7 +79,7 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   MakeProducerIds();
   watches_ = std::make_unique<MetadataWatches>(MetadataWatches::Deps{
       deps_.executor, [this] { return image_; },
-      [this] { return directory_->active(); }});
+      [this] { return directory_->active(); }, deps_.watch_limits});
 }
 
 void ControlSide::MakeProducerIds() {

@@ -52,6 +52,7 @@ class ControlSide {
     // Log, and end the process.
     std::function<void(absl::Status)> on_fatal;
     LivenessTimes liveness;
+    WatchLimits watch_limits;
   };
 
   explicit ControlSide(Deps deps);

@@ -47,7 +47,7 @@ void MetadataWatch::OnImage(std::shared_ptr<const MetadataImage> image,
   newest_ = std::move(image);
   if (!too_many_) {
     MergeInto(pending_, changes);
-    too_many_ = CountOf(pending_) > kChangesMax;
+    too_many_ = CountOf(pending_) > deps_.limits.changes_max;
     if (too_many_) pending_ = {};
   }
   Pump();
@@ -124,7 +124,7 @@ void MetadataWatch::PushImagePart() {
 
 bool MetadataWatch::AddTopics(v1::WatchMetadataResponse& message) {
   Place& place = *telling_;
-  size_t room = kPartitionsPerMessage;
+  size_t room = deps_.limits.partitions_per_message;
   for (auto it = told_->names().LowerBound(place.topic);
        it != told_->names().end(); ++it) {
     const TopicImage* topic = told_->FindTopic(it->second);

@@ -17,15 +17,19 @@
 
 namespace sluice {
 
+// How much a watch says and keeps.
+struct WatchLimits {
+  size_t partitions_per_message = 1'000;
+  size_t changes_max = 10'000;  // partitions, topics, brokers
+};
+
 // Belongs to the control executor. One message is under way at a time; what
 // changes meanwhile is merged, and gives way to a new image when it is more
-// than kChangesMax. So a watch holds one message, the changes of kChangesMax
-// partitions and two images, whatever happens and however its client reads.
+// than changes_max. So a watch holds one message, that many changes and two
+// images, whatever happens and however its client reads.
 // A client that reads nothing for kStalledUs is ended with BUSY.
 class MetadataWatch : public std::enable_shared_from_this<MetadataWatch> {
  public:
-  static constexpr size_t kPartitionsPerMessage = 1'000;
-  static constexpr size_t kChangesMax = 10'000;  // partitions, topics, brokers
   static constexpr int64_t kStalledUs = 60'000'000;
 
   struct Deps {
@@ -35,6 +39,7 @@ class MetadataWatch : public std::enable_shared_from_this<MetadataWatch> {
     std::set<std::string> names;  // empty: all topics
     bool include_internal = false;
     std::shared_ptr<WatchSink> sink;
+    WatchLimits limits;
   };
 
   MetadataWatch(Deps deps, std::shared_ptr<const MetadataImage> image);

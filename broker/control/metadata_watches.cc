@@ -98,6 +98,7 @@ void MetadataWatches::Open(const std::shared_ptr<Session>& session,
   watch.names = {request.topics().begin(), request.topics().end()};
   watch.include_internal = request.include_internal();
   watch.sink = std::move(sink);
+  watch.limits = deps_.limits;
   session->watch_ =
       std::make_shared<MetadataWatch>(std::move(watch), deps_.image());
   sessions_.push_back(session);

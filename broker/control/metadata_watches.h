@@ -23,6 +23,7 @@ class MetadataWatches {
     // Empty until it is the present.
     std::function<std::shared_ptr<const MetadataImage>()> image;
     std::function<NodeId()> active_controller;
+    WatchLimits limits;  // of one watch
   };
 
   explicit MetadataWatches(Deps deps, int64_t watches_max = kWatchesMax);

@@ -61,7 +61,7 @@ class RemoteInputTest : public CoreTest {
                         Place(), Place()};
       case 3: return DataReceived{Epoch(), Place()};
       case 4:
-        return HighWatermarkReceived{Epoch(), Some<Offset>(), Some<Offset>()};
+        return HighWatermarkReceived{Epoch(), Some<Offset>()};
       case 5: return LinkOpened{Peer()};
       default: return LinkClosed{Peer()};
     }

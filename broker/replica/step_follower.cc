@@ -83,6 +83,7 @@ void ReplicaCore::On(const AddAccepted& e) {
   }
   following_->accepted = true;
   following_->patience_us = kAskAgainMinUs;
+  following_->heard_us = now_us_;
   // What lies below the leader's log start in this log need not be what was
   // committed there (F34). The leader may know of a trim before this replica.
   AdoptLogStart(std::max(e.log_start, registered_start_));

@@ -18,17 +18,17 @@ using Subscriber = ServedClient<
 class Unreading final
     : public rpc::ClientStream<v1::SubscribeRequest, v1::SubscribeResponse> {
  public:
-  explicit Unreading(std::shared_ptr<Story> story)
-      : ClientStream({.unconsumed_max = 1}), story_(std::move(story)) {}
+  explicit Unreading(std::shared_ptr<Stream> stream)
+      : ClientStream({.unconsumed_max = 1}), stream_(std::move(stream)) {}
 
  private:
   void OnMessage(v1::SubscribeResponse message) override {
-    story_->Tell([&] { story_->pushes.push_back(std::move(message)); });
+    stream_->Tell([&] { stream_->answers.push_back(std::move(message)); });
   }
   void OnClosed(const absl::Status& why) override {
-    story_->Tell([&] { story_->ended.push_back(why); });
+    stream_->Tell([&] { stream_->ended.push_back(why); });
   }
-  const std::shared_ptr<Story> story_;
+  const std::shared_ptr<Stream> stream_;
 };
 
 class SubscribeCallTest : public PublicEdgeTest {
@@ -113,32 +113,32 @@ TEST_F(SubscribeCallTest, PushesArriveInOrderAndFinishAfterThem) {
 
 // Its status would come after what it does not read: it is let go all the same.
 TEST_F(SubscribeCallTest, WhoDoesNotReadIsCutOffAndHoldsNothing) {
-  auto unreading = std::make_shared<Unreading>(story_);
+  auto unreading = std::make_shared<Unreading>(stream_);
   stub_->async()->Subscribe(unreading->context(), unreading.get());
   unreading->Start();
   unreading->Send(Request(1000));
-  story_->Await([&] { return story_->requests.size() == 1; });
-  story_->sink->Push(Push(1, 10));
-  story_->Await([&] { return story_->pushes.size() == 1; });
-  story_->sink->Push(Push(2, 10));
-  story_->sink->Push(Push(3, 10));
+  stream_->Await([&] { return stream_->requests.size() == 1; });
+  stream_->sink->Push(Push(1, 10));
+  stream_->Await([&] { return stream_->answers.size() == 1; });
+  stream_->sink->Push(Push(2, 10));
+  stream_->sink->Push(Push(3, 10));
 
-  story_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
+  stream_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
 
-  story_->Await([&] { return story_->session_closed == 1; });
-  EXPECT_EQ(story_->pushes.size(), 1u);
+  stream_->Await([&] { return stream_->closed == 1; });
+  EXPECT_EQ(stream_->answers.size(), 1u);
   unreading->Close(absl::CancelledError("enough"));
-  story_->Await([&] { return !story_->ended.empty(); });
+  stream_->AwaitEnd();
 }
 
 TEST_F(SubscribeCallTest, WhoIsCutOffHearsWhyIfNothingIsInTheWay) {
   auto subscriber = OpenAndGreet();
 
-  story_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
+  stream_->sink->Cut(MakeError(ErrorCode::kBusy, "it does not read"));
 
-  story_->Await([&] { return !story_->ended.empty(); });
-  EXPECT_EQ(CodeOf(story_->ended[0]), ErrorCode::kBusy);
-  story_->sink->Cut(MakeError(ErrorCode::kBusy, "late: harmless"));
+  stream_->AwaitEnd();
+  EXPECT_EQ(CodeOf(stream_->ended[0]), ErrorCode::kBusy);
+  stream_->sink->Cut(MakeError(ErrorCode::kBusy, "late: harmless"));
 }
 
 TEST_F(SubscribeCallTest, AnErrorEndsOnePartitionAndNotTheStream) {

@@ -7,7 +7,7 @@
 
 namespace sluice::check {
 
-Offset ReplicationInvariants::StartOf(const ReplicaView& view,
+Offset ReplicationInvariants::LogStartOf(const ReplicaView& view,
                                       const PartitionImage& state) {
   return std::max(view.log_start, state.log_start);
 }

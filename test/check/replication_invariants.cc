@@ -233,7 +233,7 @@ void ReplicationInvariants::CheckLeads(const Scene& scene) {
   // Who comes late need not have what the next leaders committed meanwhile.
   const Offset upto = scene.record.ledger.EndAsOf(now.leader_epoch);
   const auto missing = scene.record.ledger.Missing(
-      now.batches, StartOf(now, scene.state), Offset(0), upto);
+      now.batches, LogStartOf(now, scene.state), Offset(0), upto);
   findings_.Check(Rule::kRP1, !missing.has_value(), [&] {
     return StrCat(Where(scene), " leads: ", *missing);
   });
@@ -328,7 +328,7 @@ void ReplicationInvariants::CheckMember(const TopicPartition& tp,
   if (own.life != node->life) {
     own = {node->life, Offset(0), kNoLeaderEpoch, own.reach};
   }
-  const Offset start = StartOf(*replica, state);
+  const Offset start = LogStartOf(*replica, state);
   const Offset position =
       std::max(start, PositionOf(*replica, cluster_.PromisesDisk(tp)));
   const bool holds = position >= end;

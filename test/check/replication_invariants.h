@@ -111,7 +111,8 @@ class ReplicationInvariants {
   // log_starts.cc
   void CheckLogStart(const Scene& scene);
   // Where it begins once it has followed the metadata: what is below is deleted.
-  static Offset StartOf(const ReplicaView& view, const PartitionImage& state);
+  static Offset LogStartOf(const ReplicaView& view,
+                           const PartitionImage& state);
   // unclean_elections.cc
   void OnUncleanElection(const TopicPartition& tp, const PartitionImage& state,
                          Record& record);

@@ -63,7 +63,7 @@ void ReplicationInvariants::Adopt(const TopicPartition& tp,
                           ? leader.durable_leo
                           : leader.leo;
   const auto lost =
-      record.ledger.Adopt(leader.batches, StartOf(leader, state), upto);
+      record.ledger.Adopt(leader.batches, LogStartOf(leader, state), upto);
   if (!lost.has_value()) return;
   for (auto& [node, replica] : record.replicas) {
     replica.verified_to = std::min(replica.verified_to, *lost);

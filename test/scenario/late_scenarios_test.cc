@@ -43,6 +43,8 @@ constexpr LeftOut kOfStreams[] = {
     {MessageKind::kLeaderFrame, "of a stream"},
     {MessageKind::kProduceStream, "of a stream; F67 sends it again"},
     {MessageKind::kProduceStreamReply, "of a stream"},
+    {MessageKind::kWatchMetadata, "of a stream"},
+    {MessageKind::kWatchMetadataReply, "of a stream"},
 };
 
 // Nobody says these here.
@@ -52,6 +54,10 @@ constexpr LeftOut kUnsaid[] = {
     {MessageKind::kProduceReply, "the client library speaks the stream"},
     {MessageKind::kReportReplicas, "no election waits for what a log holds"},
     {MessageKind::kReportReplicasReply, "no election waits for it"},
+    {MessageKind::kSubscribe, "the client library polls; seeds subscribe"},
+    {MessageKind::kSubscribeReply, "the client library polls"},
+    {MessageKind::kOffsetForLeaderEpoch, "brokers hand it on; nobody asks"},
+    {MessageKind::kOffsetForLeaderEpochReply, "nobody asks"},
 };
 
 // Raft's messages between two controllers are in order: what follows one that
@@ -73,6 +79,14 @@ bool IsOfRaft(MessageKind kind) { return kind < MessageKind::kHello; }
 // Whoever asked is answered once; a second answer has nobody to hear it.
 bool IsAnswer(MessageKind kind) {
   return !IsOfRaft(kind) && sim::NameOf(kind).ends_with("Reply");
+}
+
+// What follows such a message waits behind it, and nothing else does.
+bool IsOfClientStream(MessageKind kind) {
+  return kind == MessageKind::kProduceStream ||
+         kind == MessageKind::kProduceStreamReply ||
+         kind == MessageKind::kWatchMetadata ||
+         kind == MessageKind::kWatchMetadataReply;
 }
 
 template <class Left>
@@ -352,8 +366,7 @@ TEST_P(LateMessages, F60AreOfNoUse) {
 INSTANTIATE_TEST_SUITE_P(Kinds, LateMessages,
                          testing::ValuesIn(AllBut([](MessageKind kind) {
                            return IsIn(kHoldsTheCluster, kind) ||
-                                  (kind != MessageKind::kProduceStream &&
-                                   kind != MessageKind::kProduceStreamReply &&
+                                  (!IsOfClientStream(kind) &&
                                    IsIn(kOfStreams, kind));
                          })),
                          NameOfKind);
