@@ -16,6 +16,8 @@ MUTANTS = "common/base/mutants.def"
 ROW = re.compile(r"^\| F(\d+) \|(.*)\|\s*$")
 TEST = re.compile(r"`([\w./]+):(\w+)`")
 RED = re.compile(r"^\| `(k\w+)` \| ((?:`F\d+\w+`(?:, )?)+) \|", re.M)
+# No reason why no mutant turns a script red.
+UNTRIED = re.compile(r"\b(untried|not tried|yet|later)\b", re.I)
 NOT_RED = re.compile(r"^\| `(F\d+\w+)` \| (\S.*) \|$", re.M)
 FEATURE = re.compile(r"^\| ([^|`]+) \| (?:`([\w.]+)`|-) \|$", re.M)
 WAITS = re.compile(r"waits for ([^;,|(]+)")
@@ -137,6 +139,9 @@ def problems_of_mutants(root, scripts):
         problems += ["%s: there is no script %s" % (mutant, name)
                      for name in names if name not in scripts]
     excepted = dict(NOT_RED.findall(part(read(root, MAP), "Scripts without a mutant")))
+    problems += ["%s: \"%s\" is no reason: find, or seed, a mutant that turns it "
+                 "red" % (name, why)
+                 for name, why in sorted(excepted.items()) if UNTRIED.search(why)]
     problems += ["there is no script %s, which no mutant turns red" % name
                  for name in sorted(set(excepted) - scripts)]
     problems += ["%s is turned red by no mutant, and nothing says why" % name
