@@ -321,6 +321,26 @@ TEST_F(ReplicationTest, RP10AnEpochThatIsNotInTheHistory) {
   ExpectFound(Rule::kRP10);
 }
 
+// A follower that takes what its leader has trimmed meanwhile (seed 376).
+TEST_F(ReplicationTest, RP10WhatIsTrimmedAsItIsTakenHasNoEpochsAnyMore) {
+  Change({.isr = Ids{1, 2}});
+  At(1, [](ReplicaView& view) {
+    view.maximal_isr = {NodeId(1), NodeId(2)};
+    view.isr = {NodeId(1), NodeId(2)};
+    view.partition_epoch = PartitionEpoch(1);
+  });
+  Produce(1, {2}, 100);
+  Produce(1, {2}, 101);
+  Change({.log_start = 1});
+  At(3, [](ReplicaView& view) {
+    Append(view, 0, 100);
+    Append(view, 0, 101);
+    view.log_start = view.high_watermark = Offset(1);
+    view.epochs = {{LeaderEpoch(0), Offset(1)}};
+  });
+  ExpectNone();
+}
+
 TEST_F(ReplicationTest, RP10AnEpochThatBeganElsewhere) {
   Produce(1, {2, 3}, 100);
   Produce(1, {2, 3}, 101);
