@@ -22,7 +22,13 @@ class StorageInvariants {
   // The process is gone; its views are of its last moment. May come again for
   // a machine that loses its power when its process was killed before.
   void OnEnd(const NodeView& node, End how);
-  void OnWiped(NodeId node) { disks_.erase(node); }
+  void OnWiped(NodeId node) {
+    disks_.erase(node);
+    // As a follower of what it once led it need not remember it (RP10).
+    std::erase_if(led_, [node](const auto& led) {
+      return led.first.first == node;
+    });
+  }
   void OnSyncFailed(const NodeView& node);
   void OnChange(const NodeView& node, const ReplicaChange& change);
   // Every log that this process found has been opened.
