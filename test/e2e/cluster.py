@@ -455,9 +455,27 @@ class Cluster:
                 raise AssertionError("not acknowledged: %s" % result)
             time.sleep(0.05)
 
+    def end_offset(self, topic, partition, seconds=60):
+        """Where a reader finds the next record, as its leader vouches for it: a new
+        leader whose high watermark is not yet past all that was committed before it
+        says OFFSET_NOT_AVAILABLE (RP5), and its fetches say less until then."""
+        asked = log_pb2.ListOffsetsRequest(partitions=[log_pb2.ListOffsetsPartition(
+            topic=common_pb2.TopicRef(name=topic), partition=partition,
+            position=log_pb2.ListOffsetsPartition.POSITION_LATEST)])
+
+        def known():
+            try:
+                address = self.nodes[self.leader(topic, partition)].address
+                result = self.log(address).ListOffsets(asked, timeout=10).results[0]
+            except grpc.RpcError:
+                return None
+            return None if result.error.code else (result.offset,)
+        return wait_until(known, seconds, "end of %s-%d" % (topic, partition))[0]
+
     def read_all(self, topic, partition, upto=None, seconds=60):
         """(offset, key, value) of every committed record from the start."""
         records, offset = [], 0
+        limit = self.end_offset(topic, partition) if upto is None else upto
         end = time.monotonic() + PATIENCE * seconds
         while True:
             assert time.monotonic() < end, "read of %s-%d stands at %d" % (topic, partition, offset)
@@ -477,7 +495,6 @@ class Cluster:
             for r in result.records.records:
                 records.append((r.offset, r.key, r.value))
             offset = max(offset, result.next_offset)
-            limit = result.high_watermark if upto is None else upto
             if offset >= limit:
                 return records
 
