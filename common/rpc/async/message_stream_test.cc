@@ -261,6 +261,27 @@ TEST_F(MessageStreamTest, AHalfClosedStreamEndsWellAndABrokenOneDoesNot) {
   EXPECT_EQ(log_, Log{"closed the other end is gone"});
 }
 
+TEST_F(MessageStreamTest, AHalfClosedStreamEndsAfterItsLastMessageWasHandled) {
+  Begin(/*is_server=*/true);
+  Read(1);
+  ReadEnds();
+  EXPECT_FALSE(wire_->finish.has_value()) << "1 waits to be handled";
+  Run();
+  EXPECT_EQ(log_, Log{"got 1"});
+  EXPECT_EQ(*wire_->finish, absl::OkStatus());
+
+  // And ends as its owner says.
+  log_.clear();
+  close_on_ = 2;
+  Begin(/*is_server=*/true);
+  Read(2);
+  ReadEnds();
+  EXPECT_FALSE(wire_->finish.has_value()) << "2 waits to be handled";
+  Run();
+  ASSERT_TRUE(wire_->finish.has_value());
+  EXPECT_FALSE(wire_->finish->ok());
+}
+
 TEST_F(MessageStreamTest, BadBytesEndTheStreamAtBothEnds) {
   Begin(/*is_server=*/true);
   wire_->reading = false;

@@ -15,7 +15,10 @@ StreamOp StreamState::Next() {
 }
 
 StreamOp StreamState::NextOfServer() {
-  if (!broken_ && !closing_ && !read_ended_) return NextTransfer();
+  // What the owner says to the last message counts: a half-closed stream ends
+  // after it was handled.
+  const bool open = !read_ended_ || undelivered_ > 0;
+  if (!broken_ && !closing_ && open) return NextTransfer();
   if (writing_) return StreamOp::kNone;
   if (!broken_ && queued_ > 0) return NextTransfer();
   finishing_ = true;
@@ -39,7 +42,7 @@ StreamOp StreamState::NextTransfer() {
     writing_ = true;
     return StreamOp::kWrite;
   }
-  if (options_.reads && attached_ && !reading_ && !closing_ &&
+  if (options_.reads && attached_ && !reading_ && !read_ended_ && !closing_ &&
       undelivered_ < options_.undelivered_max) {
     reading_ = true;
     return StreamOp::kRead;
