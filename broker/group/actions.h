@@ -30,7 +30,9 @@ struct AnswerJoin {
   std::string protocol_name;
   MemberId leader;
   bool skip_assignment = false;
-  std::vector<JoinedMember> members;  // the leader's answer only
+  // The leader's answer: all of them. Of a member that another process or
+  // stream was before: that one alone, as the generation was made with it.
+  std::vector<JoinedMember> members;
 
   bool operator==(const AnswerJoin&) const = default;
 };

@@ -129,6 +129,8 @@ class GroupCore {
   void ParkJoin(const Join& e, Member& member);
   void AnswerWithCurrent(const Join& e, const Member& member);
   AnswerJoin CurrentAnswer(RequestId request, const Member& member) const;
+  JoinedMember AsJoined(const Member& member) const;
+  void AddOwnEntry(const Member& member, AnswerJoin& answer) const;
 
   // step_rebalance.cc
   void PrepareRebalance(const std::string& why);

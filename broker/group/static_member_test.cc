@@ -68,8 +68,33 @@ TEST_F(StaticMemberTest, AnOldClientIsToldOfTheOldLeader) {
   const AnswerJoin answer = *group_.JoinAnswer(group_.Join(spec));
   EXPECT_EQ(answer.leader, old);
   EXPECT_NE(answer.member, old);
-  EXPECT_TRUE(answer.members.empty());
+  ASSERT_EQ(answer.members.size(), 1u) << "but itself";
+  EXPECT_EQ(answer.members[0].id, answer.member);
   EXPECT_FALSE(answer.skip_assignment);
+}
+
+// Of processes that die one after the other the last one too hears what the
+// member joined this generation with: it has to give that back (GR6).
+TEST_F(StaticMemberTest, ItHearsWhatTheMemberJoinedWith) {
+  JoinSpec spec = kSpec;
+  spec.protocols = {{"range", "owns 3"}};
+  group_.Join(spec);
+  group_.Advance(3 * kSecondUs);
+  group_.Sync(group_.core().leader(), Generation(1), {}, "i");
+  ASSERT_EQ(group_.core().state(), GroupState::kStable);
+  spec.protocols = {{"range", "owns nothing"}};
+  for (int life = 2; life < 5; ++life) {
+    const AnswerJoin answer = *group_.JoinAnswer(group_.Join(spec));
+    ASSERT_EQ(answer.generation, Generation(1));
+    ASSERT_EQ(answer.members.size(), 1u);
+    EXPECT_EQ(answer.members[0].id, answer.member);
+    EXPECT_EQ(answer.members[0].metadata, "owns 3");
+  }
+  // Until it joins a generation itself.
+  JoinSpec again = Again(group_.core().leader(), spec);
+  const AnswerJoin made = *group_.JoinAnswer(group_.Join(again));
+  ASSERT_EQ(made.generation, Generation(2));
+  EXPECT_EQ(made.members.at(0).metadata, "owns nothing");
 }
 
 TEST_F(StaticMemberTest, GR5TheOlderOfTwoIsFenced) {

@@ -138,6 +138,7 @@ void GroupCore::TakeOverStream(const Join& e, Member& member) {
   if (state_ == GroupState::kCompleting) pending_syncs_.insert(e.member);
   Write(Image());
   AnswerJoin answer = CurrentAnswer(e.request, member);
+  AddOwnEntry(member, answer);
   answer.skip_assignment =
       state_ == GroupState::kStable && leader_ == e.member;
   TellOnceWritten(e.member, std::move(answer));
@@ -201,6 +202,7 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
   const MemberId id = NewMemberId(e);
   const MemberId old_leader = leader_;
   Member& member = RenameMember(old_id, id);
+  const std::string joined_with = AsJoined(member).metadata;
   UpdateMember(e, member);
   member.image.stream = e.stream;
   RefreshSession(member);
@@ -215,6 +217,11 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
     return PrepareRebalance(StrCat("instance ", e.instance, " is member ", id,
                                    " instead of ", old_id));
   }
+  // The generation stands as it was made: whoever goes on for this one too has
+  // to know with what.
+  for (Protocol& p : member.image.protocols) {
+    if (p.name == protocol_name_) p.metadata = joined_with;
+  }
   Write(Image());
   AnswerJoin answer = CurrentAnswer(e.request, member);
   if (e.can_skip_assignment) {
@@ -224,6 +231,7 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
     answer.leader = old_leader;
     answer.members.clear();
   }
+  AddOwnEntry(member, answer);
   TellOnceWritten(id, std::move(answer));
 }
 
@@ -277,14 +285,25 @@ AnswerJoin GroupCore::CurrentAnswer(RequestId request,
                        .protocol_name = protocol_name_,
                        .leader = leader_};
   if (member.image.id != leader_) return answer;
-  for (const auto& [id, m] : members_) {
-    JoinedMember joined = {.id = id, .instance = m.image.instance};
-    for (const Protocol& p : m.image.protocols) {
-      if (p.name == protocol_name_) joined.metadata = p.metadata;
-    }
-    answer.members.push_back(std::move(joined));
-  }
+  for (const auto& [id, m] : members_) answer.members.push_back(AsJoined(m));
   return answer;
+}
+
+// As this generation was made with it.
+JoinedMember GroupCore::AsJoined(const Member& member) const {
+  JoinedMember joined = {.id = member.image.id,
+                         .instance = member.image.instance};
+  for (const Protocol& p : member.image.protocols) {
+    if (p.name == protocol_name_) joined.metadata = p.metadata;
+  }
+  return joined;
+}
+
+// For who goes on as a member that another process or stream was: what that one
+// said it owned, a cooperative leader gave to nobody, so it has to be given back
+// by a join.
+void GroupCore::AddOwnEntry(const Member& member, AnswerJoin& answer) const {
+  if (answer.members.empty()) answer.members.push_back(AsJoined(member));
 }
 
 }  // namespace sluice::group

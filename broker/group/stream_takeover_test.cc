@@ -59,6 +59,32 @@ TEST_F(StreamTakeoverTest, TheNewerStreamGoesOnWithoutARebalance) {
   EXPECT_EQ(group_.HeartbeatCode(group_.Heartbeat(other_, Generation(1))), kOk);
 }
 
+// What the older stream said it owned when this generation was made tells the
+// newer one what is to be given back (GR6), also the one after that.
+TEST_F(StreamTakeoverTest, TheNewerStreamHearsWhatTheMemberJoinedWith) {
+  member_ = group_.Admit({});  // leads
+  JoinSpec old = kOld;
+  old.protocols = {{"range", "owns 3"}};
+  other_ = group_.Admit(old);
+  group_.Advance(6 * kSecondUs);
+  group_.Sync(other_, Generation(1), {}, "", "old");
+  group_.Sync(member_, Generation(1), {{member_, "x"}, {other_, "y"}});
+  ASSERT_EQ(group_.core().state(), GroupState::kStable);
+  for (const auto& [stream, resumes] :
+       {std::pair("new", "old"), std::pair("newest", "new")}) {
+    JoinSpec join = Again(other_);
+    join.stream = stream;
+    join.resumes = resumes;
+    join.protocols = {{"range", "owns nothing"}};
+    const AnswerJoin answer = *group_.JoinAnswer(group_.Join(join));
+    ASSERT_EQ(answer.code, kOk);
+    ASSERT_EQ(answer.members.size(), 1u);
+    EXPECT_EQ(answer.members[0].id, other_);
+    EXPECT_EQ(answer.members[0].metadata, "owns 3");
+    EXPECT_FALSE(answer.skip_assignment);
+  }
+}
+
 TEST_F(StreamTakeoverTest, GR5TheOlderStreamIsNotHeardAnyMore) {
   MakeStable();
   group_.Join(Newer());

@@ -118,6 +118,7 @@ class GroupMembership {
   membership::Partitions ToReleaseFirst() const;
   v1::JoinGroupRequest JoinRequest() const;
   int32_t RebalanceTimeoutMs() const;
+  membership::Partitions SeenOwned(const v1::JoinGroupResponse& response) const;
   void OnJoinFailed(const absl::Status& status,
                     const v1::JoinGroupResponse& response);
   void BeginAssigning(const v1::JoinGroupResponse& response);
@@ -147,6 +148,9 @@ class GroupMembership {
   bool lost_ = false;
   membership::Partitions owned_;
   membership::Partitions releasing_;  // of owned_: until Released
+  // Of the generation that is being made, as the leader saw it: what this
+  // member owned, or the process or stream that it goes on for.
+  membership::Partitions seen_owned_;
   // As the assignors want it in the next subscription.
   membership::Partitions last_assignment_;
   int32_t last_generation_ = consumer::kNoOwnedGeneration;

@@ -42,8 +42,10 @@ class GroupWorld {
                                            ProducerOptions(), metadata_.get());
     cooperative_ = random_.OneIn(2);
     apps_.resize(4);
+    // Where all are static nothing but what is owed moves a partition.
+    const bool all_static = random_.OneIn(4);
     for (size_t i = 0; i < apps_.size(); ++i) {
-      if (random_.OneIn(4)) apps_[i].instance = "i" + std::to_string(i);
+      if (all_static || random_.OneIn(4)) apps_[i].instance = "i" + std::to_string(i);
     }
   }
   ~GroupWorld() {

@@ -6,6 +6,7 @@
 #include "client/group/group_membership.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
+#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -106,8 +107,20 @@ void GroupMembership::On(const Joined& e) {
   next_beat_us_ =
       now_us_ + int64_t{deps_.options.heartbeat_interval_ms} * 1000;
   is_leader_ = e.response.leader_id() == member_id_;
+  seen_owned_ = SeenOwned(e.response);
   if (is_leader_) return BeginAssigning(e.response);
   Sync({});
+}
+
+Partitions GroupMembership::SeenOwned(
+    const v1::JoinGroupResponse& response) const {
+  for (const v1::JoinedMember& joined : response.members()) {
+    if (joined.member_id() != member_id_) continue;
+    const auto subscription = consumer::DecodeSubscription(joined.metadata());
+    if (!subscription.ok()) break;  // as a leader takes it
+    return {subscription->owned.begin(), subscription->owned.end()};
+  }
+  return {};
 }
 
 void GroupMembership::OnJoinFailed(const absl::Status& status,
@@ -243,6 +256,11 @@ void GroupMembership::Take(Partitions assigned) {
   owned_.insert(added.begin(), added.end());
   // Also of nothing: the application learns that it is in.
   Do(Assigned{std::move(added)});
+  if (cooperative_ && !Without(seen_owned_, owned_).empty() &&
+      !MUTANT(kHeirForgetsToGiveBack)) {
+    rejoin_ = true;
+    rejoin_reason_ = "what it had before it came back is free";
+  }
   if (revoked.empty()) return;
   INVARIANT(cooperative_, "an eager member joined with partitions");
   // Once they are released, who is to have them learns so in the next round.
