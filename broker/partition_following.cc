@@ -120,16 +120,13 @@ bool Partition::Takes(const LeaderLink& link, AddNumber number) const {
 
 // Whether data is looked at at all. What is not appended is never acknowledged:
 // its leader must hear that, or the window of the stream shrinks for every
-// other partition. A later acceptance stays: its number is another. A leader
-// that does not number could end that one instead, so it is told less.
+// other partition. A later acceptance stays: its number is another.
 bool Partition::MayTake(const LeaderLink& link, const ReplicaData& data) {
   const bool gone = failed_ || closed_ || data.leader_epoch < leader_epoch_;
   const bool takes = Takes(link, data.add_number) || MUTANT(kVoidDataTaken);
-  if (gone || (!takes && data.add_number != kUnnumbered)) {
-    shard_->SendRemove(link, tp_, {data.leader_epoch, data.add_number});
-    return false;
-  }
-  return takes;
+  if (!gone && takes) return true;
+  shard_->SendRemove(link, tp_, {data.leader_epoch, data.add_number});
+  return false;
 }
 
 // Asked for again a little later.

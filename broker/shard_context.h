@@ -57,7 +57,7 @@ struct ShardContext {
     std::shared_ptr<FollowerStream> stream;
   };
   std::map<LeaderLink, Link> links_open;
-  AddNumber last_add_number = kUnnumbered;
+  AddNumber last_add_number = kNoAddNumber;
   std::set<LeaderLink> links_wanted;  // asked for since the last tick
   // Frames to leaders, sent together at the end of the turn.
   std::map<LeaderLink, FollowerFrame> outgoing;

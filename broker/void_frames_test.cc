@@ -41,7 +41,7 @@ TEST_F(VoidFrames, DataThatNoQuestionBroughtIsNotAppended) {
   OpenPair();
   LeaderFrame frame;
   frame.data.push_back({tp, epoch(), MakeStoredBatch(Offset(1), epoch()),
-                        Offset(2), Offset(0), kNeverAsked});
+                        Offset(2), kNeverAsked});
   ToFollower(frame);
   EXPECT_EQ(partition(2).leo(), Offset(1));
   ASSERT_TRUE(AppendNow(1).error.ok());  // it follows on
@@ -72,7 +72,7 @@ TEST_F(VoidFrames, AnAcknowledgementOfAnotherAcceptanceDoesNotCount) {
       [&] { return partition(1).durable_leo() == Offset(2); }, kSecondUs));
   FollowerFrame frame;
   frame.acks.push_back(
-      {tp, epoch(), Offset(2), Offset(2), Offset(0), kNeverAsked});
+      {tp, epoch(), Offset(2), Offset(2), kNeverAsked});
   for (int i = 0; i < 3'000; ++i) {
     ToLeader(frame);
     ASSERT_EQ(partition(1).high_watermark(), Offset(1));
@@ -98,9 +98,9 @@ TEST_F(VoidFrames, ARemovalOfAnotherAcceptanceEndsNothing) {
 TEST_F(VoidFrames, AQuestionThatIsOlderThanTheNewestChangesNothing) {
   OpenPair();
   FollowerFrame frame;
-  // 0 is what a release asks by that does not number, never this one.
+  // 0 comes before all of them; on the wire it is refused.
   frame.adds.push_back(
-      {tp, epoch(), Offset(0), kNoLeaderEpoch, kUnnumbered});
+      {tp, epoch(), Offset(0), kNoLeaderEpoch, kNoAddNumber});
   ToLeader(frame);
   ASSERT_TRUE(AppendNow(1).error.ok());
   EXPECT_EQ(partition(2).core().state(), replica::State::kFollowing);

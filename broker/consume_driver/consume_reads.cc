@@ -140,6 +140,19 @@ void ConsumeStream::Ask() {
   });
 }
 
+// A leader that was deposed and has not heard of it must not say that an offset
+// which its successor pushed is out of range: the group would begin anew.
+std::optional<LeaderEpoch> ConsumeStream::EpochToReadBy(
+    const TopicPartition& tp, const Read& read) const {
+  LeaderEpoch newest = read.leader_epoch;
+  const auto image = deps_.image->Load();
+  if (const PartitionImage* partition = image->FindPartition(tp)) {
+    newest = std::max(newest, partition->leader_epoch);
+  }
+  if (newest == kNoLeaderEpoch) return std::nullopt;
+  return newest;
+}
+
 void ConsumeStream::Carry(const StartReading& a) {
   const auto tp = Resolve(a.tp);
   if (!tp.has_value()) {
@@ -154,7 +167,10 @@ void ConsumeStream::Carry(const StartReading& a) {
   Read& read = reads_[a.tp];
   const bool made_again =
       read.tp.topic_id.is_set() && read.tp.topic_id != tp->topic_id;
-  if (made_again) names_.erase(read.tp);
+  if (made_again) {
+    names_.erase(read.tp);
+    read.leader_epoch = kNoLeaderEpoch;
+  }
   read.tp = *tp;
   names_[*tp] = a.tp;
   if (made_again) {
@@ -166,6 +182,7 @@ void ConsumeStream::Carry(const StartReading& a) {
   api::SubscribePartition partition;
   partition.topic.id = tp->topic_id;
   partition.partition = tp->partition;
+  partition.leader_epoch = EpochToReadBy(*tp, read);
   if (const Offset* offset = std::get_if<Offset>(&a.start)) {
     partition.start = *offset;
   } else {
@@ -209,12 +226,15 @@ void ConsumeStream::OnRecords(api::SubscribeResponse response) {
     return Discard(response.charged_bytes);
   }
   const NamedPartition named = name->second;
+  Read& reading = reads_[named];
   if (!response.result.error.ok()) {
-    reads_[named].live = false;
+    reading.live = false;
     return Do(ReadingEnded{named,
                            MakeErrorStatus(response.result.error.code,
                                            response.result.error.message)});
   }
+  reading.leader_epoch =
+      std::max(reading.leader_epoch, response.result.leader_epoch);
   consume::Read read;
   read.tp = named;
   read.next = response.result.next_offset;

@@ -67,6 +67,7 @@ class ConsumeStream final : public ConsumeSession,
   struct Read {
     TopicPartition tp;
     bool live = false;  // subscribed to
+    LeaderEpoch leader_epoch = kNoLeaderEpoch;  // of what came last
   };
 
   void Begin();
@@ -107,6 +108,8 @@ class ConsumeStream final : public ConsumeSession,
   void NameTopics(v1::ConsumeRequest& request) const;
   std::optional<TopicPartition> Resolve(
       const consume::NamedPartition& tp) const;
+  std::optional<LeaderEpoch> EpochToReadBy(const TopicPartition& tp,
+                                           const Read& read) const;
 
   const ConsumeDeps deps_;
   const std::shared_ptr<ConsumeStreams> all_;

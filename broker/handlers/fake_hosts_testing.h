@@ -258,6 +258,11 @@ class FakeHost final : public PartitionHost {
     outcome.high_watermark = outcome.last_stable_offset = partition.visible;
     outcome.next_offset = request.offset;
     if (!outcome.error.ok()) return outcome;
+    if (request.leader_epoch.value_or(partition.epoch) > partition.epoch) {
+      outcome.error =
+          api::ItemError(ErrorCode::kUnknownLeaderEpoch, "not known here yet");
+      return outcome;
+    }
     outcome.follower = partition.follower && !request.rack.empty();
     if (partition.follower && !outcome.follower) {
       outcome.error = api::ItemError(ErrorCode::kNotLeader, "a follower");

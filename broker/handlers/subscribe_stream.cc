@@ -123,26 +123,26 @@ void SubscribeStream::Handle(api::SubscribeRequest request) {
   Pump();
 }
 
+void SubscribeStream::Refuse(const api::SubscribePartition& asked,
+                             const absl::Status& why) {
+  PushError(asked.topic, asked.partition, api::ItemError(why), std::nullopt);
+}
+
 void SubscribeStream::Add(const MetadataImage& image,
                           const api::SubscribePartition& asked) {
   const auto topic = ResolveTopic(image, asked.topic);
-  if (!topic.ok()) {
-    PushError(asked.topic, asked.partition, api::ItemError(topic.status()),
-              std::nullopt);
-    return;
+  if (!topic.ok()) return Refuse(asked, topic.status());
+  if (asked.partition != kEveryPartition) {
+    const auto tp = ResolvePartition(**topic, asked.partition);
+    return tp.ok() ? AddOne(image, asked, *tp) : Refuse(asked, tp.status());
   }
-  if (asked.partition == kEveryPartition) {
-    for (const auto& [index, partition] : (*topic)->partitions) {
-      AddOne(image, asked, {(*topic)->id, index});
-    }
-    return;
+  if (asked.leader_epoch.has_value()) {
+    return Refuse(asked, MakeError(ErrorCode::kInvalidRequest, "leader_epoch ",
+                                   *asked.leader_epoch, " for every partition; "
+                                   "each has its own: name them one by one"));
   }
-  const auto tp = ResolvePartition(**topic, asked.partition);
-  if (tp.ok()) {
-    AddOne(image, asked, *tp);
-  } else {
-    PushError(asked.topic, asked.partition, api::ItemError(tp.status()),
-              std::nullopt);
+  for (const auto& [index, partition] : (*topic)->partitions) {
+    AddOne(image, asked, {(*topic)->id, index});
   }
 }
 
@@ -167,6 +167,7 @@ void SubscribeStream::AddOne(const MetadataImage& image,
     if (leader.has_value()) return AddUpstream(*leader, tp, asked, added);
   }
   added.host = deps_.hosts->HostOf(tp);
+  added.leader_epoch = asked.leader_epoch;
   if (const Offset* offset = std::get_if<Offset>(&asked.start)) {
     added.next = *offset;
   } else {
@@ -225,6 +226,7 @@ void SubscribeStream::Begin(const TopicPartition& tp,
   OffsetRequest request;
   request.tp = tp;
   request.position = subscription.start;
+  request.leader_epoch = subscription.leader_epoch;
   request.isolation = isolation_;
   subscription.host->executor()->Post([self = shared_from_this(),
                                        host = subscription.host, request,
@@ -303,6 +305,7 @@ void SubscribeStream::Read(const TopicPartition& tp,
   ReadRequest request;
   request.tp = tp;
   request.offset = subscription.next;
+  request.leader_epoch = subscription.leader_epoch;
   request.max_bytes = static_cast<int32_t>(bytes_max);
   request.isolation = isolation_;
   if (!subscription.at_leader) request.rack = rack_;
@@ -329,6 +332,7 @@ void SubscribeStream::OnRead(const TopicPartition& tp, Life life,
     account_->Settle(0);
   }
   if (subscription != nullptr) {
+    if (outcome.error.ok()) subscription->leader_epoch.reset();
     if (!outcome.error.ok()) {
       FailRead(tp, life, std::move(outcome));
     } else if (outcome.preferred_replica.has_value()) {

@@ -66,6 +66,8 @@ class SubscribeStream final
     Life life = 0;
     api::TopicRef topic;  // as it was asked for
     PartitionHost* host = nullptr;
+    // The reader's; checked by the first read that succeeds, as a fetch's is.
+    std::optional<LeaderEpoch> leader_epoch;
     // Where it begins, until that is known; then `next` counts.
     api::OffsetPosition start = api::OffsetPosition::kInvalid;
     Offset next;
@@ -85,6 +87,7 @@ class SubscribeStream final
 
   void Handle(api::SubscribeRequest request);
   void Add(const MetadataImage& image, const api::SubscribePartition& asked);
+  void Refuse(const api::SubscribePartition& asked, const absl::Status& why);
   void AddOne(const MetadataImage& image, const api::SubscribePartition& asked,
               const TopicPartition& tp);
   void Stop(const MetadataImage& image, const api::SubscribePartition& asked);

@@ -13,7 +13,7 @@ bool AskedQuestions::Take(const FollowerSession& by, AddNumber number) {
   const auto asked = std::tie(by.broker_epoch, number);
   const auto before = std::tie(newest.broker_epoch, newest.number);
   if (!first && asked < before && !MUTANT(kOlderQuestionTaken)) return false;
-  if (!first && asked == before && number != kUnnumbered && newest.answered &&
+  if (!first && asked == before && newest.answered &&
       !MUTANT(kAnsweredTwice)) {
     return false;
   }
@@ -36,7 +36,7 @@ bool AskedQuestions::IsNewest(const FollowerSession& by,
 
 AddNumber AskedQuestions::NumberOf(NodeId follower) const {
   const auto found = newest_.find(follower);
-  return found == newest_.end() ? kUnnumbered : found->second.number;
+  return found == newest_.end() ? kNoAddNumber : found->second.number;
 }
 
 std::optional<StreamKind> AskedQuestions::StreamOf(NodeId follower) const {

@@ -12,7 +12,7 @@ namespace sluice {
 
 // Pure; of one partition. A follower's numbers rise while its process lives,
 // that is, in one broker epoch. They outlive streams: a question can be late on
-// the other one. Those of a release that does not number are all as new.
+// the other one.
 class AskedQuestions {
  public:
   // False, and it has no effect: the follower has asked a newer one, or this

@@ -72,21 +72,10 @@ TEST(ReplicaQuestionTest, WhatIsTakenBelongsToWhatWasAccepted) {
   EXPECT_TRUE(question.Takes(kMain, AddNumber(1)));
   EXPECT_FALSE(question.Takes(kCatchUp, AddNumber(1)));
   EXPECT_FALSE(question.Takes(kMain, AddNumber(2)));
-  EXPECT_FALSE(question.Takes(kMain, kUnnumbered));
+  EXPECT_FALSE(question.Takes(kMain, kNoAddNumber));
   question.Ask(AddNumber(2));
   EXPECT_FALSE(question.Takes(kMain, AddNumber(1)));
   EXPECT_FALSE(question.IsSettled());
-}
-
-TEST(ReplicaQuestionTest, ALeaderThatDoesNotNumberIsHeard) {
-  ReplicaQuestion question;
-  question.Ask(AddNumber(3));
-  EXPECT_TRUE(question.Answers(kCatchUp, kUnnumbered));
-  question.Accept(kUnnumbered);
-  EXPECT_TRUE(question.IsSettled());
-  EXPECT_TRUE(question.Takes(kMain, kUnnumbered));
-  EXPECT_TRUE(question.Takes(kCatchUp, kUnnumbered));
-  EXPECT_FALSE(question.Takes(kMain, AddNumber(3)));
 }
 
 // ---- The leader's side ----
@@ -132,23 +121,13 @@ TEST(AskedQuestionsTest, AnotherProcessBeginsToCountAnew) {
   EXPECT_TRUE(asked.IsNewest(By(kMain, 6), AddNumber(1)));
 }
 
-TEST(AskedQuestionsTest, AFollowerThatDoesNotNumberIsAnsweredEachTime) {
-  AskedQuestions asked;
-  for (const StreamKind kind : {kMain, kCatchUp, kMain}) {
-    EXPECT_TRUE(asked.Take(By(kind), kUnnumbered));
-    asked.Answered(NodeId(2));
-    EXPECT_EQ(asked.StreamOf(NodeId(2)), kind);
-    EXPECT_TRUE(asked.IsNewest(By(kMain), kUnnumbered));
-  }
-}
-
 TEST(AskedQuestionsTest, OnlyReplicasAreKept) {
   AskedQuestions asked;
   EXPECT_TRUE(asked.Take(By(kMain), AddNumber(4)));
   asked.Keep({NodeId(1), NodeId(2)});
   EXPECT_EQ(asked.NumberOf(NodeId(2)), AddNumber(4));
   asked.Keep({NodeId(1), NodeId(3)});
-  EXPECT_EQ(asked.NumberOf(NodeId(2)), kUnnumbered);
+  EXPECT_EQ(asked.NumberOf(NodeId(2)), kNoAddNumber);
 }
 
 // ---- What is shipped belongs to its question ----

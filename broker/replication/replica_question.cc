@@ -23,8 +23,7 @@ AddNumber ReplicaQuestion::Ask(AddNumber next) {
 }
 
 bool ReplicaQuestion::Answers(StreamKind by, AddNumber number) const {
-  return number == kUnnumbered || (by == stream_ && number == asked_) ||
-         MUTANT(kOlderAnswersHeard);
+  return (by == stream_ && number == asked_) || MUTANT(kOlderAnswersHeard);
 }
 
 void ReplicaQuestion::Accept(AddNumber number) {
@@ -33,12 +32,11 @@ void ReplicaQuestion::Accept(AddNumber number) {
 }
 
 bool ReplicaQuestion::Takes(StreamKind by, AddNumber number) const {
-  return number == accepted_ && (number == kUnnumbered || by == stream_);
+  return number == accepted_ && by == stream_;
 }
 
 bool ReplicaQuestion::IsSettled() const {
-  return accepted_ == kUnnumbered ||
-         (accepted_.has_value() && accepted_ == asked_);
+  return accepted_.has_value() && accepted_ == asked_;
 }
 
 }  // namespace sluice

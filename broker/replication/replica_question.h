@@ -9,8 +9,7 @@
 
 namespace sluice {
 
-// Pure. A leader of a release that does not number answers with kUnnumbered:
-// that is taken as that release's followers take it, by epoch and offset alone.
+// Pure.
 class ReplicaQuestion {
  public:
   // The stream that the replica is on, or asks on.

@@ -132,12 +132,10 @@ void ReplicaShipper::OnHighWatermark(const TopicPartition& tp) {
   if (replica.queued && credit_bytes_ > 0) return;
   if (!is_main() && replica.next < replica.source->leo()) return;
   const Offset hw = replica.source->high_watermark();
-  const Offset log_start = replica.source->log_start();
-  if (hw == replica.hw_sent && log_start == replica.log_start_sent) return;
+  if (hw == replica.hw_sent) return;
   replica.hw_sent = hw;
-  replica.log_start_sent = log_start;
-  frame_.high_watermarks.push_back({tp, replica.question.leader_epoch, hw,
-                                    log_start, replica.question.number});
+  frame_.high_watermarks.push_back(
+      {tp, replica.question.leader_epoch, hw, replica.question.number});
   SchedulePump();
 }
 
@@ -277,10 +275,9 @@ bool ReplicaShipper::AddData(const TopicPartition& tp, Replica& replica,
   if (!is_main() && throttle_ != nullptr) throttle_->Spend(bytes);
   frame_bytes_ += bytes;
   replica.hw_sent = replica.source->high_watermark();
-  replica.log_start_sent = replica.source->log_start();
   frame_.data.push_back({tp, replica.question.leader_epoch,
                          std::move(result.batches), replica.hw_sent,
-                         replica.log_start_sent, replica.question.number});
+                         replica.question.number});
   return true;
 }
 

@@ -114,7 +114,6 @@ class ReplicaShipper {
 
     bool reading() const { return reserved_bytes > 0; }
     Offset hw_sent = kNoOffset;
-    Offset log_start_sent = kNoOffset;
   };
 
   bool is_main() const { return session_.kind == StreamKind::kMain; }

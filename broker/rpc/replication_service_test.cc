@@ -22,6 +22,9 @@ namespace {
 
 const TopicPartition kTp{TopicId(Uuid(7, 9)), PartitionIndex(3)};
 
+// Marks what a follower of these tests takes at once.
+constexpr AddNumber kAtOnce{2};
+
 // Offsets of what one end hears, by which way. Takes at once what is durable.
 class Heard : public rpc::Happenings {
  public:
@@ -41,8 +44,10 @@ class Heard : public rpc::Happenings {
             },
             [](absl::Status) {},
             [this](LeaderFrame& frame) {
-              return Take(frame.high_watermarks[0].high_watermark,
-                          frame.high_watermarks[0].log_start_offset);
+              const HighWatermarkMoved& moved = frame.high_watermarks[0];
+              return Take(moved.high_watermark,
+                          moved.add_number == kAtOnce ? moved.high_watermark
+                                                      : Offset(0));
             }};
   }
 
@@ -105,7 +110,7 @@ class EchoAcceptor final : public ReplicationAcceptor {
                 answer.data.push_back(
                     {kTp, ack.leader_epoch,
                      Buffer::Take(std::string(ack.appended_leo.value(), 'd')),
-                     ack.durable_leo, Offset(0)});
+                     ack.durable_leo, ack.add_number});
               }
               if (stream_ != nullptr) stream_->Send(std::move(answer));
             },
@@ -146,7 +151,8 @@ class ReplicationServiceTest : public testing::Test {
   void SendAck(int64_t appended, int64_t durable) {
     FollowerFrame frame;
     frame.acks.push_back(
-        {kTp, LeaderEpoch(4), Offset(appended), Offset(durable)});
+        {kTp, LeaderEpoch(4), Offset(appended), Offset(durable),
+         AddNumber(1)});
     stream_->Send(std::move(frame));
   }
 
@@ -257,13 +263,13 @@ class TakenAtOnceTest : public testing::Test {
   void SendToLeader(int64_t offset, bool at_once) {
     FollowerFrame frame;
     frame.acks.push_back({kTp, LeaderEpoch(4), Offset(offset),
-                          Offset(at_once ? offset : 0)});
+                          Offset(at_once ? offset : 0), AddNumber(1)});
     to_leader_->Send(std::move(frame));
   }
   void SendToFollower(int64_t offset, bool at_once) {
     LeaderFrame frame;
     frame.high_watermarks.push_back({kTp, LeaderEpoch(4), Offset(offset),
-                                     Offset(at_once ? offset : 0)});
+                                     at_once ? kAtOnce : AddNumber(1)});
     to_follower_->Send(std::move(frame));
   }
 

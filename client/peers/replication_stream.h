@@ -21,10 +21,9 @@ namespace sluice {
 enum class StreamKind { kMain, kCatchUp };
 
 // Which question of a follower about a partition (replication.proto). What
-// belongs to an acceptance echoes that of its question.
+// belongs to an acceptance echoes that of its question. From 1.
 using AddNumber = StrongNumber<struct AddNumberTag, int64_t>;
-// Of a release that does not number its questions.
-inline constexpr AddNumber kUnnumbered{0};
+inline constexpr AddNumber kNoAddNumber{0};  // nothing was asked
 
 struct OpenSession {
   ClusterId cluster_id;
@@ -40,7 +39,7 @@ struct AddReplica {
   LeaderEpoch leader_epoch;
   Offset fetch_offset;
   LeaderEpoch last_fetched_epoch = kNoLeaderEpoch;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct AckReplica {
@@ -48,14 +47,13 @@ struct AckReplica {
   LeaderEpoch leader_epoch;
   Offset appended_leo;
   Offset durable_leo;
-  Offset log_start_offset;  // as far as it is on the follower's disk
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct RemoveReplica {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct FollowerFrame {
@@ -75,7 +73,7 @@ struct AddAnswer {
   LeaderEpoch diverging_epoch = kNoLeaderEpoch;
   Offset diverging_end_offset = kNoOffset;
   Offset fetch_offset = kNoOffset;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct ReplicaData {
@@ -83,23 +81,21 @@ struct ReplicaData {
   LeaderEpoch leader_epoch;
   Buffer batches;
   Offset high_watermark;
-  Offset log_start_offset;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct HighWatermarkMoved {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
   Offset high_watermark;
-  Offset log_start_offset;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct ReplicaRemoved {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
   api::ItemError error;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 // All that this stream carries of the replica came before.
@@ -107,7 +103,7 @@ struct ReplicaMoved {
   TopicPartition tp;
   LeaderEpoch leader_epoch;
   StreamKind to = StreamKind::kMain;
-  AddNumber add_number = kUnnumbered;
+  AddNumber add_number = kNoAddNumber;
 };
 
 struct LeaderFrame {

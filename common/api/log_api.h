@@ -321,6 +321,8 @@ struct SubscribePartition {
   TopicRef topic;
   PartitionIndex partition;  // -1: every partition of the topic
   std::variant<StartPosition, Offset> start = StartPosition::kEarliest;
+  // Checked until the first read or answer; not with every partition.
+  std::optional<LeaderEpoch> leader_epoch;
 };
 
 struct SubscribeRequest {

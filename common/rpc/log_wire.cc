@@ -50,6 +50,9 @@ absl::StatusOr<api::SubscribePartition> SubscribePartitionFromProto(
   api::SubscribePartition to;
   ASSIGN_OR_RETURN(to.topic, TopicRefFromProto(from.topic()));
   to.partition = PartitionIndex(from.partition());
+  if (from.has_leader_epoch()) {
+    to.leader_epoch = LeaderEpoch(from.leader_epoch());
+  }
   switch (from.start_case()) {
     case v1::SubscribePartition::kOffset:
       to.start = Offset(from.offset());

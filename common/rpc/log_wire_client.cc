@@ -86,6 +86,9 @@ void SubscribePartitionToProto(const api::SubscribePartition& from,
                                v1::SubscribePartition* to) {
   TopicRefToProto(from.topic, to->mutable_topic());
   to->set_partition(from.partition.value());
+  if (from.leader_epoch.has_value()) {
+    to->set_leader_epoch(from.leader_epoch->value());
+  }
   if (const Offset* offset = std::get_if<Offset>(&from.start)) {
     to->set_offset(offset->value());
   } else {

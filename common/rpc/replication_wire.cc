@@ -35,9 +35,10 @@ absl::Status TakePartition(const Proto& in, Out* out) {
   if (!topic_id.has_value() || !topic_id->is_set()) {
     return Bad("a topic id of ", in.topic_id().size(), " bytes; 16 are one");
   }
-  if (in.partition() < 0 || in.leader_epoch() < 0 || in.add_number() < 0) {
+  if (in.partition() < 0 || in.leader_epoch() < 0 || in.add_number() < 1) {
     return Bad("partition ", in.partition(), ", leader epoch ",
-               in.leader_epoch(), ", question ", in.add_number());
+               in.leader_epoch(), ", question ", in.add_number(),
+               "; questions count from 1");
   }
   out->tp = {*topic_id, PartitionIndex(in.partition())};
   out->leader_epoch = LeaderEpoch(in.leader_epoch());
@@ -123,7 +124,6 @@ pb::ReplicaData DataHead(const ReplicaData& data) {
   pb::ReplicaData head;
   PutPartition(data, &head);
   head.set_high_watermark(data.high_watermark.value());
-  head.set_log_start_offset(data.log_start_offset.value());
   return head;
 }
 
@@ -142,14 +142,12 @@ void AppendData(const ReplicaData& data, SliceWriter& out) {
 absl::StatusOr<ReplicaData> DataFromProto(pb::ReplicaData& in) {
   ReplicaData data;
   RETURN_IF_ERROR(TakePartition(in, &data));
-  if (in.high_watermark() < 0 || in.log_start_offset() < 0) {
-    return Bad("high watermark ", in.high_watermark(), ", log start ",
-               in.log_start_offset());
+  if (in.high_watermark() < 0) {
+    return Bad("high watermark ", in.high_watermark());
   }
   // What was parsed is owned from here on, without another copy.
   data.batches = Buffer::Take(std::move(*in.mutable_batches()));
   data.high_watermark = Offset(in.high_watermark());
-  data.log_start_offset = Offset(in.log_start_offset());
   return data;
 }
 
@@ -165,7 +163,6 @@ grpc::ByteBuffer EncodeLeaderFrame(LeaderFrame frame) {
     auto* out = small.add_high_watermarks();
     PutPartition(moved, out);
     out->set_high_watermark(moved.high_watermark.value());
-    out->set_log_start_offset(moved.log_start_offset.value());
   }
   for (const ReplicaRemoved& removed : frame.removed) {
     auto* out = small.add_removed();
@@ -198,12 +195,10 @@ absl::StatusOr<LeaderFrame> DecodeLeaderFrame(grpc::ByteBuffer* bytes) {
   for (const pb::HighWatermarkMoved& moved : in.high_watermarks()) {
     HighWatermarkMoved& out = frame.high_watermarks.emplace_back();
     RETURN_IF_ERROR(TakePartition(moved, &out));
-    if (moved.high_watermark() < 0 || moved.log_start_offset() < 0) {
-      return Bad("high watermark ", moved.high_watermark(), ", log start ",
-                 moved.log_start_offset());
+    if (moved.high_watermark() < 0) {
+      return Bad("high watermark ", moved.high_watermark());
     }
     out.high_watermark = Offset(moved.high_watermark());
-    out.log_start_offset = Offset(moved.log_start_offset());
   }
   for (const pb::ReplicaRemoved& removed : in.removed()) {
     ReplicaRemoved& out = frame.removed.emplace_back();
@@ -232,7 +227,6 @@ grpc::ByteBuffer EncodeFollowerFrame(const FollowerFrame& frame) {
     PutPartition(ack, to);
     to->set_appended_offset(ack.appended_leo.value());
     to->set_durable_offset(ack.durable_leo.value());
-    to->set_log_start_offset(ack.log_start_offset.value());
   }
   for (const RemoveReplica& remove : frame.removes) {
     PutPartition(remove, out.add_removes());
@@ -263,15 +257,13 @@ absl::StatusOr<FollowerFrame> DecodeFollowerFrame(grpc::ByteBuffer* bytes) {
   for (const pb::AckReplica& ack : in.acks()) {
     AckReplica& out = frame.acks.emplace_back();
     RETURN_IF_ERROR(TakePartition(ack, &out));
-    if (ack.durable_offset() < 0 || ack.log_start_offset() < 0 ||
-        ack.appended_offset() < ack.durable_offset() ||
-        ack.appended_offset() < ack.log_start_offset()) {
+    if (ack.durable_offset() < 0 ||
+        ack.appended_offset() < ack.durable_offset()) {
       return Bad("appended up to ", ack.appended_offset(), ", durable up to ",
-                 ack.durable_offset(), ", from ", ack.log_start_offset());
+                 ack.durable_offset());
     }
     out.appended_leo = Offset(ack.appended_offset());
     out.durable_leo = Offset(ack.durable_offset());
-    out.log_start_offset = Offset(ack.log_start_offset());
   }
   for (const pb::RemoveReplica& remove : in.removes()) {
     RETURN_IF_ERROR(TakePartition(remove, &frame.removes.emplace_back()));

@@ -32,10 +32,10 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
   const std::string large(100'000, 'x');  // by reference
   for (const std::string& bytes : {std::string("small"), large}) {
     frame.data.push_back({kTp, LeaderEpoch(4), Buffer::CopyOf(bytes),
-                          Offset(10), Offset(2), AddNumber(22)});
+                          Offset(10), AddNumber(22)});
   }
   frame.high_watermarks.push_back(
-      {kTp, LeaderEpoch(4), Offset(11), Offset(2), AddNumber(23)});
+      {kTp, LeaderEpoch(4), Offset(11), AddNumber(23)});
   frame.removed.push_back(
       {kTp, LeaderEpoch(4), api::ItemError(ErrorCode::kNotLeader, "moved"),
        AddNumber(24)});
@@ -64,7 +64,6 @@ TEST(ReplicationWireTest, ALeaderFrameComesBackWithEveryField) {
   EXPECT_EQ(back->data[1].batches.view(), large);
   EXPECT_EQ(back->data[1].tp, kTp);
   EXPECT_EQ(back->data[1].high_watermark, Offset(10));
-  EXPECT_EQ(back->data[1].log_start_offset, Offset(2));
   EXPECT_EQ(back->data[1].add_number, AddNumber(22));
   ASSERT_EQ(back->high_watermarks.size(), 1u);
   EXPECT_EQ(back->high_watermarks[0].high_watermark, Offset(11));
@@ -86,8 +85,8 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
                            StreamKind::kCatchUp};
   frame.adds.push_back(
       {kTp, LeaderEpoch(4), Offset(8), kNoLeaderEpoch, AddNumber(31)});
-  frame.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7), Offset(3),
-                        AddNumber(32)});
+  frame.acks.push_back(
+      {kTp, LeaderEpoch(4), Offset(9), Offset(7), AddNumber(32)});
   frame.removes.push_back({kTp, LeaderEpoch(5), AddNumber(33)});
   frame.credit_bytes = 1 << 20;
 
@@ -109,7 +108,6 @@ TEST(ReplicationWireTest, AFollowerFrameComesBackWithEveryField) {
   ASSERT_EQ(back->acks.size(), 1u);
   EXPECT_EQ(back->acks[0].appended_leo, Offset(9));
   EXPECT_EQ(back->acks[0].durable_leo, Offset(7));
-  EXPECT_EQ(back->acks[0].log_start_offset, Offset(3));
   EXPECT_EQ(back->acks[0].add_number, AddNumber(32));
   ASSERT_EQ(back->removes.size(), 1u);
   EXPECT_EQ(back->removes[0].leader_epoch, LeaderEpoch(5));
@@ -137,17 +135,20 @@ TEST(ReplicationWireTest, WhatNoPeerSendsIsRefusedByName) {
       [](auto* f) { f->mutable_adds(0)->set_last_fetched_epoch(-2); },
       [](auto* f) { f->mutable_acks(0)->set_durable_offset(-1); },
       [](auto* f) { f->mutable_acks(0)->set_appended_offset(0); },
-      [](auto* f) { f->mutable_acks(0)->set_log_start_offset(-1); },
-      [](auto* f) { f->mutable_acks(0)->set_log_start_offset(10); },
       [](auto* f) { f->mutable_removes(0)->set_topic_id("short"); },
       [](auto* f) { f->mutable_adds(0)->set_add_number(-1); },
+      [](auto* f) { f->mutable_adds(0)->clear_add_number(); },
+      [](auto* f) { f->mutable_acks(0)->clear_add_number(); },
+      [](auto* f) { f->mutable_removes(0)->clear_add_number(); },
   };
   FollowerFrame good;
   good.open = OpenSession{ClusterId(Uuid(1, 2)), NodeId(3), BrokerEpoch(17),
                           IncarnationId(Uuid(4, 5)), NodeId(6)};
-  good.adds.push_back({kTp, LeaderEpoch(4), Offset(8), LeaderEpoch(1)});
-  good.acks.push_back({kTp, LeaderEpoch(4), Offset(9), Offset(7)});
-  good.removes.push_back({kTp, LeaderEpoch(5)});
+  good.adds.push_back(
+      {kTp, LeaderEpoch(4), Offset(8), LeaderEpoch(1), AddNumber(1)});
+  good.acks.push_back(
+      {kTp, LeaderEpoch(4), Offset(9), Offset(7), AddNumber(1)});
+  good.removes.push_back({kTp, LeaderEpoch(5), AddNumber(1)});
   for (size_t i = 0; i < spoilers.size(); ++i) {
     grpc::ByteBuffer encoded = EncodeFollowerFrame(good);
     pb::FollowerFrame frame;

@@ -45,7 +45,7 @@ void CheckRefused(const absl::Status& status) {
 template <class Message>
 void CheckPlace(const Message& m) {
   INVARIANT(m.tp.topic_id.is_set() && m.tp.partition.value() >= 0 &&
-                m.leader_epoch.value() >= 0 && m.add_number >= kUnnumbered,
+                m.leader_epoch.value() >= 0 && m.add_number > kNoAddNumber,
             "decoded ", m.tp, " of epoch ", m.leader_epoch, ", question ",
             m.add_number);
 }
@@ -56,9 +56,7 @@ void CheckLeaderFrame(std::string_view bytes) {
   if (!frame.ok()) return CheckRefused(frame.status());
   for (const ReplicaData& data : frame->data) {
     CheckPlace(data);
-    INVARIANT(data.high_watermark.value() >= 0 &&
-                  data.log_start_offset.value() >= 0,
-              "HW ", data.high_watermark);
+    INVARIANT(data.high_watermark.value() >= 0, "HW ", data.high_watermark);
   }
   for (const HighWatermarkMoved& moved : frame->high_watermarks) {
     CheckPlace(moved);

@@ -113,6 +113,7 @@ void Subscriber::Ask(const NamedPartition& tp, const api::Endpoint& to,
   api::SubscribePartition asked;
   asked.topic.name = tp.topic;
   asked.partition = tp.partition;
+  if (place.epoch >= LeaderEpoch(0)) asked.leader_epoch = place.epoch;
   if (place.next > Offset(0) && !place.from_start) asked.start = place.next;
   // Which offset the log begins at is the leader's to say.
   if (from != kNoOffset) asked.start = from;
@@ -312,8 +313,9 @@ void Subscriber::OnError(const NamedPartition& tp, bool near,
   }
 }
 
-// A subscription names no leader epoch: a leader that was deposed, and has not
-// heard of it, says so of what its successor pushed. Then it is asked again.
+// The epoch that it named is its metadata's: a leader deposed since then, which
+// has not heard of it, says so of what its successor pushed. Then it is asked
+// again.
 void Subscriber::OnOutOfRange(const NamedPartition& tp) {
   ++deps_.counts->out_of_range;
   Place& place = places_[tp];
