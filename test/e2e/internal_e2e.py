@@ -3,6 +3,7 @@
 replication sessions. None of it changes anything.
 
 README.md maps the rows of correctness.md 5.3 to the tests."""
+import itertools
 import os
 import queue
 import re
@@ -340,6 +341,7 @@ def a_follower_that_is_no_replica_is_told_so():
         answer = inside.controller.RegisterBroker(request, timeout=60)
         assert answer.error.code == 0, answer
         session = None
+        numbers = itertools.count(1)  # of questions: each is another
         opening = replication_pb2.OpenSession(
             cluster_id=inside.cluster_id, broker_id=9, broker_epoch=answer.broker_epoch,
             incarnation_id=request.incarnation_id, leader_id=now.leader_id)
@@ -355,7 +357,8 @@ def a_follower_that_is_no_replica_is_told_so():
 
         def add(**changes):
             fields = dict(topic_id=meta.id, partition=0, leader_epoch=now.leader_epoch,
-                          fetch_offset=0, last_fetched_epoch=-1)
+                          fetch_offset=0, last_fetched_epoch=-1,
+                          add_number=next(numbers))
             fields.update(changes)
             return replication_pb2.AddReplica(**fields)
         session, frame = wait_until(opened, 60, "a session of broker 9")
@@ -377,11 +380,15 @@ def a_follower_that_is_no_replica_is_told_so():
         # An acknowledgement of what it never got moves nothing.
         session.send(acks=[replication_pb2.AckReplica(
             topic_id=meta.id, partition=0, leader_epoch=now.leader_epoch,
-            appended_offset=1 << 40, durable_offset=1 << 40)])
+            appended_offset=1 << 40, durable_offset=1 << 40, add_number=next(numbers) - 1)])
         assert cluster.produce("t", 0, [b"x"]).base_offset == 0
         same = cluster.partitions("t")[0]
         assert 9 not in same.isr and sorted(same.isr) == sorted(now.isr), same
         session.close()
+        # Questions count from 1.
+        unnumbered = Session(cluster, now.leader_id).send(open=opening, credit_bytes=1 << 20)
+        unnumbered.send(adds=[add(add_number=0)])
+        assert unnumbered.refusal() == "INVALID_REQUEST"
 
 
 if __name__ == "__main__":
