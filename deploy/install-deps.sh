@@ -34,6 +34,7 @@ packages=(
   "protobuf-compiler              protoc"
   "protobuf-compiler-grpc         gRPC stubs for C++ and Python"
   "golang-github-gogo-googleapis-dev  google/rpc/error_details.proto: rich errors"
+  "libjemalloc-dev                what processes allocate from"
   "librocksdb-dev                 the Raft log's store"
   "libgoogle-glog-dev             logging"
   "libgflags-dev                  sluiced's flags"

@@ -1,8 +1,6 @@
 // Runs seeds: //test/sim:fuzz -- --help.
 #include <gflags/gflags.h>
 #include <glog/logging.h>
-#include <malloc.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -36,17 +34,14 @@ DEFINE_string(mutant, "",
               "In a build with --config=mutants: the seeded bug of "
               "common/base/mutants.def to turn on.");
 
+// jemalloc reads it: what one seed frees the next one takes. To give it to the
+// kernel in between was a tenth of the time.
+extern "C" const char* malloc_conf;
+const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
+
 namespace {
 
 constexpr size_t kSeedsMax = 10'000'000;
-
-// What one seed frees the next one takes: to give it to the kernel in between
-// was a tenth of the time.
-void KeepFreedMemory() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 16 << 20);
-}
 
 // What is wrong with the flags that have a range; "" for nothing.
 std::string WrongFlag() {
@@ -87,7 +82,6 @@ std::optional<std::vector<uint64_t>> ParseSeeds(const std::string& text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  KeepFreedMemory();
   gflags::SetUsageMessage(
       "fuzz --seeds=A..B | --seed=N [--trace | --minimise | --only=i,j]");
   gflags::ParseCommandLineFlags(&argc, &argv, true);
