@@ -104,6 +104,9 @@ using membership::SendSync;
 struct SendCommit {
   CallId call = 0;
   v1::CommitOffsetsRequest request;
+  // Of what was pushed (or sought), so of the topics that it came from; else
+  // where a topic begins that nobody has read.
+  bool of_records = true;
 };
 struct SendFetchOffsets {
   CallId call = 0;

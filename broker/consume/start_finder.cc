@@ -214,7 +214,7 @@ void StartFinder::OnPlaces() {
 
 void StartFinder::CommitPlaces() {
   stage_ = Stage::kCommitting;
-  SendCommit commit{call_ = ++last_call_, {}};
+  SendCommit commit{call_ = ++last_call_, {}, false};
   commit.request.set_group_id(options_.membership.group_id);
   commit.request.set_member_id(member_.id);
   commit.request.set_group_instance_id(options_.membership.instance_id);

@@ -58,6 +58,19 @@ void ConsumeStream::NameTopics(v1::ConsumeRequest& request) const {
   if (request.has_seek()) name_all(*request.mutable_seek()->mutable_positions());
 }
 
+// A topic that was made again inherits nothing.
+void ConsumeStream::IdentifyTopic(v1::OffsetCommit& offset) const {
+  const NamedPartition tp{offset.topic().name(),
+                          PartitionIndex(offset.partition())};
+  if (const auto read = reads_.find(tp); read != reads_.end()) {
+    offset.mutable_topic()->set_id(read->second.tp.topic_id.ToBytes());
+    return;
+  }
+  const auto was_of = were_of_.find(tp);
+  if (was_of == were_of_.end()) return;
+  offset.mutable_topic()->set_id(was_of->second.ToBytes());
+}
+
 // ---- Where partitions begin ----
 
 void ConsumeStream::Carry(const ListOffsets& a) {
@@ -164,6 +177,7 @@ void ConsumeStream::Carry(const StartReading& a) {
     return Do(ReadingEnded{a.tp, MakeError(ErrorCode::kOffsetNotAvailable,
                                            "it is just being stopped")});
   }
+  were_of_.erase(a.tp);
   Read& read = reads_[a.tp];
   const bool made_again =
       read.tp.topic_id.is_set() && read.tp.topic_id != tp->topic_id;
@@ -199,6 +213,7 @@ void ConsumeStream::Carry(const StopReading& a) {
   if (found == reads_.end()) return;
   const Read read = found->second;
   reads_.erase(found);
+  were_of_[a.tp] = read.tp.topic_id;
   names_.erase(read.tp);
   if (!read.live) return;
   std::erase_if(ask_.partitions, [&read](const api::SubscribePartition& asked) {

@@ -296,12 +296,10 @@ void ConsumeStream::Carry(const SendLeave& a) {
 
 void ConsumeStream::Carry(const SendCommit& a) {
   v1::CommitOffsetsRequest request = a.request;
-  for (v1::OffsetCommit& offset : *request.mutable_offsets()) {
-    // A topic that was made again inherits nothing.
-    const auto read = reads_.find(
-        {offset.topic().name(), PartitionIndex(offset.partition())});
-    if (read == reads_.end()) continue;
-    offset.mutable_topic()->set_id(read->second.tp.topic_id.ToBytes());
+  if (a.of_records) {
+    for (v1::OffsetCommit& offset : *request.mutable_offsets()) {
+      IdentifyTopic(offset);
+    }
   }
   deps_.groups->CommitOffsets(
       Context(kCallTimeoutUs), std::move(request),

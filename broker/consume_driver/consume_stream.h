@@ -106,6 +106,7 @@ class ConsumeStream final : public ConsumeSession,
   void OnRecordsEnded(const absl::Status& why);
   void Discard(int64_t bytes);
   void NameTopics(v1::ConsumeRequest& request) const;
+  void IdentifyTopic(v1::OffsetCommit& offset) const;
   std::optional<TopicPartition> Resolve(
       const consume::NamedPartition& tp) const;
   std::optional<LeaderEpoch> EpochToReadBy(const TopicPartition& tp,
@@ -142,6 +143,9 @@ class ConsumeStream final : public ConsumeSession,
   // Stopped, and the subscription has not heard of it: what it pushes of them
   // is of before.
   std::map<TopicPartition, int> stopping_;
+  // Of which topic the last records of a partition were that is not read any
+  // more: they may be acknowledged after the end of its reading.
+  std::map<consume::NamedPartition, TopicId> were_of_;
   int64_t unsent_ = 0;  // records that may not be on the wire yet
 };
 

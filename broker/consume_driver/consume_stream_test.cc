@@ -334,6 +334,33 @@ TEST_F(ConsumeStreamTest, ATopicThatIsMadeAgainIsReadFromItsStart) {
             api::StartPosition::kEarliest);
 }
 
+// What was read of it and is acknowledged late is of the topic that is gone,
+// whatever has its name by then.
+TEST_F(ConsumeStreamTest, LastAcknowledgementsAreOfTheTopicThatWasRead) {
+  assignor_ = "range";
+  const auto session = Open(client_);
+  Push(8);
+  group_.rebalances = true;
+  Run(4 * kSecondUs);
+  ASSERT_TRUE(client_->pushed.back().message.has_revoke());
+  TestCluster again;
+  again.StartAll(2);
+  again.CreateOn("another", {1, 2});  // another id for the next
+  const TopicPartition orders = again.CreateOn("orders", {1, 2});
+  ASSERT_NE(orders.topic_id, orders_.topic_id);
+  image_.Store(again.shared());
+  Run(kSecondUs);
+  v1::ConsumeRequest last;
+  auto* ack = last.mutable_revoke_ack();
+  ack->set_revoke_id(client_->pushed.back().message.revoke().revoke_id());
+  *ack->add_offsets() = AckMessage(8).ack().offsets(0);
+  session->OnRequest(last);
+  Run();
+  ASSERT_EQ(group_.commits.size(), 1u);
+  EXPECT_EQ(group_.commits[0].offsets(0).topic().id(),
+            orders_.topic_id.ToBytes());
+}
+
 TEST_F(ConsumeStreamTest, ANewerStreamHereClosesTheOlderAtOnce) {
   const auto session = Open(client_);
   const auto newer = std::make_shared<Client>();
