@@ -31,6 +31,7 @@ TEST_F(CliTest, WhatCannotBeParsedIsUsage) {
       {"produce", "t", "-p", "-1"},
       {"consume", "t", "-n", "-3"},
       {"consume", "t", "--instance-id", "i"},  // of which group?
+      {"consume", "t", "-g", ""},
       {"dev", "--nodes", "0"},
       {"dev", "--nodes", "100"},
       {"dev", "--port-base", "65500"},

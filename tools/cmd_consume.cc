@@ -210,8 +210,13 @@ absl::Status Consume(Context* context, const ConsumeOptions& options) {
 }
 
 void AddGroupOptions(CLI::App* command, ConsumeOptions* options) {
-  command->add_option("-g,--group", options->group,
-                      "share the topic with this group, and commit");
+  command
+      ->add_option("-g,--group", options->group,
+                   "share the topic with this group, and commit")
+      ->check([](const std::string& id) -> std::string {
+        // As a script's variable that is not set would be.
+        return id.empty() ? "a group's id has 1 to 249 bytes" : "";
+      });
   command->add_option("--instance-id", options->instance_id,
                       "a static member: its restart costs no rebalance")
       ->needs("--group");

@@ -1,7 +1,7 @@
 #include <CLI/App.hpp>
 #include <fstream>
+#include <ios>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -32,13 +32,24 @@ struct Options {
 using Committed = std::map<NamedPartition, Offset>;
 using Facts = std::map<NamedPartition, PartitionFacts>;
 
+// More is no list of kSeekPartitionsMax lines.
+constexpr int64_t kFileBytesMax = 4 << 20;
+
 absl::StatusOr<std::string> ContentsOf(const std::string& path) {
-  std::ifstream file(path);
-  const std::string text((std::istreambuf_iterator<char>(file)),
-                         std::istreambuf_iterator<char>());
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kFileBytesMax + 1, '\0');
+  // A directory can be opened and not read.
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (file.bad() || !file.is_open()) {
     return MakeError(ErrorCode::kInvalidRequest, "--file ", path,
-                     " cannot be read");
+                     " cannot be read; name a file of lines "
+                     "TOPIC,PARTITION,OFFSET");
+  }
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (static_cast<int64_t>(text.size()) > kFileBytesMax) {
+    return MakeError(ErrorCode::kInvalidRequest, "--file ", path,
+                     " has more than ", kFileBytesMax,
+                     " bytes; seek in several calls");
   }
   return text;
 }
@@ -64,6 +75,11 @@ absl::StatusOr<SeekTarget> TargetOf(const Context& context,
   if (!text.ok()) return text.status();
   auto offsets = OffsetsFromCsv(*text);
   if (!offsets.ok()) return offsets.status();
+  if (offsets->empty()) {
+    return MakeError(ErrorCode::kInvalidRequest, "--file ", options.file,
+                     " names no partition; its lines are "
+                     "TOPIC,PARTITION,OFFSET");
+  }
   target.kind = SeekTarget::Kind::kOffsets;
   target.offsets = *std::move(offsets);
   return target;
@@ -84,7 +100,15 @@ absl::StatusOr<std::vector<NamedPartition>> Chosen(
     const Context& context, BlockingClient* client, const Options& options,
     const SeekTarget& target, const Committed& committed) {
   std::vector<NamedPartition> chosen;
-  for (const auto& [tp, offset] : target.offsets) chosen.push_back(tp);
+  std::map<std::string, std::vector<int32_t>> of_file;
+  for (const auto& [tp, offset] : target.offsets) {
+    of_file[tp.topic].push_back(tp.partition.value());
+  }
+  for (const auto& [topic, partitions] : of_file) {
+    const auto all = PartitionsOf(context, client, topic, partitions);
+    if (!all.ok()) return all.status();
+    chosen.insert(chosen.end(), all->begin(), all->end());
+  }
   for (const std::string& topic : options.topics) {
     const auto all = PartitionsOf(context, client, topic, options.partitions);
     if (!all.ok()) return all.status();

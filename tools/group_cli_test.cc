@@ -261,6 +261,32 @@ TEST_F(GroupCliTest, OffsetsAreExportedAndReadBack) {
   EXPECT_NE(wrong.err.find("line 1"), std::string::npos) << wrong.err;
 }
 
+TEST_F(GroupCliTest, AFileThatIsNoneOrNamesWhatIsNotThereIsTold) {
+  brokers_.AddTopic("t", 2);
+  Describe("g", v1::GROUP_STATE_EMPTY);
+  const std::string path = testing::TempDir() + "/offsets.csv";
+  const auto seek = [&](const std::string& file) {
+    return RunThere({"group", "seek", "g", "--file", file, "--execute"});
+  };
+  for (const auto& [lines, code, why] :
+       {std::tuple("t,7,0\n", kExitNotFound, "topic t has 2 partitions"),
+        std::tuple("nope,0,0\n", kExitNotFound, "nope"),
+        std::tuple("# nothing\n\n", kExitUsage, "names no partition")}) {
+    std::ofstream(path) << lines;
+    const Ran ran = seek(path);
+    EXPECT_EQ(ran.code, code) << lines << ran.err;
+    EXPECT_NE(ran.err.find(why), std::string::npos) << ran.err;
+  }
+  unlink(path.c_str());
+  // A directory, and what has no end.
+  for (const std::string& odd : {testing::TempDir(), std::string("/dev/zero")}) {
+    const Ran ran = seek(odd);
+    EXPECT_EQ(ran.code, kExitUsage) << ran.err;
+    EXPECT_NE(ran.err.find(odd), std::string::npos) << ran.err;
+  }
+  EXPECT_EQ(canned_groups_.commits, 0);
+}
+
 TEST_F(GroupCliTest, SeekNeedsOneWayAndOneTopicForPartitions) {
   EXPECT_EQ(RunThere({"group", "seek", "g"}).code, kExitUsage);
   EXPECT_EQ(RunThere({"group", "seek", "g", "--to", "0", "--export"}).code,
