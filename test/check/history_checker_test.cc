@@ -139,7 +139,8 @@ TEST(HistoryCheckerTest, Lost) {
   ExpectOnly(Story().Stored(0, 2).Sent(2, 30).Final(2, {R(0, 0), R(1, 2)}),
              Flaw::kLost);
   // Deleted in order: the log starts above it.
-  ExpectNone(Story().Stored(0, 2).Copied(Copy::kFinalRead, 2, {R(1, 1)}, 1));
+  ExpectNone(Story().Stored(0, 2).Copied(Copy::kFinalRead, 2, {R(1, 1)}, 1),
+             {.deleted_below = {{0, 1}}});
 }
 
 TEST(HistoryCheckerTest, ACopyElsewhereDoesNotSaveWhatWasAcknowledgedHere) {
@@ -386,10 +387,27 @@ TEST(HistoryScopeTest, WhatWasDeletedIsNotMissed) {
   };
   ExpectNone(read_from(2), scope);
   ExpectNone(read_from(1), scope);  // it may be there still
-  ExpectOnly(read_from(1), Flaw::kNonMono);
-  // One more than was deleted: the reader was moved past it. That the copy
-  // lacks it is said by who tells where it begins (Workload::CheckEnd).
-  ExpectOnly(read_from(3), Flaw::kNonMono, 1, scope);
+  // One more than was deleted, and the reader was moved past it.
+  for (const HistoryVerdict& verdict :
+       {CheckHistory(read_from(1).history),
+        CheckHistory(read_from(3).history, scope)}) {
+    EXPECT_EQ(verdict.count(Flaw::kNonMono), 1);
+    EXPECT_EQ(verdict.count(Flaw::kGap), 1);
+    EXPECT_EQ(verdict.count(Flaw::kLost), 1);
+  }
+}
+
+TEST(HistoryScopeTest, ALogThatBeginsLaterHasLostWhatNobodyDeleted) {
+  Story story;
+  story.Stored(0, 3).Copied(1, 3, {R(2, 2)}, 2);
+  story.Copied(Copy::kFinalRead, 3, {R(2, 2)}, 2);
+  const HistoryVerdict verdict = CheckHistory(story.history);
+  EXPECT_EQ(verdict.count(Flaw::kLost), 4);  // two, in two copies
+  EXPECT_EQ(verdict.count(Flaw::kGap), 2);
+  ExpectNone(Story().Stored(0, 3).Copied(1, 3, {R(2, 2)}, 2),
+             {.deleted_below = {{0, 2}}});
+  // All of it is gone, and the log says that it begins at its end.
+  ExpectOnly(Story().Sent(0, 0, /*acks=*/1).Copied(1, 3, {}, 3), Flaw::kGap);
 }
 
 TEST(HistoryScopeTest, WhatLiesAboveIsJudged) {
@@ -406,12 +424,16 @@ TEST(HistoryScopeTest, WhatLiesAboveIsJudged) {
 }
 
 TEST(HistoryScopeTest, WhoForgotWhatWasDeletedStoresItAgain) {
-  Story story;
-  story.Stored(0, 3).Session(0);
-  story.Polled(0, 3, {R(0, 0), R(1, 1), R(2, 2)}).Polled(3, 4, {R(3, 1)});
-  story.Copied(Copy::kFinalRead, 4, {R(2, 2), R(3, 1)}, 2);
-  ExpectNone(story, {.deleted_below = {{0, 2}}});
-  ExpectOnly(story, Flaw::kDup, 1, {.deleted_below = {{0, 1}}});
+  const auto kept_from = [](int64_t start, std::vector<StoredRecord> kept) {
+    Story story;
+    story.Stored(0, 3).Session(0);
+    story.Polled(0, 3, {R(0, 0), R(1, 1), R(2, 2)}).Polled(3, 4, {R(3, 1)});
+    story.Copied(Copy::kFinalRead, 4, std::move(kept), start);
+    return story;
+  };
+  ExpectNone(kept_from(2, {R(2, 2), R(3, 1)}), {.deleted_below = {{0, 2}}});
+  ExpectOnly(kept_from(1, {R(1, 1), R(2, 2), R(3, 1)}), Flaw::kDup, 1,
+             {.deleted_below = {{0, 1}}});
 }
 
 TEST(HistoryScopeTest, WhereRecordsWereGivenUpNothingIsJudged) {

@@ -231,7 +231,8 @@ void PartitionContents::CheckAgainst(const Copy& copy,
   const StoredRecord* const end = at + copy.records.count;
   for (const int64_t index : acked) {
     const Send& send = SendAt(index);
-    if (send.offset < copy.log_start) continue;
+    // A log that begins behind what nobody asked to delete has lost it.
+    if (send.offset < std::min(copy.log_start, deleted_below_)) continue;
     while (at != end && at->offset < send.offset) ++at;
     const StoredRecord* const there =
         at != end && at->offset == send.offset ? at : nullptr;
@@ -260,10 +261,12 @@ void PartitionContents::ReportLoss(int64_t index, const Copy& copy,
           : StrCat(" has ", there->value.ToString(), " there"));
 }
 
-// Every offset of [log_start, end) once, in order.
+// Every offset of [log_start, end) once, in order; from where it may begin on,
+// if the copy begins later.
 void CheckGaps(const Copy& copy, HistoryFindings& findings) {
   const auto& records = findings.history().records();
-  int64_t expected = copy.log_start;
+  int64_t expected =
+      std::min(copy.log_start, findings.scope().DeletedBelow(copy.partition));
   const auto report = [&](int64_t found) {
     findings.Report(Flaw::kGap, copy.partition,
                     copy.replica == Copy::kFinalRead
