@@ -13,6 +13,7 @@ from cases import CASES
 from combined import combined, combined_proxied
 from machines import Loopback, Namespaces
 from rig import Rig
+from verdict import counts
 
 CASES["combined"] = (combined, {})
 CASES["combined_proxied"] = (combined_proxied, {"proxied": True})
@@ -59,8 +60,7 @@ def first_line(body):
 
 def print_counts(verdict):
     """The checker's table on few lines."""
-    counts = [line.rsplit(None, 1) for line in verdict.splitlines() if line[-1:].isdigit()]
-    text = ", ".join("%s %s" % (name.strip(), number) for name, number in counts)
+    text = ", ".join("%s %d" % count for count in counts(verdict).items())
     print(textwrap.indent(textwrap.fill(text, 100), "       "), flush=True)
 
 

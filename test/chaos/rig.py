@@ -15,6 +15,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 from cluster import (  # noqa: E402
     Cluster, bazel_bin, cluster_pb2, common_pb2, free_ports, wait_until)
 
+from verdict import rests_on_nothing  # noqa: E402
+
 WORKLOAD = os.path.join(bazel_bin(), "test", "chaos", "workload")
 # As /proc/PID/maps names it: bazel-bin is a link.
 SYNC_FAULT = os.path.realpath(
@@ -320,6 +322,9 @@ class Rig:
         done = subprocess.run([CHECK, self.clients.history, replicas],
                               stdout=subprocess.PIPE, text=True)
         assert done.returncode == 0, "the history is flawed:\n" + done.stdout
+        unproven = rests_on_nothing(done.stdout, self.partitions)
+        assert not unproven, "the verdict says nothing of %s:\n%s" % (
+            ", ".join(unproven), done.stdout)
         self.verdict = done.stdout
         errors = self.errors_in_logs()
         assert not errors, "%d errors in the nodes' logs:\n%s" % (
