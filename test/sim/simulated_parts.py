@@ -50,6 +50,10 @@ REAL_ONLY = {
         "//common/env:thread_slice",
     ],
     "RocksDB's adapter": ["//storage:rocks_kv_store", "@system//:rocksdb"],
+    "what a main allocates from: the simulator's too, which is not asked here": [
+        "//bazel:allocator",
+        "@system//:jemalloc",
+    ],
     "what main is made of": [
         "//broker/process:broker_metrics",
         "//broker/process:node",
