@@ -10,11 +10,12 @@ ClusterChecks::ClusterChecks(
     SimCluster* cluster, bool disks_lie,
     std::function<void(const std::string&)> on_violation)
     : cluster_(cluster),
-      findings_([on_violation = std::move(on_violation)](
-                    const check::Violation& violation) {
-        on_violation(violation.ToString());
+      on_violation_(std::move(on_violation)),
+      findings_([this](const check::Violation& violation) {
+        on_violation_(violation.ToString());
       }),
-      checker_({&findings_, cluster->shared_configs(), disks_lie}) {
+      checker_({&findings_, cluster->shared_configs(), disks_lie}),
+      consume_streams_(&checker_.groups(), on_violation_) {
   cluster->AddObserver(this);
   cluster->network().AddObserver(
       [this, alive = alive_](const Message& message, Fate fate) {
@@ -24,6 +25,7 @@ ClusterChecks::ClusterChecks(
 
 void ClusterChecks::OnMessage(const Message& message, Fate fate) {
   group_calls_.OnMessage(message, fate);
+  consume_streams_.OnMessage(message, fate);
   if (fate != Fate::kSent) return;
   produce_answers_.OnSent(message);
   if (message.kind > MessageKind::kRaftObserve) return;
@@ -40,6 +42,7 @@ void ClusterChecks::AfterEvent(NodeId ran) {
     checker_.OnProducerIdentified(answer);
   }
   group_calls_.TellAnswers();
+  consume_streams_.TellAnswers();
   if (++events_ % kEventsBetweenScans == 0) checker_.FullScan();
 }
 

@@ -10,6 +10,7 @@
 
 #include "test/check/checker.h"
 #include "test/check/findings.h"
+#include "test/sim/consume_streams.h"
 #include "test/sim/group_calls.h"
 #include "test/sim/produce_answers.h"
 #include "test/sim/sim_cluster.h"
@@ -54,11 +55,13 @@ class ClusterChecks final : public ClusterObserver {
   void OnMessage(const Message& message, Fate fate);
 
   SimCluster* const cluster_;
+  const std::function<void(const std::string&)> on_violation_;
   check::Findings findings_;
   check::Checker checker_;
   // Told to the checks behind the event, when its other effects were seen.
   ProduceAnswers produce_answers_;
   GroupCalls group_calls_{&checker_.groups()};
+  ConsumeStreams consume_streams_;
   // The network outlives this, and what ends with it still says farewell.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   int64_t events_ = 0;

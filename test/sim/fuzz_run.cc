@@ -154,6 +154,7 @@ RunNumbers FuzzRun::Numbers() const {
     numbers.acked = workload_->ledger().acked();
     numbers.read = workload_->records_read();
     numbers.subscribers = workload_->subscriber_counts();
+    numbers.consumed = workload_->consume_counts();
     numbers.streamed = workload_->records_streamed();
     numbers.judged = workload_->records_judged();
     numbers.judged_so_far = workload_->records_judged_so_far();

@@ -41,6 +41,7 @@ struct RunNumbers {
   int64_t instant_events_most = 0;
   NetworkCounts network;
   SubscriberCounts subscribers;
+  ConsumeCounts consumed;
   int64_t streamed = 0;  // records acknowledged by produce streams alone
   FaultInjector::Counts faults{};
   std::array<uint64_t, check::kRuleCount> evaluations{};  // by check::Rule

@@ -19,7 +19,8 @@ namespace {
 
 constexpr uint64_t kRunTwiceOneIn = 100;
 // By StreamUse.
-constexpr const char* kUseNames[] = {"produced", "subscribed", "watched"};
+constexpr const char* kUseNames[] = {"produced", "subscribed", "watched",
+                                     "consumed"};
 static_assert(std::size(kUseNames) == kStreamUseCount);
 
 // Everything over a range of seeds.
@@ -69,6 +70,7 @@ void Totals::Add(const RunResult& result) {
     sum.network.uses[i].broken += n.network.uses[i].broken;
   }
   sum.subscribers.Add(n.subscribers);
+  sum.consumed.Add(n.consumed);
   sum.streamed += n.streamed;
 }
 
@@ -130,6 +132,20 @@ bool PrintCounts(const Totals& totals) {
   must("subscribed", "moved by metadata", pushed.moved);
   must("subscribed", "out of credit", pushed.out_of_credit);
   must("subscribed", "out of range", pushed.out_of_range);
+  const ConsumeCounts& consumed = totals.sum.consumed;
+  must("consumed", "pushes", consumed.pushes);
+  must("consumed", "assignments", consumed.assigned);
+  must("consumed", "taken up by a token", consumed.resumed);
+  must("consumed", "revoked", consumed.revoked);
+  must("consumed", "lost", consumed.lost);
+  must("consumed", "revocations withheld", consumed.withheld);
+  must("consumed", "gone owing a partition", consumed.owing);
+  must("consumed", "offsets committed", consumed.committed);
+  must("consumed", "offsets refused", consumed.refused);
+  must("consumed", "moved by their broker", consumed.moved);
+  must("consumed", "taken over", consumed.taken_over);
+  must("consumed", "stalled", consumed.stalled);
+  must("consumed", "half-closed", consumed.half_closed);
   must("records", "acknowledged", totals.sum.acked);
   must("records", "sent on streams", totals.sum.streamed);
   must("records", "read", totals.sum.read);

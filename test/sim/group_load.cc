@@ -19,6 +19,7 @@ GroupLoad::GroupLoad(Deps deps)
       random_(deps_.seed),
       polls_(&deps_.cluster->world(), deps_.report),
       calls_(&deps_.cluster->world(), deps_.report),
+      looks_(&deps_.cluster->world(), deps_.report),
       executor_(deps_.cluster->world().NewExecutor()),
       operator_(std::make_unique<GroupProcess>(deps_.cluster, true)) {
   const GroupMember::Deps own = operator_->MemberDeps();
@@ -29,7 +30,8 @@ GroupLoad::GroupLoad(Deps deps)
   for (const GroupPlan& group : deps_.plan->groups) {
     for (int i = 0; i < group.members; ++i) {
       const bool is_static = i < group.static_members;
-      slots_.push_back({&group, is_static ? StrCat(group.id, "-", i) : "", {}});
+      slots_.push_back({&group, is_static ? StrCat(group.id, "-", i) : "",
+                        /*streams=*/i >= group.members - group.streams, {}});
     }
   }
 }
@@ -51,7 +53,9 @@ void GroupLoad::Start() {
 void GroupLoad::Stop() {
   stopped_ = true;
   for (Slot& slot : slots_) {
-    if (slot.program != nullptr) slot.program->Resume();
+    if (slot.program == nullptr) continue;
+    slot.program->Resume();
+    slot.program->Hurry();
   }
   leaving_.clear();
 }
@@ -59,28 +63,58 @@ void GroupLoad::Stop() {
 void GroupLoad::CheckDue() {
   polls_.CheckDue();
   calls_.CheckDue();
+  looks_.CheckDue();
 }
 
 // ---- Members ----
 
 void GroupLoad::StartProgram(Slot& slot) {
-  GroupProgram::Deps deps;
+  const int number = processes_++;
+  slot.program =
+      slot.streams ? MakeStream(slot, number) : MakeConsumer(slot, number);
+  if (stopped_) slot.program->Hurry();
+}
+
+std::unique_ptr<GroupApp> GroupLoad::MakeStream(const Slot& slot, int number) {
+  ConsumeProgram::Deps deps;
   deps.cluster = deps_.cluster;
   deps.plan = slot.plan;
   deps.instance = slot.instance;
-  deps.number = processes_++;
-  deps.polls = &polls_;
+  deps.number = number;
+  deps.counts = &consumed_;
   deps.report = deps_.report;
-  deps.on_batch = [this, group = slot.plan->id](const FetchedBatch& batch) {
-    Take(group, batch);
+  deps.on_record = [this, group = slot.plan->id](const NamedPartition& tp,
+                                                 const DecodedRecord& record) {
+    TakeOne(group, tp, record);
   };
-  deps.on_owned = [this, group = slot.plan->id, number = deps.number,
+  deps.on_owned = [this, group = slot.plan->id, number,
                    instance = slot.instance](
                       int32_t generation,
                       const std::set<NamedPartition>& partitions) {
     deps_.on_owned(group, number, instance, generation, partitions);
   };
-  slot.program = std::make_unique<GroupProgram>(std::move(deps));
+  return std::make_unique<ConsumeProgram>(std::move(deps));
+}
+
+std::unique_ptr<GroupApp> GroupLoad::MakeConsumer(const Slot& slot,
+                                                  int number) {
+  GroupProgram::Deps deps;
+  deps.cluster = deps_.cluster;
+  deps.plan = slot.plan;
+  deps.instance = slot.instance;
+  deps.number = number;
+  deps.polls = &polls_;
+  deps.report = deps_.report;
+  deps.on_batch = [this, group = slot.plan->id](const FetchedBatch& batch) {
+    Take(group, batch);
+  };
+  deps.on_owned = [this, group = slot.plan->id, number,
+                   instance = slot.instance](
+                      int32_t generation,
+                      const std::set<NamedPartition>& partitions) {
+    deps_.on_owned(group, number, instance, generation, partitions);
+  };
+  return std::make_unique<GroupProgram>(std::move(deps));
 }
 
 void GroupLoad::Churn() {
@@ -126,7 +160,7 @@ void GroupLoad::ChurnOne(Slot& slot) {
 }
 
 // Looked for by its number when the time is over: it may be gone.
-void GroupLoad::PauseFor(GroupProgram& program, int64_t us) {
+void GroupLoad::PauseFor(GroupApp& program, int64_t us) {
   program.Pause();
   executor_->PostAfter(us, [this, number = program.number()] {
     for (const Slot& slot : slots_) {
@@ -153,6 +187,7 @@ void GroupLoad::Tend() {
   Reap();
   if (!stopped_) return;
   for (const GroupPlan& plan : deps_.plan->groups) {
+    if (plan.streams > 0) LookUpCommitted(plan);
     if (!LivingOf(plan).empty()) continue;
     for (Slot& slot : slots_) {
       if (slot.plan != &plan) continue;
@@ -162,9 +197,9 @@ void GroupLoad::Tend() {
   }
 }
 
-std::vector<const GroupProgram*> GroupLoad::LivingOf(
+std::vector<const GroupApp*> GroupLoad::LivingOf(
     const GroupPlan& plan) const {
-  std::vector<const GroupProgram*> living;
+  std::vector<const GroupApp*> living;
   for (const Slot& slot : slots_) {
     if (slot.plan != &plan || slot.program == nullptr) continue;
     if (!slot.program->over()) living.push_back(slot.program.get());
@@ -173,16 +208,9 @@ std::vector<const GroupProgram*> GroupLoad::LivingOf(
 }
 
 void GroupLoad::Take(const std::string& group, const FetchedBatch& batch) {
-  deps_.on_batch(batch);
-  Given& given = given_[{group, batch.tp}];
-  const auto note = [&](Offset offset) {
-    const auto at = static_cast<size_t>(offset.value());
-    if (given.size() <= at) given.resize(at + 1);
-    given[at] = true;
-  };
   const absl::Status read =
       ForEachRecord(batch, [&](const DecodedRecord& record) {
-        note(record.offset);
+        TakeOne(group, batch.tp, record);
         return true;
       });
   if (!read.ok()) {
@@ -190,14 +218,62 @@ void GroupLoad::Take(const std::string& group, const FetchedBatch& batch) {
   }
 }
 
+void GroupLoad::TakeOne(const std::string& group, const NamedPartition& tp,
+                        const DecodedRecord& record) {
+  deps_.on_record(tp, record);
+  Given& given = given_[{group, tp}];
+  const auto at = static_cast<size_t>(record.offset.value());
+  if (given.size() <= at) given.resize(at + 1);
+  given[at] = true;
+}
+
+// An answer is older than what is committed by now, never newer.
+void GroupLoad::LookUpCommitted(const GroupPlan& plan) {
+  v1::FetchOffsetsRequest request;
+  request.add_groups()->set_group_id(plan.id);
+  const OpenCalls::Id call =
+      looks_.Begin(StrCat("a look at ", plan.id), kCallTimeoutUs);
+  admin_->FetchOffsets(
+      request, kCallTimeoutUs,
+      [this, call, group = plan.id](
+          const absl::StatusOr<v1::FetchOffsetsResponse>& answer) {
+        looks_.End(call);
+        if (!answer.ok() || answer->groups_size() != 1) return;
+        for (const v1::CommittedOffset& one : answer->groups(0).offsets()) {
+          if (one.error().code() != v1::ERROR_CODE_UNSPECIFIED) continue;
+          committed_[{group,
+                      {one.topic().name(), PartitionIndex(one.partition())}}] =
+              Offset(one.offset());
+        }
+      });
+}
+
+std::string GroupLoad::WhyNotRead(const GroupPlan& plan, const GroupApp& owner,
+                                  const NamedPartition& tp, Offset end) const {
+  std::optional<Offset> position;
+  if (owner.knows_positions()) {
+    position = owner.Position(tp);
+    if (position == end) return "";
+  } else {
+    if (meddled_.contains(plan.id)) return "";
+    const auto found = committed_.find({plan.id, tp});
+    // In a topic that holds nothing there is nothing to commit.
+    position = found == committed_.end() ? Offset(0) : found->second;
+    if (deps_.is_done(tp, *position, end)) return "";
+  }
+  return StrCat(owner.ToString(), " is in ", tp, " at ",
+                position.has_value() ? StrCat(*position) : "no offset",
+                ", the high watermark at ", end);
+}
+
 std::string GroupLoad::WhyNotSettled(
     const std::function<Offset(const NamedPartition&)>& end) const {
   for (const GroupPlan& plan : deps_.plan->groups) {
-    const std::vector<const GroupProgram*> living = LivingOf(plan);
+    const std::vector<const GroupApp*> living = LivingOf(plan);
     if (living.empty()) return StrCat(plan.id, " has no member");
     const int32_t generation = living.front()->generation();
-    std::map<NamedPartition, const GroupProgram*> owners;
-    for (const GroupProgram* program : living) {
+    std::map<NamedPartition, const GroupApp*> owners;
+    for (const GroupApp* program : living) {
       if (program->generation() < 0 || program->generation() != generation) {
         return StrCat(program->ToString(), " is in generation ",
                       program->generation(), ", another one in ", generation);
@@ -213,12 +289,8 @@ std::string GroupLoad::WhyNotSettled(
         return StrCat(tp, " is nobody's in ", plan.id, ", generation ",
                       generation);
       }
-      const auto position = owner->second->Position(tp);
-      if (position != end(tp)) {
-        return StrCat(owner->second->ToString(), " is in ", tp, " at ",
-                      position.has_value() ? StrCat(*position) : "no offset",
-                      ", the high watermark at ", end(tp));
-      }
+      const std::string why = WhyNotRead(plan, *owner->second, tp, end(tp));
+      if (!why.empty()) return why;
     }
   }
   return "";

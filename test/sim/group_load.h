@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "test/sim/consume_program.h"
 #include "test/sim/group_plan.h"
 #include "test/sim/group_program.h"
 #include "test/sim/open_calls.h"
@@ -29,7 +30,12 @@ class GroupLoad {
     const GroupsPlan* plan = nullptr;
     uint64_t seed = 0;
     std::vector<NamedPartition> partitions;  // of the topics
-    std::function<void(const FetchedBatch&)> on_batch;  // a member was given
+    // A member was given it.
+    std::function<void(const NamedPartition&, const DecodedRecord&)> on_record;
+    // Of a partition that is committed up to there nothing can be given any
+    // more, or nothing is known.
+    std::function<bool(const NamedPartition&, Offset committed, Offset end)>
+        is_done;
     // As GroupInvariants::OnOwned.
     using OnOwned = std::function<void(
         const std::string& group, int process, const std::string& instance,
@@ -54,12 +60,14 @@ class GroupLoad {
   // Once settled: each group was given every record in [first, end) of each of
   // its partitions (SKIPPED).
   void CheckGiven(const NamedPartition& tp, Offset first, Offset end) const;
+  const ConsumeCounts& consume_counts() const { return consumed_; }
 
  private:
   struct Slot {
     const GroupPlan* plan = nullptr;
     std::string instance;
-    std::unique_ptr<GroupProgram> program;  // null: nobody
+    bool streams = false;               // it speaks Consume
+    std::unique_ptr<GroupApp> program;  // null: nobody
   };
   // Which records a group was given.
   using Given = std::vector<bool>;
@@ -67,7 +75,9 @@ class GroupLoad {
   void StartProgram(Slot& slot);
   void Churn();
   void ChurnOne(Slot& slot);
-  void PauseFor(GroupProgram& program, int64_t us);
+  void PauseFor(GroupApp& program, int64_t us);
+  std::unique_ptr<GroupApp> MakeConsumer(const Slot& slot, int number);
+  std::unique_ptr<GroupApp> MakeStream(const Slot& slot, int number);
   void Tend();
   void Reap();
   void Ask();
@@ -77,15 +87,24 @@ class GroupLoad {
   void Describe();
   std::string AnyGroup();
   const NamedPartition& AnyPartition();
+  void LookUpCommitted(const GroupPlan& plan);
+  std::string WhyNotRead(const GroupPlan& plan, const GroupApp& owner,
+                         const NamedPartition& tp, Offset end) const;
   void Take(const std::string& group, const FetchedBatch& batch);
-  std::vector<const GroupProgram*> LivingOf(const GroupPlan& plan) const;
+  void TakeOne(const std::string& group, const NamedPartition& tp,
+               const DecodedRecord& record);
+  std::vector<const GroupApp*> LivingOf(const GroupPlan& plan) const;
 
   const Deps deps_;
   Random random_;
   OpenCalls polls_;
   OpenCalls calls_;
+  OpenCalls looks_;  // that a run does not wait for
   std::unique_ptr<Executor> executor_;
   std::map<std::pair<std::string, NamedPartition>, Given> given_;
+  // Of groups with streams, once nobody comes and goes any more.
+  std::map<std::pair<std::string, NamedPartition>, Offset> committed_;
+  ConsumeCounts consumed_;
   std::set<std::string> meddled_;  // somebody else may have set their offsets
   int processes_ = 0;
   int commits_ = 0;
@@ -95,7 +114,7 @@ class GroupLoad {
   std::unique_ptr<GroupAdmin> admin_;
   std::vector<Slot> slots_;
   // They leave, or another one has their instance id.
-  std::vector<std::unique_ptr<GroupProgram>> leaving_;
+  std::vector<std::unique_ptr<GroupApp>> leaving_;
 };
 
 }  // namespace sluice::sim

@@ -54,7 +54,46 @@ GroupPlan DrawGroup(const std::string& id,
   return group;
 }
 
+ConsumePlan DrawProgram(Random& random) {
+  ConsumePlan plan;
+  // One push at a time is common.
+  plan.credit_bytes =
+      random.OneIn(2) ? random.Between(1, 300) : random.Between(300, 1 << 16);
+  plan.auto_ack = random.OneIn(2);
+  plan.batches = random.OneIn(3);
+  if (random.OneIn(2)) plan.slow_us = random.Between(100, 40'000);
+  if (!random.OneIn(3)) {
+    plan.restless_every_us = random.Between(300'000, 4'000'000);
+  }
+  return plan;
+}
+
 }  // namespace
+
+std::string ConsumePlan::ToString() const {
+  std::string text = StrCat(" with a credit of ", credit_bytes);
+  if (auto_ack) text += ", which acknowledges";
+  if (batches) text += ", batches";
+  if (slow_us > 0) text += StrCat(", ", slow_us, " us a push");
+  if (restless_every_us > 0) {
+    text += StrCat(", restless every ", restless_every_us, " us");
+  }
+  return text;
+}
+
+// A broker beats for a stream three times a session: others have to hear of a
+// new generation before it is made without them, as in DrawGroup.
+void DrawConsume(GroupsPlan& groups, Random& random) {
+  for (GroupPlan& group : groups.groups) {
+    if (random.OneIn(3)) continue;
+    group.streams = static_cast<int>(random.OneIn(3)
+                                         ? group.members
+                                         : random.Between(1, group.members));
+    group.consume = DrawProgram(random);
+    group.session_ms = std::min(group.session_ms, group.poll_interval_ms);
+    group.heartbeat_ms = std::min(group.heartbeat_ms, group.session_ms / 3);
+  }
+}
 
 GroupsPlan DrawGroups(const std::vector<std::string>& topics, Random& random) {
   GroupsPlan plan;
@@ -75,7 +114,12 @@ std::string GroupsPlan::ToString() const {
   for (const GroupPlan& group : groups) {
     text += StrCat("; ", group.id, ": ", group.members, " members, ",
                    group.static_members, " static, ",
-                   NameOf(group.assignors.front()), ", session ",
+                   NameOf(group.assignors.front()),
+                   group.streams == 0
+                       ? ""
+                       : StrCat(", ", group.streams, " by streams",
+                                group.consume.ToString()),
+                   ", session ",
                    group.session_ms, " ms, rebalance ",
                    group.poll_interval_ms, " ms");
   }

@@ -9,6 +9,7 @@
 
 #include "client/group/group_admin.h"
 #include "client/group/group_consumer.h"
+#include "test/sim/group_app.h"
 #include "test/sim/group_plan.h"
 #include "test/sim/open_calls.h"
 #include "test/sim/sim_cluster.h"
@@ -26,6 +27,8 @@ class GroupProcess {
   GroupConnector* groups() { return groups_.get(); }
   Executor* executor() { return executor_.get(); }
   NodeId node() const { return life_->id; }
+  const LifePtr& life() const { return life_; }
+  const Clock& clock() const { return host_; }
   // SIGKILL: what goes from here on is seen by nobody.
   void Die();
   // SIGSTOP: time passes, nothing runs.
@@ -47,7 +50,7 @@ class GroupProcess {
 
 // A member of a group, of the real library. It polls until it is closed, dies,
 // or its membership is over.
-class GroupProgram {
+class GroupProgram final : public GroupApp {
  public:
   static constexpr int64_t kPollUs = 200'000;
   static constexpr int64_t kPollBytes = 1 << 20;
@@ -68,27 +71,29 @@ class GroupProgram {
   };
   explicit GroupProgram(Deps deps);
   // It dies; what it had is nobody's until its session is over.
-  ~GroupProgram();
+  ~GroupProgram() override;
 
   // Commits and leaves; over when that is answered.
-  void Close();
+  void Close() override;
   // It does not poll again for so long.
-  void Hang(int64_t us) { hang_us_ = us; }
-  void Pause();
-  void Resume() { process_.Resume(); }
-  bool paused() const { return process_.paused(); }
-  // Left, or fenced.
-  bool over() const { return over_; }
+  void Hang(int64_t us) override { hang_us_ = us; }
+  void Pause() override;
+  void Resume() override { process_.Resume(); }
+  bool paused() const override { return process_.paused(); }
+  bool over() const override { return over_; }
   bool closing() const { return closing_; }
 
-  int number() const { return deps_.number; }
+  int number() const override { return deps_.number; }
   NodeId node() const { return process_.node(); }
-  int32_t generation() const { return consumer_->member().generation(); }
-  std::set<NamedPartition> Assignment() const;
-  std::optional<Offset> Position(const NamedPartition& tp) const {
+  int32_t generation() const override {
+    return consumer_->member().generation();
+  }
+  std::set<NamedPartition> Assignment() const override;
+  bool knows_positions() const override { return true; }
+  std::optional<Offset> Position(const NamedPartition& tp) const override {
     return consumer_->Position(tp);
   }
-  std::string ToString() const;
+  std::string ToString() const override;
 
  private:
   void Poll();

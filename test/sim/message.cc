@@ -62,6 +62,7 @@ std::string BodyOf(MessageKind kind, std::string_view bytes) {
     PUBLIC(ProduceStream, )
     PUBLIC(Subscribe, )
     PUBLIC(WatchMetadata, )
+    PUBLIC(Consume, )
     PUBLIC(OffsetForLeaderEpoch, )
     PUBLIC(Fetch, )
     PUBLIC(ListOffsets, )

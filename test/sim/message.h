@@ -41,6 +41,7 @@ namespace sluice::sim {
   /* a client's calls to a broker */                                         \
   X(ProduceStream) X(ProduceStreamReply)                                     \
   X(Subscribe) X(SubscribeReply) X(WatchMetadata) X(WatchMetadataReply)      \
+  X(Consume) X(ConsumeReply)                                                 \
   X(OffsetForLeaderEpoch) X(OffsetForLeaderEpochReply)                       \
   X(Produce) X(ProduceReply) X(Fetch) X(FetchReply)                          \
   X(ListOffsets) X(ListOffsetsReply)                                         \
@@ -64,8 +65,9 @@ namespace sluice::sim {
   X(DeleteOffsets) X(DeleteOffsetsReply)                                     \
   X(ListGroups) X(ListGroupsReply) X(DescribeGroups) X(DescribeGroupsReply)  \
   X(DeleteGroups) X(DeleteGroupsReply)                                       \
-  /* of any stream; the end is said by the process or by its kernel */       \
-  X(StreamOpen) X(StreamEnd)
+  /* of any stream; HalfClose: its opener sends no more and listens on; the   \
+     end is said by the process or by its kernel */                          \
+  X(StreamOpen) X(StreamHalfClose) X(StreamEnd)
 
 enum class MessageKind : uint8_t {
 #define X(name) k##name,

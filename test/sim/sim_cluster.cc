@@ -135,6 +135,7 @@ void SimCluster::Boot(int id) {
     node.life->replication = &node.broker->replication_acceptor();
     node.life->broker = node.broker.get();
     node.life->groups = node.broker.get();
+    node.life->consume = node.broker.get();
   }
   if (node.controller != nullptr) {
     node.life->controller = &node.controller->api();

@@ -80,6 +80,7 @@ void SimNetwork::Down(const LifePtr& life, Death death) {
   life->raft = nullptr;
   life->broker = nullptr;
   life->groups = nullptr;
+  life->consume = nullptr;
   const auto found = lives_.find(life->id);
   if (found != lives_.end() && found->second == life) lives_.erase(found);
   if (death == Death::kSilent) {

@@ -48,8 +48,8 @@ struct BrokerUse {
 };
 
 // Streams that clients open, and brokers that hand on.
-enum class StreamUse { kProduce, kSubscribe, kWatch };
-inline constexpr int kStreamUseCount = 3;
+enum class StreamUse { kProduce, kSubscribe, kWatch, kConsume };
+inline constexpr int kStreamUseCount = 4;
 
 struct UseCounts {
   int64_t opened = 0;

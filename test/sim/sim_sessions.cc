@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "test/sim/sim_call.h"
 #include "test/sim/sim_pipe.h"
 
@@ -25,8 +26,14 @@ class Opener final : public FrameSender<Request> {
 // the network holds, and so no longer than its process.
 template <class Request>
 struct Served {
+  // Runs once: before the first message, or with it.
+  absl::AnyInvocable<void(const Request& first)> open;
   std::shared_ptr<StreamSession<Request>> session;  // null: not yet, or over
+  void Open(const Request& first) {
+    if (open != nullptr) std::exchange(open, nullptr)(first);
+  }
   void Close() {
+    open = nullptr;
     const auto gone = std::exchange(session, nullptr);
     if (gone != nullptr) gone->OnClosed();
   }
@@ -60,23 +67,27 @@ class Sink final : public StreamSink<Response> {
   const std::weak_ptr<Served<Request>> served_;
 };
 
-// A session from the first message on.
+// A session from the first message on, if not before.
 template <class Request, class Response, class Open>
-void Accept(const std::shared_ptr<SimPipe<Request, Response>>& pipe,
-            const LifePtr& server, const std::string& listener, Open open) {
+std::shared_ptr<Served<Request>> Accept(
+    const std::shared_ptr<SimPipe<Request, Response>>& pipe,
+    const LifePtr& server, const std::string& listener, Open open) {
   const auto served = std::make_shared<Served<Request>>();
-  const std::weak_ptr<SimPipe<Request, Response>> held = pipe;
+  served->open = [server, listener, open = std::move(open),
+                  held = std::weak_ptr(pipe),
+                  self = std::weak_ptr(served)](const Request& first) {
+    const auto served = self.lock();
+    if (served == nullptr) return;
+    api::CallContext context;
+    context.client_id = "sim";
+    context.listener = listener;
+    served->session =
+        open(*server, context, first,
+             std::make_shared<Sink<Request, Response>>(held, self));
+  };
   PeerStreamEvents<Request> events;
-  events.on_message = [held, server, served, listener, open,
-                       opened = false](Request request) mutable {
-    if (!std::exchange(opened, true)) {
-      api::CallContext context;
-      context.client_id = "sim";
-      context.listener = listener;
-      served->session =
-          open(*server->broker, context, request,
-               std::make_shared<Sink<Request, Response>>(held, served));
-    }
+  events.on_message = [served](Request request) {
+    served->Open(request);
     if (const auto session = served->session) {
       session->OnRequest(std::move(request));
     }
@@ -86,6 +97,7 @@ void Accept(const std::shared_ptr<SimPipe<Request, Response>>& pipe,
   };
   events.on_closed = [served](const absl::Status&) { served->Close(); };
   pipe->SetAcceptorEvents(std::move(events));
+  return served;
 }
 
 struct Kinds {
@@ -95,10 +107,19 @@ struct Kinds {
   int64_t keepalive_us;
 };
 
+template <class Request, class Response>
+struct Opened {
+  std::shared_ptr<SimPipe<Request, Response>> pipe;
+  std::weak_ptr<Served<Request>> served;  // null: nobody is there
+  std::shared_ptr<FrameSender<Request>> sender() const {
+    return std::make_shared<Opener<Request, Response>>(pipe);
+  }
+};
+
 template <class Request, class Response, class Open>
-std::shared_ptr<FrameSender<Request>> OpenSession(
-    SimDial dial, const Kinds& kinds, StreamEvents<Response> events,
-    Open open) {
+Opened<Request, Response> OpenSession(SimDial dial, const Kinds& kinds,
+                                      StreamEvents<Response> events,
+                                      Open open) {
   SimNetwork* const network = dial.network;
   auto pipe = std::make_shared<SimPipe<Request, Response>>();
   pipe->network = network;
@@ -118,6 +139,7 @@ std::shared_ptr<FrameSender<Request>> OpenSession(
     ++counts.broken;
     on_closed(std::move(why));
   };
+  Opened<Request, Response> opened{pipe, {}};
   const LifePtr server = network->Find(dial.to);
   if (server == nullptr || server->broker == nullptr) {
     ConnectPipe(pipe, std::move(heard), dial.own, dial.executor, dial.own,
@@ -131,10 +153,49 @@ std::shared_ptr<FrameSender<Request>> OpenSession(
     ConnectPipe(pipe, std::move(heard), std::move(dial.own), dial.executor,
                 server, server->edge_executor);
     pipe->stream->keepalive_us = kinds.keepalive_us;
-    Accept<Request, Response>(pipe, server, dial.listener, std::move(open));
+    opened.served =
+        Accept<Request, Response>(pipe, server, dial.listener, std::move(open));
   }
-  return std::make_shared<Opener<Request, Response>>(std::move(pipe));
+  return opened;
 }
+
+// What the edge hears before any message and behind the last one.
+class ConsumeOpener final : public ConsumeSender {
+ public:
+  using Call = Opened<v1::ConsumeRequest, ConsumePush>;
+  explicit ConsumeOpener(Call call)
+      : call_(std::move(call)), sender_(call_.sender()) {
+    Say(MessageKind::kStreamOpen, [](Served<v1::ConsumeRequest>& served) {
+      served.Open(v1::ConsumeRequest());
+    });
+  }
+  void Send(v1::ConsumeRequest frame) override {
+    if (!half_closed_) sender_->Send(std::move(frame));
+  }
+  void HalfClose() override {
+    if (std::exchange(half_closed_, true)) return;
+    Say(MessageKind::kStreamHalfClose, [](Served<v1::ConsumeRequest>& served) {
+      if (const auto session = served.session) {
+        session->OnNoMore(absl::OkStatus());
+      }
+    });
+  }
+  void Close() override { sender_->Close(); }
+
+ private:
+  void Say(MessageKind kind, void (*hear)(Served<v1::ConsumeRequest>&)) {
+    if (!call_.pipe->a_open) return;
+    call_.pipe->network->Send(
+        call_.pipe->stream, Side::kAcceptor, kind, "",
+        [served = call_.served, hear](const Parcel&) {
+          if (const auto there = served.lock()) hear(*there);
+        });
+  }
+
+  const Call call_;
+  const std::shared_ptr<FrameSender<v1::ConsumeRequest>> sender_;
+  bool half_closed_ = false;
+};
 
 // One question, then answers: as a session whose only request is the first.
 class WatchAsSession final : public StreamSession<v1::WatchMetadataRequest> {
@@ -168,11 +229,11 @@ std::shared_ptr<ProduceSender> OpenSimProduceStream(
       {StreamUse::kProduce, MessageKind::kProduceStream,
        MessageKind::kProduceStreamReply, SimNetwork::kDataKeepaliveUs},
       std::move(events),
-      [](BrokerApi& broker, const api::CallContext& context,
+      [](const Life& server, const api::CallContext& context,
          const api::ProduceStreamRequest& first,
          std::shared_ptr<ProduceSink> sink) {
-        return broker.ProduceStream(context, first, std::move(sink));
-      });
+        return server.broker->ProduceStream(context, first, std::move(sink));
+      }).sender();
 }
 
 std::shared_ptr<SubscribeSender> OpenSimSubscription(SimDial dial,
@@ -182,10 +243,10 @@ std::shared_ptr<SubscribeSender> OpenSimSubscription(SimDial dial,
       {StreamUse::kSubscribe, MessageKind::kSubscribe,
        MessageKind::kSubscribeReply, SimNetwork::kDataKeepaliveUs},
       std::move(events),
-      [](BrokerApi& broker, const api::CallContext& context,
+      [](const Life& server, const api::CallContext& context,
          const api::SubscribeRequest&, std::shared_ptr<SubscribeSink> sink) {
-        return broker.Subscribe(context, std::move(sink));
-      });
+        return server.broker->Subscribe(context, std::move(sink));
+      }).sender();
 }
 
 std::shared_ptr<MetadataWatchSender> OpenSimWatch(SimDial dial,
@@ -195,11 +256,25 @@ std::shared_ptr<MetadataWatchSender> OpenSimWatch(SimDial dial,
       {StreamUse::kWatch, MessageKind::kWatchMetadata,
        MessageKind::kWatchMetadataReply, SimNetwork::kKeepaliveUs},
       std::move(events),
-      [](BrokerApi& broker, const api::CallContext& context,
+      [](const Life& server, const api::CallContext& context,
          const v1::WatchMetadataRequest&, std::shared_ptr<WatchSink> sink) {
-        return std::make_shared<WatchAsSession>(broker, context,
+        return std::make_shared<WatchAsSession>(*server.broker, context,
                                                 std::move(sink));
-      });
+      }).sender();
+}
+
+std::shared_ptr<ConsumeSender> OpenSimConsume(SimDial dial,
+                                              ConsumeEvents events) {
+  return std::make_shared<ConsumeOpener>(
+      OpenSession<v1::ConsumeRequest, ConsumePush>(
+          std::move(dial),
+          {StreamUse::kConsume, MessageKind::kConsume,
+           MessageKind::kConsumeReply, SimNetwork::kDataKeepaliveUs},
+          std::move(events),
+          [](const Life& server, const api::CallContext& context,
+             const v1::ConsumeRequest&, std::shared_ptr<ConsumeSink> sink) {
+            return server.consume->Consume(context, std::move(sink));
+          }));
 }
 
 }  // namespace sluice::sim

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "broker/broker_api.h"
+#include "broker/consume_api.h"
 #include "broker/group_api.h"
 #include "client/peers/replication_stream.h"
 #include "common/env/clock.h"
@@ -37,6 +38,7 @@ struct Life {
   Executor* controller_executor = nullptr;
   BrokerApi* broker = nullptr;
   GroupApi* groups = nullptr;
+  ConsumeApi* consume = nullptr;
   Executor* edge_executor = nullptr;  // where calls of clients arrive
 };
 using LifePtr = std::shared_ptr<Life>;

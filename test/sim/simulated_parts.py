@@ -29,7 +29,6 @@ REAL_ONLY = {
         "//common/rpc:accept_loop",
         "//common/rpc:channels",
         "//common/rpc:client_calls",
-        "//common/rpc:consume_wire",
         "//common/rpc:gate",
         "//common/rpc:keep_awake",
         "//common/rpc:reactors",

@@ -313,6 +313,22 @@ void DrawStreams(SwarmPlan& plan, Random& random) {
   }
 }
 
+// Members of groups that speak Consume.
+void DrawConsumeLoad(SwarmPlan& plan, Random& random) {
+  DrawConsume(plan.groups, random);
+  const auto& groups = plan.groups.groups;
+  if (std::none_of(groups.begin(), groups.end(), [](const GroupPlan& group) {
+        return group.streams > 0;
+      })) {
+    return;
+  }
+  for (Fault& fault : plan.faults) {
+    if (fault.kind != FaultKind::kDropKind || !random.OneIn(4)) continue;
+    fault.amount = static_cast<int64_t>(
+        random.OneIn(2) ? MessageKind::kConsume : MessageKind::kConsumeReply);
+  }
+}
+
 FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
   std::vector<FaultKind> kinds;
   // Some runs are without a fault, some have all kinds, most a few.
@@ -389,6 +405,9 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   DrawWays(plan, random);
   DrawGroupLoad(plan, random);
   DrawStreams(plan, random);
+  // By a number of its own: the other plans are what they were.
+  Random consume_random(seed * 0x9e3779b97f4a7c15u + 17);
+  DrawConsumeLoad(plan, consume_random);
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/rpc/consume_wire.h"
 #include "common/rpc/log_wire.h"
 #include "common/rpc/replication_wire.h"
 #include "controller/rpc/raft_wire.h"
@@ -130,6 +131,15 @@ api::SubscribeResponse Wire<api::SubscribeResponse>::Decode(
     std::string_view bytes) {
   return Sound(rpc::SubscribeResponseFromProto(
       Wire<v1::SubscribeResponse>::Decode(bytes)));
+}
+
+std::string Wire<ConsumePush>::Encode(ConsumePush push) {
+  return BytesOf(rpc::EncodeConsumeResponse(std::move(push.message),
+                                            std::move(push.batches),
+                                            std::move(push.records)));
+}
+ConsumePush Wire<ConsumePush>::Decode(std::string_view bytes) {
+  return {Wire<v1::ConsumeResponse>::Decode(bytes), {}, {}};
 }
 
 std::string Wire<api::OffsetForLeaderEpochRequest>::Encode(

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "broker/consume_api.h"
 #include "client/peers/replication_stream.h"
 #include "common/api/log_api.h"
 #include "common/base/invariant.h"
@@ -43,6 +44,8 @@ SLUICE_WIRE(api::ProduceStreamRequest)
 SLUICE_WIRE(api::ProduceStreamResponse)
 SLUICE_WIRE(api::SubscribeRequest)
 SLUICE_WIRE(api::SubscribeResponse)
+// What is decoded has its payload inside the message.
+SLUICE_WIRE(ConsumePush)
 SLUICE_WIRE(api::OffsetForLeaderEpochRequest)
 SLUICE_WIRE(api::OffsetForLeaderEpochResponse)
 SLUICE_WIRE(api::FetchRequest)

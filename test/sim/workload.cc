@@ -142,15 +142,12 @@ void Workload::MakeGroups() {
   deps.seed = plan_->seed + 15;
   deps.partitions = partitions();
   deps.report = report_;
-  deps.on_batch = [this](const FetchedBatch& batch) {
-    const absl::Status read =
-        ForEachRecord(batch, [&](const DecodedRecord& record) {
-          Look(batch.tp, record);
-          return true;
-        });
-    if (!read.ok()) {
-      report_(StrCat("CORRUPT: ", batch.tp, ": ", read.ToString()));
-    }
+  deps.on_record = [this](const NamedPartition& tp,
+                          const DecodedRecord& record) { Look(tp, record); };
+  deps.is_done = [this](const NamedPartition& tp, Offset committed,
+                        Offset end) {
+    return committed == end || ledger_.deletable_below(tp) >= end ||
+           (ledger_.may_lose(tp) && committed > end);
   };
   deps.on_owned = [this](const auto&... owned) {
     if (on_owned_) on_owned_(owned...);

@@ -78,6 +78,9 @@ class Workload {
   int64_t earliest_answers() const { return earliest_answers_; }
   // Acknowledged to the program that speaks ProduceStream itself.
   int64_t records_streamed() const { return streamed_; }
+  ConsumeCounts consume_counts() const {
+    return groups_ == nullptr ? ConsumeCounts() : groups_->consume_counts();
+  }
   SubscriberCounts subscriber_counts() const {
     return subscribers_ == nullptr ? SubscriberCounts()
                                    : subscribers_->counts();
