@@ -63,10 +63,13 @@ absl::Status Delete(Context* context, const GroupsOptions& options) {
       std::cout << "deleted " << result.group_id() << '\n';
       continue;
     }
-    if (!first.ok()) continue;
-    first = MakeErrorStatus(CodeOf(status),
-                            StrCat("group ", result.group_id(), ": ",
-                                   StdView(status.message())));
+    const std::string why = StrCat("group ", result.group_id(), ": ",
+                                   StdView(status.message()));
+    if (first.ok()) {
+      first = MakeErrorStatus(CodeOf(status), why);
+    } else {
+      std::cerr << "not deleted: " << why << '\n';
+    }
   }
   return first;
 }
@@ -91,6 +94,13 @@ absl::Status ShowOffsets(const Context& context, BlockingGroups* groups,
                          const OffsetsOptions& options) {
   const auto group = DescribeGroup(context, groups, options.group, false);
   if (!group.ok()) return group.status();
+  for (const auto& have : group->partitions()) {
+    if (have.topic() != options.topic || have.member_id().empty()) continue;
+    return MakeError(ErrorCode::kGroupSubscribedToTopic, options.topic, "-",
+                     have.partition(), " is read by member ", have.member_id(),
+                     " of group ", options.group,
+                     "; stop the members first; nothing was changed");
+  }
   Table table({"TOPIC", "PARTITION", "COMMITTED"});
   for (const auto& have : group->partitions()) {
     if (!IsMeant(options, have)) continue;
@@ -98,6 +108,10 @@ absl::Status ShowOffsets(const Context& context, BlockingGroups* groups,
                OffsetText(have.committed_offset())});
   }
   table.Print(std::cout);
+  if (!group->members().empty()) {
+    std::cerr << "group " << options.group << " has members: this is refused "
+              << "while one of them subscribes to " << options.topic << '\n';
+  }
   std::cerr << "dry run: nothing was deleted\n";
   return absl::OkStatus();
 }

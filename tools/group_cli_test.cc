@@ -307,12 +307,18 @@ TEST_F(GroupCliTest, DeletingAsksAndNamesWhatItCouldNot) {
   refused->set_group_id("b");
   refused->mutable_error()->set_code(v1::ERROR_CODE_NON_EMPTY_GROUP);
   refused->mutable_error()->set_message("has 2 members");
-  const Ran ran = RunThere({"group", "delete", "a", "b", "--yes"});
+  auto* unknown = canned_groups_.deleted.add_results();
+  unknown->set_group_id("c");
+  unknown->mutable_error()->set_code(v1::ERROR_CODE_GROUP_ID_NOT_FOUND);
+  unknown->mutable_error()->set_message("was not there");
+  const Ran ran = RunThere({"group", "delete", "a", "b", "c", "--yes"});
   EXPECT_EQ(ran.code, kExitError);
   EXPECT_EQ(ran.out, "deleted a\n");
   EXPECT_NE(ran.err.find("group b: has 2 members"), std::string::npos)
       << ran.err;
-  EXPECT_EQ(canned_groups_.last_delete.group_ids_size(), 2);
+  EXPECT_NE(ran.err.find("group c: was not there"), std::string::npos)
+      << ran.err;
+  EXPECT_EQ(canned_groups_.last_delete.group_ids_size(), 3);
 }
 
 TEST_F(GroupCliTest, ADryRunOfDeletingChecksAndDeletesNothing) {
@@ -328,6 +334,17 @@ TEST_F(GroupCliTest, ADryRunOfDeletingChecksAndDeletesNothing) {
             "t      0          7\n");
   Member(group);
   EXPECT_EQ(RunThere({"group", "delete", "g", "--dry-run"}).code, kExitError);
+  // Nobody knows what it subscribes to until it has something.
+  const Ran maybe =
+      RunThere({"group", "delete-offsets", "g", "t", "--dry-run"});
+  EXPECT_EQ(maybe.code, kExitOk) << maybe.err;
+  EXPECT_NE(maybe.err.find("has members"), std::string::npos) << maybe.err;
+  group.mutable_partitions(0)->set_member_id("m-1");
+  const Ran refused =
+      RunThere({"group", "delete-offsets", "g", "t", "--dry-run"});
+  EXPECT_EQ(refused.code, kExitError);
+  EXPECT_NE(refused.err.find("GROUP_SUBSCRIBED_TO_TOPIC"), std::string::npos)
+      << refused.err;
   EXPECT_EQ(canned_groups_.deletes, 0);
 }
 

@@ -52,7 +52,7 @@ RequestId GroupTester::Join(const JoinSpec& spec) {
                  .member = MemberId(spec.member),
                  .instance = InstanceId(spec.instance),
                  .client_id = "client",
-                 .client_host = "host",
+                 .client_host = spec.host,
                  .session_timeout_us = spec.session_timeout_us,
                  .rebalance_timeout_us = spec.rebalance_timeout_us,
                  .protocol_type = spec.type,

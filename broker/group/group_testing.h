@@ -26,6 +26,7 @@ struct JoinSpec {
   bool can_skip_assignment = true;
   std::string stream;   // of Consume, that joins for it
   std::string resumes;  // that it takes over from
+  std::string host = "host";
 };
 
 class GroupTester {

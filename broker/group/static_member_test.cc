@@ -60,6 +60,16 @@ TEST_F(StaticMemberTest, ARestartInAStableGroupRebalancesNothing) {
   EXPECT_EQ(group_.rebalances(), 1);
 }
 
+// An operator looks for it there.
+TEST_F(StaticMemberTest, ItsHostIsThatOfTheNewerProcess) {
+  MakeStable();
+  JoinSpec spec = kSpec;
+  spec.host = "elsewhere";
+  group_.Join(spec);
+  ASSERT_EQ(group_.core().Image().members.size(), 1u);
+  EXPECT_EQ(group_.core().Image().members[0].client_host, "elsewhere");
+}
+
 // A client that cannot skip must not think that it leads.
 TEST_F(StaticMemberTest, AnOldClientIsToldOfTheOldLeader) {
   const MemberId old = MakeStable();

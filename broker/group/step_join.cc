@@ -204,6 +204,8 @@ void GroupCore::TakeOverInstance(const Join& e, MemberId old_id) {
   Member& member = RenameMember(old_id, id);
   const std::string joined_with = AsJoined(member).metadata;
   UpdateMember(e, member);
+  member.image.client_id = e.client_id;
+  member.image.client_host = e.client_host;
   member.image.stream = e.stream;
   RefreshSession(member);
   if (state_ == GroupState::kPreparing) {
