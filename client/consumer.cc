@@ -49,7 +49,7 @@ void Consumer::Assign(const std::vector<NamedPartition>& partitions) {
 }
 
 absl::Status Consumer::Seek(const NamedPartition& tp, Offset offset,
-                            LeaderEpoch epoch) {
+                            LeaderEpoch epoch, TopicId topic_id) {
   const auto found = partitions_.find(tp);
   if (found == partitions_.end()) {
     return MakeError(ErrorCode::kInvalidRequest, tp,
@@ -60,6 +60,7 @@ absl::Status Consumer::Seek(const NamedPartition& tp, Offset offset,
                      " to offset ", offset, "; offsets begin at 0");
   }
   MoveTo(*found->second, offset);
+  if (topic_id.is_set()) found->second->topic_id = topic_id;
   if (epoch >= LeaderEpoch(0) && offset > Offset(0)) {
     found->second->epochs.Assign(epoch, offset - 1);
   }

@@ -58,6 +58,9 @@ struct ConsumerCounters {
 // answers LOG_TRUNCATED and the partition rests until Seek; else it goes on
 // from there, and the next batch says so (FetchedBatch::truncated_from).
 //
+// Reads a topic, not a name: when the topic is deleted and made again its
+// position counts for nothing (F72), as one that the log does not hold.
+//
 // With a rack the leader is asked first and may name a follower nearby
 // (KIP-392). That one is read until metadata_age_max_ms have passed, then the
 // leader is asked again who is near. Whatever else a follower answers than
@@ -79,10 +82,11 @@ class Consumer {
   // ones begin where `reset` says unless Seek comes first.
   void Assign(const std::vector<NamedPartition>& partitions);
   // Drops what was fetched. `epoch` is that of the record before `offset`, as
-  // it was read once: it is checked like one that was read here.
-  // INVALID_REQUEST when not assigned.
+  // it was read once: it is checked like one that was read here. `topic_id` is
+  // whose offset it is, if that is known. INVALID_REQUEST when not assigned.
   absl::Status Seek(const NamedPartition& tp, Offset offset,
-                    LeaderEpoch epoch = kNoLeaderEpoch);
+                    LeaderEpoch epoch = kNoLeaderEpoch,
+                    TopicId topic_id = TopicId());
 
   // A paused partition is not fetched, and what was fetched of it is dropped,
   // so that others have the buffer; its position stays. No-op when not assigned.
@@ -115,7 +119,8 @@ class Consumer {
     Offset high_watermark = kNoOffset;
     // Where the epochs of what was fetched began, the last kEpochsMax.
     EpochHistory epochs;
-    TopicId topic_id;  // whose epochs these are
+    TopicId topic_id;  // whose position and epochs these are
+    TopicId last_topic_id;  // that had the name before
     // The position that a cut of the log has taken back, until told.
     std::optional<Offset> truncated_from;
     std::deque<FetchedBatch> buffered;
@@ -164,7 +169,7 @@ class Consumer {
   void OnResult(const Asked& asked, api::FetchResult& result);
   void OnError(const Asked& asked, const absl::Status& error);
   // ---- consumer_truncation.cc ----
-  void NoteTopic(Partition& partition);
+  bool NoteTopic(Partition& partition);
   Offset NoteBatches(Partition& partition, const std::vector<Buffer>& batches);
   void OnTruncated(Partition& partition, const api::FetchResult& result);
   bool TellTruncation(Partition& partition);

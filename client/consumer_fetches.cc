@@ -66,7 +66,13 @@ void Consumer::Pump() {
       metadata_->Suspect(tp, kNoLeaderEpoch);  // observed when it changes
       continue;
     }
-    NoteTopic(*partition);
+    if (!NoteTopic(*partition)) {
+      OnOutOfRange(partition,
+                   MakeError(ErrorCode::kOffsetOutOfRange,
+                             "the topic was deleted and made again; call Seek "
+                             "to read the new one"));
+      continue;
+    }
     Asked asked{partition, partition->generation, leader->leader_epoch};
     const Target target = TargetOf(*partition, *leader, now_us, asked);
     due[target].push_back(std::move(asked));
@@ -104,7 +110,7 @@ void Consumer::Fetch(const Target& target, std::vector<Asked> asked) {
     if (one.of_follower) ++counters_.follower_fetches;
     one.partition->in_flight = true;
     api::FetchPartition& partition = request.partitions.emplace_back();
-    partition.topic.name = one.partition->tp.topic;
+    partition.topic = {one.partition->tp.topic, one.partition->topic_id};
     partition.partition = one.partition->tp.partition;
     partition.offset = one.partition->fetch_offset;
     partition.max_bytes = options_.partition_bytes_max;
@@ -179,6 +185,7 @@ void Consumer::OnResult(const Asked& asked, api::FetchResult& result) {
   }
   FetchedBatch batch{partition.tp, std::move(result.batches), from, next,
                      result.high_watermark, partition.epochs.last_epoch()};
+  batch.topic_id = partition.topic_id;
   if (partition.truncated_from.has_value()) {
     batch.truncated_from = *std::exchange(partition.truncated_from, {});
   }

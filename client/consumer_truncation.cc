@@ -8,13 +8,26 @@
 
 namespace sluice {
 
-// Another topic of the same name has another log: its epochs say nothing of
-// this one's.
-void Consumer::NoteTopic(Partition& partition) {
+// False: another topic of the same name has another log. Position and epochs
+// say nothing of that one, and what was fetched is dropped. A broker whose
+// metadata lags may tell of the one before: that is no news.
+bool Consumer::NoteTopic(Partition& partition) {
   const MetadataCache::Topic* topic = metadata_->Find(partition.tp.topic);
-  if (topic == nullptr || topic->id == partition.topic_id) return;
-  if (partition.topic_id.is_set()) partition.epochs.Clear();
-  partition.topic_id = topic->id;
+  if (topic == nullptr || topic->id == partition.topic_id) return true;
+  if (!partition.topic_id.is_set()) {
+    partition.topic_id = topic->id;
+    return true;
+  }
+  if (topic->id == partition.last_topic_id) return true;
+  partition.last_topic_id = std::exchange(partition.topic_id, topic->id);
+  if (MUTANT(kPositionOutlivesTopic)) {
+    partition.epochs.Clear();
+    return true;
+  }
+  MoveTo(partition, *partition.position);
+  partition.high_watermark = kNoOffset;
+  partition.replica.reset();
+  return false;
 }
 
 // Past the last record of whole batches; the fetch offset when there is none.

@@ -57,7 +57,14 @@ class FakeCluster final : public BrokerConnector {
   // More partitions of topics that it has.
   v1::CreatePartitionsResponse Grow(
       const v1::CreatePartitionsRequest& request);
+  // The topic of the name is another one from now on, empty, with as many
+  // partitions.
+  void MakeAgain(const std::string& name);
   Topic& topic(const std::string& name) { return topics_.at(name); }
+  // Of the topic that has this id; nullopt: none.
+  std::optional<std::string> NameOf(TopicId id) const;
+  // Unset: no topic has the name.
+  TopicId IdOf(const std::string& name) const;
   void MoveLeader(const std::string& topic, int partition, NodeId to);
   // What an unclean election does: the next leader's log ends at `end`, a
   // boundary of batches.

@@ -8,6 +8,22 @@
 
 namespace sluice {
 
+void FakeCluster::MakeAgain(const std::string& name) {
+  AddTopic(name, static_cast<int>(topics_.at(name).partitions.size()));
+}
+
+std::optional<std::string> FakeCluster::NameOf(TopicId id) const {
+  for (const auto& [name, topic] : topics_) {
+    if (topic.id == id) return name;
+  }
+  return std::nullopt;
+}
+
+TopicId FakeCluster::IdOf(const std::string& name) const {
+  const auto found = topics_.find(name);
+  return found == topics_.end() ? TopicId() : found->second.id;
+}
+
 FakeCluster::Partition* FakeCluster::Check(
     NodeId at, const api::TopicRef& topic, PartitionIndex partition,
     const std::optional<LeaderEpoch>& epoch, api::ItemError& error,
@@ -16,6 +32,10 @@ FakeCluster::Partition* FakeCluster::Check(
   if (found == topics_.end() ||
       partition.value() >= static_cast<int>(found->second.partitions.size())) {
     error = {ErrorCode::kUnknownTopicOrPartition, "no such topic"};
+    return nullptr;
+  }
+  if (topic.by_id() && topic.id != found->second.id) {
+    error = {ErrorCode::kUnknownTopicId, "no topic has this id"};
     return nullptr;
   }
   Partition& state = found->second.partitions[partition.value()];

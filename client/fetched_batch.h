@@ -25,6 +25,7 @@ struct FetchedBatch {
   // Set on the first batch after the log was cut below what was given: records
   // [from, truncated_from) that came before are not what it holds any more.
   Offset truncated_from = kNoOffset;
+  TopicId topic_id;  // that was read: another may have its name since
 
   int64_t size_bytes() const;
 };

@@ -57,7 +57,7 @@ class CliTest : public testing::Test {
   CliTest()
       : brokers_(&world_, 3),
         canned_(&brokers_),
-        groups_(&clock_),
+        groups_(&clock_, &brokers_),
         canned_groups_(&groups_) {
     unsetenv("SLUICE_BOOTSTRAP");
     groups_.config.initial_rebalance_delay_us = 1'000;

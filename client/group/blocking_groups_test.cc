@@ -43,7 +43,7 @@ class BlockingGroupsTest : public testing::Test {
   SimWorld world_;
   FakeCluster cluster_{&world_, 3};
   RealClock clock_;
-  FakeGroups groups_{&clock_};
+  FakeGroups groups_{&clock_, &cluster_};
   ThreadExecutor executor_{"client"};
   std::unique_ptr<BlockingClient> client_;
   GroupConsumerOptions consuming_;

@@ -4,7 +4,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "client/fake_cluster_testing.h"
 #include "common/base/error.h"
 #include "common/base/invariant.h"
 
@@ -310,8 +309,21 @@ class FakeGroupPeer final
   Executor* const executor_;
 };
 
-FakeGroups::FakeGroups(const Clock* clock, uint64_t seed)
-    : clock_(clock), random_(seed) {}
+FakeGroups::FakeGroups(const Clock* clock, const FakeCluster* topics,
+                       uint64_t seed)
+    : clock_(clock), topics_(topics), random_(seed) {}
+
+std::optional<NamedPartition> FakeGroups::Resolve(const v1::TopicRef& topic,
+                                                  int32_t partition) const {
+  if (!topic.has_id()) {
+    return NamedPartition{topic.name(), PartitionIndex(partition)};
+  }
+  const auto id = TopicId::FromBytes(topic.id());
+  const auto name =
+      id.has_value() && !lags ? topics_->NameOf(*id) : std::nullopt;
+  if (!name.has_value()) return std::nullopt;
+  return NamedPartition{*name, PartitionIndex(partition)};
+}
 
 std::shared_ptr<GroupPeer> FakeGroups::ConnectGroups(
     const api::Endpoint& endpoint, Executor* executor) {
@@ -421,14 +433,19 @@ v1::CommitOffsetsResponse FakeGroups::Commit(
       SetError(result->mutable_error(), code, "by the rules");
       continue;
     }
-    const NamedPartition tp{offset.topic().name(),
-                            PartitionIndex(offset.partition())};
-    CommittedPosition& position = committed[request.group_id()][tp];
+    const auto tp = Resolve(offset.topic(), offset.partition());
+    if (!tp.has_value()) {
+      SetError(result->mutable_error(), ErrorCode::kUnknownTopicId,
+               "no topic has this id");
+      continue;
+    }
+    CommittedPosition& position = committed[request.group_id()][*tp];
+    position.topic_id = topics_->IdOf(tp->topic);
     position.offset = Offset(offset.offset());
     position.leader_epoch = offset.has_leader_epoch()
                                 ? LeaderEpoch(offset.leader_epoch())
                                 : kNoLeaderEpoch;
-    commits.push_back({request.member_id(), request.generation_id(), tp,
+    commits.push_back({request.member_id(), request.generation_id(), *tp,
                        position.offset});
   }
   if (code == ErrorCode::kNone && !request.member_id().empty()) {
@@ -451,9 +468,19 @@ v1::FetchOffsetsResponse FakeGroups::Fetch(
         *offset->mutable_topic() = topic.topic();
         offset->set_partition(partition);
         offset->set_offset(-1);
-        const auto found =
-            have.find({topic.topic().name(), PartitionIndex(partition)});
+        const auto tp = Resolve(topic.topic(), partition);
+        if (!tp.has_value()) {
+          SetError(offset->mutable_error(), ErrorCode::kUnknownTopicId,
+                   "no topic has this id");
+          continue;
+        }
+        const auto found = have.find(*tp);
         if (found == have.end()) continue;
+        // Of a topic that had the name before.
+        if (found->second.topic_id.is_set() &&
+            topics_->NameOf(found->second.topic_id) != tp->topic) {
+          continue;
+        }
         offset->set_offset(found->second.offset.value());
         if (found->second.leader_epoch != kNoLeaderEpoch) {
           offset->set_leader_epoch(found->second.leader_epoch.value());

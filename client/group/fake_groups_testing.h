@@ -6,12 +6,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "broker/group/commit_rules.h"
 #include "broker/group/group_core.h"
+#include "client/fake_cluster_testing.h"
 #include "client/group/group_connections.h"
 #include "client/group/group_member.h"
 #include "common/base/random.h"
@@ -29,8 +31,8 @@ class FakeGroups final : public GroupConnector {
     Offset offset;
   };
 
-  // Brokers are at FakeCluster::EndpointOf(id).
-  FakeGroups(const Clock* clock, uint64_t seed = 1);
+  // Brokers are at FakeCluster::EndpointOf(id). `topics` has the ids of topics.
+  FakeGroups(const Clock* clock, const FakeCluster* topics, uint64_t seed = 1);
 
   std::shared_ptr<GroupPeer> ConnectGroups(const api::Endpoint& endpoint,
                                            Executor* executor) override;
@@ -39,6 +41,7 @@ class FakeGroups final : public GroupConnector {
   // To another broker, which goes on from the log.
   void MoveCoordinator(NodeId to);
   std::set<NodeId> down;
+  bool lags = false;  // knows no topic by its id
   std::function<Fate(NodeId broker, const std::string& method)> fate;
   // A group is made with it.
   group::GroupConfig config;
@@ -70,7 +73,12 @@ class FakeGroups final : public GroupConnector {
                                    Executor* executor);
   v1::FetchOffsetsResponse Fetch(const v1::FetchOffsetsRequest& request);
 
+  // By the id of its topic, or by its name; nullopt: no topic has this id.
+  std::optional<NamedPartition> Resolve(const v1::TopicRef& topic,
+                                        int32_t partition) const;
+
   const Clock* const clock_;
+  const FakeCluster* const topics_;
   Random random_;
   std::map<std::string, Group> groups_;
   int64_t next_request_ = 1;

@@ -41,7 +41,7 @@ class GroupAdminTest : public testing::Test {
   SimWorld world_;
   std::unique_ptr<Executor> executor_ = world_.NewExecutor();
   FakeCluster cluster_{&world_, 3};
-  FakeGroups groups_{&world_};
+  FakeGroups groups_{&world_, &cluster_};
   ClientDeps deps_;
   ClientOptions options_;
   GroupConnections connections_{&groups_, executor_.get()};

@@ -17,6 +17,7 @@ ConsumerOptions FetchingOf(const GroupConsumerOptions& options) {
   switch (options.reset) {
     case GroupReset::kEarliest:
     case GroupReset::kDuration:  // what is left of it begins there
+    case GroupReset::kTime:
       fetching.reset = OffsetReset::kEarliest;
       break;
     case GroupReset::kLatest:
@@ -171,6 +172,7 @@ bool GroupConsumer::TakeRecords(GroupPoll& into) {
       offsets -= front.next - front.from;
       owned.position = front.next;
       owned.epoch = front.last_epoch;
+      owned.topic_id = front.topic_id;
       if (waiting.from >= waiting.next) owned.waiting.pop_front();
       last_taken_ = tp;
       into.batches.push_back(std::move(front));

@@ -24,6 +24,7 @@ struct GroupConsumerOptions {
   ConsumerOptions fetching;
   GroupReset reset = GroupReset::kLatest;
   int64_t reset_back_ms = 0;  // with kDuration
+  int64_t reset_time_ms = 0;  // with kTime, since 1970
   bool auto_commit = true;
   int64_t auto_commit_interval_ms = 5'000;
   int32_t max_poll_records = 500;
@@ -101,6 +102,7 @@ class GroupConsumer {
   struct Owned {
     std::optional<Offset> position;  // handed out up to here
     LeaderEpoch epoch = kNoLeaderEpoch;
+    TopicId topic_id;  // whose position it is; unset: not known yet
     bool paused = false;
     bool fetched = false;  // Consumer has it
     std::deque<FetchedBatch> waiting;

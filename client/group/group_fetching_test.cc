@@ -80,7 +80,7 @@ class GroupFetchingTest : public testing::Test {
   SimWorld world_;
   std::unique_ptr<Executor> executor_ = world_.NewExecutor();
   FakeCluster cluster_{&world_, 1};
-  FakeGroups groups_{&world_};
+  FakeGroups groups_{&world_, &cluster_};
   GroupMember::Deps deps_;
   GroupConsumerOptions options_;
   std::unique_ptr<MetadataCache> metadata_;

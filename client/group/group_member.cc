@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "client/group/coordinator_call.h"
 #include "client/group/group_errors.h"
-#include "common/base/mutant.h"
 
 namespace sluice {
 
@@ -14,35 +12,6 @@ namespace {
 constexpr int64_t kFindTimeoutUs = 3'000'000;
 // Beyond what the coordinator may take: the answer is its own then.
 constexpr int64_t kRoundMarginUs = 5'000'000;
-
-v1::OffsetCommit CommitOf(const NamedPartition& tp,
-                          const CommittedPosition& position) {
-  v1::OffsetCommit commit;
-  commit.mutable_topic()->set_name(tp.topic);
-  commit.set_partition(tp.partition.value());
-  commit.set_offset(position.offset.value());
-  if (position.leader_epoch >= LeaderEpoch(0)) {
-    commit.set_leader_epoch(position.leader_epoch.value());
-  }
-  if (!position.metadata.empty()) commit.set_metadata(position.metadata);
-  return commit;
-}
-
-// One that asking again may help comes first.
-absl::Status WorstOf(const v1::CommitOffsetsResponse& response) {
-  absl::Status worst;
-  for (const v1::OffsetCommitResult& result : response.results()) {
-    const absl::Status status = StatusOf(result.error());
-    if (status.ok()) continue;
-    if (IsRetriableStatus(status)) return status;
-    if (worst.ok()) {
-      worst = MakeErrorStatus(
-          CodeOf(status), StrCat(result.topic().name(), "-", result.partition(),
-                                 ": ", StdView(status.message())));
-    }
-  }
-  return worst;
-}
 
 }  // namespace
 
@@ -301,141 +270,6 @@ void GroupMember::WatchTopics() {
         if (membership_.is_leader()) deps_.metadata->Refresh();
         WatchTopics();
       });
-}
-
-// ---- Offsets ----
-
-void GroupMember::Commit(const CommittedPositions& positions,
-                         int64_t timeout_us, CommitDone done) {
-  const Claim claim = CurrentClaim();
-  if (claim.generation == membership::kNoGeneration) {
-    return done(MakeError(ErrorCode::kUnknownMemberId,
-                          "this consumer is in no generation of group ",
-                          options_.group_id, " now; poll, then commit"));
-  }
-  if (positions.empty()) return done(absl::OkStatus());
-  if (commits_.size() >= kCommitsWaitingMax) {
-    return done(MakeError(ErrorCode::kBusy, kCommitsWaitingMax,
-                          " commits of group ", options_.group_id,
-                          " wait already; wait for one to be answered"));
-  }
-  WaitingCommit commit;
-  commit.request.set_group_id(options_.group_id);
-  commit.request.set_member_id(claim.member_id);
-  commit.request.set_group_instance_id(options_.instance_id);
-  commit.request.set_generation_id(claim.generation);
-  for (const auto& [tp, position] : positions) {
-    *commit.request.add_offsets() = CommitOf(tp, position);
-  }
-  commit.deadline_us = deps_.client.clock->MonoMicros() + timeout_us;
-  commit.done = std::move(done);
-  commits_.push_back(std::move(commit));
-  NextCommit();
-}
-
-void GroupMember::NextCommit() {
-  if (committing_ || commits_.empty()) return;
-  committing_ = true;
-  using Call = CoordinatorCall<v1::CommitOffsetsResponse>;
-  Call::Question question;
-  question.coordinator = [this] { return CoordinatorPeer(); };
-  if (MUTANT(kOldReadsRecommitted)) {
-    commits_.front().request.set_member_id(member_id());
-    commits_.front().request.set_generation_id(generation());
-  }
-  const v1::CommitOffsetsRequest& request = commits_.front().request;
-  question.send = [request](GroupPeer& peer, int64_t timeout_us,
-                            PeerReply<v1::CommitOffsetsResponse> reply) {
-    peer.CommitOffsets(request, timeout_us, std::move(reply));
-  };
-  question.judge = WorstOf;
-  question.told = [this, member = request.member_id(),
-                   generation =
-                       request.generation_id()](const absl::Status& status) {
-    Do(membership::OffsetsAnswered{member, generation, status});
-  };
-  question.timeout_us = std::max<int64_t>(
-      0, commits_.front().deadline_us - deps_.client.clock->MonoMicros());
-  question.lives = alive_;
-  question.done = [this, alive = std::weak_ptr<bool>(alive_)](
-                      const absl::Status& status,
-                      const v1::CommitOffsetsResponse&) {
-    if (!alive.expired()) OnCommitted(status);
-  };
-  Call::Start(deps_.client, deps_.options, std::move(question));
-}
-
-void GroupMember::OnCommitted(const absl::Status& status) {
-  committing_ = false;
-  WaitingCommit commit = std::move(commits_.front());
-  commits_.pop_front();
-  const std::weak_ptr<bool> alive = alive_;
-  commit.done(status);
-  if (!alive.expired()) NextCommit();
-}
-
-void GroupMember::FetchCommitted(const std::vector<NamedPartition>& partitions,
-                                 int64_t timeout_us, FetchDone done) {
-  const Claim claim = CurrentClaim();
-  v1::FetchOffsetsRequest request;
-  request.set_require_stable(true);
-  v1::GroupOffsetsQuery* query = request.add_groups();
-  query->set_group_id(options_.group_id);
-  query->set_member_id(claim.member_id);
-  if (claim.generation != membership::kNoGeneration) {
-    query->set_generation_id(claim.generation);
-  }
-  std::map<std::string, v1::TopicPartitions*> topics;
-  for (const NamedPartition& tp : partitions) {
-    v1::TopicPartitions*& topic = topics[tp.topic];
-    if (topic == nullptr) {
-      topic = query->add_topics();
-      topic->mutable_topic()->set_name(tp.topic);
-    }
-    topic->add_partitions(tp.partition.value());
-  }
-  using Call = CoordinatorCall<v1::FetchOffsetsResponse>;
-  Call::Question question;
-  question.coordinator = [this] { return CoordinatorPeer(); };
-  question.send = [request](GroupPeer& peer, int64_t left_us,
-                            PeerReply<v1::FetchOffsetsResponse> reply) {
-    peer.FetchOffsets(request, left_us, std::move(reply));
-  };
-  question.judge = [](const v1::FetchOffsetsResponse& answer) {
-    if (answer.groups_size() != 1) {
-      return MakeError(ErrorCode::kUnknownServerError,
-                       "the coordinator answered for ", answer.groups_size(),
-                       " groups instead of one");
-    }
-    absl::Status status = StatusOf(answer.groups(0).error());
-    for (const v1::CommittedOffset& offset : answer.groups(0).offsets()) {
-      if (status.ok()) status = StatusOf(offset.error());
-    }
-    return status;
-  };
-  question.told = [this, claim](const absl::Status& status) {
-    Do(membership::OffsetsAnswered{claim.member_id, claim.generation, status});
-  };
-  question.timeout_us = timeout_us;
-  question.lives = alive_;
-  question.done = [done = std::move(done)](
-                      const absl::Status& status,
-                      const v1::FetchOffsetsResponse& answer) {
-    if (!status.ok()) return done(status);
-    CommittedPositions committed;
-    for (const v1::CommittedOffset& offset : answer.groups(0).offsets()) {
-      if (offset.offset() < 0) continue;
-      CommittedPosition position{Offset(offset.offset()), kNoLeaderEpoch,
-                                 offset.metadata()};
-      if (offset.has_leader_epoch()) {
-        position.leader_epoch = LeaderEpoch(offset.leader_epoch());
-      }
-      committed[{offset.topic().name(), PartitionIndex(offset.partition())}] =
-          std::move(position);
-    }
-    done(std::move(committed));
-  };
-  Call::Start(deps_.client, deps_.options, std::move(question));
 }
 
 }  // namespace sluice

@@ -20,6 +20,9 @@ struct CommittedPosition {
   Offset offset;
   LeaderEpoch leader_epoch = kNoLeaderEpoch;  // of the record before it
   std::string metadata;
+  // Whose offset it is. Set: it counts for no other topic that has the name
+  // since (F72).
+  TopicId topic_id;
 };
 using CommittedPositions = std::map<NamedPartition, CommittedPosition>;
 
@@ -66,11 +69,12 @@ class GroupMember {
   void Released() { Do(membership::Released{}); }
 
   // Tried again until it is settled or `timeout_us` passed. UNKNOWN_MEMBER_ID
-  // for who is in no generation. The status is that of the first partition that
-  // was refused; the others may be committed.
+  // for who is in no generation; UNKNOWN_TOPIC_ID where the topic was deleted
+  // and made again. The status is that of the first partition that was refused;
+  // the others may be committed.
   void Commit(const CommittedPositions& positions, int64_t timeout_us,
               CommitDone done);
-  // Those that have one.
+  // Those that have one, of the topics that have the names now.
   void FetchCommitted(const std::vector<NamedPartition>& partitions,
                       int64_t timeout_us, FetchDone done);
   // Waits for the answer, kLeaveTimeoutUs at most. Nothing comes afterwards.
@@ -87,6 +91,8 @@ class GroupMember {
   };
   struct WaitingCommit {
     v1::CommitOffsetsRequest request;
+    // In the order of the request.
+    std::shared_ptr<const CommittedPositions> positions;
     int64_t deadline_us = 0;
     CommitDone done;
   };
@@ -117,6 +123,13 @@ class GroupMember {
   std::shared_ptr<GroupPeer> CoordinatorPeer();
   int64_t RoundTimeoutUs() const;
   void NextCommit();
+  bool IsMadeAgain(const NamedPartition& tp, TopicId topic_id) const;
+  absl::Status Judge(const CommittedPositions& asked,
+                     const v1::CommitOffsetsResponse& response) const;
+  void Heed(ErrorCode code);
+  void PutQuery(const std::vector<NamedPartition>& partitions,
+                std::map<std::string, std::string>& names,
+                v1::GroupOffsetsQuery* query) const;
   void OnCommitted(const absl::Status& status);
   Claim CurrentClaim() const { return {member_id(), generation()}; }
   // Of calls whose answer may come when this is gone.

@@ -76,7 +76,7 @@ class GroupMemberTest : public testing::Test {
   SimWorld world_;
   std::unique_ptr<Executor> executor_ = world_.NewExecutor();
   FakeCluster cluster_{&world_, 3};
-  FakeGroups groups_{&world_};
+  FakeGroups groups_{&world_, &cluster_};
   GroupMember::Deps deps_;
   std::unique_ptr<MetadataCache> metadata_;
   std::vector<std::unique_ptr<Member>> members_;

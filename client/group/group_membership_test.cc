@@ -57,7 +57,9 @@ TEST_F(MembershipTest, TheLeaderAssignsFromWhatTheTopicsHave) {
   for (const auto& one : sync.request.assignments()) {
     given[one.member_id()] = one.assignment();
   }
-  EXPECT_EQ(given["a"], BytesOf(Of("t", {0, 1})));
+  EXPECT_EQ(consumer::DecodeAssignment(given["a"])->partitions,
+            (std::vector<consumer::NamedPartition>{{"t", PartitionIndex(0)},
+                                                   {"t", PartitionIndex(1)}}));
   EXPECT_EQ(given["b"], BytesOf(Of("u", {0})));
   EXPECT_EQ(given["c"], BytesOf({}));
   Do(Synced{sync.call, absl::OkStatus(), given["a"]});
@@ -99,6 +101,33 @@ TEST_F(MembershipTest, AStaticLeaderThatComesBackDoesNotAssign) {
   const auto sync = The<SendSync>();
   EXPECT_EQ(sync.request.assignments_size(), 0);
   EXPECT_EQ(sync.request.group_instance_id(), "i1");
+}
+
+// The topic may have grown while nobody was there: what it assigned by is in its
+// own assignment.
+TEST_F(MembershipTest, AStaticLeaderThatComesBackSeesWhatHasChanged) {
+  Make({Assignor::kRange}, "i1");
+  const SendJoin first = BeginJoin();
+  Joined joined = JoinedAs(first.call, "a", 1, "a");
+  auto* one = joined.response.add_members();
+  one->set_member_id("a");
+  consumer::Subscription subscription;
+  subscription.topics = {"t"};
+  one->set_metadata(consumer::EncodeSubscription(subscription));
+  Do(joined);
+  Do(TopicsFound{The<LookUpTopics>().call, {{"t", 2}}});
+  const std::string kept = The<SendSync>().request.assignments(0).assignment();
+  for (const int count : {2, 3}) {
+    Make({Assignor::kRange}, "i1");
+    joined.call = BeginJoin().call;
+    joined.response.set_skip_assignment(true);
+    Do(joined);
+    const CallId look_up = The<LookUpTopics>().call;
+    Do(CountsChanged{{{"t", count}}});
+    Do(TopicsFound{look_up, {{"t", count}}});
+    Do(Synced{The<SendSync>().call, absl::OkStatus(), kept});
+    EXPECT_EQ(Find<Release>() != nullptr, count == 3) << count;
+  }
 }
 
 TEST_F(MembershipTest, AnEagerMemberReleasesEverythingBeforeItJoinsAgain) {

@@ -308,7 +308,7 @@ class GroupWorld {
   SimWorld world_;
   std::unique_ptr<Executor> executor_ = world_.NewExecutor();
   FakeCluster cluster_{&world_, 3};
-  FakeGroups groups_{&world_};
+  FakeGroups groups_{&world_, &cluster_};
   GroupMember::Deps deps_;
   std::unique_ptr<MetadataCache> metadata_;
   std::unique_ptr<Producer> producer_;

@@ -22,7 +22,13 @@ CommittedPositions GroupConsumer::Positions(
     if (!owned.position.has_value() || (of != nullptr && !of->contains(tp))) {
       continue;
     }
-    positions[tp] = {*owned.position, owned.epoch, ""};
+    // Nothing was read yet of the topic that has the name now (F72).
+    const MetadataCache::Topic* topic = deps_.metadata->Find(tp.topic);
+    if (owned.topic_id.is_set() && topic != nullptr &&
+        topic->id != owned.topic_id) {
+      continue;
+    }
+    positions[tp] = {*owned.position, owned.epoch, "", owned.topic_id};
     if (MUTANT(kUnreadCommitted) && !owned.waiting.empty()) {
       positions[tp].offset = owned.waiting.back().next;
     }
@@ -125,6 +131,7 @@ void GroupConsumer::FindStarts() {
   question.lives = alive_;
   question.reset = options_.reset;
   question.reset_back_ms = options_.reset_back_ms;
+  question.reset_time_ms = options_.reset_time_ms;
   question.timeout_us = deps_.options.request_timeout_ms * 1000;
   question.done = [this, alive = std::weak_ptr<bool>(alive_),
                    round = ++starts_round_](const auto& starts) {
@@ -159,8 +166,9 @@ void GroupConsumer::OnStarts(
     if (found == owned_.end() || found->second.position.has_value()) continue;
     found->second.position = start.offset;
     found->second.epoch = start.leader_epoch;
+    found->second.topic_id = start.topic_id;
     // It stands there: nothing is to be committed before something is read.
-    auto_committed_[tp] = {start.offset, start.leader_epoch, ""};
+    auto_committed_[tp] = start;
   }
   FetchWhatStarted();
 }
@@ -175,7 +183,7 @@ void GroupConsumer::FetchWhatStarted() {
     if (!owned.position.has_value() || owned.fetched) continue;
     owned.fetched = true;
     const absl::Status sought =
-        consumer_.Seek(tp, *owned.position, owned.epoch);
+        consumer_.Seek(tp, *owned.position, owned.epoch, owned.topic_id);
     if (!sought.ok()) errors_.push_back(sought);
     if (owned.paused) consumer_.Pause(tp);
   }
@@ -204,7 +212,8 @@ void GroupConsumer::AutoCommitIfDue() {
   for (auto& [tp, position] : Positions(nullptr)) {
     const auto known = auto_committed_.find(tp);
     if (known == auto_committed_.end() ||
-        known->second.offset != position.offset) {
+        known->second.offset != position.offset ||
+        known->second.topic_id != position.topic_id) {
       news[tp] = position;
     }
   }

@@ -1,6 +1,9 @@
 // From one generation to the next: release, join, assign, sync.
 #include <algorithm>
 #include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "client/group/group_membership.h"
@@ -23,6 +26,34 @@ Partitions Without(const Partitions& from, const Partitions& taken) {
 
 std::vector<consumer::NamedPartition> ListOf(const Partitions& partitions) {
   return {partitions.begin(), partitions.end()};
+}
+
+// What a leader assigned by, as the user data of its own assignment: as the
+// bytes of an assignment that names counts in the place of partitions.
+constexpr std::string_view kCountsTag = "sluice counts\n";
+
+std::string EncodeCounts(const consumer::PartitionCounts& counts) {
+  consumer::Assignment bytes;
+  for (const auto& [topic, count] : counts) {
+    bytes.partitions.push_back({topic, PartitionIndex(count)});
+  }
+  return std::string(kCountsTag) + consumer::EncodeAssignment(bytes);
+}
+
+// nullopt: it was assigned by somebody who does not say.
+std::optional<consumer::PartitionCounts> CountsIn(
+    const std::optional<std::string>& user_data) {
+  if (!user_data.has_value() || !user_data->starts_with(kCountsTag)) {
+    return std::nullopt;
+  }
+  const auto bytes = consumer::DecodeAssignment(
+      std::string_view(*user_data).substr(kCountsTag.size()));
+  if (!bytes.ok()) return std::nullopt;
+  consumer::PartitionCounts counts;
+  for (const auto& [topic, count] : bytes->partitions) {
+    counts[topic] = count.value();
+  }
+  return counts;
 }
 
 }  // namespace
@@ -199,6 +230,7 @@ void GroupMembership::Sync(const consumer::Assignments& assignments) {
     assignment->set_member_id(member);
     consumer::Assignment bytes;
     bytes.partitions = partitions;
+    if (member == member_id_) bytes.user_data = EncodeCounts(assigned_counts_);
     assignment->set_assignment(consumer::EncodeAssignment(bytes));
   }
   Do(std::move(sync));
@@ -218,6 +250,11 @@ void GroupMembership::On(const Synced& e) {
                  StdView(decoded.status().message()))));
     }
     assigned.insert(decoded->partitions.begin(), decoded->partitions.end());
+    // It goes on with what was decided in its place, which may be out of date.
+    if (is_leader_ && skip_assignment_ && !MUTANT(kReturnedLeaderBlind)) {
+      assigned_counts_ =
+          CountsIn(decoded->user_data).value_or(std::move(assigned_counts_));
+    }
   }
   backoff_.Reset();
   phase_ = Phase::kStable;

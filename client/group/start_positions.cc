@@ -44,6 +44,11 @@ std::vector<NamedPartition> StartPositions::AllOf(
   return {all.begin(), all.end()};
 }
 
+TopicId StartPositions::IdOf(const std::string& topic) const {
+  const MetadataCache::Topic* known = deps_.metadata->Find(topic);
+  return known == nullptr ? TopicId() : known->id;
+}
+
 void StartPositions::Ask() {
   if (question_.lives.expired()) {
     return Finish(
@@ -98,6 +103,7 @@ void StartPositions::BeginTopics() {
         kAskAgainUs, [self = shared_from_this()] { self->Ask(); });
     return;
   }
+  for (const std::string& topic : new_topics_) ids_[topic] = IdOf(topic);
   OffsetLookup::Start(
       deps_.client, deps_.options, deps_.metadata, AllOf(new_topics_),
       api::OffsetPosition::kLatest, LeftUs(),
@@ -106,14 +112,20 @@ void StartPositions::BeginTopics() {
 
 void StartPositions::OnLatest(const absl::StatusOr<Offsets>& ends) {
   if (!ends.ok()) return Finish(ends.status());
-  if (question_.reset == GroupReset::kDuration) return LookUpTimes(*ends);
+  if (question_.reset == GroupReset::kDuration ||
+      question_.reset == GroupReset::kTime) {
+    return LookUpTimes(*ends);
+  }
   BeginAt(*ends);
 }
 
 // Where nothing is so young: the end.
 void StartPositions::LookUpTimes(Offsets ends) {
-  const int64_t since_ms = std::max<int64_t>(
-      0, deps_.client.clock->WallMillis() - question_.reset_back_ms);
+  const int64_t since_ms =
+      question_.reset == GroupReset::kTime
+          ? question_.reset_time_ms
+          : std::max<int64_t>(0, deps_.client.clock->WallMillis() -
+                                     question_.reset_back_ms);
   OffsetLookup::Start(
       deps_.client, deps_.options, deps_.metadata, AllOf(new_topics_),
       OffsetQuery::At(since_ms), LeftUs(),
@@ -130,7 +142,10 @@ void StartPositions::LookUpTimes(Offsets ends) {
 void StartPositions::BeginAt(const Offsets& begins) {
   if (question_.lives.expired()) return Ask();
   CommittedPositions all;
-  for (const auto& [tp, offset] : begins) all[tp].offset = offset;
+  for (const auto& [tp, offset] : begins) {
+    all[tp].offset = offset;
+    all[tp].topic_id = ids_[tp.topic];
+  }
   for (const NamedPartition& tp : question_.partitions) {
     if (new_topics_.contains(tp.topic)) starts_[tp] = all[tp];
   }
@@ -145,6 +160,9 @@ void StartPositions::BeginAt(const Offsets& begins) {
 
 void StartPositions::ReadFromStart() {
   if (from_first_.empty()) return Finish(std::move(starts_));
+  for (const NamedPartition& tp : from_first_) {
+    starts_[tp].topic_id = IdOf(tp.topic);
+  }
   OffsetLookup::Start(
       deps_.client, deps_.options, deps_.metadata, from_first_,
       api::OffsetPosition::kEarliest, LeftUs(),

@@ -17,6 +17,7 @@ enum class GroupReset {
   kEarliest,
   kLatest,
   kDuration,  // at what came `reset_back_ms` ago
+  kTime,      // at what came at `reset_time_ms` or later
   kNone,
 };
 
@@ -40,7 +41,8 @@ class StartPositions : public std::enable_shared_from_this<StartPositions> {
     std::weak_ptr<const void> lives;  // as long as `member`
     std::vector<NamedPartition> partitions;
     GroupReset reset = GroupReset::kLatest;
-    int64_t reset_back_ms = 0;  // kDuration
+    int64_t reset_back_ms = 0;  // kDuration: before it is looked up
+    int64_t reset_time_ms = 0;  // kTime
     int64_t timeout_us = 0;
     Done done;
   };
@@ -60,6 +62,9 @@ class StartPositions : public std::enable_shared_from_this<StartPositions> {
   void BeginAt(const Offsets& begins);
   void ReadFromStart();
   void Finish(const absl::StatusOr<CommittedPositions>& result);
+  // Of who has the name now, as far as is known: taken before it is asked where
+  // the topic begins or ends.
+  TopicId IdOf(const std::string& topic) const;
   // Of these topics, all that exist.
   std::vector<NamedPartition> AllOf(const std::set<std::string>& topics) const;
   int64_t LeftUs() const;
@@ -69,6 +74,7 @@ class StartPositions : public std::enable_shared_from_this<StartPositions> {
   const int64_t begun_us_;
   CommittedPositions starts_;
   std::set<std::string> new_topics_;      // that the group never read
+  std::map<std::string, TopicId> ids_;    // of these, when they were looked at
   std::vector<NamedPartition> from_first_;
 };
 

@@ -102,7 +102,7 @@ TEST_F(TopicWatchTest, TooManyTopicsAreAnErrorAndWhatWasToldStands) {
 
 // Members find what comes, each for itself, and share it.
 TEST_F(TopicWatchTest, AConsumerReadsWhatItsPatternFinds) {
-  FakeGroups groups(&world_);
+  FakeGroups groups(&world_, &cluster_);
   groups.config.initial_rebalance_delay_us = 100'000;
   GroupMember::Deps deps;
   deps.client = deps_.client;

@@ -116,13 +116,15 @@ class RecordingPeer final : public BrokerPeer {
     real_->Fetch(
         request, timeout_us,
         [&recorder = recorder_, began_us = recorder_.NowUs(),
-         reply = std::move(reply)](
+         asked = request.partitions, reply = std::move(reply)](
             absl::StatusOr<api::FetchResponse> answer) mutable {
           if (answer.ok()) {
-            for (const api::FetchResult& result : answer->results) {
-              if (!result.error.ok()) continue;
+            // The answer names topics by their ids, as they were asked for.
+            for (size_t i = 0; i < answer->results.size(); ++i) {
+              const api::FetchResult& result = answer->results[i];
+              if (!result.error.ok() || i >= asked.size()) continue;
               recorder.Shown(check::Answer::Kind::kFetch,
-                             NameOf(result.topic, result.partition), began_us,
+                             NameOf(asked[i].topic, result.partition), began_us,
                              result.leader_epoch.value(),
                              result.high_watermark.value());
             }

@@ -29,6 +29,12 @@ bool Says(const OffsetRegister::Entry& entry,
          value.metadata.value_or("") == answer->metadata();
 }
 
+const TopicImage* Find(const MetadataImage& image, const v1::TopicRef& topic) {
+  if (!topic.has_id()) return image.FindTopic(topic.name());
+  const auto id = TopicId::FromBytes(topic.id());
+  return id.has_value() ? image.FindTopic(*id) : nullptr;
+}
+
 bool IsGood(const v1::Error& error) {
   return error.code() == v1::ERROR_CODE_UNSPECIFIED;
 }
@@ -208,8 +214,7 @@ void GroupInvariants::OnAnswered(const GroupMoment& asked,
     if (!IsGood(result.error()) || i >= request.offsets_size()) continue;
     any = true;
     const v1::OffsetCommit& commit = request.offsets(i);
-    const TopicImage* topic =
-        cluster_.committed->FindTopic(commit.topic().name());
+    const TopicImage* topic = Find(*cluster_.committed, commit.topic());
     if (topic == nullptr) continue;  // deleted meanwhile
     OffsetRegister* values =
         ledger == nullptr
@@ -231,7 +236,7 @@ void GroupInvariants::OnAnswered(const GroupMoment& asked,
     findings_.Check(Rule::kGR2, found != nullptr, [&] {
       return StrCat("broker ", asked.node, " acknowledged offset ",
                     commit.offset(), " of group ", asked.group, ", partition ",
-                    commit.topic().name(), "-", commit.partition(),
+                    topic->name, "-", commit.partition(),
                     ", which is not in the log");
     });
     if (found != nullptr) values->NoteTold(++moment_, *found);
@@ -251,7 +256,7 @@ void GroupInvariants::OnAnswered(const GroupMoment& asked,
   }
   std::set<offsets::OffsetKey> told;
   for (const v1::CommittedOffset& one : answer.offsets()) {
-    const TopicImage* topic = cluster_.committed->FindTopic(one.topic().name());
+    const TopicImage* topic = Find(*cluster_.committed, one.topic());
     if (topic == nullptr || !IsGood(one.error())) continue;
     const offsets::OffsetKey key{
         asked.group, {topic->id, PartitionIndex(one.partition())}};

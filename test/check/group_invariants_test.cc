@@ -111,7 +111,8 @@ class GroupInvariantsTest : public CheckTest {
     request.set_group_instance_id(instance);
     if (generation >= 0) request.set_generation_id(generation);
     auto* commit = request.add_offsets();
-    commit->mutable_topic()->set_name("t");
+    offset % 2 == 0 ? commit->mutable_topic()->set_id(kTp.topic_id.ToBytes())
+                    : commit->mutable_topic()->set_name("t");
     commit->set_offset(offset);
     return request;
   }
@@ -175,8 +176,7 @@ class GroupInvariantsTest : public CheckTest {
   // ---- Views ----
 
   static std::string Prefix() {
-    std::string prefix("o\x01");
-    prefix += kOffsets.topic_id.ToBytes();
+    std::string prefix = "o\x01" + kOffsets.topic_id.ToBytes();
     PutBig32(prefix, 0);
     return prefix;
   }

@@ -419,8 +419,55 @@ def partitions_added_later_are_read_from_their_first_record():
         assert later == [b"new-2"], later
 
 
+def a_topic_that_is_made_again_inherits_nothing():
+    """F72, while its readers are there: a member of the library and a stream."""
+    with Cluster(brokers=3) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=1, replicas=3)
+        reader = CliMember(cluster, "cli", "orders", "reader")
+        node = NodeMember(cluster, "node", "orders", "node")
+        try:
+            old = [b"old-%d" % i for i in range(10)]
+            cluster.produce("orders", 0, old)
+            for member, group in ((reader, "cli"), (node, "node")):
+                wait_until(lambda member=member: len(member.processed()) == 10, 60, "old ones")
+                wait_until(lambda group=group: committed(cluster, group) == {("orders", 0): 10},
+                           60, "old ones committed by " + group)
+            cluster.cli("topic", "delete", "orders", "--yes")
+            cluster.create_topic("orders", partitions=1, replicas=3)
+            new = [b"new-%d" % i for i in range(10)]  # as many: no offset tells
+            cluster.produce("orders", 0, new)
+            for member, group in ((reader, "cli"), (node, "node")):
+                wait_until(lambda member=member: len(member.processed()) >= 20, 60, "new ones")
+                assert [v for _, _, v in member.processed()] == old + new, member.processed()
+                wait_until(lambda group=group: committed(cluster, group) == {("orders", 0): 10},
+                           60, "new ones committed by " + group)
+            reader.leave()
+            node.leave()
+        finally:
+            for member in (reader, node):
+                if member.process.poll() is None:
+                    member.kill()
+
+
+def a_new_group_begins_at_the_time_that_was_said():
+    """However long it takes until it has its first generation."""
+    with Cluster(brokers=1, settings={"group.initial.rebalance.delay.ms": "2000"}) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("orders", partitions=1, replicas=1)
+        cluster.produce("orders", 0, [b"before"])
+        time.sleep(0.01)
+        now_ms = int(time.time() * 1000)
+        time.sleep(0.01)
+        cluster.produce("orders", 0, [b"after"])
+        read = cluster.cli("consume", "orders", "-g", "g", "--from", "@%d" % now_ms, "-e")
+        assert read.stdout.splitlines() == [b"after"], read
+
+
 if __name__ == "__main__":
     run([offsets_are_looked_at_moved_and_deleted,
+         a_topic_that_is_made_again_inherits_nothing,
+         a_new_group_begins_at_the_time_that_was_said,
          a_restart_of_a_static_member_costs_no_rebalance,
          partitions_added_later_are_read_from_their_first_record,
          members_of_three_kinds_share_a_topic_through_everything])

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "controller/metadata/internal_topics.h"
 #include "test/scenario/scenario.h"
@@ -95,7 +97,27 @@ TEST(MetadataScenarios, F72TheIdOfADeletedTopicIsRefused) {
 TEST(MetadataScenarios, F72AClientFindsATopicThatWasMadeAgain) {
   Scenario s;
   s.CreateTopic("t", {});
-  sim::SimClient client(&s.sim());
+  ConsumerOptions reading;
+  reading.reset = OffsetReset::kEarliest;
+  std::vector<std::string> read;
+  sim::SimClient client(&s.sim(), {}, reading);
+  client.consumer().Assign({{"t", PartitionIndex(0)}});
+  const std::function<void()> poll = [&] {
+    client.consumer().Poll(100'000, 1 << 20, [&](const auto& batches) {
+      if (CodeOf(batches.status()) == ErrorCode::kShuttingDown) return;
+      s.Expect(batches.ok(), batches.status().ToString());
+      for (const FetchedBatch& batch : *batches) {
+        const absl::Status whole =
+            ForEachRecord(batch, [&](const DecodedRecord& record) {
+              read.emplace_back(*record.value);
+              return true;
+            });
+        s.Expect(whole.ok(), whole.ToString());
+      }
+      poll();
+    });
+  };
+  poll();
   int acked = 0;
   int answered = 0;
   const auto send = [&](const std::string& value) {
@@ -112,12 +134,17 @@ TEST(MetadataScenarios, F72AClientFindsATopicThatWasMadeAgain) {
   };
   send("old");
   s.Until("the first is acknowledged", [&] { return acked == 1; });
+  s.Until("and read", [&] { return read.size() == 1; });
   s.DeleteTopic("t");
   const Tp again = s.CreateTopic("t", {});
   s.MaySend(again, "new");
   send("new");
   s.Until("the second is answered", [&] { return answered == 2; });
   s.Expect(acked == 2, "and acknowledged");
+  // As many as of the old one: no offset tells.
+  s.Until("the second is read", [&] { return read.size() == 2; });
+  s.Expect(read == std::vector<std::string>{"old", "new"},
+           "each was read once");
   s.Converge({{again, {"new"}}});
 }
 
