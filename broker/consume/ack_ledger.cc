@@ -30,8 +30,14 @@ void AckLedger::End(const Partitions& partitions) {
       entries_.erase(found);
     }
     Note(tp, nullptr);
-    // Its bytes are released in their turn all the same.
-    for (Unreleased& pushed : unreleased_) pushed.positions.erase(tp);
+  }
+  Seal(partitions);
+}
+
+// Their bytes are released in their turn all the same.
+void AckLedger::Seal(const Partitions& partitions) {
+  for (Unreleased& pushed : unreleased_) {
+    for (const NamedPartition& tp : partitions) pushed.positions.erase(tp);
   }
 }
 

@@ -44,6 +44,9 @@ class AckLedger {
   // Assigned, or read anew from somewhere else: nothing is pushed.
   void Begin(const NamedPartition& tp);
   void End(const Partitions& partitions);
+  // The client has said all that it will of these: what a grant releases of
+  // them from here on it has given up.
+  void Seal(const Partitions& partitions);
 
   // The client keeps its offsets, and begins there: what is before is done.
   void Sought(const NamedPartition& tp, Offset offset);

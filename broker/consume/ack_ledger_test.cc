@@ -191,6 +191,24 @@ TEST(AckLedgerTest, WhatWasRevokedIsNotReleasedForItsNextTime) {
   EXPECT_EQ(Due(ledger), (Offsets{{kA, 5}}));
 }
 
+TEST(AckLedgerTest, WhatWasGivenUpIsNotReleased) {
+  AckLedger ledger(Mode::kAuto);
+  ledger.Begin(kA);
+  ledger.Begin(kB);
+  ledger.Pushed(kA, Offset(10), kEpoch, 100);
+  ledger.Pushed(kA, Offset(20), kEpoch, 100);
+  ledger.Pushed(kB, Offset(5), kEpoch, 50);
+  EXPECT_TRUE(ledger.Release(100));
+  EXPECT_EQ(Due(ledger), (Offsets{{kA, 10}}));
+  ledger.Seal({kA});
+  ledger.OnCommitted(kA, Offset(10));
+  EXPECT_TRUE(ledger.Release(100));
+  EXPECT_FALSE(ledger.HasDue());
+  // Its bytes were released in their turn.
+  EXPECT_TRUE(ledger.Release(50));
+  EXPECT_EQ(Due(ledger), (Offsets{{kB, 5}}));
+}
+
 TEST(AckLedgerTest, ManyPushesAreReleasedTogether) {
   AckLedger ledger(Mode::kAuto);
   ledger.Begin(kA);

@@ -125,6 +125,7 @@ void ConsumeCore::OnRevokeAck(const v1::ConsumeRevokeAck& message) {
   Acknowledge(message.offsets());
   if (!revoke_.has_value() || revoke_->id != message.revoke_id()) return;
   revoke_->acknowledged = true;
+  if (!MUTANT(kGivenUpCommitted)) ledger_->Seal(revoke_->partitions);
   next_auto_commit_us_ = 0;
 }
 
