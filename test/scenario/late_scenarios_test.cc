@@ -56,6 +56,9 @@ constexpr LeftOut kUnsaid[] = {
     {MessageKind::kReportReplicasReply, "no election waits for it"},
     {MessageKind::kSubscribe, "the client library polls; seeds subscribe"},
     {MessageKind::kSubscribeReply, "the client library polls"},
+    {MessageKind::kConsume, "the client library joins by itself; seeds consume"},
+    {MessageKind::kConsumeReply, "the client library joins by itself"},
+    {MessageKind::kStreamHalfClose, "of clients of Consume alone"},
     {MessageKind::kOffsetForLeaderEpoch, "brokers hand it on; nobody asks"},
     {MessageKind::kOffsetForLeaderEpochReply, "nobody asks"},
 };
