@@ -1,7 +1,6 @@
 #include "broker/consume_driver/consume_handler.h"
 
 #include <optional>
-#include <vector>
 
 #include "broker/consume_driver/consume_stream.h"
 #include "broker/handlers/refused_session.h"
@@ -11,12 +10,13 @@ namespace sluice {
 
 // ---- ConsumeStreams ----
 
-void ConsumeStreams::Add(const std::shared_ptr<ConsumeStream>& stream) {
-  all_.insert(stream.get());
+uint64_t ConsumeStreams::Add(const std::shared_ptr<ConsumeStream>& stream) {
+  all_.emplace(++last_number_, stream.get());
+  return last_number_;
 }
 
 void ConsumeStreams::Remove(const ConsumeStream* stream) {
-  all_.erase(const_cast<ConsumeStream*>(stream));
+  all_.erase(stream->number());
   const auto found = by_member_.find(stream->membership());
   if (found == by_member_.end()) return;
   const auto named = found->second.lock();
@@ -33,9 +33,11 @@ void ConsumeStreams::OnMember(const std::string& group,
 
 void ConsumeStreams::StopAll() {
   stopping_ = true;
-  const std::vector<ConsumeStream*> now(all_.begin(), all_.end());
-  for (ConsumeStream* stream : now) {
-    if (all_.contains(stream)) stream->OnBrokerStops();
+  // Who ends goes out of it.
+  for (auto next = all_.begin(); next != all_.end();) {
+    const auto [number, stream] = *next;
+    stream->OnBrokerStops();
+    next = all_.upper_bound(number);
   }
 }
 
@@ -47,7 +49,7 @@ void ConsumeStreams::OnEnded(const absl::Status& why) {
 ConsumeFacts ConsumeStreams::Facts() const {
   ConsumeFacts facts = told_;
   facts.streams = static_cast<int64_t>(all_.size());
-  for (const ConsumeStream* stream : all_) {
+  for (const auto& [number, stream] : all_) {
     facts.revocations += stream->revoking();
     facts.unacknowledged_bytes += stream->unacknowledged_bytes();
   }

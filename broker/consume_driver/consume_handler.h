@@ -5,7 +5,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -45,7 +44,8 @@ struct ConsumeDeps {
 // The streams of this broker; belongs to the worker.
 class ConsumeStreams {
  public:
-  void Add(const std::shared_ptr<ConsumeStream>& stream);
+  // Under which number: they are dealt with in the order in which they came.
+  uint64_t Add(const std::shared_ptr<ConsumeStream>& stream);
   void Remove(const ConsumeStream* stream);
   // It has the membership now: an older stream of it here is closed.
   void OnMember(const std::string& group, const std::string& member_id,
@@ -60,7 +60,8 @@ class ConsumeStreams {
   ConsumeFacts Facts() const;
 
  private:
-  std::set<ConsumeStream*> all_;
+  std::map<uint64_t, ConsumeStream*> all_;
+  uint64_t last_number_ = 0;
   std::map<std::pair<std::string, std::string>, std::weak_ptr<ConsumeStream>>
       by_member_;
   bool stopping_ = false;

@@ -90,7 +90,7 @@ void ConsumeStream::Begin() {
   core_ = std::make_unique<ConsumeCore>(
       ConsumeCore::Deps{random_.get(), deps_.new_secret(), context_.client_id},
       deps_.clock->MonoMicros());
-  all_->Add(shared_from_this());
+  number_ = all_->Add(shared_from_this());
   if (all_->stopping()) return Stop(0);
   SetTimer();
   WatchTopics();

@@ -51,6 +51,7 @@ class ConsumeStream final : public ConsumeSession,
   // ---- On the worker ----
   void OnTakenOver() { Do(consume::TakenOver{}); }
   void OnBrokerStops() { Stop(kStopPatienceUs); }
+  uint64_t number() const { return number_; }
   // Group and member id, once it was assigned something.
   const std::pair<std::string, std::string>& membership() const {
     return membership_;
@@ -120,6 +121,7 @@ class ConsumeStream final : public ConsumeSession,
 
   // On the worker.
   Budget::Share share_;
+  uint64_t number_ = 0;  // in all_
   std::shared_ptr<ConsumeSink> sink_;  // null: the stream is over
   std::unique_ptr<consume::ConsumeCore> core_;
   std::deque<Told> told_;
