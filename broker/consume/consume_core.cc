@@ -82,9 +82,9 @@ void ConsumeCore::On(const ClientSaid& e) {
   OnCredit(message.credit_bytes());
   switch (message.message_case()) {
     case v1::ConsumeRequest::kOpen: return OnOpen(message.open());
-    case v1::ConsumeRequest::kAck: return OnAck(message.ack());
+    case v1::ConsumeRequest::kAck: return OnAck(message.ack(), e.names);
     case v1::ConsumeRequest::kRevokeAck:
-      return OnRevokeAck(message.revoke_ack());
+      return OnRevokeAck(message.revoke_ack(), e.names);
     case v1::ConsumeRequest::kSeek: return OnSeek(message.seek());
     case v1::ConsumeRequest::MESSAGE_NOT_SET: return;  // credit alone
   }

@@ -134,21 +134,26 @@ class ConsumeCore {
     Do(call);
   }
   int64_t RevokeTimeoutUs() const;
-  void OnRevokeAck(const v1::ConsumeRevokeAck& message);
+  void OnRevokeAck(const v1::ConsumeRevokeAck& message,
+                   const TopicNames& names);
   void CheckRevoke();
   StartFinder::Member AsMember() const;
 
   // ---- consume_offsets.cc: acknowledgements and commits ----
   void On(const CommitAnswered& e);
-  void OnAck(const v1::ConsumeAck& message);
+  void OnAck(const v1::ConsumeAck& message, const TopicNames& names);
   void Acknowledge(const google::protobuf::RepeatedPtrField<v1::OffsetCommit>&
-                       offsets);
+                       offsets,
+                   const TopicNames& names);
+  absl::Status AcknowledgeOne(const v1::OffsetCommit& offset,
+                              const TopicNames& names);
   void SendCommitIfDue();
   bool MayCommit() const;
   void RefuseDue();
   void OnCommitResults(const v1::CommitOffsetsResponse& answer);
-  void TellResult(const NamedPartition& tp, Offset offset,
-                  const absl::Status& status);
+  v1::TopicRef AsNamed(const NamedPartition& tp) const;
+  void TellResult(const v1::TopicRef& topic, PartitionIndex partition,
+                  Offset offset, const absl::Status& status);
   void PushResults();
 
   // ---- consume_reading.cc: what is read, from where ----
@@ -189,7 +194,13 @@ class ConsumeCore {
   // The commit under way; 0: none.
   CallId commit_call_ = 0;
   AckLedger::Positions committing_;
-  std::vector<NamedPartition> commit_order_;
+  struct Committing {
+    NamedPartition tp;
+    v1::TopicRef topic;  // as its acknowledgement named it
+  };
+  std::vector<Committing> commit_order_;
+  // Whose last acknowledgement named an id: which.
+  std::map<NamedPartition, std::string> named_by_id_;
   int32_t commit_generation_ = membership::kNoGeneration;
   int64_t commit_not_before_us_ = 0;
   int64_t next_auto_commit_us_ = 0;

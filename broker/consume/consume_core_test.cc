@@ -173,6 +173,41 @@ TEST_F(ConsumeTest, Row6AcksAreRefusedByPartitionAndTheStreamGoesOn) {
   EXPECT_FALSE(over_);
 }
 
+// An id that its driver has no name for is another topic's than what was pushed.
+TEST_F(ConsumeTest, Row6AnAckByIdCountsForThatTopicAlone) {
+  BeReading({0});
+  Records(0, 10);
+  const TopicId read(Uuid(1, 2));
+  const TopicNames names = {{{read, PartitionIndex(0)}, "t"}};
+  const auto ack = [&](const std::string& id, int partition, int64_t offset) {
+    v1::ConsumeRequest message;
+    PutOffset(message.mutable_ack()->add_offsets(), partition, offset);
+    message.mutable_ack()->mutable_offsets(0)->mutable_topic()->set_id(id);
+    Do(ClientSaid{message, names});
+  };
+  const std::string another = TopicId(Uuid(1, 3)).ToBytes();
+  ack(another, 0, 6);
+  ack(read.ToBytes(), 1, 6);
+  ack("short", 0, 6);
+  EXPECT_FALSE(Has<SendCommit>());
+  const auto refused = TakePush(v1::ConsumeResponse::kCommitted);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->committed().results(0).topic().id(), another);
+  EXPECT_EQ(TheResults(), (Results{{6, ErrorCode::kUnknownTopicId},
+                                   {6, ErrorCode::kUnknownTopicId}}));
+  ack(read.ToBytes(), 0, 6);
+  AnswerCommit();
+  const auto taken = TakePush(v1::ConsumeResponse::kCommitted);
+  ASSERT_TRUE(taken.has_value());
+  EXPECT_EQ(taken->committed().results(0).topic().id(), read.ToBytes());
+  EXPECT_FALSE(taken->committed().results(0).has_error());
+  Ack(0, 8);
+  AnswerCommit();
+  const auto by_name = TakePush(v1::ConsumeResponse::kCommitted);
+  ASSERT_TRUE(by_name.has_value());
+  EXPECT_EQ(by_name->committed().results(0).topic().name(), "t");
+}
+
 TEST_F(ConsumeTest, Row6OneCommitAtATime) {
   BeReading({0, 1});
   Records(0, 10);

@@ -56,6 +56,7 @@ void ConsumeCore::Carry(const membership::Assigned& a) {
       reading.state = Reading::State::kAwaitsSeek;
     }
     ledger_->Begin(tp);
+    named_by_id_.erase(tp);
     next_.erase(tp);
   }
   if (!options_.start_by_seek) starts_->Want(a.added);
@@ -116,13 +117,14 @@ void ConsumeCore::Carry(const membership::Release& a) {
                    false};
 }
 
-void ConsumeCore::OnRevokeAck(const v1::ConsumeRevokeAck& message) {
+void ConsumeCore::OnRevokeAck(const v1::ConsumeRevokeAck& message,
+                              const TopicNames& names) {
   if (message.offsets_size() > kOffsetsPerMessageMax) {
     return Refuse(MakeError(ErrorCode::kInvalidRequest, message.offsets_size(),
                             " offsets in one message; at most ",
                             kOffsetsPerMessageMax));
   }
-  Acknowledge(message.offsets());
+  Acknowledge(message.offsets(), names);
   if (!revoke_.has_value() || revoke_->id != message.revoke_id()) return;
   revoke_->acknowledged = true;
   if (!MUTANT(kGivenUpCommitted)) ledger_->Seal(revoke_->partitions);

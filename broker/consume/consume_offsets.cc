@@ -5,12 +5,30 @@
 #include "broker/consume/consume_core.h"
 #include "client/status_kinds.h"
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
 
 namespace sluice::consume {
 namespace {
 
-NamedPartition NameOf(const v1::OffsetCommit& offset) {
-  return {offset.topic().name(), PartitionIndex(offset.partition())};
+// UNKNOWN_TOPIC_ID: of another topic than what is read there.
+absl::StatusOr<NamedPartition> NameOf(const v1::OffsetCommit& offset,
+                                      const TopicNames& names) {
+  const PartitionIndex partition(offset.partition());
+  if (!offset.topic().has_id()) {
+    return NamedPartition{offset.topic().name(), partition};
+  }
+  const auto id = TopicId::FromBytes(offset.topic().id());
+  if (!id.has_value()) {
+    return MakeError(ErrorCode::kUnknownTopicId, "a topic id has 16 bytes, not ",
+                     offset.topic().id().size());
+  }
+  const auto found = names.find({*id, partition});
+  if (found != names.end()) return NamedPartition{found->second, partition};
+  return MakeError(
+      ErrorCode::kUnknownTopicId, "this stream reads no topic of id ", *id,
+      " in partition ", partition,
+      " (any more): it was deleted, or made again; what was read of it counts "
+      "for nothing now, go on with what is pushed");
 }
 
 absl::Status StatusOf(const v1::Error& error) {
@@ -29,7 +47,8 @@ bool IsOfTopic(ErrorCode code) {
 
 // ---- Acknowledgements ----
 
-void ConsumeCore::OnAck(const v1::ConsumeAck& message) {
+void ConsumeCore::OnAck(const v1::ConsumeAck& message,
+                        const TopicNames& names) {
   if (message.offsets_size() < 1 ||
       message.offsets_size() > kOffsetsPerMessageMax) {
     return Refuse(MakeError(ErrorCode::kInvalidRequest, message.offsets_size(),
@@ -41,36 +60,59 @@ void ConsumeCore::OnAck(const v1::ConsumeAck& message) {
                             "an `ack` in auto mode, where grants of credit "
                             "acknowledge; open the stream in explicit mode"));
   }
-  Acknowledge(message.offsets());
+  Acknowledge(message.offsets(), names);
 }
 
 void ConsumeCore::Acknowledge(
-    const google::protobuf::RepeatedPtrField<v1::OffsetCommit>& offsets) {
+    const google::protobuf::RepeatedPtrField<v1::OffsetCommit>& offsets,
+    const TopicNames& names) {
   if (ledger_ == nullptr) return;
   for (const v1::OffsetCommit& offset : offsets) {
-    AckLedger::Position position{Offset(offset.offset())};
-    if (offset.has_leader_epoch()) {
-      position.leader_epoch = LeaderEpoch(offset.leader_epoch());
-    }
-    if (offset.has_metadata()) position.metadata = offset.metadata();
-    const NamedPartition tp = NameOf(offset);
-    const absl::Status taken = ledger_->Acknowledge(tp, position);
+    const absl::Status taken = AcknowledgeOne(offset, names);
     if (taken.ok()) {
       no_progress_since_us_ = kNever;
-      continue;
+    } else {
+      TellResult(offset.topic(), PartitionIndex(offset.partition()),
+                 Offset(offset.offset()), taken);
     }
-    TellResult(tp, position.offset, taken);
-    // As it was named, where no name is known.
-    auto* result = results_.mutable_results(results_.results_size() - 1);
-    *result->mutable_topic() = offset.topic();
   }
 }
 
-void ConsumeCore::TellResult(const NamedPartition& tp, Offset offset,
+absl::Status ConsumeCore::AcknowledgeOne(const v1::OffsetCommit& offset,
+                                         const TopicNames& names) {
+  ASSIGN_OR_RETURN(const NamedPartition tp, NameOf(offset, names));
+  AckLedger::Position position{Offset(offset.offset())};
+  if (offset.has_leader_epoch()) {
+    position.leader_epoch = LeaderEpoch(offset.leader_epoch());
+  }
+  if (offset.has_metadata()) position.metadata = offset.metadata();
+  RETURN_IF_ERROR(ledger_->Acknowledge(tp, position));
+  if (offset.topic().has_id()) {
+    named_by_id_[tp] = offset.topic().id();
+  } else {
+    named_by_id_.erase(tp);
+  }
+  return absl::OkStatus();
+}
+
+// As its client last named it.
+v1::TopicRef ConsumeCore::AsNamed(const NamedPartition& tp) const {
+  v1::TopicRef topic;
+  const auto by_id = named_by_id_.find(tp);
+  if (by_id == named_by_id_.end()) {
+    topic.set_name(tp.topic);
+  } else {
+    topic.set_id(by_id->second);
+  }
+  return topic;
+}
+
+void ConsumeCore::TellResult(const v1::TopicRef& topic,
+                             PartitionIndex partition, Offset offset,
                              const absl::Status& status) {
   v1::ConsumeCommit* result = results_.add_results();
-  result->mutable_topic()->set_name(tp.topic);
-  result->set_partition(tp.partition.value());
+  *result->mutable_topic() = topic;
+  result->set_partition(partition.value());
   result->set_offset(offset.value());
   if (status.ok()) return;
   result->mutable_error()->set_code(
@@ -117,7 +159,7 @@ void ConsumeCore::SendCommitIfDue() {
   commit.request.set_generation_id(commit_generation_);
   commit.request.set_stream(options_.membership.stream);
   for (const auto& [tp, position] : committing_) {
-    commit_order_.push_back(tp);
+    commit_order_.push_back({tp, AsNamed(tp)});
     v1::OffsetCommit* offset = commit.request.add_offsets();
     offset->mutable_topic()->set_name(tp.topic);
     offset->set_partition(tp.partition.value());
@@ -136,7 +178,7 @@ void ConsumeCore::RefuseDue() {
       ErrorCode::kIllegalGeneration,
       "the member was put out of its generation; its records come again");
   for (const auto& [tp, position] : ledger_->DropDue()) {
-    TellResult(tp, position.offset, gone);
+    TellResult(AsNamed(tp), tp.partition, position.offset, gone);
   }
 }
 
@@ -163,13 +205,13 @@ void ConsumeCore::OnCommitResults(const v1::CommitOffsetsResponse& answer) {
   absl::Status worst;
   bool again = false;
   for (int i = 0; i < answer.results_size(); ++i) {
-    const NamedPartition& tp = commit_order_[i];
+    const auto& [tp, topic] = commit_order_[i];
     const Offset offset = committing_.at(tp).offset;
     const absl::Status status = StatusOf(answer.results(i).error());
     const ErrorCode code = CodeOf(status);
     if (status.ok()) {
       ledger_->OnCommitted(tp, offset);
-      TellResult(tp, offset, status);
+      TellResult(topic, tp.partition, offset, status);
       continue;
     }
     worst = status;
@@ -187,7 +229,7 @@ void ConsumeCore::OnCommitResults(const v1::CommitOffsetsResponse& answer) {
       ledger_->OnUnanswered(tp);
     } else {
       ledger_->OnRefused(tp);
-      TellResult(tp, offset, status);
+      TellResult(topic, tp.partition, offset, status);
     }
   }
   if (again) {

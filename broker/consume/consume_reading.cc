@@ -136,6 +136,7 @@ void ConsumeCore::On(const ReadingEnded& e) {
       options_.reset != v1::ConsumeOpen::RESET_NONE) {
     // What it stood at is not in the log any more; nor is what was pushed.
     ledger_->Begin(e.tp);
+    named_by_id_.erase(e.tp);
     next_.erase(e.tp);
     const bool latest = options_.reset == v1::ConsumeOpen::RESET_LATEST;
     return StartAt(e.tp, reading, latest ? Edge::kLatest : Edge::kEarliest);

@@ -28,9 +28,14 @@ using Start = std::variant<Edge, Offset>;
 
 // ---- From the client ----
 
-// A topic by id is by name here, if it is known.
+// Of topics that are named by id.
+using TopicNames = std::map<TopicPartition, std::string>;
+// What it seeks by id is by name here, if it is known.
 struct ClientSaid {
   v1::ConsumeRequest message;
+  // Of what it acknowledges by id: the topics whose records it was pushed last
+  // there. An id that is not among them is another topic's.
+  TopicNames names;
 };
 struct HalfClosed {};
 // The connection is gone. Nothing can be pushed any more.

@@ -39,36 +39,42 @@ std::optional<TopicPartition> ConsumeStream::Resolve(
   return TopicPartition{topic->id, tp.partition};
 }
 
-// The core knows topics by name alone.
-void ConsumeStream::NameTopics(v1::ConsumeRequest& request) const {
+// The core knows topics by name alone. One that is acknowledged by id is the one
+// that was read there, whether it exists or not; only of what this stream has
+// never read the metadata says it.
+TopicNames ConsumeStream::NameTopics(v1::ConsumeRequest& request) const {
   const auto image = deps_.image->Load();
-  const auto name = [&image](v1::TopicRef& ref) {
-    const auto id = TopicId::FromBytes(ref.id());
-    if (ref.topic_case() != v1::TopicRef::kId || !id.has_value()) return;
+  TopicNames names;
+  const auto note = [&](const v1::OffsetCommit& offset) {
+    const auto id = TopicId::FromBytes(offset.topic().id());
+    if (!offset.topic().has_id() || !id.has_value()) return;
+    const TopicPartition tp{*id, PartitionIndex(offset.partition())};
+    if (const NamedPartition* read = topics_.NameOf(tp)) {
+      names[tp] = read->topic;
+      return;
+    }
     const TopicImage* topic = image->FindTopic(*id);
-    if (topic != nullptr) ref.set_name(topic->name);
+    if (topic == nullptr) return;
+    if (topics_.IdOf({topic->name, tp.partition}).has_value()) return;
+    names[tp] = topic->name;
   };
-  const auto name_all = [&name](auto& items) {
-    for (auto& item : items) name(*item.mutable_topic());
-  };
-  if (request.has_ack()) name_all(*request.mutable_ack()->mutable_offsets());
-  if (request.has_revoke_ack()) {
-    name_all(*request.mutable_revoke_ack()->mutable_offsets());
+  for (const auto& offset : request.ack().offsets()) note(offset);
+  for (const auto& offset : request.revoke_ack().offsets()) note(offset);
+  if (!request.has_seek()) return names;
+  for (auto& position : *request.mutable_seek()->mutable_positions()) {
+    const auto id = TopicId::FromBytes(position.topic().id());
+    if (!position.topic().has_id() || !id.has_value()) continue;
+    const TopicImage* topic = image->FindTopic(*id);
+    if (topic != nullptr) position.mutable_topic()->set_name(topic->name);
   }
-  if (request.has_seek()) name_all(*request.mutable_seek()->mutable_positions());
+  return names;
 }
 
 // A topic that was made again inherits nothing.
 void ConsumeStream::IdentifyTopic(v1::OffsetCommit& offset) const {
-  const NamedPartition tp{offset.topic().name(),
-                          PartitionIndex(offset.partition())};
-  if (const auto read = reads_.find(tp); read != reads_.end()) {
-    offset.mutable_topic()->set_id(read->second.tp.topic_id.ToBytes());
-    return;
-  }
-  const auto was_of = were_of_.find(tp);
-  if (was_of == were_of_.end()) return;
-  offset.mutable_topic()->set_id(was_of->second.ToBytes());
+  const auto id = topics_.IdOf(
+      {offset.topic().name(), PartitionIndex(offset.partition())});
+  if (id.has_value()) offset.mutable_topic()->set_id(id->ToBytes());
 }
 
 // ---- Where partitions begin ----
@@ -177,22 +183,18 @@ void ConsumeStream::Carry(const StartReading& a) {
     return Do(ReadingEnded{a.tp, MakeError(ErrorCode::kOffsetNotAvailable,
                                            "it is just being stopped")});
   }
-  were_of_.erase(a.tp);
-  Read& read = reads_[a.tp];
-  const bool made_again =
-      read.tp.topic_id.is_set() && read.tp.topic_id != tp->topic_id;
-  if (made_again) {
-    names_.erase(read.tp);
-    read.leader_epoch = kNoLeaderEpoch;
-  }
-  read.tp = *tp;
-  names_[*tp] = a.tp;
-  if (made_again) {
+  if (const auto before = reads_.find(a.tp);
+      before != reads_.end() && before->second.tp != *tp) {
+    // What is acknowledged is of the one before until the core begins anew.
+    reads_.erase(before);
     return Do(ReadingEnded{
         a.tp, MakeError(ErrorCode::kOffsetOutOfRange, "topic '", a.tp.topic,
                         "' was deleted and made again")});
   }
+  Read& read = reads_[a.tp];
+  read.tp = *tp;
   read.live = true;
+  topics_.Put(a.tp, tp->topic_id);
   api::SubscribePartition partition;
   partition.topic.id = tp->topic_id;
   partition.partition = tp->partition;
@@ -213,8 +215,6 @@ void ConsumeStream::Carry(const StopReading& a) {
   if (found == reads_.end()) return;
   const Read read = found->second;
   reads_.erase(found);
-  were_of_[a.tp] = read.tp.topic_id;
-  names_.erase(read.tp);
   if (!read.live) return;
   std::erase_if(ask_.partitions, [&read](const api::SubscribePartition& asked) {
     return asked.topic.id == read.tp.topic_id &&
@@ -236,12 +236,13 @@ void ConsumeStream::Carry(const GrantReading& a) {
 void ConsumeStream::OnRecords(api::SubscribeResponse response) {
   if (sink_ == nullptr) return;
   const TopicPartition tp{response.result.topic.id, response.result.partition};
-  const auto name = names_.find(tp);
-  if (name == names_.end() || stopping_.contains(tp)) {
+  const NamedPartition* name = topics_.NameOf(tp);
+  const auto found = name == nullptr ? reads_.end() : reads_.find(*name);
+  if (found == reads_.end() || stopping_.contains(tp)) {
     return Discard(response.charged_bytes);
   }
-  const NamedPartition named = name->second;
-  Read& reading = reads_[named];
+  const NamedPartition named = *name;
+  Read& reading = found->second;
   if (!response.result.error.ok()) {
     reading.live = false;
     return Do(ReadingEnded{named,

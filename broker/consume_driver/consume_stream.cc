@@ -113,8 +113,8 @@ void ConsumeStream::OnRequest(v1::ConsumeRequest request) {
   }
   deps_.worker->Post([self = shared_from_this(), request = std::move(request),
                       share = *std::move(share)]() mutable {
-    self->NameTopics(request);
-    self->Do(ClientSaid{std::move(request)});
+    auto names = self->NameTopics(request);
+    self->Do(ClientSaid{std::move(request), std::move(names)});
   });
 }
 
@@ -345,10 +345,11 @@ void ConsumeStream::Carry(const Push& a) {
 void ConsumeStream::Carry(const PushRecords&) {
   api::SubscribeResponse& from = *current_;
   const NamedPartition& tp =
-      names_.at({from.result.topic.id, from.result.partition});
+      *topics_.NameOf({from.result.topic.id, from.result.partition});
   ConsumePush push;
   v1::ConsumeRecords* records = push.message.mutable_records();
   records->mutable_topic()->set_name(tp.topic);
+  records->set_topic_id(from.result.topic.id.ToBytes());
   records->set_partition(tp.partition.value());
   records->set_next_offset(from.result.next_offset.value());
   records->set_leader_epoch(from.result.leader_epoch.value());

@@ -12,6 +12,7 @@
 
 #include "broker/consume/consume_core.h"
 #include "broker/consume_driver/consume_handler.h"
+#include "broker/consume_driver/partition_topics.h"
 
 namespace sluice {
 
@@ -106,7 +107,7 @@ class ConsumeStream final : public ConsumeSession,
   void OnRecords(api::SubscribeResponse response);
   void OnRecordsEnded(const absl::Status& why);
   void Discard(int64_t bytes);
-  void NameTopics(v1::ConsumeRequest& request) const;
+  consume::TopicNames NameTopics(v1::ConsumeRequest& request) const;
   void IdentifyTopic(v1::OffsetCommit& offset) const;
   std::optional<TopicPartition> Resolve(
       const consume::NamedPartition& tp) const;
@@ -141,13 +142,11 @@ class ConsumeStream final : public ConsumeSession,
   api::SubscribeRequest ask_;
   bool asking_ = false;
   std::map<consume::NamedPartition, Read> reads_;
-  std::map<TopicPartition, consume::NamedPartition> names_;
+  // Also of what is not read any more: it may be acknowledged later.
+  PartitionTopics topics_;
   // Stopped, and the subscription has not heard of it: what it pushes of them
   // is of before.
   std::map<TopicPartition, int> stopping_;
-  // Of which topic the last records of a partition were that is not read any
-  // more: they may be acknowledged after the end of its reading.
-  std::map<consume::NamedPartition, TopicId> were_of_;
   int64_t unsent_ = 0;  // records that may not be on the wire yet
 };
 

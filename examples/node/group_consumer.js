@@ -56,6 +56,8 @@ function parseOptions(about, more = {}) {
 class GroupError extends Error {}
 
 const keyOf = ({ topic, partition }) => `${topic.name || topic}-${partition}`;
+// As an acknowledgement names it: by the topic's id.
+const idKeyOf = (id, partition) => `${id.toString('hex')}-${partition}`;
 
 class GroupConsumer {
   // startAt(topic, partition), if given, says where each partition begins; else
@@ -83,8 +85,8 @@ class GroupConsumer {
 
   // ---- For the application
 
-  // Until SIGINT or SIGTERM. A batch is {topic, partition, records, nextOffset,
-  // cost}; nextOffset is what commits it.
+  // Until SIGINT or SIGTERM. A batch is {topic, topicId, partition, records,
+  // nextOffset, cost}; nextOffset is what commits it.
   async* batches() {
     while (!this.stopped) {
       const { call, waiting: [batch] } = this;
@@ -98,17 +100,19 @@ class GroupConsumer {
     }
   }
 
-  // Does not wait. Refused, another member reads it again.
-  commit({ topic, partition, nextOffset }) {
-    this.ask({ ack: { offsets: [{ topic: { name: topic }, partition, offset: nextOffset }] } });
+  // Does not wait. Refused, another member reads it again; by the topic's id, so
+  // that it is never one of a topic that has the name later.
+  commit({ topicId, partition, nextOffset }) {
+    this.ask({ ack: { offsets: [{ topic: { id: topicId }, partition, offset: nextOffset }] } });
   }
 
   // False: refused, or nobody knows.
   async commitAndWait(batch) {
-    this.committed.delete(keyOf(batch));
+    const key = idKeyOf(batch.topicId, batch.partition);
+    this.committed.delete(key);
     this.commit(batch);
     while (this.call) {
-      const answer = this.committed.get(keyOf(batch));
+      const answer = this.committed.get(key);
       if (answer && (answer.error || answer.offset >= batch.nextOffset)) return !answer.error;
       await this.read();
     }
@@ -229,15 +233,19 @@ class GroupConsumer {
     this.ask({ revoke_ack: { revoke_id: id } }); // what is done was committed before
   }
 
-  on_records({ topic, partition, records, next_offset: nextOffset, charged_bytes: cost }) {
+  on_records({
+    topic, topic_id: topicId, partition, records, next_offset: nextOffset, charged_bytes: cost,
+  }) {
     this.waiting.push({
-      topic: topic.name, partition, records: records ? records.records : [],
+      topic: topic.name, topicId, partition, records: records ? records.records : [],
       nextOffset, cost,
     });
   }
 
   on_committed({ results }) {
-    for (const result of results) this.committed.set(keyOf(result), result);
+    for (const result of results) { // as they were named: a place that was sought by name
+      if (result.topic.id) this.committed.set(idKeyOf(result.topic.id, result.partition), result);
+    }
   }
 }
 

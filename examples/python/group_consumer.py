@@ -9,7 +9,7 @@ import sys
 import time
 
 import grpc
-from sluice.v1 import common_pb2, group_pb2, group_pb2_grpc
+from sluice.v1 import group_pb2, group_pb2_grpc
 
 GIVE_UP_S = 60.0  # without a word from any broker
 # A broker that hangs is left within ten seconds.
@@ -19,7 +19,7 @@ AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED,
          grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 # What came of a partition at a time; next_offset is what commits it.
-Batch = collections.namedtuple("Batch", "topic partition records next_offset cost")
+Batch = collections.namedtuple("Batch", "topic topic_id partition records next_offset cost")
 
 
 def arguments(about):
@@ -56,7 +56,7 @@ class GroupConsumer:
         self._asks = queue.SimpleQueue()  # to the broker; None: half-close
         self._token = b""  # to go on as the same member, at any broker
         self._waiting = collections.deque()  # batches that came
-        self._committed = {}  # (topic, partition) -> the last answer
+        self._committed = {}  # (topic id, partition) -> the last answer
         self._silent_since = None  # calls fail since then
         self._reading = self._stopped = False
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,13 +80,14 @@ class GroupConsumer:
                 self._read()
 
     def commit(self, batch):
-        """Does not wait. Refused, another member reads it again."""
+        """Does not wait. Refused, another member reads it again; by the topic's id, so
+        that it is never one of a topic that has the name later."""
         self._asks.put(group_pb2.ConsumeRequest(ack=group_pb2.ConsumeAck(
-            offsets=[_place(batch.topic, batch.partition, batch.next_offset)])))
+            offsets=[_place(dict(id=batch.topic_id), batch.partition, batch.next_offset)])))
 
     def commit_and_wait(self, batch):
         """False: refused, or nobody knows."""
-        key = (batch.topic, batch.partition)
+        key = (batch.topic_id, batch.partition)
         self._committed.pop(key, None)
         self.commit(batch)
         while self._call is not None:
@@ -179,7 +180,7 @@ class GroupConsumer:
             sorted(p.partition for p in assigned.partitions)), file=sys.stderr, flush=True)
         if self._start_at is None or not assigned.added:
             return
-        places = [_place(p.topic.name, p.partition, self._start_at(p.topic.name, p.partition))
+        places = [_place(p.topic, p.partition, self._start_at(p.topic.name, p.partition))
                   for p in assigned.added]
         self._asks.put(group_pb2.ConsumeRequest(seek=dict(positions=[
             dict(topic=p.topic, partition=p.partition, offset=p.offset) for p in places])))
@@ -197,13 +198,14 @@ class GroupConsumer:
     def _on_records(self, message):
         r = message.records
         self._waiting.append(Batch(
-            r.topic.name, r.partition, r.records.records, r.next_offset, r.charged_bytes))
+            r.topic.name, r.topic_id, r.partition, r.records.records, r.next_offset,
+            r.charged_bytes))
 
     def _on_committed(self, message):
         for result in message.committed.results:
-            self._committed[result.topic.name, result.partition] = result
+            # As it was named: by id but for a place that was sought.
+            self._committed[result.topic.id, result.partition] = result
 
 
 def _place(topic, partition, offset):
-    return group_pb2.OffsetCommit(topic=common_pb2.TopicRef(name=topic), partition=partition,
-                                  offset=offset)
+    return group_pb2.OffsetCommit(topic=topic, partition=partition, offset=offset)

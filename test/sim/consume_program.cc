@@ -383,10 +383,7 @@ void ConsumeProgram::Work() {
       random_.OneIn(3);
   if (!plan_.auto_ack && !push.in_vain && !waits &&
       acked_[push.tp] < next) {
-    v1::OffsetCommit* offset = request.mutable_ack()->add_offsets();
-    offset->mutable_topic()->set_name(push.tp.topic);
-    offset->set_partition(push.tp.partition.value());
-    offset->set_offset(next.value());
+    PutAck(push.tp, next, request.mutable_ack()->add_offsets());
     acked_[push.tp] = next;
   }
   sender_->Send(std::move(request));
@@ -395,6 +392,12 @@ void ConsumeProgram::Work() {
 
 void ConsumeProgram::Give(Push& push) {
   if (std::exchange(push.done, true)) return;
+  std::string& topic_id = topic_ids_[push.tp];
+  if (topic_id != push.records.topic_id()) {
+    topic_id = push.records.topic_id();
+    given_.erase(push.tp);
+    acked_.erase(push.tp);
+  }
   Offset& next = given_[push.tp];
   const absl::Status read =
       ForEachIn(push.records, push.tp, next, [&](const DecodedRecord& record) {
@@ -408,6 +411,17 @@ void ConsumeProgram::Give(Push& push) {
   // Where it stood is not in the log any more: it is read from another place.
   if (behind < next) acked_.erase(push.tp);
   next = behind;
+}
+
+void ConsumeProgram::PutAck(const NamedPartition& tp, Offset next,
+                            v1::OffsetCommit* out) {
+  if (number() % 2 == 0) {
+    out->mutable_topic()->set_name(tp.topic);
+  } else {
+    out->mutable_topic()->set_id(topic_ids_[tp]);
+  }
+  out->set_partition(tp.partition.value());
+  out->set_offset(next.value());
 }
 
 // All that was pushed of these is worked off first, or given up.
@@ -427,10 +441,7 @@ void ConsumeProgram::AnswerRevoke(int64_t revoke_id) {
   for (const NamedPartition& tp : partitions) {
     const auto next = given_.find(tp);
     if (next == given_.end() || acked_[tp] >= next->second) continue;
-    v1::OffsetCommit* offset = answer->add_offsets();
-    offset->mutable_topic()->set_name(tp.topic);
-    offset->set_partition(tp.partition.value());
-    offset->set_offset(next->second.value());
+    PutAck(tp, next->second, answer->add_offsets());
   }
   sender_->Send(std::move(request));
   LetGo(partitions);

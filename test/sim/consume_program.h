@@ -40,7 +40,8 @@ struct ConsumeCounts {
 
 // What it was pushed it works off in that order. A record is given to the
 // application when that is done, just before it is acknowledged: what was pushed
-// to a process that dies, or was revoked, has to come again.
+// to a process that dies, or was revoked, has to come again. Every other one
+// acknowledges by the id of the topic that it was pushed.
 class ConsumeProgram final : public GroupApp {
  public:
   static constexpr int64_t kAgainUs = 50'000;
@@ -116,6 +117,7 @@ class ConsumeProgram final : public GroupApp {
   void WorkLater();
   void Work();
   void Give(Push& push);
+  void PutAck(const NamedPartition& tp, Offset next, v1::OffsetCommit* out);
   void AnswerRevoke(int64_t revoke_id);
   void LetGo(const std::set<NamedPartition>& partitions);
   void TellOwned() { deps_.on_owned(generation_, owned_); }
@@ -141,6 +143,7 @@ class ConsumeProgram final : public GroupApp {
   std::deque<Push> pushes_;
   std::map<NamedPartition, Offset> given_;   // up to where, by this stream
   std::map<NamedPartition, Offset> acked_;
+  std::map<NamedPartition, std::string> topic_ids_;  // of what was given
   bool works_ = false;  // soon
   int64_t hangs_until_us_ = 0;
 

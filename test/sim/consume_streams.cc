@@ -12,11 +12,7 @@ using consumer::NamedPartition;
 
 // A node's clock runs up to a tenth faster than the network's.
 constexpr int64_t kTenthsOfTimeout = 8;
-
-template <class Item>
-NamedPartition NameOf(const Item& item) {
-  return {item.topic().name(), PartitionIndex(item.partition())};
-}
+constexpr size_t kTopicIdBytes = 16;
 
 const google::protobuf::RepeatedPtrField<v1::OffsetCommit>& AcksOf(
     const v1::ConsumeRequest& request) {
@@ -25,6 +21,17 @@ const google::protobuf::RepeatedPtrField<v1::OffsetCommit>& AcksOf(
 }
 
 }  // namespace
+
+// By the name that its broker gave with the id.
+template <class Item>
+NamedPartition ConsumeStreams::NameOf(const Stream& stream,
+                                      const Item& item) const {
+  const auto found = stream.topics.find(item.topic().id());
+  if (item.topic().has_id() && found != stream.topics.end()) {
+    return {found->second, PartitionIndex(item.partition())};
+  }
+  return {item.topic().name(), PartitionIndex(item.partition())};
+}
 
 void ConsumeStreams::OnMessage(const Message& message, Fate fate) {
   if (message.kind == MessageKind::kConsume) {
@@ -60,7 +67,7 @@ void ConsumeStreams::OnSent(const Message& message,
 
 void ConsumeStreams::Acknowledge(Stream& stream, const Offsets& offsets) {
   for (const v1::OffsetCommit& offset : offsets) {
-    const NamedPartition tp = NameOf(offset);
+    const NamedPartition tp = NameOf(stream, offset);
     stream.acked[tp] = Offset(offset.offset());
     Claim(stream, tp, Offset(offset.offset()));
   }
@@ -99,7 +106,7 @@ void ConsumeStreams::OnArrived(const Message& message,
   Stream& stream = found->second;
   stream.credit += request.credit_bytes();
   for (const v1::OffsetCommit& offset : AcksOf(request)) {
-    stream.asked[NameOf(offset)].push_back(
+    stream.asked[NameOf(stream, offset)].push_back(
         {invariants_.Arrived(message.to, stream.group), stream.member,
          Offset(offset.offset())});
   }
@@ -122,7 +129,7 @@ void ConsumeStreams::OnSaid(const Message& message,
     case v1::ConsumeResponse::kRevoke: {
       const v1::ConsumeRevoke& revoke = response.revoke();
       for (const auto& position : revoke.partitions()) {
-        stream.assigned.erase(NameOf(position));
+        stream.assigned.erase(NameOf(stream, position));
       }
       if (revoke.lost()) return;
       stream.revoke = {revoke.revoke_id(), message.sent_us,
@@ -153,14 +160,14 @@ void ConsumeStreams::OnAssigned(const Message& message, Stream& stream,
   stream.member = assigned.member_id();
   stream.generation = assigned.generation_id();
   for (const auto& position : assigned.added()) {
-    stream.assigned.insert(NameOf(position));
-    stream.acked.erase(NameOf(position));
-    stream.asked.erase(NameOf(position));
+    stream.assigned.insert(NameOf(stream, position));
+    stream.acked.erase(NameOf(stream, position));
+    stream.asked.erase(NameOf(stream, position));
   }
   for (const auto& position : assigned.partitions()) {
-    if (stream.assigned.contains(NameOf(position))) continue;
+    if (stream.assigned.contains(NameOf(stream, position))) continue;
     report_(StrCat("ASSIGNED: a stream of group ", stream.group, " has ",
-                   NameOf(position), " in generation ", stream.generation,
+                   NameOf(stream, position), " in generation ", stream.generation,
                    ", and was never told that it was added"));
   }
   for (const auto& [tp, offset] : stream.acked) Claim(stream, tp, offset);
@@ -168,7 +175,13 @@ void ConsumeStreams::OnAssigned(const Message& message, Stream& stream,
 
 void ConsumeStreams::OnRecords(Stream& stream,
                                const v1::ConsumeRecords& records) {
-  const NamedPartition tp = NameOf(records);
+  const NamedPartition tp = NameOf(stream, records);
+  if (records.topic_id().size() != kTopicIdBytes) {
+    report_(StrCat("TOPIC: a stream of group ", stream.group, ", member ",
+                   stream.member, ", was pushed ", tp, " with a topic id of ",
+                   records.topic_id().size(), " bytes"));
+  }
+  stream.topics[records.topic_id()] = tp.topic;
   if (!stream.assigned.contains(tp)) {
     report_(StrCat("PHANTOM: a stream of group ", stream.group, ", member ",
                    stream.member, ", was pushed ", tp,
@@ -189,7 +202,7 @@ void ConsumeStreams::OnRecords(Stream& stream,
 void ConsumeStreams::OnCommitted(Stream& stream,
                                  const v1::ConsumeCommitted& committed) {
   for (const v1::ConsumeCommit& result : committed.results()) {
-    const NamedPartition tp = NameOf(result);
+    const NamedPartition tp = NameOf(stream, result);
     const auto found = stream.asked.find(tp);
     if (found == stream.asked.end() ||
         result.error().code() != v1::ERROR_CODE_UNSPECIFIED) {
@@ -198,8 +211,8 @@ void ConsumeStreams::OnCommitted(Stream& stream,
     std::deque<Asked>& asked = found->second;
     while (!asked.empty() && asked.front().offset <= Offset(result.offset())) {
       if (asked.front().offset == Offset(result.offset())) {
-        answers_.push_back(
-            {asked.front(), stream.group, stream.instance, tp});
+        answers_.push_back({asked.front(), stream.group, stream.instance,
+                            result.topic(), result.partition()});
       }
       asked.pop_front();
     }
@@ -213,8 +226,8 @@ void ConsumeStreams::TellAnswers() {
     request.set_member_id(answer.asked.member);
     request.set_group_instance_id(answer.instance);
     v1::OffsetCommit* commit = request.add_offsets();
-    commit->mutable_topic()->set_name(answer.tp.topic);
-    commit->set_partition(answer.tp.partition.value());
+    *commit->mutable_topic() = answer.topic;
+    commit->set_partition(answer.partition);
     commit->set_offset(answer.asked.offset.value());
     v1::CommitOffsetsResponse response;
     response.add_results();

@@ -22,6 +22,8 @@ namespace sluice::sim {
 // claims an offset is the client that acknowledges it, in each generation that
 // its stream is told of from then on.
 //
+// TOPIC: what is pushed says which topic of that name it is of, and that is what
+// an acknowledgement by id is of.
 // CREDIT: nothing is pushed to who has granted nothing. PHANTOM: nor of a
 // partition that is not assigned or is revoked. RELEASED: a partition that is
 // revoked is given up when the client says so, or its time is over.
@@ -62,6 +64,7 @@ class ConsumeStreams {
     std::string member;
     int32_t generation = -1;
     std::set<NamedPartition> assigned;  // less what is revoked
+    std::map<std::string, std::string> topics;  // by id: the names
     std::map<NamedPartition, Offset> acked;
     std::map<NamedPartition, std::deque<Asked>> asked;
     int64_t credit = 0;
@@ -73,7 +76,8 @@ class ConsumeStreams {
     Asked asked;
     std::string group;
     std::string instance;
-    NamedPartition tp;
+    v1::TopicRef topic;  // as it was named
+    int32_t partition = 0;
   };
   using Offsets = google::protobuf::RepeatedPtrField<v1::OffsetCommit>;
 
@@ -87,6 +91,8 @@ class ConsumeStreams {
   void Acknowledge(Stream& stream, const Offsets& offsets);
   void Release(Stream& stream, int64_t bytes);
   void Claim(const Stream& stream, const NamedPartition& tp, Offset offset);
+  template <class Item>
+  NamedPartition NameOf(const Stream& stream, const Item& item) const;
 
   check::GroupInvariants& invariants_;
   const Report report_;

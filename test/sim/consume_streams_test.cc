@@ -71,6 +71,7 @@ class ConsumeStreamsTest : public testing::Test {
     v1::ConsumeResponse response;
     auto* records = response.mutable_records();
     records->mutable_topic()->set_name("t");
+    records->set_topic_id(topic_id_);
     records->set_partition(partition);
     records->set_next_offset(++next_);
     records->set_charged_bytes(bytes);
@@ -79,6 +80,7 @@ class ConsumeStreamsTest : public testing::Test {
   void Pass(int64_t ms) { now_us_ += ms * 1000; }
 
   std::vector<std::string> found_;
+  std::string topic_id_ = "of sixteen bytes";
 
  private:
   template <class Out>
@@ -180,6 +182,16 @@ TEST_F(ConsumeStreamsTest, AnAnswerToAnOlderRevocationIsNone) {
   AnswerRevoke(1);
   Assign(3, {}, {});
   EXPECT_THAT(found_, UnorderedElementsAre(StartsWith("RELEASED: ")));
+}
+
+TEST_F(ConsumeStreamsTest, WhatIsPushedSaysOfWhichTopicItIs) {
+  Open(100);
+  Assign(1, {0}, {0});
+  Push(0, 1);
+  EXPECT_THAT(found_, IsEmpty());
+  topic_id_.clear();
+  Push(0, 1);
+  EXPECT_THAT(found_, UnorderedElementsAre(StartsWith("TOPIC: ")));
 }
 
 TEST_F(ConsumeStreamsTest, WhatItHasItWasToldOf) {
