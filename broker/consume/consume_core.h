@@ -86,7 +86,7 @@ class ConsumeCore {
     bool begun() const {
       return state == State::kReads || state == State::kWaits;
     }
-    Start start = Edge::kEarliest;  // kReads, kWaits: from where
+    Place place;                    // kReads, kWaits: from where
     int64_t again_us = kNever;      // kWaits
     int64_t delay_us = kReadAgainMinUs;
   };
@@ -164,7 +164,7 @@ class ConsumeCore {
   void OnSeek(const v1::ConsumeSeek& message);
   void OnCredit(int64_t bytes);
   void AdvanceReading();
-  void StartAt(const NamedPartition& tp, Reading& reading, Start start);
+  void StartAt(const NamedPartition& tp, Reading& reading, Place place);
   void StopAll();
 
   Deps deps_;

@@ -56,17 +56,17 @@ void ConsumeCore::OnSeek(const v1::ConsumeSeek& message) {
       to_find.insert(tp);
     } else {
       ledger_->Sought(tp, Offset(position.offset()));
-      StartAt(tp, found->second, Offset(position.offset()));
+      StartAt(tp, found->second, {Offset(position.offset())});
     }
   }
   if (starts_ != nullptr) starts_->Want(to_find);
 }
 
 void ConsumeCore::StartAt(const NamedPartition& tp, Reading& reading,
-                          Start start) {
+                          Place place) {
   reading.state = Reading::State::kReads;
-  reading.start = start;
-  Do(StartReading{tp, start});
+  reading.place = place;
+  Do(StartReading{tp, place.start, place.leader_epoch, place.topic_id});
 }
 
 void ConsumeCore::AdvanceReading() {
@@ -78,13 +78,13 @@ void ConsumeCore::AdvanceReading() {
   if (!starts_->failed().ok()) {
     return LeaveWith(starts_->failed(), "it found no place to begin");
   }
-  for (const auto& [tp, start] : starts_->TakeFound()) {
+  for (const auto& [tp, place] : starts_->TakeFound()) {
     const auto found = reading_.find(tp);
     if (found == reading_.end() || phase_ != Phase::kOpen ||
         found->second.state != Reading::State::kFinding) {
       continue;
     }
-    StartAt(tp, found->second, start);
+    StartAt(tp, found->second, place);
   }
   while (!again_.empty() && again_.begin()->first <= now_us_) {
     const NamedPartition tp = again_.begin()->second;
@@ -95,7 +95,7 @@ void ConsumeCore::AdvanceReading() {
         found->second.again_us > now_us_) {
       continue;
     }
-    StartAt(tp, found->second, found->second.start);
+    StartAt(tp, found->second, found->second.place);
   }
 }
 
@@ -139,7 +139,8 @@ void ConsumeCore::On(const ReadingEnded& e) {
     named_by_id_.erase(e.tp);
     next_.erase(e.tp);
     const bool latest = options_.reset == v1::ConsumeOpen::RESET_LATEST;
-    return StartAt(e.tp, reading, latest ? Edge::kLatest : Edge::kEarliest);
+    return StartAt(e.tp, reading,
+                   {latest ? Edge::kLatest : Edge::kEarliest});
   }
   if (!IsRetriableStatus(e.why)) {
     return LeaveWith(
@@ -147,7 +148,7 @@ void ConsumeCore::On(const ReadingEnded& e) {
                                      StdView(e.why.message()))),
         "it could not read what it was given");
   }
-  if (next != next_.end()) reading.start = next->second;
+  if (next != next_.end()) reading.place.start = next->second;
   reading.state = Reading::State::kWaits;
   reading.again_us = now_us_ + reading.delay_us;
   reading.delay_us = std::min(2 * reading.delay_us, kReadAgainMaxUs);

@@ -25,6 +25,15 @@ using membership::Partitions;
 // Where reading begins.
 enum class Edge { kEarliest, kLatest };
 using Start = std::variant<Edge, Offset>;
+// An offset is one of that topic alone, where it is known of which; the epoch is
+// that of the record before it, as a client committed it.
+struct Place {
+  Start start = Edge::kEarliest;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;
+  TopicId topic_id;
+};
+// Which topics have these names, when they were looked at.
+using TopicIds = std::map<std::string, TopicId>;
 
 // ---- From the client ----
 
@@ -69,7 +78,8 @@ struct CommitAnswered {
 };
 struct OffsetsFetched {
   CallId call = 0;
-  absl::StatusOr<v1::GroupOffsets> answer;
+  absl::StatusOr<v1::GroupOffsets> answer;  // by name
+  TopicIds topics;                          // that it was asked of
 };
 
 // ---- From the leaders of partitions ----
@@ -125,10 +135,13 @@ struct ListOffsets {
   CallId call = 0;
   std::vector<NamedPartition> partitions;
   std::optional<int64_t> back_ms;
+  TopicIds topics;  // of these, and of no other of that name
 };
 struct StartReading {
   NamedPartition tp;
   Start start;
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // as of Place
+  TopicId topic_id;
 };
 // Also of what waits to be read again.
 struct StopReading {

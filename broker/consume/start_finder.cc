@@ -29,8 +29,13 @@ void StartFinder::Forget(const Partitions& partitions) {
   }
 }
 
-std::map<NamedPartition, Start> StartFinder::TakeFound() {
+std::map<NamedPartition, Place> StartFinder::TakeFound() {
   return std::exchange(found_, {});
+}
+
+TopicId StartFinder::IdOf(const std::string& topic) const {
+  const auto found = topics_.find(topic);
+  return found == topics_.end() ? TopicId() : found->second;
 }
 
 int64_t StartFinder::NextWakeUs() const {
@@ -90,6 +95,7 @@ void StartFinder::EndRound() {
   stage_ = Stage::kIdle;
   call_ = 0;
   asked_.clear();
+  topics_.clear();
   new_topics_.clear();
   places_.clear();
 }
@@ -118,18 +124,24 @@ bool StartFinder::On(const OffsetsFetched& e, int64_t now_us) {
     Again(status, now_us);
     return true;
   }
+  topics_ = e.topics;
   Sort(*e.answer);
   new_topics_.empty() ? EndRound() : BeginTopics(now_us);
   return true;
 }
 
 void StartFinder::Sort(const v1::GroupOffsets& committed) {
-  std::map<NamedPartition, Offset> known;
+  std::map<NamedPartition, Place> known;
   std::set<std::string> read_topics;
   for (const v1::CommittedOffset& offset : committed.offsets()) {
     if (offset.offset() < 0) continue;
-    known[{offset.topic().name(), PartitionIndex(offset.partition())}] =
-        Offset(offset.offset());
+    Place place{Offset(offset.offset()), kNoLeaderEpoch,
+                IdOf(offset.topic().name())};
+    // An epoch says something of one topic alone.
+    if (offset.has_leader_epoch() && place.topic_id.is_set()) {
+      place.leader_epoch = LeaderEpoch(offset.leader_epoch());
+    }
+    known[{offset.topic().name(), PartitionIndex(offset.partition())}] = place;
     read_topics.insert(offset.topic().name());
   }
   const bool earliest = options_.reset == v1::ConsumeOpen::RESET_EARLIEST;
@@ -139,18 +151,18 @@ void StartFinder::Sort(const v1::GroupOffsets& committed) {
     if (found != known.end()) {
       Found(tp, found->second);
     } else if (earliest || read_topics.contains(tp.topic)) {
-      Found(tp, Edge::kEarliest);
+      Found(tp, {Edge::kEarliest});
     } else {
       new_topics_.insert(tp.topic);
     }
   }
 }
 
-void StartFinder::Found(const NamedPartition& tp, Start start) {
+void StartFinder::Found(const NamedPartition& tp, Place place) {
   // Forgotten meanwhile.
   if (asked_.erase(tp) == 0) return;
   wanted_.erase(tp);
-  found_[tp] = start;
+  found_[tp] = place;
 }
 
 // ---- Topics of which nothing is committed ----
@@ -178,7 +190,7 @@ void StartFinder::BeginTopics(int64_t now_us) {
 
 void StartFinder::List(std::optional<int64_t> back_ms) {
   actions_.push_back(
-      ListOffsets{call_ = ++last_call_, AllOf(new_topics_), back_ms});
+      ListOffsets{call_ = ++last_call_, AllOf(new_topics_), back_ms, topics_});
 }
 
 bool StartFinder::On(const OffsetsListed& e, int64_t now_us) {
@@ -208,7 +220,13 @@ bool StartFinder::On(const OffsetsListed& e, int64_t now_us) {
 void StartFinder::OnPlaces() {
   // A leader that knows nothing of this rule has committed nothing in time.
   if (member_.is_leader) return CommitPlaces();
-  for (const auto& [tp, offset] : places_) Found(tp, offset);
+  FindPlaces();
+}
+
+void StartFinder::FindPlaces() {
+  for (const auto& [tp, offset] : places_) {
+    Found(tp, {offset, kNoLeaderEpoch, IdOf(tp.topic)});
+  }
   EndRound();
 }
 
@@ -222,7 +240,11 @@ void StartFinder::CommitPlaces() {
   commit.request.set_stream(options_.membership.stream);
   for (const auto& [tp, offset] : places_) {
     v1::OffsetCommit* place = commit.request.add_offsets();
-    place->mutable_topic()->set_name(tp.topic);
+    if (const TopicId id = IdOf(tp.topic); id.is_set()) {
+      place->mutable_topic()->set_id(id.ToBytes());
+    } else {
+      place->mutable_topic()->set_name(tp.topic);
+    }
     place->set_partition(tp.partition.value());
     place->set_offset(offset.value());
   }
@@ -239,8 +261,7 @@ bool StartFinder::On(const CommitAnswered& e, int64_t now_us) {
     Again(status, now_us);
     return true;
   }
-  for (const auto& [tp, offset] : places_) Found(tp, offset);
-  EndRound();
+  FindPlaces();
   return true;
 }
 

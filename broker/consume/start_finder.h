@@ -56,7 +56,7 @@ class StartFinder {
   int64_t NextWakeUs() const;
 
   // What was found since.
-  std::map<NamedPartition, Start> TakeFound();
+  std::map<NamedPartition, Place> TakeFound();
   // An error that asking again does not better.
   const absl::Status& failed() const { return failed_; }
   // What the coordinator said of the member that asked, if it refused.
@@ -71,18 +71,20 @@ class StartFinder {
   void Sort(const v1::GroupOffsets& committed);
   void BeginTopics(int64_t now_us);
   void OnPlaces();
-  void Found(const NamedPartition& tp, Start start);
+  void Found(const NamedPartition& tp, Place place);
   void Again(const absl::Status& why, int64_t now_us);
   void List(std::optional<int64_t> back_ms);
   void CommitPlaces();
+  void FindPlaces();
   void EndRound();
+  TopicId IdOf(const std::string& topic) const;
 
   const OpenOptions& options_;
   CallId& last_call_;
   consumer::PartitionCounts counts_;
 
   Partitions wanted_;
-  std::map<NamedPartition, Start> found_;
+  std::map<NamedPartition, Place> found_;
   absl::Status failed_;
   std::optional<membership::OffsetsAnswered> said_;
 
@@ -90,6 +92,7 @@ class StartFinder {
   Stage stage_ = Stage::kIdle;
   CallId call_ = 0;
   Partitions asked_;
+  TopicIds topics_;  // all of it is of these
   std::set<std::string> new_topics_;
   std::map<NamedPartition, Offset> places_;  // of new_topics_
   Member member_;

@@ -50,6 +50,51 @@ TEST_F(StartFinderTest, EarliestAndWhatIsCommitted) {
   EXPECT_EQ(Starts(), (Places{{0, Edge::kEarliest}, {1, Offset(7)}}));
 }
 
+// The topic it was asked of, and its epoch; both go on while nothing is read.
+TEST_F(StartFinderTest, ACommittedOffsetKeepsItsTopicAndItsEpoch) {
+  Begin(v1::ConsumeOpen::RESET_EARLIEST, false);
+  const TopicId t(Uuid(1, 2));
+  const auto fetch = The<SendFetchOffsets>();
+  v1::GroupOffsets answer;
+  auto* offset = answer.add_offsets();
+  offset->mutable_topic()->set_name("t");
+  offset->set_partition(1);
+  offset->set_offset(7);
+  offset->set_leader_epoch(4);
+  Do(OffsetsFetched{fetch.call, answer, {{"t", t}}});
+  The<StartReading>();  // of partition 0
+  const auto start = The<StartReading>();
+  EXPECT_EQ(start.leader_epoch, LeaderEpoch(4));
+  EXPECT_EQ(start.topic_id, t);
+  Do(ReadingEnded{start.tp, MakeError(ErrorCode::kNotLeader, "moves")});
+  Pass(kSecondUs);
+  const auto again = The<StartReading>();
+  EXPECT_EQ(std::get<Offset>(again.start), Offset(7));
+  EXPECT_EQ(again.leader_epoch, LeaderEpoch(4));
+  EXPECT_EQ(again.topic_id, t);
+  // Of another topic, it is none.
+  Do(ReadingEnded{start.tp,
+                  MakeError(ErrorCode::kOffsetOutOfRange, "made again")});
+  const auto anew = The<StartReading>();
+  EXPECT_EQ(std::get<Edge>(anew.start), Edge::kEarliest);
+  EXPECT_EQ(anew.leader_epoch, kNoLeaderEpoch);
+  EXPECT_FALSE(anew.topic_id.is_set());
+}
+
+// Nobody knows of which topic it is: its epoch says nothing.
+TEST_F(StartFinderTest, AnEpochOfAnUnknownTopicIsNone) {
+  Begin(v1::ConsumeOpen::RESET_EARLIEST, false);
+  v1::GroupOffsets answer;
+  auto* offset = answer.add_offsets();
+  offset->mutable_topic()->set_name("t");
+  offset->set_offset(7);
+  offset->set_leader_epoch(4);
+  Do(OffsetsFetched{The<SendFetchOffsets>().call, answer, {}});
+  const auto start = The<StartReading>();
+  EXPECT_EQ(std::get<Offset>(start.start), Offset(7));
+  EXPECT_EQ(start.leader_epoch, kNoLeaderEpoch);
+}
+
 // Also of partitions that are others' now: all of the topic is asked for.
 TEST_F(StartFinderTest, APartitionThatWasAddedIsReadFromItsFirstRecord) {
   Begin(v1::ConsumeOpen::RESET_LATEST, false);

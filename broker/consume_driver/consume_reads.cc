@@ -85,7 +85,12 @@ void ConsumeStream::Carry(const ListOffsets& a) {
   request.route = api::Route::kForward;
   for (const NamedPartition& tp : a.partitions) {
     api::ListOffsetsPartition asked;
-    asked.topic.name = tp.topic;
+    const auto id = a.topics.find(tp.topic);
+    if (id != a.topics.end()) {
+      asked.topic.id = id->second;
+    } else {
+      asked.topic.name = tp.topic;
+    }
     asked.partition = tp.partition;
     asked.position = api::OffsetPosition::kLatest;
     if (a.back_ms.has_value()) {
@@ -160,10 +165,14 @@ void ConsumeStream::Ask() {
 }
 
 // A leader that was deposed and has not heard of it must not say that an offset
-// which its successor pushed is out of range: the group would begin anew.
+// which its successor pushed is out of range: the group would begin anew. What a
+// client has committed may be no epoch at all, and is not insisted on.
 std::optional<LeaderEpoch> ConsumeStream::EpochToReadBy(
     const TopicPartition& tp, const Read& read) const {
   LeaderEpoch newest = read.leader_epoch;
+  if (read.refusals < kCommittedEpochRefusalsMax) {
+    newest = std::max(newest, read.committed_epoch);
+  }
   const auto image = deps_.image->Load();
   if (const PartitionImage* partition = image->FindPartition(tp)) {
     newest = std::max(newest, partition->leader_epoch);
@@ -183,10 +192,12 @@ void ConsumeStream::Carry(const StartReading& a) {
     return Do(ReadingEnded{a.tp, MakeError(ErrorCode::kOffsetNotAvailable,
                                            "it is just being stopped")});
   }
-  if (const auto before = reads_.find(a.tp);
-      before != reads_.end() && before->second.tp != *tp) {
+  const auto before = reads_.find(a.tp);
+  const bool made_again = before != reads_.end() && before->second.tp != *tp;
+  if (made_again ||
+      (a.topic_id.is_set() && a.topic_id != tp->topic_id)) {
     // What is acknowledged is of the one before until the core begins anew.
-    reads_.erase(before);
+    if (before != reads_.end()) reads_.erase(before);
     return Do(ReadingEnded{
         a.tp, MakeError(ErrorCode::kOffsetOutOfRange, "topic '", a.tp.topic,
                         "' was deleted and made again")});
@@ -194,6 +205,7 @@ void ConsumeStream::Carry(const StartReading& a) {
   Read& read = reads_[a.tp];
   read.tp = *tp;
   read.live = true;
+  read.committed_epoch = a.leader_epoch;
   topics_.Put(a.tp, tp->topic_id);
   api::SubscribePartition partition;
   partition.topic.id = tp->topic_id;
@@ -245,6 +257,9 @@ void ConsumeStream::OnRecords(api::SubscribeResponse response) {
   Read& reading = found->second;
   if (!response.result.error.ok()) {
     reading.live = false;
+    if (response.result.error.code == ErrorCode::kUnknownLeaderEpoch) {
+      ++reading.refusals;
+    }
     return Do(ReadingEnded{named,
                            MakeErrorStatus(response.result.error.code,
                                            response.result.error.message)});

@@ -54,6 +54,16 @@ std::optional<v1::Endpoint> AnotherBroker(const MetadataImage& image,
   return first;
 }
 
+// As they were asked of by id.
+void PutNames(const TopicIds& topics, v1::GroupOffsets& offsets) {
+  std::map<std::string, std::string> names;
+  for (const auto& [name, id] : topics) names[id.ToBytes()] = name;
+  for (v1::CommittedOffset& offset : *offsets.mutable_offsets()) {
+    const auto name = names.find(offset.topic().id());
+    if (name != names.end()) offset.mutable_topic()->set_name(name->second);
+  }
+}
+
 // Each buffer is whole batches, as they were read.
 int64_t RecordsIn(const ConsumePush& push) {
   auto count = static_cast<int64_t>(push.records.size());
@@ -313,19 +323,31 @@ void ConsumeStream::Carry(const SendFetchOffsets& a) {
   v1::FetchOffsetsRequest request;
   request.set_require_stable(true);
   *request.add_groups() = a.query;
+  const auto image = deps_.image->Load();
+  TopicIds topics;
+  for (auto& of_topic : *request.mutable_groups(0)->mutable_topics()) {
+    const TopicImage* topic = image->FindTopic(of_topic.topic().name());
+    if (topic == nullptr) continue;
+    topics[topic->name] = topic->id;
+    of_topic.mutable_topic()->set_id(topic->id.ToBytes());
+  }
   deps_.groups->FetchOffsets(
       Context(kCallTimeoutUs), std::move(request),
       Answering<v1::FetchOffsetsResponse>(
-          [call = a.call](absl::StatusOr<v1::FetchOffsetsResponse> answer) {
-            if (!answer.ok()) return OffsetsFetched{call, answer.status()};
+          [call = a.call, topics = std::move(topics)](
+              absl::StatusOr<v1::FetchOffsetsResponse> answer) {
+            if (!answer.ok()) return OffsetsFetched{call, answer.status(), {}};
             if (answer->groups_size() != 1) {
               return OffsetsFetched{
-                  call, MakeError(ErrorCode::kUnknownServerError,
-                                  "the coordinator answered for ",
-                                  answer->groups_size(), " groups")};
+                  call,
+                  MakeError(ErrorCode::kUnknownServerError,
+                            "the coordinator answered for ",
+                            answer->groups_size(), " groups"),
+                  {}};
             }
-            return OffsetsFetched{call,
-                                  std::move(*answer->mutable_groups(0))};
+            v1::GroupOffsets offsets = std::move(*answer->mutable_groups(0));
+            PutNames(topics, offsets);
+            return OffsetsFetched{call, std::move(offsets), topics};
           }));
 }
 

@@ -32,6 +32,9 @@ class ConsumeStream final : public ConsumeSession,
   // A connection that breaks looks half-closed for a moment: only then does one
   // see that nobody is there.
   static constexpr int64_t kHalfCloseUs = 50'000;
+  // A leader that does not know an epoch may hear of it; beyond that, about half a
+  // minute, the client that committed it has made it up.
+  static constexpr int kCommittedEpochRefusalsMax = 32;
   // Before a broker ends: as its leaderships are handed over, and when its
   // listener has begun to close.
   static constexpr int64_t kStopPatienceUs = 1'000'000;
@@ -70,6 +73,8 @@ class ConsumeStream final : public ConsumeSession,
     TopicPartition tp;
     bool live = false;  // subscribed to
     LeaderEpoch leader_epoch = kNoLeaderEpoch;  // of what came last
+    LeaderEpoch committed_epoch = kNoLeaderEpoch;  // of where it began
+    int refusals = 0;  // UNKNOWN_LEADER_EPOCH
   };
 
   void Begin();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,9 @@ class OneMember final : public GroupApi {
   std::vector<v1::CommitOffsetsRequest> commits;
   int leaves = 0;
   int64_t committed = -1;
+  int32_t committed_epoch = -1;
+  bool fetches_wait = false;
+  std::vector<std::function<void()>> waiting_fetches;
   bool rebalances = false;
   bool moves = false;  // commits are for another coordinator
 
@@ -96,9 +100,15 @@ class OneMember final : public GroupApi {
         *offset->mutable_topic() = topic.topic();
         offset->set_partition(partition);
         offset->set_offset(committed);
+        if (committed_epoch >= 0) offset->set_leader_epoch(committed_epoch);
       }
     }
-    reply(std::move(response));
+    auto answer = [reply = std::move(reply), response]() mutable {
+      reply(response);
+    };
+    if (!fetches_wait) return answer();
+    waiting_fetches.push_back([answer = std::make_shared<decltype(answer)>(
+                                   std::move(answer))] { (*answer)(); });
   }
 #define NOT_ASKED(Name)                                              \
   void Name(const api::CallContext&, v1::Name##Request,              \
@@ -171,10 +181,13 @@ class ConsumeStreamTest : public testing::Test {
       subscriptions_.back()->sink = std::move(sink);
       return subscriptions_.back();
     };
-    deps.list_offsets = [](const api::CallContext&,
-                           const api::ListOffsetsRequest&,
-                           api::Answer<api::ListOffsetsResponse>) {
-      ADD_FAILURE() << "nobody asked for the end";
+    deps.list_offsets = [this](const api::CallContext&,
+                               const api::ListOffsetsRequest& request,
+                               api::Answer<api::ListOffsetsResponse> answer) {
+      listings_.push_back(request);
+      api::ListOffsetsResponse response;
+      response.results.resize(request.partitions.size());
+      answer(absl::OkStatus(), std::move(response));
     };
     deps.new_secret = [this] { return "secret-" + std::to_string(++secrets_); };
     handler_ = std::make_unique<ConsumeHandler>(deps);
@@ -268,6 +281,7 @@ class ConsumeStreamTest : public testing::Test {
   Published<MetadataImage> image_{MetadataImage::Empty()};
   OneMember group_;
   std::vector<std::shared_ptr<FakeSubscription>> subscriptions_;
+  std::vector<api::ListOffsetsRequest> listings_;
   int secrets_ = 0;
   std::string assignor_;  // "": the broker's choice
   v1::ConsumeOpen::Reset reset_ = v1::ConsumeOpen::RESET_UNSPECIFIED;

@@ -138,5 +138,70 @@ TEST_F(ConsumeStreamTest, AnAcknowledgementThatWaitsIsOfTheTopicThatWasRead) {
   }
 }
 
+// The group's offset was asked for before, by the id that the topic had.
+TEST_F(ConsumeStreamTest, ACommittedOffsetIsOfTheTopicItWasAskedOf) {
+  group_.committed = 5;
+  group_.committed_epoch = 9;
+  group_.fetches_wait = true;
+  const auto session = Open(client_);
+  ASSERT_EQ(group_.waiting_fetches.size(), 1u);
+  const TopicPartition orders = MakeAgain();
+  group_.waiting_fetches[0]();
+  Run();
+  const auto& asked = subscription().requests.back().partitions;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].topic.id, orders.topic_id);
+  EXPECT_EQ(std::get<api::StartPosition>(asked[0].start),
+            api::StartPosition::kEarliest);
+  EXPECT_LT(asked[0].leader_epoch, LeaderEpoch(9));
+}
+
+// Where the group begins is looked up and committed of one topic.
+TEST_F(ConsumeStreamTest, TheEndIsAskedOfTheTopicThatHasNoOffsets) {
+  reset_ = v1::ConsumeOpen::RESET_LATEST;
+  const auto session = Open(client_);
+  ASSERT_EQ(listings_.size(), 1u);
+  EXPECT_EQ(listings_[0].partitions[0].topic.id, orders_.topic_id);
+  ASSERT_EQ(group_.commits.size(), 1u);
+  EXPECT_EQ(group_.commits[0].offsets(0).topic().id(),
+            orders_.topic_id.ToBytes());
+}
+
+// ---- The epoch that was committed with an offset ----
+
+TEST_F(ConsumeStreamTest, ReadingBeginsWithTheEpochThatWasCommitted) {
+  group_.committed = 5;
+  group_.committed_epoch = 9;
+  const auto session = Open(client_);
+  auto asked = subscription().requests.back().partitions;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(std::get<Offset>(asked[0].start), Offset(5));
+  EXPECT_EQ(asked[0].leader_epoch, LeaderEpoch(9));
+  // As long as the leader has not heard of it.
+  Push(0, ErrorCode::kUnknownLeaderEpoch);
+  Run(kSecondUs);
+  asked = subscription().requests.back().partitions;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].leader_epoch, LeaderEpoch(9));
+}
+
+// A client may commit any number.
+TEST_F(ConsumeStreamTest, AnEpochThatNobodyEverHeardOfIsNotInsistedOn) {
+  group_.committed = 5;
+  group_.committed_epoch = INT32_MAX;
+  const auto session = Open(client_);
+  for (int i = 0; i < ConsumeStream::kCommittedEpochRefusalsMax; ++i) {
+    const auto& asked = subscription().requests.back().partitions;
+    ASSERT_EQ(asked.size(), 1u) << i;
+    EXPECT_EQ(asked[0].leader_epoch, LeaderEpoch(INT32_MAX)) << i;
+    Push(0, ErrorCode::kUnknownLeaderEpoch);
+    Run(2 * kSecondUs);
+  }
+  const auto& asked = subscription().requests.back().partitions;
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_LT(asked[0].leader_epoch, LeaderEpoch(INT32_MAX));
+  EXPECT_FALSE(client_->finished.has_value());
+}
+
 }  // namespace
 }  // namespace sluice
