@@ -238,6 +238,7 @@ void StartFinder::CommitPlaces() {
   commit.request.set_group_instance_id(options_.membership.instance_id);
   commit.request.set_generation_id(member_.generation);
   commit.request.set_stream(options_.membership.stream);
+  commit.request.set_administrative(true);  // where nothing is committed
   for (const auto& [tp, offset] : places_) {
     v1::OffsetCommit* place = commit.request.add_offsets();
     if (const TopicId id = IdOf(tp.topic); id.is_set()) {
@@ -254,14 +255,19 @@ void StartFinder::CommitPlaces() {
 bool StartFinder::On(const CommitAnswered& e, int64_t now_us) {
   if (stage_ != Stage::kCommitting || e.call != call_) return false;
   absl::Status status = e.answer.status();
+  bool read_meanwhile = false;
   for (int i = 0; status.ok() && i < e.answer->results_size(); ++i) {
     status = StatusOf(e.answer->results(i).error());
+    if (CodeOf(status) != ErrorCode::kInvalidCommitOffset) continue;
+    // Another member began there before: where it stands now is asked for.
+    read_meanwhile = true;
+    status = absl::OkStatus();
   }
   if (!status.ok()) {
     Again(status, now_us);
     return true;
   }
-  FindPlaces();
+  read_meanwhile ? EndRound() : FindPlaces();
   return true;
 }
 

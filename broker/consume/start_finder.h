@@ -23,7 +23,7 @@ namespace sluice::consume {
 //  - of a topic that the group has never read: by `reset`. For LATEST and
 //    DURATION the leader commits the place of every partition before anybody
 //    reads; the others wait for that, kLeaderPatienceUs. From then on no record
-//    is skipped.
+//    is skipped. A leader that comes late moves nobody who has committed.
 class StartFinder {
  public:
   static constexpr int64_t kLeaderPatienceUs = 5'000'000;

@@ -117,6 +117,26 @@ TEST_F(StartFinderTest, TheLeaderCommitsWhereTheGroupBegins) {
   EXPECT_EQ(Starts(), (Places{{0, Offset(10)}, {1, Offset(11)}}));
 }
 
+// Another member waited in vain and has begun: it is not moved, and what this
+// one has of that is where the other one stands.
+TEST_F(StartFinderTest, ALeaderThatComesLateMovesNobody) {
+  Begin(v1::ConsumeOpen::RESET_LATEST, true);
+  AnswerFetch();
+  AnswerList({{0, 10}, {1, 11}, {2, 12}, {3, 13}});
+  const auto commit = The<SendCommit>();
+  EXPECT_TRUE(commit.request.administrative());
+  v1::CommitOffsetsResponse done;
+  for (int i = 0; i < 4; ++i) {
+    auto* result = done.add_results();
+    if (i != 1) continue;
+    result->mutable_error()->set_code(v1::ERROR_CODE_INVALID_COMMIT_OFFSET);
+  }
+  Do(CommitAnswered{commit.call, done});
+  EXPECT_EQ(Starts(), Places());
+  AnswerFetch({{0, 10}, {1, 25}, {2, 12}, {3, 13}});
+  EXPECT_EQ(Starts(), (Places{{0, Offset(10)}, {1, Offset(25)}}));
+}
+
 TEST_F(StartFinderTest, TheOthersWaitForItAWhile) {
   Begin(v1::ConsumeOpen::RESET_LATEST, false);
   AnswerFetch();

@@ -231,7 +231,8 @@ class GroupCoordinator final : public ReplicaObserver {
   ErrorCode CheckCommitter(const v1::CommitOffsetsRequest& request,
                            const group::GroupCore* core) const;
   absl::Status PlanCommit(const v1::CommitOffsetsRequest& request,
-                          CommitPlan& plan) const;
+                          CommitPlan& plan);
+  absl::StatusOr<bool> HasOffset(const offsets::OffsetKey& key);
   void FinishCommit(const absl::Status& status, CommitPlan& plan);
   void WatchLag(const std::vector<Change>& committed);
   ErrorCode CheckReader(const v1::GroupOffsetsQuery& query,

@@ -21,6 +21,22 @@ group::CommitClaim ClaimOf(const v1::CommitOffsetsRequest& request) {
   return claim;
 }
 
+// Set from outside.
+bool ByOperator(const v1::CommitOffsetsRequest& request) {
+  return request.administrative() && request.member_id().empty();
+}
+
+// A member says where its group begins what it has never read.
+bool Begins(const v1::CommitOffsetsRequest& request) {
+  return request.administrative() && !request.member_id().empty();
+}
+
+absl::Status KeepsOffset(const std::string& group, const TopicPartition& tp) {
+  return MakeError(ErrorCode::kInvalidCommitOffset, "group \"", group,
+                   "\" has committed an offset of ", tp,
+                   " already: it does not begin there; ask where it stands");
+}
+
 // What an append's failure is to a member.
 absl::Status AsCommitError(const absl::Status& why) {
   switch (CodeOf(why)) {
@@ -52,15 +68,15 @@ struct GroupCoordinator::CommitPlan {
 ErrorCode GroupCoordinator::CheckCommitter(
     const v1::CommitOffsetsRequest& request,
     const group::GroupCore* core) const {
-  if (!request.administrative()) {
+  if (!ByOperator(request)) {
     return group::CheckCommit(core, ClaimOf(request));
   }
   return group::CheckSeek(core);
 }
 
-// INVALID_REQUEST: of the whole request.
+// INVALID_REQUEST, COORDINATOR_LOAD_IN_PROGRESS: of the whole request.
 absl::Status GroupCoordinator::PlanCommit(
-    const v1::CommitOffsetsRequest& request, CommitPlan& plan) const {
+    const v1::CommitOffsetsRequest& request, CommitPlan& plan) {
   std::set<TopicPartition> seen;
   const int64_t now_ms = deps_.clock->WallMillis();
   const auto count = static_cast<size_t>(request.offsets_size());
@@ -82,29 +98,48 @@ absl::Status GroupCoordinator::PlanCommit(
       return MakeError(ErrorCode::kInvalidRequest, "partition ", *tp,
                        " is committed twice in one call; once is enough");
     }
+    offsets::OffsetPut put;
+    put.key = {request.group_id(), *tp};
     group::PartitionCommit commit;
     commit.offset = asked.offset();
     if (asked.has_metadata()) commit.metadata = asked.metadata();
+    commit.begins = Begins(request);
+    if (commit.begins) {
+      ASSIGN_OR_RETURN(commit.has_offset, HasOffset(put.key));
+    }
     const ErrorCode refused = group::CheckPartitionCommit(commit);
     if (refused != ErrorCode::kNone) {
-      PutError(refused, request.group_id(), result->mutable_error());
+      commit.has_offset && commit.offset >= 0
+          ? PutError(KeepsOffset(request.group_id(), *tp),
+                     result->mutable_error())
+          : PutError(refused, request.group_id(), result->mutable_error());
       continue;
     }
-    offsets::OffsetPut put;
-    put.key = {request.group_id(), *tp};
     put.committed.offset = Offset(asked.offset());
     if (asked.has_leader_epoch() && asked.leader_epoch() >= 0) {
       put.committed.leader_epoch = LeaderEpoch(asked.leader_epoch());
     }
     put.committed.time_ms = now_ms;
-    put.committed.origin = request.administrative() ? offsets::Origin::kAdmin
-                                                    : offsets::Origin::kMember;
+    put.committed.origin = ByOperator(request) ? offsets::Origin::kAdmin
+                                               : offsets::Origin::kMember;
     if (asked.has_metadata()) put.committed.metadata = asked.metadata();
     put.committed.member = request.member_id();
     plan.places.push_back(plan.response.results_size() - 1);
     plan.changes.push_back(std::move(put));
   }
   return absl::OkStatus();
+}
+
+// Or will have one, if nothing fails.
+absl::StatusOr<bool> GroupCoordinator::HasOffset(
+    const offsets::OffsetKey& key) {
+  if (InFlight(key)) return true;
+  const auto committed = view_.FindOffset(key);
+  if (committed.ok()) return committed->has_value();
+  // GR6: what cannot be read now is not "none".
+  return RefuseHere(ErrorCode::kCoordinatorLoadInProgress,
+                    std::string(committed.status().message()))
+      .why;
 }
 
 void GroupCoordinator::CommitOffsets(

@@ -113,6 +113,33 @@ TEST_F(OffsetCallsTest, AnOperatorSetsOffsetsOfAnEmptyGroupOnly) {
   EXPECT_EQ(Committed("g", 0), 1);
 }
 
+// A leader says where its group begins what it has never read, late.
+TEST_F(OffsetCallsTest, WhereAGroupBeginsMovesNobodyWhoHasCommitted) {
+  const std::string member = MakeStable("g");
+  const auto begin = [&](int partition, int64_t offset, int32_t generation) {
+    auto request = CommitOf("g", partition, offset);
+    request.set_member_id(member);
+    request.set_generation_id(generation);
+    request.set_administrative(true);
+    return Commit(request);
+  };
+  EXPECT_EQ(CodeOfCommit(begin(0, 5, 0)), ErrorCode::kIllegalGeneration);
+  EXPECT_EQ(CodeOfCommit(begin(0, 5, 1)), ErrorCode::kNone);
+  EXPECT_EQ(CodeOfCommit(begin(0, 9, 1)), ErrorCode::kInvalidCommitOffset);
+  EXPECT_EQ(Committed("g", 0), 5);
+  // Nor one whose commit is on its way.
+  replica_.commits_at_once = false;
+  auto reads = CommitOf("g", 1, 20);
+  reads.set_member_id(member);
+  reads.set_generation_id(1);
+  const auto first = Commit(reads);
+  const auto late = begin(1, 10, 1);
+  replica_.Commit();
+  EXPECT_EQ(CodeOfCommit(first), ErrorCode::kNone);
+  EXPECT_EQ(CodeOfCommit(late), ErrorCode::kInvalidCommitOffset);
+  EXPECT_EQ(Committed("g", 1), 20);
+}
+
 TEST_F(OffsetCallsTest, AReaderMayNameItself) {
   const std::string member = MakeStable("g");
   v1::GroupOffsetsQuery query;

@@ -46,6 +46,9 @@ ErrorCode CheckPartitionCommit(const PartitionCommit& commit) {
       commit.metadata->size() > kOffsetMetadataBytesMax) {
     return ErrorCode::kOffsetMetadataTooLarge;
   }
+  if (commit.begins && commit.has_offset) {
+    return ErrorCode::kInvalidCommitOffset;
+  }
   return ErrorCode::kNone;
 }
 

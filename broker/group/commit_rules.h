@@ -39,6 +39,11 @@ struct PartitionCommit {
   bool partition_exists = true;
   int64_t offset = 0;
   std::optional<std::string_view> metadata;
+  // Of who begins it for the group, which has committed nothing of it: whoever
+  // reads it already knows better. The leader begins what others own, and may
+  // come late.
+  bool begins = false;
+  bool has_offset = false;  // committed, or on its way
 };
 ErrorCode CheckPartitionCommit(const PartitionCommit& commit);
 

@@ -158,6 +158,10 @@ TEST(CommitRulesTest, EachPartitionIsCheckedByItself) {
       {{.partition_exists = false, .offset = -1, .metadata = too_long},
        ErrorCode::kUnknownTopicOrPartition},
       {{.offset = -1, .metadata = too_long}, ErrorCode::kInvalidCommitOffset},
+      {{.offset = 5, .has_offset = true}, kOk},
+      {{.offset = 5, .begins = true}, kOk},
+      {{.offset = 5, .begins = true, .has_offset = true},
+       ErrorCode::kInvalidCommitOffset},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(CheckPartitionCommit(row.commit), row.expected);

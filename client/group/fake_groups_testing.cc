@@ -439,6 +439,11 @@ v1::CommitOffsetsResponse FakeGroups::Commit(
                "no topic has this id");
       continue;
     }
+    if (request.administrative() && !request.member_id().empty() &&
+        committed[request.group_id()].contains(*tp)) {
+      SetError(result->mutable_error(), ErrorCode::kInvalidCommitOffset, "");
+      continue;
+    }
     CommittedPosition& position = committed[request.group_id()][*tp];
     position.topic_id = topics_->IdOf(tp->topic);
     position.offset = Offset(offset.offset());

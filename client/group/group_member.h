@@ -74,6 +74,11 @@ class GroupMember {
   // the others may be committed.
   void Commit(const CommittedPositions& positions, int64_t timeout_us,
               CommitDone done);
+  // Where the group begins what it has never read, also others' partitions: one
+  // of which something is committed keeps that, INVALID_COMMIT_OFFSET. So who
+  // comes late, or tries again, moves nobody who reads already.
+  void CommitBegins(const CommittedPositions& positions, int64_t timeout_us,
+                    CommitDone done);
   // Those that have one, of the topics that have the names now.
   void FetchCommitted(const std::vector<NamedPartition>& partitions,
                       int64_t timeout_us, FetchDone done);
@@ -122,6 +127,8 @@ class GroupMember {
       const std::set<std::string>& topics) const;
   std::shared_ptr<GroupPeer> CoordinatorPeer();
   int64_t RoundTimeoutUs() const;
+  void Commit(const CommittedPositions& positions, bool begins,
+              int64_t timeout_us, CommitDone done);
   void NextCommit();
   bool IsMadeAgain(const NamedPartition& tp, TopicId topic_id) const;
   absl::Status Judge(const CommittedPositions& asked,

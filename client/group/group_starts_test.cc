@@ -1,4 +1,5 @@
-// Where members begin: at a time, and when their topic is made again (F72).
+// Where members begin: at a time, where others have begun, and when their topic is
+// made again (F72).
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -115,6 +116,27 @@ class GroupStartsTest : public testing::Test {
   bool stands_ = false;
   std::vector<int> read_;
 };
+
+// A member that waited for its leader in vain has begun, and committed, when the
+// leader says where the group begins; or the leader says it twice.
+TEST_F(GroupStartsTest, ALeaderThatComesLateMovesNobody) {
+  options_.reset = GroupReset::kLatest;
+  Produce(0, 10, 0);
+  Produce(100, 10, 1);
+  groups_.fate = [this](NodeId, const std::string& method) {
+    if (method == "CommitOffsets" && groups_.committed["g"].empty()) {
+      groups_.committed["g"][Tp(1)] = {Offset(5), kNoLeaderEpoch, "",
+                                       cluster_.IdOf("t")};
+    }
+    return FakeGroups::Fate::kDeliver;
+  };
+  Start();
+  ASSERT_TRUE(UntilRead(5));
+  EXPECT_EQ(read_, Range(105, 5));
+  EXPECT_EQ(groups_.committed["g"][Tp(0)].offset, Offset(10));
+  ASSERT_EQ(groups_.commits.size(), 1u);
+  EXPECT_EQ(groups_.commits[0].tp, Tp(0));
+}
 
 // However long it takes until the group lets it in.
 TEST_F(GroupStartsTest, ATimeIsTheTimeThatWasSaid) {

@@ -38,6 +38,16 @@ absl::Status MadeAgain(const NamedPartition& tp) {
 
 void GroupMember::Commit(const CommittedPositions& positions,
                          int64_t timeout_us, CommitDone done) {
+  Commit(positions, /*begins=*/false, timeout_us, std::move(done));
+}
+
+void GroupMember::CommitBegins(const CommittedPositions& positions,
+                               int64_t timeout_us, CommitDone done) {
+  Commit(positions, /*begins=*/true, timeout_us, std::move(done));
+}
+
+void GroupMember::Commit(const CommittedPositions& positions, bool begins,
+                         int64_t timeout_us, CommitDone done) {
   const Claim claim = CurrentClaim();
   if (claim.generation == membership::kNoGeneration) {
     return done(MakeError(ErrorCode::kUnknownMemberId,
@@ -55,6 +65,7 @@ void GroupMember::Commit(const CommittedPositions& positions,
   commit.request.set_member_id(claim.member_id);
   commit.request.set_group_instance_id(options_.instance_id);
   commit.request.set_generation_id(claim.generation);
+  commit.request.set_administrative(begins);
   for (const auto& [tp, position] : positions) {
     *commit.request.add_offsets() = CommitOf(tp, position);
   }

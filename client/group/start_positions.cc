@@ -151,8 +151,12 @@ void StartPositions::BeginAt(const Offsets& begins) {
   }
   // A leader that knows nothing of this rule has committed nothing in time.
   if (!question_.member->is_leader()) return ReadFromStart();
-  question_.member->Commit(
+  question_.member->CommitBegins(
       all, LeftUs(), [self = shared_from_this()](const absl::Status& status) {
+        // Another member began before, or an earlier try did: where is that now?
+        if (CodeOf(status) == ErrorCode::kInvalidCommitOffset) {
+          return self->Ask();
+        }
         if (!status.ok()) return self->Finish(status);
         self->ReadFromStart();
       });

@@ -30,7 +30,8 @@ enum class GroupReset {
 //   earliest, the group's leader alone looks where all partitions of the topic
 //   are, and commits that at once, in one call, also without auto-commit; the
 //   other members wait for it, kLeaderPatienceUs long. So the group begins in one
-//   place, and has, from then on, committed.
+//   place, and has, from then on, committed. What is committed by then stays: a
+//   leader that comes late moves nobody back.
 //
 // Lives on the client's executor; keeps itself alive until `done` ran, once.
 class StartPositions : public std::enable_shared_from_this<StartPositions> {
