@@ -221,8 +221,14 @@ namespace {
 // Where to go instead, when the leadership moved while it waited.
 template <class Response>
 void PutOutcome(ErrorCode code, const std::string& group,
-                const api::LeaderHint& leader, Response& response) {
-  PutError(code, group, response.mutable_error());
+                const api::LeaderHint& leader, Response& response,
+                const std::string& why = "") {
+  if (why.empty()) {
+    PutError(code, group, response.mutable_error());
+  } else {
+    PutError(MakeError(code, "group \"", group, "\": ", why),
+             response.mutable_error());
+  }
   if (code == ErrorCode::kNone) response.clear_error();
   if (code == ErrorCode::kNotCoordinator) {
     PutHint(leader, response.mutable_coordinator());
@@ -234,7 +240,7 @@ void PutOutcome(ErrorCode code, const std::string& group,
 void GroupCoordinator::Answer(group::AnswerJoin& a) {
   Pending pending = TakePending(a.request);
   v1::JoinGroupResponse response;
-  PutOutcome(a.code, pending.group, replica_->leader_hint(), response);
+  PutOutcome(a.code, pending.group, replica_->leader_hint(), response, a.why);
   response.set_member_id(a.member.ToString());
   response.set_generation_id(a.generation.value());
   response.set_protocol_type(a.protocol_type);
@@ -254,7 +260,7 @@ void GroupCoordinator::Answer(group::AnswerJoin& a) {
 void GroupCoordinator::Answer(group::AnswerSync& a) {
   Pending pending = TakePending(a.request);
   v1::SyncGroupResponse response;
-  PutOutcome(a.code, pending.group, replica_->leader_hint(), response);
+  PutOutcome(a.code, pending.group, replica_->leader_hint(), response, a.why);
   response.set_generation_id(a.generation.value());
   response.set_protocol_type(a.protocol_type);
   response.set_protocol_name(a.protocol_name);

@@ -8,6 +8,31 @@
 namespace sluice::coordinator {
 namespace {
 
+// ---- One record has to hold a group ----
+
+TEST_F(CoordinatorTest, WhoDoesNotFitInAGroupsRecordIsToldSoByName) {
+  Serve();
+  auto join = JoinOf("g");
+  join.mutable_protocols(0)->set_metadata(std::string(1'000'000, 'm'));
+  std::vector<Answered<v1::JoinGroupResponse>> members;
+  for (int i = 0; i < 5; ++i) members.push_back(Join(join));
+  const auto refused = Join(join);
+  EXPECT_EQ(refused.code(), ErrorCode::kMessageTooLarge);
+  EXPECT_NE(refused.get().error().message().find("the most is 5242880"),
+            std::string::npos)
+      << refused.get().error().message();
+  env_.world.RunFor(4 * config_.group.initial_rebalance_delay_us);
+  for (const auto& member : members) {
+    EXPECT_EQ(member.code(), ErrorCode::kNone);
+  }
+  const auto synced =
+      Sync("g", members[0].get().leader_id(), 1, std::string(3 << 20, 'a'));
+  EXPECT_EQ(synced.code(), ErrorCode::kMessageTooLarge);
+  EXPECT_EQ(Sync("g", members[0].get().leader_id(), 1, "mine").code(),
+            ErrorCode::kNone);
+  EXPECT_EQ(StateOf("g"), v1::GROUP_STATE_STABLE);
+}
+
 // ---- GR6 ----
 
 TEST_F(CoordinatorTest, AFollowerSaysWhoTheCoordinatorIs) {

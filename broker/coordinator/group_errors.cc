@@ -36,6 +36,9 @@ std::string_view AdviceFor(ErrorCode code) {
       return "join again with the member id of this answer";
     case ErrorCode::kGroupMaxSizeReached:
       return "the group has as many members as the broker allows";
+    case ErrorCode::kMessageTooLarge:
+      return "what it has to keep of its members is too much for one record; "
+             "use fewer members, topics or user data";
     case ErrorCode::kFencedInstanceId:
       return "another process joined with this instance id; stop one of them";
     case ErrorCode::kTakenOver:

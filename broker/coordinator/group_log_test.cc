@@ -266,5 +266,31 @@ TEST(GroupLogTest, TooMuchForOneBatchIsRefusedWhole) {
             ErrorCode::kMessageTooLarge);
 }
 
+// What the core lets in, the log takes: members of many small texts, and of few
+// large ones.
+TEST(GroupLogTest, AGroupAtItsLimitsIsOneRecord) {
+  const group::GroupConfig limits;
+  for (const int64_t members : {5, 10'000}) {
+    StoredGroup full = Group();
+    full.image.rebalance_reason.assign(group::kRebalanceReasonBytesMax, 'r');
+    full.image.members.clear();
+    // As the core counts: 64 for the member, 16 for its protocol.
+    const int64_t each = limits.members_bytes_max / members - 64 - 16;
+    for (int64_t i = 0; i < members; ++i) {
+      group::MemberImage member;
+      member.id = group::MemberId(StrCat("m", i));
+      member.session_timeout_us = member.rebalance_timeout_us =
+          int64_t{1'800'000'000};
+      member.protocols = {
+          {"range", std::string(static_cast<size_t>(each) - 11, 'm')}};
+      member.assignment.assign(
+          static_cast<size_t>(limits.assignments_bytes_max / members), 'a');
+      full.image.members.push_back(std::move(member));
+    }
+    const auto batch = BuildBatch({GroupPut{"payments", EncodeGroup(full)}}, 0);
+    EXPECT_TRUE(batch.ok()) << members << ": " << batch.status();
+  }
+}
+
 }  // namespace
 }  // namespace sluice::coordinator

@@ -33,6 +33,7 @@ struct AnswerJoin {
   // The leader's answer: all of them. Of a member that another process or
   // stream was before: that one alone, as the generation was made with it.
   std::vector<JoinedMember> members;
+  std::string why;  // of an error, where its name does not say it all
 
   bool operator==(const AnswerJoin&) const = default;
 };
@@ -44,6 +45,7 @@ struct AnswerSync {
   std::string protocol_type;
   std::string protocol_name;
   std::string assignment;
+  std::string why;  // as of AnswerJoin
 
   bool operator==(const AnswerSync&) const = default;
 };

@@ -123,6 +123,7 @@ class GroupCore {
   void AddMember(const Join& e, const MemberId& id);
   void TakeOverInstance(const Join& e, MemberId old_id);
   ErrorCode CheckJoinKnown(const Join& e) const;
+  void RefuseJoin(const Join& e, ErrorCode code);
   void TakeOverStream(const Join& e, Member& member);
   Member& RenameMember(MemberId old_id, const MemberId& new_id);
   void UpdateMember(const Join& e, Member& member);
@@ -153,6 +154,12 @@ class GroupCore {
   void TakeAssignments(const Sync& e);
   AnswerSync SyncAnswerOf(RequestId request, const Member& member) const;
   LeftMember RemoveLeaving(const LeavingMember& leaving);
+
+  // group_size.cc
+  int64_t MembersBytesWith(const Join& e) const;
+  int64_t AssignedBytes(const Sync& e) const;
+  std::string WhyTooLarge(const Join& e) const;
+  std::string WhyTooLarge(const Sync& e) const;
 
   // group_writes.cc
   WriteId Write(std::optional<GroupImage> image);

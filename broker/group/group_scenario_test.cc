@@ -105,7 +105,7 @@ TEST(GroupLogTest, ARecordTooLargeForTheLogIsNoReasonToTryAgain) {
   group.Admit({}, &join);
   group.Advance(3 * kSecondUs);
   group.SettleWrite(MakeError(ErrorCode::kMessageTooLarge, "too large"));
-  EXPECT_EQ(group.JoinAnswer(join)->code, ErrorCode::kUnknownServerError);
+  EXPECT_EQ(group.JoinAnswer(join)->code, ErrorCode::kMessageTooLarge);
 }
 
 TEST(GroupLogTest, ARefusedDeletionLeavesTheGroup) {

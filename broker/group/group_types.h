@@ -105,7 +105,15 @@ struct GroupConfig {
   // A new member that never got its id cannot send heartbeats.
   int64_t new_member_join_timeout_us = 300'000'000;
   size_t members_max = 10'000;  // members, and once more as many pending ids
+  // The log holds a group in one record. Of that, about: what all members say of
+  // themselves, and what their leader assigns. Beyond: MESSAGE_TOO_LARGE for who
+  // adds to it, and the group goes on without.
+  int64_t members_bytes_max = 5 << 20;
+  int64_t assignments_bytes_max = (3 << 20) - (64 << 10);
 };
+
+// Of the reason for a rebalance, which the record holds too.
+inline constexpr size_t kRebalanceReasonBytesMax = 1'024;
 
 // Writes under way at which new joins and syncs are turned away.
 inline constexpr size_t kGroupWritesMax = 8;

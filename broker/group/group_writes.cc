@@ -26,7 +26,7 @@ void SetError(Action& answer, ErrorCode code) {
 // What a client hears of a refused write.
 ErrorCode AnswerFor(const absl::Status& status) {
   switch (CodeOf(status)) {
-    case ErrorCode::kMessageTooLarge: return ErrorCode::kUnknownServerError;
+    case ErrorCode::kMessageTooLarge: return ErrorCode::kMessageTooLarge;
     case ErrorCode::kNotLeader: return ErrorCode::kNotCoordinator;
     default: return ErrorCode::kCoordinatorNotAvailable;
   }

@@ -26,13 +26,24 @@ void GroupCore::On(const Join& e) {
   if (refused == ErrorCode::kNone) {
     return e.member.empty() ? JoinNew(e) : JoinKnown(e);
   }
-  const bool kicked = refused == ErrorCode::kGroupMaxSizeReached;
+  RefuseJoin(e, refused);
+}
+
+// A member that finds no room any more goes: the limit was lowered, or it says
+// more of itself than the group's record can hold.
+void GroupCore::RefuseJoin(const Join& e, ErrorCode code) {
+  const bool too_large = code == ErrorCode::kMessageTooLarge;
+  const bool kicked = too_large || code == ErrorCode::kGroupMaxSizeReached;
   Do(AnswerJoin{.request = e.request,
-                .code = refused,
-                .member = kicked ? MemberId() : e.member});
-  // A member that finds no room any more goes: the limit was lowered.
-  if (kicked && !e.member.empty()) {
-    RemoveMember(e.member, ErrorCode::kGroupMaxSizeReached, "the group is full");
+                .code = code,
+                .member = kicked ? MemberId() : e.member,
+                .why = too_large ? WhyTooLarge(e) : std::string()});
+  if (!kicked || e.member.empty()) return;
+  const bool was_member = HasMember(e.member);
+  RemoveMember(e.member, code, "the group is full");
+  if (was_member) {
+    RebalanceOrCompleteJoin(StrCat("member ", e.member, " found no room"));
+  } else {
     MaybeCompleteJoin();
   }
 }
@@ -48,11 +59,15 @@ ErrorCode GroupCore::CheckJoin(const Join& e) {
   if (state_ == GroupState::kDead) return ErrorCode::kCoordinatorNotAvailable;
   if (writes_.size() >= kGroupWritesMax) return ErrorCode::kCoordinatorNotAvailable;
   if (!SupportsProtocols(e)) return ErrorCode::kInconsistentGroupProtocol;
-  if (e.member.empty()) return ErrorCode::kNone;
-  if (pending_members_.count(e.member) > 0 && e.instance.empty()) {
-    return ErrorCode::kNone;
+  const bool pending =
+      pending_members_.count(e.member) > 0 && e.instance.empty();
+  if (!e.member.empty() && !pending) {
+    const ErrorCode known = CheckJoinKnown(e);
+    if (known != ErrorCode::kNone) return known;
   }
-  return CheckJoinKnown(e);
+  return MembersBytesWith(e) > config.members_bytes_max
+             ? ErrorCode::kMessageTooLarge
+             : ErrorCode::kNone;
 }
 
 // Who was not answered takes over once more.

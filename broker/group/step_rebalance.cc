@@ -24,7 +24,7 @@ void GroupCore::PrepareRebalance(const std::string& why) {
   sync_deadline_us_ = kNever;
   initial_rebalance_ = state_ == GroupState::kEmpty;
   state_ = GroupState::kPreparing;
-  rebalance_reason_ = why;
+  rebalance_reason_ = why.substr(0, kRebalanceReasonBytesMax);
   Do(RebalanceBegan{generation_, why});
   if (initial_rebalance_) {
     // More members are probably about to come.

@@ -23,14 +23,21 @@ ErrorCode GroupCore::CheckSync(const Sync& e) const {
   }
   if (state_ == GroupState::kPreparing) return ErrorCode::kRebalanceInProgress;
   if (writes_.size() >= kGroupWritesMax) return ErrorCode::kCoordinatorNotAvailable;
-  return ErrorCode::kNone;
+  const bool assigns =
+      state_ == GroupState::kCompleting && e.member == leader_;
+  return assigns && AssignedBytes(e) > deps_.config.assignments_bytes_max
+             ? ErrorCode::kMessageTooLarge
+             : ErrorCode::kNone;
 }
 
 void GroupCore::On(const Sync& e) {
   SeeTime(e.now_us);
   const ErrorCode refused = CheckSync(e);
   if (refused != ErrorCode::kNone) {
-    return Do(AnswerSync{.request = e.request, .code = refused});
+    const bool too_large = refused == ErrorCode::kMessageTooLarge;
+    return Do(AnswerSync{.request = e.request,
+                         .code = refused,
+                         .why = too_large ? WhyTooLarge(e) : std::string()});
   }
   Member& member = *Find(e.member);
   RefreshSession(member);
