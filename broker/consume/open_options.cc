@@ -1,6 +1,7 @@
 #include "broker/consume/open_options.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -34,6 +35,32 @@ absl::Status CheckTexts(const v1::ConsumeOpen& open) {
                           " bytes; it has 1 to ", kTextBytesMax));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckTopics(const v1::ConsumeOpen& open) {
+  std::set<std::string_view> names;
+  for (const std::string& topic : open.topics()) {
+    if (names.insert(topic).second) continue;
+    return Invalid(StrCat("topic '", topic, "' is there twice; once is enough"));
+  }
+  return absl::OkStatus();
+}
+
+// Whoever says how far back means RESET_DURATION.
+absl::Status CheckReset(const v1::ConsumeOpen& open) {
+  const int64_t back_ms = open.reset_duration_ms();
+  const bool by_age = open.reset() == v1::ConsumeOpen::RESET_DURATION;
+  if (by_age != (back_ms > 0)) {
+    return Invalid(by_age ? "RESET_DURATION without reset_duration_ms; say how "
+                            "far back"
+                          : StrCat("reset_duration_ms ", back_ms,
+                                   " without RESET_DURATION; set both, or "
+                                   "neither"));
+  }
+  if (back_ms <= kResetBackMaxMs) return absl::OkStatus();
+  return Invalid(StrCat("reset_duration_ms ", back_ms, "; the most is ",
+                        kResetBackMaxMs,
+                        " (a hundred years); RESET_EARLIEST is from the start"));
 }
 
 absl::Status CheckNumbers(const v1::ConsumeOpen& open) {
@@ -100,7 +127,9 @@ absl::Status TakeToken(const v1::ConsumeOpen& open, OpenOptions& out) {
 
 absl::StatusOr<OpenOptions> OpenOptionsFrom(const v1::ConsumeOpen& open) {
   RETURN_IF_ERROR(CheckTexts(open));
+  RETURN_IF_ERROR(CheckTopics(open));
   RETURN_IF_ERROR(CheckNumbers(open));
+  RETURN_IF_ERROR(CheckReset(open));
   OpenOptions out;
   membership::Options& member = out.membership;
   member.group_id = open.group_id();

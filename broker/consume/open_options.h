@@ -19,6 +19,7 @@ inline constexpr int kTopicsMax = 1'000;
 inline constexpr int32_t kSessionTimeoutDefaultMs = 45'000;
 inline constexpr int32_t kMaxPollIntervalDefaultMs = 300'000;
 inline constexpr int32_t kHeartbeatIntervalMs = 3'000;
+inline constexpr int64_t kResetBackMaxMs = int64_t{36'525} * 86'400'000;
 inline constexpr size_t kTextBytesMax = 249;  // ids, names, racks
 
 struct OpenOptions {

@@ -34,11 +34,25 @@ TEST(OpenOptionsTest, NonsenseIsRefusedByField) {
   const std::vector<std::pair<const char*, void (*)(v1::ConsumeOpen&)>> bad = {
       {"topics", [](auto& o) { o.clear_topics(); }},
       {"topic", [](auto& o) { o.add_topics(""); }},
+      {"topic 'a' is there twice", [](auto& o) { o.add_topics("a"); }},
       {"client_id", [](auto& o) { o.set_client_id(std::string(250, 'c')); }},
       {"rack", [](auto& o) { o.set_rack(std::string(250, 'r')); }},
       {"session_timeout_ms", [](auto& o) { o.set_session_timeout_ms(-1); }},
       {"max_poll_interval_ms", [](auto& o) { o.set_max_poll_interval_ms(-1); }},
       {"reset_duration_ms", [](auto& o) { o.set_reset_duration_ms(-1); }},
+      {"without RESET_DURATION", [](auto& o) { o.set_reset_duration_ms(1); }},
+      {"without RESET_DURATION",
+       [](auto& o) {
+         o.set_reset(v1::ConsumeOpen::RESET_LATEST);
+         o.set_reset_duration_ms(1);
+       }},
+      {"without reset_duration_ms",
+       [](auto& o) { o.set_reset(v1::ConsumeOpen::RESET_DURATION); }},
+      {"the most is",
+       [](auto& o) {
+         o.set_reset(v1::ConsumeOpen::RESET_DURATION);
+         o.set_reset_duration_ms(kResetBackMaxMs + 1);
+       }},
       {"ack_mode",
        [](auto& o) { o.set_ack_mode(v1::ConsumeOpen::AckMode(77)); }},
       {"reset", [](auto& o) { o.set_reset(v1::ConsumeOpen::Reset(77)); }},
@@ -54,6 +68,15 @@ TEST(OpenOptionsTest, NonsenseIsRefusedByField) {
     EXPECT_NE(options.status().message().find(what), std::string::npos)
         << options.status();
   }
+}
+
+TEST(OpenOptionsTest, AnAgeGoesWithItsReset) {
+  v1::ConsumeOpen open = Open();
+  open.set_reset(v1::ConsumeOpen::RESET_DURATION);
+  open.set_reset_duration_ms(kResetBackMaxMs);
+  const auto options = OpenOptionsFrom(open);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->reset_back_ms, kResetBackMaxMs);
 }
 
 TEST(OpenOptionsTest, ATokenGoesOnAsItsMember) {

@@ -15,7 +15,9 @@ class StartFinderTest : public ConsumeTest {
   void Begin(Reset reset, bool leads) {
     auto open = OpenMessage();
     open.mutable_open()->set_reset(reset);
-    open.mutable_open()->set_reset_duration_ms(5'000);
+    if (reset == v1::ConsumeOpen::RESET_DURATION) {
+      open.mutable_open()->set_reset_duration_ms(5'000);
+    }
     const SendJoin join = Open(open);
     if (!leads) {
       AnswerJoin(join, 1);
