@@ -13,10 +13,12 @@
 #include "broker/process/end_process.h"
 #include "broker/process/node.h"
 #include "broker/process/node_flags.h"
+#include "broker/process/protobuf_log.h"
 #include "broker/process/stop_signals.h"
 #include "common/base/error.h"
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
+#include "common/env/real_clock.h"
 #include "common/env/thread_slice.h"
 #include "controller/metadata/config_registry.h"
 
@@ -26,9 +28,11 @@ namespace {
 static_assert(!kMutantsBuilt, "seeded bugs are the simulator's alone");
 
 void StartLogging(const char* program) {
+  static const RealClock clock;
   FLAGS_logtostderr = true;
   FLAGS_logbuflevel = -1;  // a killed process has said what it had to say
   google::InitGoogleLogging(program);
+  TellOfProtobuf(&clock);
 }
 
 // Before there are other threads: they inherit it, gRPC's too.
