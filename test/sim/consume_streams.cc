@@ -89,7 +89,7 @@ void ConsumeStreams::Claim(const Stream& stream, const NamedPartition& tp,
   commit->mutable_topic()->set_name(tp.topic);
   commit->set_partition(tp.partition.value());
   commit->set_offset(offset.value());
-  invariants_.OnSent(claim);
+  invariants_.OnClaimed(claim);
 }
 
 void ConsumeStreams::OnArrived(const Message& message,
@@ -152,6 +152,7 @@ void ConsumeStreams::OnAssigned(const Message& message, Stream& stream,
   }
   stream.member = assigned.member_id();
   stream.generation = assigned.generation_id();
+  invariants_.EndClaims(stream.group, stream.member, stream.generation);
   for (const auto& position : assigned.added()) {
     stream.assigned.insert(NameOf(position));
     stream.acked.erase(NameOf(position));
