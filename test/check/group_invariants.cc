@@ -101,7 +101,7 @@ void GroupInvariants::EndClaims(const std::string& group,
        claim != claims_.end() && std::get<0>(claim->first) == group &&
        std::get<1>(claim->first) == member;
        ++claim) {
-    claim->second.End(generation);
+    claim->second.End(generation + 1);
   }
 }
 

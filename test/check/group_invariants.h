@@ -71,8 +71,8 @@ class GroupInvariants {
   // that one has its assignment (or never, when it has none): so this claims
   // the one that the request names and all behind it, until EndClaims.
   void OnClaimed(const v1::CommitOffsetsRequest& claim);
-  // The member's stream is told of this generation: what it claimed before it
-  // claims for earlier ones alone.
+  // The member's stream is told of this generation, which its broker had joined
+  // before: what it claimed till then it claims for no later one.
   void EndClaims(const std::string& group, const std::string& member,
                  int32_t generation);
 
