@@ -212,8 +212,10 @@ void Shard::WriteMarks() {
       changed[partition->directory()].emplace_back(tp, *std::move(marks));
     }
   }
-  for (auto& [directory, marks] : changed) {
-    directory->PutMarks(std::move(marks));
+  // In their own order: that of addresses differs from process to process.
+  for (LogDirectory* directory : directories_) {
+    const auto found = changed.find(directory);
+    if (found != changed.end()) directory->PutMarks(std::move(found->second));
   }
 }
 
@@ -241,9 +243,10 @@ void Shard::CloseClean(absl::AnyInvocable<void(absl::Status)> done) {
     closing_.logs.emplace(tp, *std::move(unsynced));
   }
   closing_.directories_left = targets.size();
-  for (auto& [directory, files] : targets) {
+  for (LogDirectory* directory : directories_) {
     directory->group_commit().Request(
-        std::move(files), context_.deps.executor, [this, alive = alive_] {
+        std::move(targets.at(directory)), context_.deps.executor,
+        [this, alive = alive_] {
           if (!*alive || --closing_.directories_left > 0) return;
           FinishClose();
         });

@@ -1,9 +1,9 @@
 #include "broker/handlers/fetch_call.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
+#include "broker/handlers/by_host.h"
 #include "broker/handlers/record_decoding.h"
 #include "common/base/error.h"
 
@@ -231,14 +231,14 @@ void FetchCall::Wait() {
           }
         });
   }
-  std::map<PartitionHost*, std::vector<size_t>> by_host;
+  ByHost<size_t> by_host;
   bool any = false;
   for (size_t i = 0; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
     if (slot.host == nullptr || slot.full) continue;
     any = true;
     if (std::exchange(slot.waits, true)) continue;
-    by_host[slot.host].push_back(i);
+    by_host.Add(slot.host, i);
   }
   if (!any) return Finish(absl::OkStatus());
   for (auto& [host, slots] : by_host) {
@@ -287,9 +287,9 @@ void FetchCall::EndWait() {
   if (timer_ != 0) home_->Cancel(timer_);
   timer_ = 0;
   waiting_.reset();
-  std::map<PartitionHost*, std::vector<size_t>> by_host;
+  ByHost<size_t> by_host;
   for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].waits) by_host[slots_[i].host].push_back(i);
+    if (slots_[i].waits) by_host.Add(slots_[i].host, i);
   }
   for (auto& [host, slots] : by_host) {
     host->executor()->Post([self = shared_from_this(), host = host,

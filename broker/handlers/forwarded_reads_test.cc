@@ -254,7 +254,7 @@ class ForwardedSubscribeTest : public ForwardingTest {
     return push;
   }
 
-  SubscribeHandler handler_{deps(), 100, 8 << 20};
+  SubscribeHandler handler_{deps(), 2000, 8 << 20};
   std::shared_ptr<FakeSink> sink_ = std::make_shared<FakeSink>();
   std::shared_ptr<SubscribeSession> stream_ =
       handler_.Subscribe(context_, sink_);
@@ -266,7 +266,7 @@ TEST_F(ForwardedSubscribeTest, IsASubscriptionAtTheLeaderWithAWindow) {
   EXPECT_EQ(two().subscriptions[0]->client_id, "app");
   const auto& sent = two().subscriptions[0]->sent;
   ASSERT_THAT(sent, SizeIs(1));
-  EXPECT_EQ(sent[0].credit_bytes, SubscribeUpstream::kWindowBytes);
+  EXPECT_EQ(sent[0].credit_bytes, SubscribeUpstream::kWindowBytesMax);
   EXPECT_EQ(sent[0].route, api::Route::kDirect);
   EXPECT_EQ(sent[0].partitions[0].topic, ById(far_));
   EXPECT_EQ(std::get<Offset>(sent[0].partitions[0].start), Offset(5));
@@ -355,21 +355,63 @@ TEST_F(ForwardedSubscribeTest, TheEndGivesAllMemoryBack) {
   EXPECT_TRUE(three().subscriptions[0]->closed);
 }
 
-TEST_F(ForwardedSubscribeTest, WindowsTakeHalfOfTheMemoryAtMost) {
+// Seed 833: a stream had nothing of a partition for as long as others had all
+// that windows might have.
+TEST_F(ForwardedSubscribeTest, WindowsShrinkSoThatNobodyGoesWithout) {
   // Each a stream of its own at broker 2.
   std::vector<std::shared_ptr<SubscribeSession>> streams;
   std::vector<std::shared_ptr<FakeSink>> sinks;
-  for (int i = 0; i < 20; ++i) {
+  const auto open_one = [&] {
     sinks.push_back(std::make_shared<FakeSink>());
     streams.push_back(handler_.Subscribe(context_, sinks.back()));
     stream_.swap(streams.back());
     Send({{"far", 1}}, 100);
     stream_.swap(streams.back());
+  };
+  for (int i = 0; i < 60; ++i) open_one();
+  ASSERT_THAT(two().subscriptions, SizeIs(60));
+  const auto window = [&](int i) {
+    return two().subscriptions[i]->sent[0].credit_bytes;
+  };
+  EXPECT_EQ(window(0), SubscribeUpstream::kWindowBytesMax);
+  for (int i = 1; i < 60; ++i) EXPECT_LT(window(i), window(i - 1)) << i;
+  const int64_t half = 4 << 20;
+  EXPECT_LT(handler_.memory().taken(), half);
+
+  while (sinks.back()->pushed.empty()) {
+    ASSERT_THAT(sinks, SizeIs(testing::Lt(2000)));
+    open_one();
   }
-  EXPECT_THAT(two().subscriptions, SizeIs(17));  // 4 MiB in windows, and one
-  ASSERT_THAT(sinks.back()->pushed, SizeIs(1));
   EXPECT_EQ(sinks.back()->pushed[0].result.error.code, ErrorCode::kBusy);
   EXPECT_GT(sinks.back()->pushed[0].result.error.retry_after_ms, 0);
+  EXPECT_LE(handler_.memory().taken(), 6 << 20) << "a quarter is for pushes";
+}
+
+TEST_F(ForwardedSubscribeTest, AWindowGrowsWhereThereIsRoomAgain) {
+  std::vector<std::shared_ptr<SubscribeSession>> streams;
+  for (int i = 0; i < 60; ++i) {
+    streams.push_back(
+        handler_.Subscribe(context_, std::make_shared<FakeSink>()));
+    stream_.swap(streams.back());
+    Send({{"far", 1}}, 10'000);
+    stream_.swap(streams.back());
+  }
+  const auto& last = two().subscriptions.back();
+  const int64_t small = last->sent[0].credit_bytes;
+  ASSERT_LT(small, 10'000);
+  const auto pass_one = [&] {
+    last->events.on_frame(Pushed(1, 6, 10));
+    Run();
+    return last->sent.back().credit_bytes - 10;
+  };
+  EXPECT_EQ(pass_one(), 0) << "there is none";
+  for (int i = 0; i < 59; ++i) streams[i]->OnClosed();
+  Run();
+  EXPECT_EQ(pass_one(), small);
+  EXPECT_EQ(pass_one(), 2 * small);
+  int64_t window = 4 * small;
+  while (const int64_t more = pass_one()) window += more;
+  EXPECT_EQ(window, SubscribeUpstream::kWindowBytesMax);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "broker/handlers/by_host.h"
 #include "broker/handlers/handler_deps.h"
 #include "broker/handlers/leader_calls.h"
 #include "broker/handlers/topic_resolver.h"
@@ -88,7 +89,7 @@ class PartitionCalls {
     std::vector<Partition> partitions;
   };
   struct Spread {
-    std::map<PartitionHost*, std::vector<Asked>> by_host;
+    ByHost<Asked> by_host;
     std::map<LeaderCalls::Leader, Handed> by_leader;
   };
 
@@ -130,8 +131,8 @@ class PartitionCalls {
         part.topic.id = tp->topic_id;
         continue;
       }
-      spread.by_host[deps.hosts->HostOf(*tp)].push_back(
-          {place, gather.steps.make(asked, *tp)});
+      spread.by_host.Add(deps.hosts->HostOf(*tp),
+                         Asked{place, gather.steps.make(asked, *tp)});
     }
     return spread;
   }

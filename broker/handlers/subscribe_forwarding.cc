@@ -30,7 +30,7 @@ std::shared_ptr<SubscribeUpstream> SubscribeStream::UpstreamFor(
     id = known;
     return upstream;
   }
-  auto window = memory_->TakeWindow(SubscribeUpstream::kWindowBytes);
+  auto window = memory_->TakeWindow(SubscribeUpstream::kWindowBytesMax);
   if (!window.has_value()) return nullptr;
   id = next_upstream_++;
   SubscribeUpstream::Deps deps;
@@ -39,6 +39,7 @@ std::shared_ptr<SubscribeUpstream> SubscribeStream::UpstreamFor(
   deps.client_id = client_id_;
   deps.isolation = isolation_;
   deps.form = form_;
+  deps.memory = memory_;
   deps.window = *std::move(window);
   const auto weak = weak_from_this();
   deps.on_push = [weak, id](api::SubscribeResponse response) {

@@ -58,6 +58,19 @@ void SubscribeMemory::Account::Release() {
   memory_->WakeNext();
 }
 
+std::optional<Budget::Share> SubscribeMemory::TakeWindow(int64_t most) {
+  const int64_t bytes =
+      std::min(most, std::max(WindowOffer(), kWindowBytesMin));
+  if (budget_->taken() + bytes > budget_->max() / 4 * 3) return std::nullopt;
+  return budget_->TryTake(bytes);
+}
+
+int64_t SubscribeMemory::GrowWindow(Budget::Share& window, int64_t most) {
+  const int64_t bytes = std::min(most - window.amount(), window.amount());
+  if (bytes <= 0 || bytes > WindowOffer() || !window.TryAdd(bytes)) return 0;
+  return bytes;
+}
+
 void SubscribeMemory::Enqueue(Account* account) {
   account->waits_ = true;
   waiting_.push_back(account);

@@ -20,12 +20,16 @@ namespace sluice {
 //  - past half of the budget a stream holds one push at a time, of at most
 //    kTightPushBytes (or one batch, which comes whole), and one stream reads at
 //    a time: the bound is passed by one batch at most;
+//  - windows for what other brokers push on its way here shrink (TakeWindow);
 //  - when all is taken, who wants to push waits in line, and while somebody
 //    waits, who has read nothing for kStalledUs is ended, the longest first.
 class SubscribeMemory {
  public:
   static constexpr int64_t kTightPushBytes = 64 << 10;
   static constexpr int64_t kStalledUs = 10'000'000;
+  static constexpr int64_t kWindowBytesMin = 4 << 10;
+  // Of what is left of the first half, a window is so small a part at most.
+  static constexpr int64_t kWindowPart = 16;
 
   // A stream, as this sees it. Outlives its Account.
   class Holder {
@@ -83,13 +87,20 @@ class SubscribeMemory {
   SubscribeMemory(const SubscribeMemory&) = delete;
 
   const Budget& budget() const { return *budget_; }
-  // For what comes from another broker before it is pushed.
-  // nullopt: half of all is taken; the rest is for pushes.
-  std::optional<Budget::Share> TakeWindow(int64_t bytes) {
-    return tight() ? std::nullopt : budget_->TryTake(bytes);
-  }
+  // For what comes from another broker before it is pushed: at most `most`, and
+  // less the more of the first half of the budget is taken, so that nobody goes
+  // without while others have much. Past that half kWindowBytesMin each, until
+  // three quarters are taken; the rest is for pushes.
+  // nullopt: all that windows may have is taken.
+  std::optional<Budget::Share> TakeWindow(int64_t most);
+  // Makes it up to twice as large, `most` at most, where there is much room:
+  // by how much.
+  int64_t GrowWindow(Budget::Share& window, int64_t most);
 
  private:
+  int64_t WindowOffer() const {
+    return (budget_->max() / 2 - budget_->taken()) / kWindowPart;
+  }
   bool tight() const { return budget_->taken() > budget_->max() / 2; }
   bool has_room() const {
     return budget_->max() - budget_->taken() >= kTightPushBytes;

@@ -31,7 +31,7 @@ void SubscribeUpstream::Add(const TopicPartition& tp,
   api::SubscribeRequest request;
   request.partitions.push_back(Named(tp, from));
   if (std::exchange(first_, false)) {
-    request.credit_bytes = kWindowBytes;
+    request.credit_bytes = deps_.window.amount();
     request.isolation = deps_.isolation;
     request.form = deps_.form;
   }
@@ -48,7 +48,8 @@ void SubscribeUpstream::Stop(const TopicPartition& tp) {
 void SubscribeUpstream::Grant(int64_t bytes) {
   if (bytes <= 0) return;
   api::SubscribeRequest request;
-  request.credit_bytes = bytes;
+  request.credit_bytes =
+      bytes + deps_.memory->GrowWindow(deps_.window, kWindowBytesMax);
   sender_->Send(std::move(request));
 }
 

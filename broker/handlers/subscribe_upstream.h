@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "broker/handlers/leader_calls.h"
+#include "broker/handlers/subscribe_memory.h"
 #include "client/peers/leader_peer.h"
 #include "common/api/log_api.h"
 #include "common/env/budget.h"
@@ -16,11 +17,11 @@
 namespace sluice {
 
 // Of one client's stream; belongs to the worker. What the leader pushes waits
-// here until the client has credit for it, kWindowBytes (and a batch) at most:
-// the leader gets credit back as it is passed on.
+// here until the client has credit for it, a window (and a batch) at most: the
+// leader gets credit back as it is passed on, and more while memory has room.
 class SubscribeUpstream {
  public:
-  static constexpr int64_t kWindowBytes = 256 << 10;
+  static constexpr int64_t kWindowBytesMax = 256 << 10;
 
   struct Deps {
     LeaderCalls* leaders = nullptr;
@@ -28,7 +29,8 @@ class SubscribeUpstream {
     std::string client_id;
     api::Isolation isolation = api::Isolation::kReadUncommitted;
     api::PayloadForm form = api::PayloadForm::kRecords;
-    Budget::Share window;
+    std::shared_ptr<SubscribeMemory> memory;
+    Budget::Share window;  // of it
     std::function<void(api::SubscribeResponse)> on_push;
     std::function<void(absl::Status)> on_closed;
   };

@@ -254,7 +254,14 @@ absl::Status GroupConsumer::Resume(const NamedPartition& tp) {
 
 std::optional<Offset> GroupConsumer::Position(const NamedPartition& tp) const {
   const auto found = owned_.find(tp);
-  return found == owned_.end() ? std::nullopt : found->second.position;
+  if (found == owned_.end()) return std::nullopt;
+  const std::optional<Offset> reads_from =
+      found->second.fetched ? consumer_.Position(tp) : std::nullopt;
+  // A cut of the log, or a topic that was made again, has taken it back.
+  if (reads_from.has_value() && found->second.position.has_value()) {
+    return std::min(*reads_from, *found->second.position);
+  }
+  return found->second.position;
 }
 
 std::vector<NamedPartition> GroupConsumer::Assignment() const {

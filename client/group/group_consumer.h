@@ -93,6 +93,8 @@ class GroupConsumer {
   absl::Status Seek(const NamedPartition& tp, Offset offset);
   absl::Status Pause(const NamedPartition& tp);
   absl::Status Resume(const NamedPartition& tp);
+  // Where the record lies that comes next: also when the log was cut below what
+  // was read, and nothing has come since (seed 1450).
   std::optional<Offset> Position(const NamedPartition& tp) const;
   std::vector<NamedPartition> Assignment() const;
   const GroupMember& member() const { return member_; }

@@ -94,19 +94,39 @@ void MemInode::Truncate(int64_t size, int64_t made) {
 
 void MemInode::Sync(size_t count) {
   const auto end = unsynced.begin() + static_cast<std::ptrdiff_t>(count);
-  for (auto it = unsynced.begin(); it != end; ++it) Apply(durable, *it);
+  for (auto it = unsynced.begin(); it != end; ++it) PutOnDisk(*it);
   unsynced.erase(unsynced.begin(), end);
+}
+
+void MemInode::PutOnDisk(const Change& change) {
+  if (!cached.has_value()) return Apply(durable, change);
+  if (change.truncates) {
+    Apply(*cached, change);
+    return Apply(durable, change);
+  }
+  ForEachSector(change, [&](int64_t at, std::string_view part) {
+    PutOnDisk(at, part);
+  });
+}
+
+void MemInode::PutOnDisk(int64_t at, std::string_view part) {
+  if (!cached.has_value()) return WriteInto(durable, at, part);
+  WriteInto(*cached, at, part);
+  const int64_t sector = at / kMemSectorBytes * kMemSectorBytes;
+  WriteInto(durable, sector,
+            std::string_view(*cached).substr(static_cast<size_t>(sector),
+                                             kMemSectorBytes));
 }
 
 void MemInode::Crash(MemSurvival survival, Random* random) {
   if (survival == MemSurvival::kPrefix && !unsynced.empty()) {
     const size_t kept = random->Below(unsynced.size() + 1);
-    for (size_t i = 0; i < kept; ++i) Apply(durable, unsynced[i]);
+    for (size_t i = 0; i < kept; ++i) PutOnDisk(unsynced[i]);
     if (kept < unsynced.size() && !unsynced[kept].truncates) {
       bool going = true;
       ForEachSector(unsynced[kept], [&](int64_t at, std::string_view part) {
         going = going && !random->OneIn(3);
-        if (going) WriteInto(durable, at, part);
+        if (going) PutOnDisk(at, part);
       });
     }
   } else if (survival == MemSurvival::kAnySectors) {
@@ -121,18 +141,19 @@ void MemInode::Crash(MemSurvival survival, Random* random) {
     for (auto& [sector, count] : writes) count = random->Below(count + 1);
     for (const Change& change : unsynced) {
       if (change.truncates) {
-        if (random->OneIn(2)) Apply(durable, change);
+        if (random->OneIn(2)) PutOnDisk(change);
         continue;
       }
       ForEachSector(change, [&](int64_t at, std::string_view part) {
         size_t& left = writes[at / kMemSectorBytes];
         if (left == 0) return;
         --left;
-        WriteInto(durable, at, part);
+        PutOnDisk(at, part);
       });
     }
   }
   unsynced.clear();
+  cached.reset();
   content = durable;
 }
 

@@ -34,6 +34,10 @@ struct MemInode {
   std::string content;  // page cache
   std::string durable;  // disk
   std::vector<Change> unsynced;
+  // Since a sync failed: the page cache as it was before `unsynced`. Its pages
+  // are clean and not on the disk; a later write into a sector takes along what
+  // the sector holds, also what that sync dropped.
+  std::optional<std::string> cached;
 
   // `disk_offset`: where the disk will put it.
   void Write(int64_t offset, std::string_view bytes, int64_t disk_offset,
@@ -42,8 +46,15 @@ struct MemInode {
   // The first `count` of `unsynced`.
   void Sync(size_t count);
   // The sync failed: the pages are clean, the bytes are not on the disk.
-  void DropDirty() { unsynced.clear(); }
+  void DropDirty() {
+    unsynced.clear();
+    cached = content;
+  }
   void Crash(MemSurvival survival, Random* random);
+
+ private:
+  void PutOnDisk(const Change& change);
+  void PutOnDisk(int64_t at, std::string_view part);  // of one sector
 };
 
 struct MemNode {

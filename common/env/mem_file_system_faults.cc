@@ -87,6 +87,7 @@ void MemFileSystem::DropCaches() {
   for (auto& [path, node] : disk_->entries) {
     if (node.inode == nullptr || !node.inode->unsynced.empty()) continue;
     node.inode->content = node.inode->durable;
+    node.inode->cached.reset();
   }
 }
 
@@ -117,6 +118,9 @@ void MemFileSystem::FlipBit(const std::string& path, int64_t byte, int bit) {
   INVARIANT(at < inode.content.size(), "FlipBit past the end of ", path);
   inode.content[at] ^= mask;
   if (at < inode.durable.size()) inode.durable[at] ^= mask;
+  if (inode.cached.has_value() && at < inode.cached->size()) {
+    (*inode.cached)[at] ^= mask;
+  }
 }
 
 int64_t MemFileSystem::sync_count() const {

@@ -41,6 +41,38 @@ bool IsGood(const v1::Error& error) {
 
 }  // namespace
 
+// ---- Generations ----
+
+void Generations::Add(int32_t from, int32_t end) {
+  int32_t& known = ranges_.try_emplace(from, end).first->second;
+  known = std::max(known, end);
+}
+
+void Generations::End(int32_t end) {
+  for (auto& [from, known] : ranges_) {
+    if (known == kOpen) known = std::max(from + 1, end);
+  }
+}
+
+bool Generations::Contains(int32_t generation) const {
+  return std::any_of(ranges_.begin(), ranges_.end(), [&](const auto& range) {
+    return range.first <= generation && generation < range.second;
+  });
+}
+
+std::string Generations::ToString() const {
+  std::string text;
+  for (const auto& [from, end] : ranges_) {
+    text += StrCat(text.empty() ? "" : ", ", from);
+    if (end == kOpen) {
+      text += " on";
+    } else if (end > from + 1) {
+      text += StrCat(" to ", end - 1);
+    }
+  }
+  return text.empty() ? "none" : text;
+}
+
 // ---- Calls ----
 
 void GroupInvariants::OnSent(const v1::CommitOffsetsRequest& request) {
@@ -49,7 +81,27 @@ void GroupInvariants::OnSent(const v1::CommitOffsetsRequest& request) {
   for (const v1::OffsetCommit& commit : request.offsets()) {
     claims_[{request.group_id(), request.member_id(), commit.partition(),
              commit.offset()}]
-        .insert(generation);
+        .Add(generation, generation + 1);
+  }
+}
+
+void GroupInvariants::OnClaimed(const v1::CommitOffsetsRequest& claim) {
+  for (const v1::OffsetCommit& commit : claim.offsets()) {
+    claims_[{claim.group_id(), claim.member_id(), commit.partition(),
+             commit.offset()}]
+        .Add(claim.generation_id(), Generations::kOpen);
+  }
+}
+
+void GroupInvariants::EndClaims(const std::string& group,
+                                const std::string& member,
+                                int32_t generation) {
+  constexpr auto kFirst = std::numeric_limits<int32_t>::min();
+  for (auto claim = claims_.lower_bound({group, member, kFirst, 0});
+       claim != claims_.end() && std::get<0>(claim->first) == group &&
+       std::get<1>(claim->first) == member;
+       ++claim) {
+    claim->second.End(generation + 1);
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -30,6 +31,21 @@ struct GroupMoment {
   Offset committed;  // the end of the group's log
 };
 
+// Generations of a group, as half-open ranges.
+class Generations {
+ public:
+  static constexpr int32_t kOpen = std::numeric_limits<int32_t>::max();
+
+  void Add(int32_t from, int32_t end);
+  // A range without an end gets this one.
+  void End(int32_t end);
+  bool Contains(int32_t generation) const;
+  std::string ToString() const;  // "none", "2", "2, 4 on", "2 to 5"
+
+ private:
+  std::map<int32_t, int32_t> ranges_;  // from -> end; they may overlap
+};
+
 class GroupInvariants {
  public:
   GroupInvariants(Findings* findings, const Cluster* cluster)
@@ -50,6 +66,15 @@ class GroupInvariants {
   void OnSent(const v1::CommitOffsetsRequest& request);
   void OnSent(const v1::DeleteOffsetsRequest& request);
   void OnSent(const v1::DeleteGroupsRequest& request);
+  // What a stream of Consume was told to be done with. Its broker commits it by
+  // the generation that it has joined by then, which the stream is told of when
+  // that one has its assignment (or never, when it has none): so this claims
+  // the one that the request names and all behind it, until EndClaims.
+  void OnClaimed(const v1::CommitOffsetsRequest& claim);
+  // The member's stream is told of this generation, which its broker had joined
+  // before: what it claimed till then it claims for no later one.
+  void EndClaims(const std::string& group, const std::string& member,
+                 int32_t generation);
 
   GroupMoment Arrived(NodeId node, const std::string& group) const;
   // Behind the event that answered, when its other effects were seen.
@@ -122,7 +147,7 @@ class GroupInvariants {
   // Commits that were ever asked for: group, member, partition, offset -> in
   // which generations.
   using Claim = std::tuple<std::string, std::string, int32_t, int64_t>;
-  std::map<Claim, std::set<int32_t>> claims_;
+  std::map<Claim, Generations> claims_;
   std::set<std::string> deletions_;  // somebody asked to remove offsets of these
   std::map<std::pair<std::string, int>, Owner> owners_;
 };

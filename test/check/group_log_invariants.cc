@@ -43,14 +43,6 @@ bool MaySubscribe(const group::GroupImage& image, const std::string& topic) {
   return false;
 }
 
-std::string ListOf(const std::set<int32_t>& generations) {
-  std::string text;
-  for (const int32_t one : generations) {
-    text += StrCat(text.empty() ? "" : ", ", one);
-  }
-  return text.empty() ? "none" : text;
-}
-
 }  // namespace
 
 // ---- The fold ----
@@ -126,16 +118,16 @@ void GroupInvariants::CheckCommit(const TopicPartition& tp,
   const auto claimed =
       claims_.find({put.key.group, member, put.key.partition.partition.value(),
                     put.committed.offset.value()});
-  const std::set<int32_t> none;
-  const std::set<int32_t>& generations =
+  const Generations none;
+  const Generations& generations =
       claimed == claims_.end() ? none : claimed->second;
   const bool is_current =
       image != nullptr && FindMember(*image, member) != nullptr &&
-      generations.contains(image->generation.value());
+      generations.Contains(image->generation.value());
   findings_.Check(Rule::kGR1, is_current, [&] {
     return StrCat(
         where(), " was committed by member ", member, " with generation ",
-        ListOf(generations), ", the group is in ",
+        generations.ToString(), ", the group is in ",
         image == nullptr ? StrCat("none") : StrCat(image->generation),
         image == nullptr || FindMember(*image, member) != nullptr
             ? ""

@@ -2,6 +2,7 @@
 """Promises of the API on real processes: acks, min ISR, syncs, bad input."""
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -59,6 +60,31 @@ def acks_and_min_isr():
                    "the hidden record to be committed")
         result = cluster.produce("a", 0, [b"again"])
         assert result.durability == "disk", result
+
+
+def what_is_appended_before_the_isr_shrinks_says_so():
+    """A follower stands still at min.insync.replicas: what was appended before it
+    left the ISR ends, at its timeout, with NOT_ENOUGH_REPLICAS_AFTER_APPEND, what
+    comes later is refused, and once the follower goes on the record is there."""
+    with Cluster(brokers=3, controllers=1) as cluster:
+        cluster.start().wait_healthy()
+        cluster.create_topic("a", partitions=1, replicas=2, min_insync_replicas=2)
+        cluster.wait_full_isr("a")
+        assert cluster.produce_once("a", 0, [b"first"]).base_offset == 0
+        now = cluster.partitions("a")[0]
+        leader, follower = now.leader_id, next(r for r in now.replicas if r != now.leader_id)
+        cluster.nodes[follower].hung = True
+        cluster.hang(follower)
+        # Its timeout is many times a session (3 s), which ends meanwhile.
+        late = cluster.produce_once("a", 0, [b"stored"], timeout=20, node=leader)
+        assert late.error.code == E.ERROR_CODE_NOT_ENOUGH_REPLICAS_AFTER_APPEND, late
+        below = cluster.produce_once("a", 0, [b"refused"], node=leader)
+        assert below.error.code == E.ERROR_CODE_NOT_ENOUGH_REPLICAS, below
+        cluster.nodes[follower].process.send_signal(signal.SIGCONT)
+        cluster.nodes[follower].hung = False
+        cluster.wait_full_isr("a")
+        assert cluster.produce("a", 0, [b"last"]).error.code == 0
+        assert [v for _, _, v in cluster.read_all("a", 0)] == [b"first", b"stored", b"last"]
 
 
 def disk_mode_syncs_and_memory_mode_does_not():
@@ -391,7 +417,7 @@ def health_and_reflection_answer():
 
 
 if __name__ == "__main__":
-    run([acks_and_min_isr, produce_stream_pipelines, disk_mode_syncs_and_memory_mode_does_not,
+    run([acks_and_min_isr, what_is_appended_before_the_isr_shrinks_says_so, produce_stream_pipelines, disk_mode_syncs_and_memory_mode_does_not,
          configs_change_on_a_topic_in_use,
          bad_input_is_named_and_changes_nothing, data_directories_are_guarded,
          topics_come_and_go, the_readme_program_runs, health_and_reflection_answer])

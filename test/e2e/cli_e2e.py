@@ -318,10 +318,11 @@ def quickstart(*args, **kwargs):
 
 
 def test_quickstart_counts_and_cleans_up():
+    lines = 600000  # far more than can be in flight: requests are under way at the kill
     with tempfile.TemporaryDirectory(prefix="sluice-cli-e2e.") as temp:
         path = os.path.join(temp, "lines with a space.txt")
         with open(path, "wb") as file:
-            for i in range(30000):
+            for i in range(lines):
                 file.write(b"%d \xff line\n" % i)
         work = os.path.join(temp, "tmp")
         os.mkdir(work)
@@ -333,11 +334,13 @@ def test_quickstart_counts_and_cleans_up():
             "sent", "acknowledged", "read", "lost", "duplicated", "reordered", "phantom",
             "retried", "deduplicated", "ack_gap_ms", "produce_mb_s", "consume_mb_s"], out
         numbers = {name: float(value) for name, value in rows}
-        assert numbers["sent"] == numbers["acknowledged"] == 30000
+        assert numbers["sent"] == numbers["acknowledged"] == lines
         assert numbers["lost"] == numbers["reordered"] == numbers["phantom"] == 0
         assert numbers["duplicated"] == 0
-        assert numbers["read"] == 30000
-        assert numbers["retried"] > 0
+        assert numbers["read"] == lines
+        # A follower was held still before the kill: what was stored meanwhile is
+        # sent again, and found by the next leader.
+        assert numbers["retried"] >= numbers["deduplicated"] > 0, out
         assert os.listdir(work) == [], os.listdir(work)
 
 

@@ -141,9 +141,16 @@ def every_bad_fetch_is_named_and_a_large_one_is_clamped():
         cluster.start().wait_healthy()
         cluster.create_topic("t", partitions=1, replicas=1)
         t = Calls(cluster, 1, "t").begun()
-        for value in (b"a", b"b", b"c"):
+        for value in (b"a", b"b"):
             assert t.batches(make_batch([value])).error.code == 0
+        old = t.fetch(0).leader_epoch
+        # The last record is of a later leader epoch.
+        cluster.kill(1)
+        cluster.start(1).wait_healthy()
+        wait_until(lambda: cluster.in_use("t", 1), 60, "t is led again")
+        assert t.batches(make_batch([b"c"])).error.code == 0
         epoch = t.fetch(0).leader_epoch
+        assert epoch > old, (epoch, old)
 
         for offset in (-1, 4, 1 << 62):
             result = t.fetch(offset)
@@ -169,10 +176,12 @@ def every_bad_fetch_is_named_and_a_large_one_is_clamped():
             log_pb2.FetchRequest(partitions=[same], max_wait_ms=-1), timeout=60))
 
         # The epoch that was read last: good, of another history, of the future.
-        good = t.fetch(2, last_fetched_epoch=epoch)
+        good = t.fetch(2, last_fetched_epoch=old)
         assert good.last_record_epoch == epoch and good.error.code == 0, good
-        cut = t.fetch(3, last_fetched_epoch=epoch - 1) if epoch > 0 else None
-        assert cut is None or cut.error.code == E.ERROR_CODE_LOG_TRUNCATED, cut
+        cut = t.fetch(3, last_fetched_epoch=old)
+        assert cut.error.code == E.ERROR_CODE_LOG_TRUNCATED and not cut.records.records, cut
+        assert (cut.diverging.leader_epoch, cut.diverging.end_offset) == (old, 2), cut
+        assert "epoch %d ends at 2" % old in cut.error.message, cut
         beyond = t.fetch(9, last_fetched_epoch=epoch)
         assert beyond.error.code == E.ERROR_CODE_LOG_TRUNCATED, beyond
         assert (beyond.diverging.leader_epoch, beyond.diverging.end_offset) == (epoch, 3), beyond
@@ -180,8 +189,9 @@ def every_bad_fetch_is_named_and_a_large_one_is_clamped():
         assert ahead.error.code == E.ERROR_CODE_UNKNOWN_LEADER_EPOCH, ahead
 
         # Where epochs end: never 0 for one that is not known.
-        end = t.epoch_end(epoch)
-        assert (end.end.leader_epoch, end.end.end_offset) == (epoch, 3), end
+        for begun, end_offset in ((old, 2), (epoch, 3)):
+            end = t.epoch_end(begun)
+            assert (end.end.leader_epoch, end.end.end_offset) == (begun, end_offset), end
         for epoch_asked in (-1, -2**31, epoch + 1, 2**31 - 1):
             unknown = t.epoch_end(epoch_asked)
             assert unknown.error.code == 0, unknown

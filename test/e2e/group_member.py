@@ -1,12 +1,22 @@
+#!/usr/bin/python3
 """A consumer group's member from generated stubs alone: Kafka's classic protocol
 and its ConsumerProtocol bytes, with the range assignor. What a team in a language
-without a library of ours would write."""
+without a library of ours would write. A process of its own, which can be stopped and
+killed:
+
+  group_member.py BOOTSTRAP GROUP TOPIC
+
+It prints what it processes, `generation partition offset value`, before it commits
+that; on stderr each generation's partitions. SIGTERM: it leaves."""
 import contextlib
+import signal
 import struct
+import sys
 import threading
 import time
 
-from cluster import common_pb2, group_pb2, grpc, log_pb2
+from cluster import (cluster_pb2, cluster_pb2_grpc, common_pb2, group_pb2, group_pb2_grpc, grpc,
+                     log_pb2, log_pb2_grpc)
 
 ERR = {name[len("ERROR_CODE_"):]: number for name, number in common_pb2.ErrorCode.items()}
 # Ask again: the coordinator moves, loads, or is not known yet; or the broker that
@@ -56,54 +66,61 @@ def range_assign(count, members):
     return given
 
 
+class Brokers:
+    """All that a member knows of the cluster: addresses."""
+
+    def __init__(self, bootstrap):
+        self._channels = [grpc.insecure_channel(address, options=[
+            ("grpc.max_receive_message_length", 64 << 20),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 200)]) for address in bootstrap.split(",")]
+
+    def ask(self, stub, method, request, timeout):
+        """The answer of the first that gives one; None: none does."""
+        for channel in self._channels:
+            with contextlib.suppress(grpc.RpcError):
+                return getattr(stub(channel), method)(request, timeout=timeout)
+        return None
+
+    def group(self, method, request, timeout):
+        return self.ask(group_pb2_grpc.GroupServiceStub, method, request, timeout)
+
+    def fetch(self, request):
+        return self.ask(log_pb2_grpc.LogServiceStub, "Fetch", request, 10)
+
+    def partition_count(self, topic):
+        answer = self.ask(cluster_pb2_grpc.ClusterServiceStub, "GetMetadata",
+                          cluster_pb2.GetMetadataRequest(
+                              topics=[common_pb2.TopicRef(name=topic)]), 5)
+        return len(answer.topics[0].partitions) if answer is not None else 0
+
+
 class StubMember:
-    """Reads `topic` in `group` until stopped, and remembers what it processed:
-    (generation, partition, offset, value). Commits before it gives back."""
+    """Reads `topic` in `group` until stopped. Commits before it gives back."""
 
-    def __init__(self, cluster, group, topic, session_ms=6000):
-        self.cluster, self.group, self.topic = cluster, group, topic
+    def __init__(self, brokers, group, topic, session_ms=6000):
+        self.brokers, self.group, self.topic = brokers, group, topic
         self.session_ms = session_ms
-        self.processed = []
-        self.owned = {}        # generation -> partitions
-        self.error = None
         self.member_id, self.generation = "", -1
-        self._leaves = True
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
-    def stop(self, seconds=60, leave=True):
-        """Without leaving it is as dead: the group waits for its session."""
-        self._leaves = leave
+    def stop(self):
         self._stop.set()
-        self._thread.join(seconds)
-        assert not self._thread.is_alive(), "a stub member hangs"
-        if self.error is not None:
-            raise self.error
-        return self
 
     def _call(self, method, request, timeout):
         """The answer of any broker that is alive; None: none gave one."""
-        for node in self.cluster.brokers:
-            if not node.answers:
-                continue
-            with contextlib.suppress(grpc.RpcError):
-                return getattr(self.cluster.groups(node.address), method)(
-                    request, timeout=timeout)
-        return None
+        return self.brokers.group(method, request, timeout)
 
-    def _run(self):
-        try:
-            while not self._stop.is_set():
-                mine = self._join()
-                if mine is not None:
-                    self._read(mine)
-            if self.member_id and self._leaves:
-                self._call("LeaveGroup", group_pb2.LeaveGroupRequest(
-                    group_id=self.group,
-                    members=[group_pb2.LeavingMember(member_id=self.member_id)]), 5)
-        except Exception as error:  # told by stop()
-            self.error = error
+    def run(self):
+        while not self._stop.is_set():
+            mine = self._join()
+            if mine is not None:
+                self._read(mine)
+        if self.member_id:
+            self._call("LeaveGroup", group_pb2.LeaveGroupRequest(
+                group_id=self.group,
+                members=[group_pb2.LeavingMember(member_id=self.member_id)]), 5)
 
     def _join(self):
         joined = self._call("JoinGroup", group_pb2.JoinGroupRequest(
@@ -126,7 +143,9 @@ class StubMember:
         self.member_id, self.generation = joined.member_id, joined.generation_id
         assignments = []
         if joined.leader_id == self.member_id and not joined.skip_assignment:
-            count = len(self.cluster.partitions(self.topic))
+            count = self.brokers.partition_count(self.topic)
+            if count == 0:
+                return None
             given = range_assign(count, [m.member_id for m in joined.members])
             assignments = [group_pb2.GroupAssignment(
                 member_id=m, assignment=assignment(self.topic, ps)) for m, ps in given.items()]
@@ -138,7 +157,8 @@ class StubMember:
                 self.member_id = ""
             return None
         mine = partitions_of(synced.assignment).get(self.topic, [])
-        self.owned[self.generation] = mine
+        print("generation %d: reads %s [%s]" % (
+            self.generation, self.topic, ",".join(map(str, mine))), file=sys.stderr, flush=True)
         return mine
 
     def _committed(self, mine):
@@ -204,28 +224,31 @@ class StubMember:
         self._commit(positions)
 
     def _fetch(self, positions):
-        """True: something came."""
+        """True: something came, and is printed."""
+        answer = self.brokers.fetch(log_pb2.FetchRequest(
+            min_bytes=1, max_wait_ms=100, max_bytes=4 << 20, route=common_pb2.ROUTE_FORWARD,
+            partitions=[log_pb2.FetchPartition(
+                topic=common_pb2.TopicRef(name=self.topic), partition=p, offset=o,
+                max_bytes=1 << 20) for p, o in positions.items()]))
         came = False
-        for node in self.cluster.brokers:
-            if not node.answers:
+        for result in answer.results if answer is not None else ():
+            if result.error.code:
                 continue
-            try:
-                answer = self.cluster.log(node.address).Fetch(log_pb2.FetchRequest(
-                    min_bytes=1, max_wait_ms=100, max_bytes=4 << 20,
-                    route=common_pb2.ROUTE_FORWARD,
-                    partitions=[log_pb2.FetchPartition(
-                        topic=common_pb2.TopicRef(name=self.topic), partition=p, offset=o,
-                        max_bytes=1 << 20) for p, o in positions.items()]), timeout=10)
-            except grpc.RpcError:
-                continue
-            for result in answer.results:
-                if result.error.code:
-                    continue
-                for record in result.records.records:
-                    self.processed.append((self.generation, result.partition, record.offset,
-                                           record.value))
-                    came = True
-                positions[result.partition] = max(positions[result.partition],
-                                                  result.next_offset)
-            return came
+            for record in result.records.records:
+                sys.stdout.buffer.write(b"%d %d %d %s\n" % (
+                    self.generation, result.partition, record.offset, record.value))
+                came = True
+            positions[result.partition] = max(positions[result.partition], result.next_offset)
+        sys.stdout.buffer.flush()
         return came
+
+
+def main():
+    bootstrap, group, topic = sys.argv[1:]
+    member = StubMember(Brokers(bootstrap), group, topic)
+    signal.signal(signal.SIGTERM, lambda *_: member.stop())
+    member.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,34 +5,41 @@ everything that can happen to them and to the brokers."""
 import concurrent.futures
 import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 
+from cluster import _STUBS as STUBS
 from cluster import (PATIENCE, ROOT, SLUICE, Cluster, Load, common_pb2, group_pb2, grpc, run,
                      wait_until)
-from group_member import StubMember, partitions_of
+from group_member import partitions_of
 
 
 class ProcessMember:
     """A program that prints what it processes: partition, offset, value."""
 
-    def __init__(self, cluster, name, command):
+    def __init__(self, cluster, name, command, env=None):
+        self.name = name
         self.out_path = os.path.join(cluster.dir, name + ".out")
         self.err_path = os.path.join(cluster.dir, name + ".err")
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
-                start_new_session=True)
+                start_new_session=True, env=env)
 
-    def processed(self):
+    def lines(self):
+        """Whole ones: who is killed may end in the middle."""
         with open(self.out_path, "rb") as out:
             data = out.read()
-        lines = data[:data.rfind(b"\n") + 1].splitlines()
+        return data[:data.rfind(b"\n") + 1].splitlines()
+
+    def processed(self):
         return [(int(p), int(o), v)
-                for p, o, v in (line.rsplit(b" ", 3)[-3:] for line in lines)]
+                for p, o, v in (line.rsplit(b" ", 3)[-3:] for line in self.lines())]
 
     def said(self):
         with open(self.err_path, errors="replace") as err:
@@ -40,6 +47,12 @@ class ProcessMember:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def hang(self):
+        self.signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal(signal.SIGCONT)
 
     def leave(self):
         self.signal(signal.SIGTERM)
@@ -61,7 +74,41 @@ class CliMember(ProcessMember):
             str(session_ms), "--assignor", "range", "--commit-interval-ms", "200"] + list(more))
 
 
-class NodeMember(ProcessMember):
+    def owned(self):
+        """What it said it reads, in whichever generation: it does not say."""
+        return {int(p) for told in re.findall(r"^group \S+: reads (.*)$", self.said(), re.M)
+                for p in re.findall(r"\S+-(\d+)(?: |$)", told)}
+
+
+class GenerationMember(ProcessMember):
+    """One that tells its generations on stderr."""
+
+    @property
+    def generations(self):
+        """{generation: partitions}, as it was told."""
+        return {int(generation): [int(p) for p in partitions.split(",") if p]
+                for generation, partitions in re.findall(
+                    r"^generation (\d+): reads \S+ \[([\d,]*)\]$", self.said(), re.M)}
+
+    def owned(self):
+        return {p for partitions in self.generations.values() for p in partitions}
+
+
+class StubMember(GenerationMember):
+    """group_member.py: stubs alone, call by call."""
+
+    def __init__(self, cluster, group, topic, name):
+        super().__init__(cluster, name, [
+            sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                         "group_member.py"),
+            cluster.bootstrap(), group, topic], env=dict(os.environ, SLUICE_E2E_STUBS=STUBS))
+
+    def processed_in(self):
+        """(generation, partition, offset) of each record."""
+        return [tuple(map(int, line.split(b" ", 3)[:3])) for line in self.lines()]
+
+
+class NodeMember(GenerationMember):
     """examples/node/at_least_once.js."""
 
     def __init__(self, cluster, group, topic, name):
@@ -69,13 +116,6 @@ class NodeMember(ProcessMember):
             "node", os.path.join(ROOT, "examples", "node", "at_least_once.js"),
             "--bootstrap", cluster.bootstrap(), "--topic", topic, "--group", group,
             "--session-timeout-ms", "6000"])
-
-    @property
-    def owned(self):
-        """{generation: partitions}, as it was told."""
-        return {int(generation): [int(p) for p in partitions.split(",") if p]
-                for generation, partitions in re.findall(
-                    r"^generation (\d+): reads \S+ \[([\d,]*)\]$", self.said(), re.M)}
 
 
 def committed(cluster, group):
@@ -192,8 +232,9 @@ def describe(cluster, group):
     return None
 
 
-def wait_stable(cluster, group, members, seconds=90):
+def wait_stable(cluster, group, members, seconds=90, look=lambda: None):
     def stable():
+        look()
         found = describe(cluster, group)
         return (found is not None and found.state == group_pb2.GROUP_STATE_STABLE
                 and len(found.members) == members and found)
@@ -206,7 +247,7 @@ def wait_stable(cluster, group, members, seconds=90):
 
 def wait_drained(cluster, group, topic, seconds=90):
     """Everything that was written is committed."""
-    ends = {(topic, p.partition): len(cluster.read_all(topic, p.partition))
+    ends = {(topic, p.partition): cluster.end_offset(topic, p.partition)
             for p in cluster.partitions(topic)}
 
     def drained():
@@ -219,25 +260,38 @@ def wait_drained(cluster, group, topic, seconds=90):
         raise
 
 
-def check_processed(load, stubs, members):
-    """Every acknowledged record was processed by somebody."""
-    values = set()
-    for stub in stubs:
-        values.update(v for _, _, _, v in stub.processed)
-    for member in members:
-        values.update(v for _, _, v in member.processed())
+def check_processed(load, members):
+    """Every acknowledged record was processed by somebody, and none by two owners of
+    one generation: as members were told. What the coordinator says of all of them
+    GroupWatch looks at."""
+    processed = {member: member.processed() for member in members}
+    values = {v for records in processed.values() for _, _, v in records}
     for partition, acked in load.acked.items():
         missing = [v for v in acked if v not in values]
         assert not missing, "partition %d: %d records were never processed, the first %s" % (
             partition, len(missing), missing[0])
-    # Nobody of one generation was given what another had.
-    owners = {}
-    for member in stubs + [m for m in members if isinstance(m, NodeMember)]:
-        for generation, partitions in member.owned.items():
+    # Nobody was given what another had, and nobody processed what was not its own.
+    owners, once = {}, {}
+    for member in members:
+        assert processed[member], "%s processed nothing" % member.name
+        strange = {p for p, _, _ in processed[member]} - member.owned()
+        assert not strange, "%s processed partitions %s, and had %s" % (
+            member.name, strange, member.owned())
+        if not isinstance(member, GenerationMember):
+            continue
+        for generation, partitions in member.generations.items():
             for partition in partitions:
                 other = owners.setdefault((generation, partition), member)
-                assert other is member, "generation %d: two owners of %d" % (
-                    generation, partition)
+                assert other is member, "generation %d: %d is of %s and of %s" % (
+                    generation, partition, other.name, member.name)
+        if isinstance(member, StubMember):  # it says in which generation
+            own = member.generations
+            for record in member.processed_in():
+                assert record[1] in own[record[0]], (member.name, record)
+                # One that could not commit may read on from before, by itself.
+                other = once.setdefault(record, member)
+                assert other is member, "%s and %s processed %s" % (
+                    other.name, member.name, record)
 
 
 def coordinator_of(cluster, group):
@@ -250,75 +304,111 @@ def coordinator_of(cluster, group):
     return wait_until(known, 60, "the coordinator of %s" % group)
 
 
+class Crowd:
+    """Members of three kinds: two of each at the least, but while some are away."""
+
+    KINDS = {"stub": StubMember, "node": NodeMember, "cli": CliMember}
+
+    def __init__(self, cluster, stack):
+        self.cluster, self.stack = cluster, stack
+        self.all = []
+        self.live = {kind: [] for kind in self.KINDS}
+
+    def _end(self, member):
+        if member.process.poll() is None:
+            member.kill()  # a stopped one as well
+
+    def join(self):
+        """One of each kind."""
+        for kind, make in self.KINDS.items():
+            member = make(self.cluster, "g", "orders", "%s-%d" % (kind, len(self.all)))
+            self.stack.callback(self._end, member)
+            self.all.append(member)
+            self.live[kind].append(member)
+
+    def take(self):
+        """One of each kind, drawn; they are not counted any more."""
+        return [members.pop(random.randrange(len(members))) for members in self.live.values()]
+
+    def one_of(self, kind):
+        return random.choice(self.live[kind])
+
+    def wait_stable(self, members):
+        wait_stable(self.cluster, "g", members, look=self.check_alive)
+
+    def check_alive(self):
+        for member in sum(self.live.values(), []):
+            assert member.process.poll() is None, "%s has ended: %s" % (
+                member.name, member.said()[-500:])
+
+
 def members_of_three_kinds_share_a_topic_through_everything():
     with Cluster(brokers=3) as cluster, contextlib.ExitStack() as stack:
         cluster.start().wait_healthy()
         cluster.create_topic("orders", partitions=12, replicas=3, min_insync_replicas=2)
         load = Load(cluster, "orders", 12)
         load.wait_for(200)
-        stubs, nodes, clis = [], [], []
+        crowd = Crowd(cluster, stack)
 
-        def end(member):
-            if member.process.poll() is None:
-                member.kill()  # a stopped one as well
-
-        def join():
-            stubs.append(StubMember(cluster, "g", "orders"))
-            nodes.append(NodeMember(cluster, "g", "orders", "node-%d" % len(nodes)))
-            stack.callback(end, nodes[-1])
-            clis.append(CliMember(cluster, "g", "orders", "cli-%d" % len(clis)))
-            stack.callback(end, clis[-1])
-
-        join()
-        join()
-        wait_stable(cluster, "g", 6)
+        crowd.join()
+        crowd.join()
+        crowd.wait_stable(6)
         watch = GroupWatch(cluster, "g")
         load.wait_for(200)
 
-        join()
-        wait_stable(cluster, "g", 9)
+        crowd.join()
+        crowd.wait_stable(9)
         print("  one of each kind joined", flush=True)
-        for member in (nodes[0], clis[0]):
+        for member in crowd.take():
             member.leave()
-        stubs[0].stop()
-        wait_stable(cluster, "g", 6)
+        crowd.wait_stable(6)
+        load.wait_for(200)
         print("  one of each kind left", flush=True)
-        for member in (nodes[1], clis[1]):
-            member.kill()
-        stubs[1].stop(leave=False)
-        wait_stable(cluster, "g", 3)
-        load.wait_for(200)
-        print("  one of each kind died", flush=True)
 
-        for member in (nodes[2], clis[2]):
-            member.signal(signal.SIGSTOP)
-        wait_stable(cluster, "g", 1)
+        hung = [crowd.one_of(kind) for kind in crowd.KINDS]
+        for member in hung:
+            member.hang()
+        crowd.wait_stable(3)
         load.wait_for(200)
-        for member in (nodes[2], clis[2]):
-            member.signal(signal.SIGCONT)
-        wait_stable(cluster, "g", 3)
-        print("  two hung, were replaced, and came back", flush=True)
+        for member in hung:
+            member.go_on()
+        crowd.wait_stable(6)
+        print("  %s hung, were replaced, and came back" % ", ".join(m.name for m in hung),
+              flush=True)
 
-        for kills_coordinator in (True, False, True):
+        for kills_coordinator, hangs in ((True, False), (False, False), (True, True)):
             coordinator = coordinator_of(cluster, "g")
-            victim = coordinator if kills_coordinator else next(
-                n.id for n in cluster.brokers if n.id != coordinator)
+            victim = coordinator if kills_coordinator else random.choice(
+                [n.id for n in cluster.brokers if n.id != coordinator])
+            # Another kind in another run: its session ends at a new coordinator.
+            hung = [crowd.one_of(random.choice(list(crowd.KINDS)))] if hangs else []
+            for member in hung:
+                member.hang()
             cluster.kill(victim)
             load.wait_for(200)
-            wait_stable(cluster, "g", 3)
+            crowd.wait_stable(6 - len(hung))
+            for member in hung:
+                member.go_on()
             cluster.start(victim)
             cluster.wait_full_isr("orders")
-            print("  broker %d, %sthe coordinator, was killed; views compared at %d places" % (
+            crowd.wait_stable(6)
+            print("  broker %d, %sthe coordinator, was killed%s; views compared at %d places" % (
                 victim, "" if kills_coordinator else "not ",
+                "".join(" while %s hung" % m.name for m in hung),
                 compare_views(cluster, "g")), flush=True)
+
+        for member in crowd.take():
+            member.kill()
+        crowd.wait_stable(3)
+        load.wait_for(200)
+        print("  one of each kind died", flush=True)
 
         load.stop()
         wait_drained(cluster, "g", "orders")
         watch.stop()
-        stubs[2].stop()
-        for member in (nodes[2], clis[2]):
+        for member in crowd.take():
             member.leave()
-        check_processed(load, stubs, nodes + clis)
+        check_processed(load, crowd.all)
         print("  %d records, %d looks at the group" % (load.count(), watch.looks))
         listed = cluster.cli("group", "list").stdout.decode()
         assert "g " in listed, listed

@@ -168,6 +168,53 @@ def produce_beyond_its_budget_is_busy_by_name():
         assert "--produce_memory_bytes" in text and "resident" in text, text
 
 
+def fetch_beyond_its_budget_is_busy_by_name():
+    """120 fetches of 8 MiB at once, where 32 MiB may be held: what is answered is
+    whole, the others are told to come back, and nothing stays held."""
+    with Cluster(brokers=1) as cluster:
+        node = cluster.nodes[1]
+        node.extra = ["--fetch_memory_bytes=%d" % (32 * MIB)]
+        cluster.start().wait_healthy()
+        cluster.create_topic("t", partitions=1, replicas=1, durability="memory")
+        fill(cluster, "t", 16)
+        log = cluster.log(node.address)
+        part = log_pb2.FetchPartition(topic=ref("t"), partition=0, max_bytes=8 * MIB)
+        request = log_pb2.FetchRequest(
+            max_bytes=8 * MIB, form=common_pb2.PAYLOAD_FORM_BATCHES, partitions=[part])
+        used_most = 0
+
+        def asked():
+            nonlocal used_most
+            calls = [log.Fetch.future(request, timeout=120) for _ in range(120)]
+            busy = read = 0
+            while not all(call.done() for call in calls):
+                held = budgets(cluster)[0]["fetch"]
+                used_most = max(used_most, held.used_bytes)
+            for call in calls:
+                if call.code() == grpc.StatusCode.OK:
+                    result = call.result().results[0]
+                    assert result.error.code == 0 and len(result.batches) > 7 * MIB, result.error
+                    read += 1
+                    continue
+                assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, call
+                details = dict(call.trailing_metadata())["grpc-status-details-bin"]
+                assert b"BUSY" in details and b"google.rpc.RetryInfo" in details, call
+                busy += 1
+            return (busy, read) if busy and read else None
+        busy, read = wait_until(asked, 60, "fetches beyond the budget")
+
+        def given_back():
+            told = budgets(cluster)[0]["fetch"]
+            return told if told.used_bytes == 0 else None
+        told = wait_until(given_back, 60, "memory that is given back")
+        assert told.max_bytes == 32 * MIB and told.refused >= busy, told
+        assert used_most <= told.max_bytes, (used_most, told)
+        print("  %d fetches were answered, %d were told to come back; used at most %d MiB" % (
+            read, busy, used_most >> 20))
+        assert log.Fetch(request, timeout=60).results[0].error.code == 0
+
+
 if __name__ == "__main__":
     run([a_thousand_stalled_subscribers_stay_under_the_budget,
-         produce_beyond_its_budget_is_busy_by_name])
+         produce_beyond_its_budget_is_busy_by_name,
+         fetch_beyond_its_budget_is_busy_by_name])

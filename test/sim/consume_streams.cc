@@ -96,7 +96,7 @@ void ConsumeStreams::Claim(const Stream& stream, const NamedPartition& tp,
   commit->mutable_topic()->set_name(tp.topic);
   commit->set_partition(tp.partition.value());
   commit->set_offset(offset.value());
-  invariants_.OnSent(claim);
+  invariants_.OnClaimed(claim);
 }
 
 void ConsumeStreams::OnArrived(const Message& message,
@@ -159,6 +159,7 @@ void ConsumeStreams::OnAssigned(const Message& message, Stream& stream,
   }
   stream.member = assigned.member_id();
   stream.generation = assigned.generation_id();
+  invariants_.EndClaims(stream.group, stream.member, stream.generation);
   for (const auto& position : assigned.added()) {
     stream.assigned.insert(NameOf(stream, position));
     stream.acked.erase(NameOf(stream, position));

@@ -19,8 +19,9 @@
 namespace sluice::sim {
 
 // A broker that coordinates the group itself commits without a message: who
-// claims an offset is the client that acknowledges it, in each generation that
-// its stream is told of from then on.
+// claims an offset is the client that acknowledges it: for the generation that
+// its stream was told of, those that its broker joins until it is told of the
+// next, and that one and so on while it keeps the partition.
 //
 // TOPIC: what is pushed says which topic of that name it is of, and that is what
 // an acknowledgement by id is of.
