@@ -50,6 +50,8 @@ rocksdb::Env* EnvOf(const RocksKvOptions& options) {
   return options.env != nullptr ? options.env : rocksdb::Env::Default();
 }
 
+constexpr int kBackgroundJobsMax = 2;
+
 rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
   rocksdb::Options options;
   options.create_if_missing = true;
@@ -64,7 +66,7 @@ rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
   options.write_buffer_size = ours.write_buffer_bytes;
   options.max_write_buffer_number = 2;
   options.max_total_wal_size = 4 * ours.write_buffer_bytes;
-  options.max_background_jobs = 2;
+  options.max_background_jobs = kBackgroundJobsMax;
   options.max_open_files = ours.open_files_max;
   options.max_log_file_size = ours.info_log_bytes_max;
   options.keep_log_file_num = 2;
@@ -275,6 +277,14 @@ struct RocksKvStore::Db {
   bool write_ahead_log = true;
   std::atomic<bool> failed{false};
 };
+
+// As many as MakeOptions lets it have: it starts no others then.
+void RocksKvStore::StartBackgroundThreads() {
+  static_assert(kBackgroundJobsMax == 2, "one flushes, one compacts");
+  rocksdb::Env* const env = rocksdb::Env::Default();
+  env->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);
+  env->SetBackgroundThreads(1, rocksdb::Env::Priority::LOW);
+}
 
 absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
     const std::string& path, const RocksKvOptions& options) {
