@@ -289,6 +289,10 @@ TEST_F(GroupCliTest, AFileThatIsNoneOrNamesWhatIsNotThereIsTold) {
 
 TEST_F(GroupCliTest, SeekNeedsOneWayAndOneTopicForPartitions) {
   EXPECT_EQ(RunThere({"group", "seek", "g"}).code, kExitUsage);
+  const Ran torn = RunThere(
+      {"group", "seek", "g", "--to", "0", "--dry-run", "--execute"});
+  EXPECT_EQ(torn.code, kExitUsage);
+  EXPECT_NE(torn.err.find("--dry-run"), std::string::npos) << torn.err;
   EXPECT_EQ(RunThere({"group", "seek", "g", "--to", "0", "--export"}).code,
             kExitUsage);
   EXPECT_EQ(RunThere({"group", "seek", "g", "-p", "0", "--to", "0"}).code,
