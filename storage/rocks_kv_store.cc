@@ -275,7 +275,7 @@ struct RocksKvStore::Db {
   RocksKvOptions options;
   std::unique_ptr<rocksdb::DB> db;
   bool write_ahead_log = true;
-  std::atomic<bool> failed{false};
+  std::atomic<ErrorCode> failed{ErrorCode::kNone};  // how the first did
 };
 
 // As many as MakeOptions lets it have: it starts no others then.
@@ -367,8 +367,9 @@ absl::StatusOr<std::optional<KvStore::KeyValue>> RocksKvStore::Last(
 }
 
 absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
-  if (db_->failed.load()) {
-    return MakeError(ErrorCode::kStorageError, "RocksDB in ", db_->path,
+  if (const ErrorCode failed = db_->failed.load();
+      failed != ErrorCode::kNone) {
+    return MakeError(failed, "RocksDB in ", db_->path,
                      ": an earlier write failed; restart the process");
   }
   // One allocation for all: a tag and two lengths with each.
@@ -392,9 +393,10 @@ absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
   rocksdb::WriteOptions options;
   options.sync = sync == Sync::kYes;
   options.disableWAL = !db_->write_ahead_log;
-  const rocksdb::Status status = db_->db->Write(options, &writes);
-  if (!status.ok()) db_->failed.store(true);
-  return FromRocks(status, db_->path, "write");
+  const absl::Status written = FromRocks(db_->db->Write(options, &writes),
+                                         db_->path, "write");
+  if (!written.ok()) db_->failed.store(CodeOf(written));
+  return written;
 }
 
 absl::StatusOr<std::vector<KvFile>> RocksKvStore::Checkpoint(
