@@ -173,6 +173,7 @@ ControlSide::Deps Broker::Parts::ForControl() {
     AddMemory(response);
   };
   out.full_directories = [this] { return io_watch.FullDirectories(); };
+  out.closed_views = [this] { return coordinators.ClosedViews(); };
   out.fill_latencies = [this](internal::v1::LivenessRequest& heartbeat) {
     io_watch.Fill(heartbeat);
   };

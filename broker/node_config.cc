@@ -201,6 +201,12 @@ absl::StatusOr<NodeConfig> ParseNodeFlags(const NodeFlags& flags,
   config.rack = flags.rack;
   RETURN_IF_ERROR(CheckMemory(flags.memory));
   config.memory = flags.memory;
+  if (flags.realtime_priority < 0 ||
+      flags.realtime_priority > kRealtimePriorityMax) {
+    return Bad("--realtime_priority=", flags.realtime_priority,
+               ": needs 1 to ", kRealtimePriorityMax, ", or 0 for none");
+  }
+  config.realtime_priority = flags.realtime_priority;
   if (flags.shards < 0 || flags.shards > kShardsMax) {
     return Bad("--shards=", flags.shards, ": needs 0 (one a core) to ",
                kShardsMax);

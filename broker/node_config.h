@@ -36,6 +36,7 @@ struct NodeFlags {
   bool insecure = false;
   MemoryBudgets memory;
   int64_t thread_slice_us = 0;  // 0: the kernel's own
+  int32_t realtime_priority = 0;  // 0: none
   std::string settings;  // --set
 };
 
@@ -55,11 +56,14 @@ struct NodeConfig {
   int32_t shards = 1;
   bool insecure = false;
   MemoryBudgets memory;
+  int32_t realtime_priority = 0;  // 0: none
   std::map<std::string, std::string> settings;  // checked by the registry
 };
 
 inline constexpr int32_t kNodeIdMax = 1 << 20;
 inline constexpr int32_t kShardsMax = 256;
+// What the kernel gives its own threads for interrupts.
+inline constexpr int32_t kRealtimePriorityMax = 50;
 
 // `cores`: the default of shards. INVALID_REQUEST names the flag, what it was,
 // and what it should be; INSECURE_LISTENER for a listener beyond loopback

@@ -32,6 +32,17 @@ TEST(NodeConfigTest, DefaultsFollowFromWhatWasSaid) {
   EXPECT_EQ(config->controllers[0].id, NodeId(1));
 }
 
+TEST(NodeConfigTest, RealtimePriorityIsOffUnlessItIsAskedFor) {
+  EXPECT_EQ(ParseNodeFlags(Good(), 4)->realtime_priority, 0);
+  for (const int32_t asked : {1, 50}) {
+    NodeFlags flags = Good();
+    flags.realtime_priority = asked;
+    const auto config = ParseNodeFlags(flags, 4);
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->realtime_priority, asked);
+  }
+}
+
 TEST(NodeConfigTest, EachMistakeNamesItsFlag) {
   struct Row {
     void (*change)(NodeFlags&);
@@ -51,6 +62,10 @@ TEST(NodeConfigTest, EachMistakeNamesItsFlag) {
       {[](NodeFlags& f) { f.settings = "durability"; }, "key=value"},
       {[](NodeFlags& f) { f.settings = "a=1,a=2"; }, "twice"},
       {[](NodeFlags& f) { f.shards = -1; }, "--shards"},
+      {[](NodeFlags& f) { f.realtime_priority = -1; },
+       "--realtime_priority=-1: needs 1 to 50, or 0"},
+      {[](NodeFlags& f) { f.realtime_priority = 51; },
+       "--realtime_priority=51: needs 1 to 50, or 0"},
       {[](NodeFlags& f) { f.rack = std::string(250, 'r'); }, "--rack: 250"},
       {[](NodeFlags& f) { f.advertise = "0.0.0.0:9001"; }, "--advertise"},
       {[](NodeFlags& f) { f.internal_advertise = "[::]:9101"; },

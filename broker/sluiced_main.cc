@@ -19,8 +19,10 @@
 #include "common/base/mutant.h"
 #include "common/base/status_macros.h"
 #include "common/env/real_clock.h"
+#include "common/env/thread_priority.h"
 #include "common/env/thread_slice.h"
 #include "controller/metadata/config_registry.h"
+#include "storage/rocks_kv_store.h"
 
 namespace sluice {
 namespace {
@@ -44,10 +46,26 @@ absl::Status AskForSlices(int64_t slice_us) {
   return absl::OkStatus();
 }
 
+// Likewise. RocksDB's threads are there before: they flush and compact, which
+// takes long, and nobody waits for it.
+absl::Status AskForPriority(int32_t priority) {
+  if (priority == 0) return absl::OkStatus();
+  RocksKvStore::StartBackgroundThreads();
+  const absl::Status asked = RequestRealtimePriority(priority);
+  if (!asked.ok()) {
+    return MakeError(CodeOf(asked), "--realtime_priority=", priority, ": ",
+                     StdView(asked.message()));
+  }
+  LOG(INFO) << "threads run at real-time priority " << priority
+            << " (SCHED_FIFO), those for bulk work excepted";
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Node>> StartNode(const NodeFlags& flags) {
-  RETURN_IF_ERROR(AskForSlices(flags.thread_slice_us));
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
   ASSIGN_OR_RETURN(NodeConfig config, ParseNodeFlags(flags, cores));
+  RETURN_IF_ERROR(AskForSlices(flags.thread_slice_us));
+  RETURN_IF_ERROR(AskForPriority(config.realtime_priority));
   ASSIGN_OR_RETURN(auto registry, ConfigRegistry::Make(config.settings));
   return Node::Start(std::move(config), std::move(registry));
 }

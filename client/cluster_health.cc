@@ -21,6 +21,13 @@ const v1::Endpoint* PublicEndpoint(const v1::Broker& broker) {
   return nullptr;
 }
 
+// What is in no metadata: a replica that failed is told with its topic.
+bool IsOfItsDisks(const v1::HealthIssue& issue) {
+  return issue.kind() == v1::HealthIssue::KIND_DISK_FULL ||
+         (issue.kind() == v1::HealthIssue::KIND_REPLICA_FAILED &&
+          issue.topic().empty());
+}
+
 }  // namespace
 
 void ClusterHealth::Start(const ClientDeps& deps, Admin* admin,
@@ -79,8 +86,8 @@ void ClusterHealth::OnOther(
   int taken = 0;
   if (answer.ok() && answer->answering_node_id() == broker_id) {
     for (const v1::HealthIssue& issue : answer->issues()) {
-      if (issue.kind() != v1::HealthIssue::KIND_DISK_FULL ||
-          issue.broker_id() != broker_id || taken == kOwnIssuesMax) {
+      if (!IsOfItsDisks(issue) || issue.broker_id() != broker_id ||
+          taken == kOwnIssuesMax) {
         continue;
       }
       ++taken;

@@ -14,7 +14,8 @@ namespace sluice {
 
 // One question to any broker, then one to each of the others that it says are
 // alive, all at once. What comes back is the first answer, with what the others
-// alone know put before it: data directories that are full.
+// alone know put before it: data directories that are full, views of committed
+// offsets that cannot be opened.
 //
 // Lives on the client's executor and keeps itself alive until it has answered,
 // after `timeout_us` at the latest. A broker that gives no answer by then has

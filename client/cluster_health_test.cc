@@ -34,6 +34,20 @@ class ClusterHealthTest : public testing::Test {
     return answer.has_value() ? *std::move(answer)
                               : absl::UnknownError("never answered");
   }
+  void TellFull(int at, const std::vector<int>& brokers) {
+    auto& told = cluster_.issues_told[NodeId(at)];
+    told.clear();
+    for (const int broker : brokers) {
+      told.emplace_back().set_kind(v1::HealthIssue::KIND_DISK_FULL);
+      told.back().set_broker_id(broker);
+    }
+  }
+  void TellFailed(int at, const std::string& topic) {
+    auto& issue = cluster_.issues_told[NodeId(at)].emplace_back();
+    issue.set_kind(v1::HealthIssue::KIND_REPLICA_FAILED);
+    issue.set_broker_id(at);
+    issue.set_topic(topic);
+  }
   static std::vector<int> FullDisksOf(
       const absl::StatusOr<v1::DescribeClusterResponse>& answer) {
     std::vector<int> brokers;
@@ -57,22 +71,37 @@ class ClusterHealthTest : public testing::Test {
 
 TEST_F(ClusterHealthTest, WhatOnlyTheOthersKnowIsAskedOfThem) {
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), std::vector<int>{});
-  cluster_.disks_told_full = {{NodeId(4), {4}}, {NodeId(2), {2, 2}}};
+  TellFull(4, {4});
+  TellFull(2, {2, 2});
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), (std::vector<int>{2, 2, 4}));
-  cluster_.disks_told_full = {{NodeId(1), {1}}};
+  cluster_.issues_told.clear();
+  TellFull(1, {1});
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), std::vector<int>{1})
       << "who answered first is not asked twice";
 }
 
 TEST_F(ClusterHealthTest, ABrokerSpeaksForItselfOnlyAndNotForEver) {
-  cluster_.disks_told_full[NodeId(2)] = {3, 1};
+  TellFull(2, {3, 1});
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), std::vector<int>{});
-  cluster_.disks_told_full[NodeId(2)] = std::vector<int>(1000, 2);
+  TellFull(2, std::vector<int>(1000, 2));
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), std::vector<int>(16, 2));
 }
 
+TEST_F(ClusterHealthTest, AViewThatCannotBeOpenedIsKnownToItsBrokerAlone) {
+  TellFailed(1, "t");  // by the metadata, which all have
+  TellFailed(3, "t");
+  TellFailed(3, "");
+  const auto answer = Ask(5 * kSecond);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  ASSERT_EQ(answer->issues_size(), 2) << "what all know is told once";
+  EXPECT_EQ(answer->issues(0).broker_id(), 3);
+  EXPECT_EQ(answer->issues(0).topic(), "");
+  EXPECT_EQ(answer->issues(1).broker_id(), 1);
+}
+
 TEST_F(ClusterHealthTest, WhoIsFencedIsNotAskedAndWhoHangsIsNotWaitedForLong) {
-  cluster_.disks_told_full = {{NodeId(2), {2}}, {NodeId(3), {3}}};
+  TellFull(2, {2});
+  TellFull(3, {3});
   cluster_.fenced = {NodeId(2)};
   EXPECT_EQ(FullDisksOf(Ask(5 * kSecond)), std::vector<int>{3});
   cluster_.fate = [](NodeId broker, const std::string&) {

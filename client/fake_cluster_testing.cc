@@ -406,11 +406,8 @@ v1::DescribeClusterResponse FakeCluster::DescribeCluster(NodeId at) {
     listener->mutable_endpoint()->set_host(endpoint.host);
     listener->mutable_endpoint()->set_port(endpoint.port);
   }
-  for (const int told : disks_told_full[at]) {
-    v1::HealthIssue* issue = response.add_issues();
-    issue->set_kind(v1::HealthIssue::KIND_DISK_FULL);
-    issue->set_broker_id(told);
-  }
+  const auto& told = issues_told[at];
+  *response.mutable_issues() = {told.begin(), told.end()};
   return response;
 }
 

@@ -102,7 +102,7 @@ class FakeCluster final : public BrokerConnector {
       open_watch;
   // Of DescribeCluster, by the broker that is asked.
   std::set<NodeId> fenced;
-  std::map<NodeId, std::vector<int>> disks_told_full;
+  std::map<NodeId, std::vector<v1::HealthIssue>> issues_told;
 
  private:
   friend class FakePeer;

@@ -50,6 +50,8 @@ rocksdb::Env* EnvOf(const RocksKvOptions& options) {
   return options.env != nullptr ? options.env : rocksdb::Env::Default();
 }
 
+constexpr int kBackgroundJobsMax = 2;
+
 rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
   rocksdb::Options options;
   options.create_if_missing = true;
@@ -64,7 +66,7 @@ rocksdb::Options MakeOptions(const RocksKvOptions& ours) {
   options.write_buffer_size = ours.write_buffer_bytes;
   options.max_write_buffer_number = 2;
   options.max_total_wal_size = 4 * ours.write_buffer_bytes;
-  options.max_background_jobs = 2;
+  options.max_background_jobs = kBackgroundJobsMax;
   options.max_open_files = ours.open_files_max;
   options.max_log_file_size = ours.info_log_bytes_max;
   options.keep_log_file_num = 2;
@@ -273,8 +275,16 @@ struct RocksKvStore::Db {
   RocksKvOptions options;
   std::unique_ptr<rocksdb::DB> db;
   bool write_ahead_log = true;
-  std::atomic<bool> failed{false};
+  std::atomic<ErrorCode> failed{ErrorCode::kNone};  // how the first did
 };
+
+// As many as MakeOptions lets it have: it starts no others then.
+void RocksKvStore::StartBackgroundThreads() {
+  static_assert(kBackgroundJobsMax == 2, "one flushes, one compacts");
+  rocksdb::Env* const env = rocksdb::Env::Default();
+  env->SetBackgroundThreads(1, rocksdb::Env::Priority::HIGH);
+  env->SetBackgroundThreads(1, rocksdb::Env::Priority::LOW);
+}
 
 absl::StatusOr<std::unique_ptr<RocksKvStore>> RocksKvStore::Open(
     const std::string& path, const RocksKvOptions& options) {
@@ -357,8 +367,9 @@ absl::StatusOr<std::optional<KvStore::KeyValue>> RocksKvStore::Last(
 }
 
 absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
-  if (db_->failed.load()) {
-    return MakeError(ErrorCode::kStorageError, "RocksDB in ", db_->path,
+  if (const ErrorCode failed = db_->failed.load();
+      failed != ErrorCode::kNone) {
+    return MakeError(failed, "RocksDB in ", db_->path,
                      ": an earlier write failed; restart the process");
   }
   // One allocation for all: a tag and two lengths with each.
@@ -382,9 +393,10 @@ absl::Status RocksKvStore::Write(const KvBatch& batch, Sync sync) {
   rocksdb::WriteOptions options;
   options.sync = sync == Sync::kYes;
   options.disableWAL = !db_->write_ahead_log;
-  const rocksdb::Status status = db_->db->Write(options, &writes);
-  if (!status.ok()) db_->failed.store(true);
-  return FromRocks(status, db_->path, "write");
+  const absl::Status written = FromRocks(db_->db->Write(options, &writes),
+                                         db_->path, "write");
+  if (!written.ok()) db_->failed.store(CodeOf(written));
+  return written;
 }
 
 absl::StatusOr<std::vector<KvFile>> RocksKvStore::Checkpoint(

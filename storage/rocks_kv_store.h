@@ -32,6 +32,9 @@ struct RocksKvOptions {
 
 class RocksKvStore final : public KvStore {
  public:
+  // The threads that flush and compact for every store of the process: started
+  // now, with the caller's scheduling, and not by whoever opens the first one.
+  static void StartBackgroundThreads();
   // Creates `path` (its parent must exist) or opens it; takes its lock.
   // STORAGE_FULL: there is no room to start.
   // STORAGE_ERROR: a damaged byte anywhere but in the torn last record of the

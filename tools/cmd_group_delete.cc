@@ -33,7 +33,13 @@ absl::Status CheckDeletable(const Context& context, BlockingGroups* groups,
     if (!group.ok()) return group.status();
     const absl::Status inactive = CheckInactive(*group);
     if (!inactive.ok()) return inactive;
-    std::cout << name << ": " << group->partitions_size()
+    // Described are also partitions that nobody has committed.
+    const auto& described = group->partitions();
+    std::cout << name << ": "
+              << std::count_if(described.begin(), described.end(),
+                               [](const v1::GroupPartition& partition) {
+                                 return partition.committed_offset() >= 0;
+                               })
               << " committed offsets\n";
   }
   return absl::OkStatus();

@@ -210,14 +210,16 @@ void AddGroupDescribe(CLI::App* group, Context* context) {
   command->add_option("GROUP", options->group, "group")->required();
   command->add_flag("--members", options->members,
                     "members and what they were assigned");
-  command->add_flag("--no-lag", options->no_lag,
-                    "ask the coordinator alone, not the partitions' leaders");
+  CLI::Option* no_lag = command->add_flag(
+      "--no-lag", options->no_lag,
+      "ask the coordinator alone, not the partitions' leaders");
   CLI::Option* lag_max =
       command
           ->add_option("--lag-max", options->lag_max,
                        "exit code 3 when a partition lags by more records, or "
                        "nobody knows")
-          ->check(CLI::Range(int64_t{0}, INT64_MAX));
+          ->check(CLI::Range(int64_t{0}, INT64_MAX))
+          ->excludes(no_lag);
   command
       ->add_flag("-w,--watch", options->watch,
                  "go on, print when something changes; until Ctrl-C, or the "
@@ -227,7 +229,9 @@ void AddGroupDescribe(CLI::App* group, Context* context) {
   context->AddOutput(command);
   command->footer(
       "LAG is in records, LAG TIME the age of the first one that is not "
-      "committed.\nSTATE over the last ten commits: OK; WARN reads and falls "
+      "committed.\nA partition that was never committed lags by all that its "
+      "log holds; a group\nwithout members shows every partition of the topics "
+      "that it has committed.\nSTATE over the last ten commits: OK; WARN reads and falls "
       "behind; STALL commits\nalways the same; STOP does not commit any more; "
       "REWIND went back. READ/S and\nAPPENDED/S are of the same commits.\n"
       "Examples:\n  sluice group describe billing\n"

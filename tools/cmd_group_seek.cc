@@ -26,6 +26,7 @@ struct Options {
   std::string back;
   std::string file;
   bool exports = false;
+  bool dry_run = false;  // what it does by itself
   bool execute = false;
 };
 
@@ -302,8 +303,12 @@ void AddGroupSeek(CLI::App* group, Context* context) {
                       "lines of TOPIC,PARTITION,OFFSET");
   command->add_flag("--export", options->exports,
                     "print such lines of what is committed, change nothing");
-  command->add_flag("--execute", options->execute,
-                    "do it; without, it is only shown");
+  CLI::Option* dry_run = command->add_flag(
+      "--dry-run", options->dry_run, "only show it, as without --execute");
+  command
+      ->add_flag("--execute", options->execute,
+                 "do it; without, it is only shown")
+      ->excludes(dry_run);
   context->AddCluster(command);
   context->AddOutput(command);
   command->footer(

@@ -134,6 +134,25 @@ TEST_F(GroupCliTest, WhatIsCommittedBeyondTheEndIsSaid) {
             kExitOk);
 }
 
+TEST_F(GroupCliTest, WhatWasNeverCommittedIsUnread) {
+  auto& group = Describe("g", v1::GROUP_STATE_EMPTY);
+  Partition(group, 0, 100);
+  auto& never = Partition(group, 1, -1);
+  never.set_log_start_offset(20);
+  never.set_lag_records(80);
+  const Ran ran = RunThere({"group", "describe", "g"});
+  EXPECT_NE(ran.out.find("t      1          none       100             80"),
+            std::string::npos)
+      << ran.out;
+  EXPECT_EQ(RunThere({"group", "describe", "g", "--lag-max", "79"}).code,
+            kExitUnhealthy);
+  EXPECT_EQ(RunThere({"group", "describe", "g", "--lag-max", "80"}).code,
+            kExitOk);
+  EXPECT_EQ(
+      RunThere({"group", "describe", "g", "--lag-max", "80", "--no-lag"}).code,
+      kExitUsage);
+}
+
 TEST_F(GroupCliTest, AWatchPrintsWhatMovesUntilTheGroupIsGone) {
   Partition(Describe("g", v1::GROUP_STATE_EMPTY), 0, 40);
   for (int i = 0; i < 2; ++i) {
@@ -289,6 +308,10 @@ TEST_F(GroupCliTest, AFileThatIsNoneOrNamesWhatIsNotThereIsTold) {
 
 TEST_F(GroupCliTest, SeekNeedsOneWayAndOneTopicForPartitions) {
   EXPECT_EQ(RunThere({"group", "seek", "g"}).code, kExitUsage);
+  const Ran torn = RunThere(
+      {"group", "seek", "g", "--to", "0", "--dry-run", "--execute"});
+  EXPECT_EQ(torn.code, kExitUsage);
+  EXPECT_NE(torn.err.find("--dry-run"), std::string::npos) << torn.err;
   EXPECT_EQ(RunThere({"group", "seek", "g", "--to", "0", "--export"}).code,
             kExitUsage);
   EXPECT_EQ(RunThere({"group", "seek", "g", "-p", "0", "--to", "0"}).code,
@@ -324,6 +347,7 @@ TEST_F(GroupCliTest, DeletingAsksAndNamesWhatItCouldNot) {
 TEST_F(GroupCliTest, ADryRunOfDeletingChecksAndDeletesNothing) {
   auto& group = Describe("g", v1::GROUP_STATE_EMPTY);
   Partition(group, 0, 7);
+  Partition(group, 1, -1);  // described, and never committed
   const Ran ran = RunThere({"group", "delete", "g", "--dry-run"});
   EXPECT_EQ(ran.out, "g: 1 committed offsets\n");
   EXPECT_EQ(ran.code, kExitOk) << ran.err;

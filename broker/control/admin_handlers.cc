@@ -180,14 +180,29 @@ google::protobuf::RepeatedPtrField<v1::HealthIssue> AdminHandlers::OwnIssues()
                ") is the newest: this answer may be old; ask another broker, "
                "check the way from this one to the controllers"));
   }
-  if (!deps_.full_directories) return issues;
-  for (const std::string& path : deps_.full_directories()) {
-    add(v1::HealthIssue::KIND_DISK_FULL,
-        StrCat("data directory ", path, " of broker ", deps_.node_id,
-               " is full: it refuses appends, and hands its leaderships to "
-               "in-sync replicas whose brokers have room; free some there, or "
-               "delete or trim topics. It goes on by itself, without a "
-               "restart"));
+  if (deps_.full_directories) {
+    for (const std::string& path : deps_.full_directories()) {
+      add(v1::HealthIssue::KIND_DISK_FULL,
+          StrCat("data directory ", path, " of broker ", deps_.node_id,
+                 " is full: it refuses appends, and hands its leaderships to "
+                 "in-sync replicas whose brokers have room; free some there, "
+                 "or delete or trim topics. It goes on by itself, without a "
+                 "restart"));
+    }
+  }
+  if (!deps_.closed_views) return issues;
+  for (const auto& [path, why] : deps_.closed_views()) {
+    const bool full = CodeOf(why) == ErrorCode::kStorageFull;
+    add(full ? v1::HealthIssue::KIND_DISK_FULL
+             : v1::HealthIssue::KIND_REPLICA_FAILED,
+        StrCat("the view of committed offsets in ", path, " of broker ",
+               deps_.node_id, " cannot be opened: ", StdView(why.message()),
+               ". Groups that it coordinates wait; ",
+               full ? "free room on that file system"
+                    : "mend what is named, or delete that directory: all in "
+                      "it comes back from the log",
+               ". It is tried every few seconds, without a restart; until "
+               "then, stopping the broker lets others coordinate"));
   }
   return issues;
 }

@@ -56,6 +56,10 @@ class AdminHandlers {
   using ResetReplicaTask =
       std::function<void(const ReplicaReset& order, ResetDone done)>;
 
+  // Paths of views of committed offsets that cannot be opened, and why.
+  using ClosedViews =
+      std::function<std::vector<std::pair<std::string, absl::Status>>()>;
+
   struct Deps {
     Executor* executor = nullptr;
     const Clock* clock = nullptr;
@@ -75,6 +79,8 @@ class AdminHandlers {
     std::function<void(v1::DescribeClusterResponse&)> add_memory;
     // Data directories that refuse appends for want of room. May be null.
     std::function<std::vector<std::string>()> full_directories;
+    // May be null.
+    ClosedViews closed_views;
   };
 
   explicit AdminHandlers(Deps deps);

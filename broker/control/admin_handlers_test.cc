@@ -24,6 +24,7 @@ class AdminHandlersTest : public AdminTest {
     deps.cluster_id = [] { return TestCluster::cluster_id(); };
     deps.last_contact_us = [this] { return last_contact_us_; };
     deps.full_directories = [this] { return full_directories_; };
+    deps.closed_views = [this] { return closed_views_; };
     deps.describe_logs =
         [this](std::vector<TopicPartition> asked,
                absl::AnyInvocable<void(std::vector<v1::PartitionLog>)> done) {
@@ -72,6 +73,7 @@ class AdminHandlersTest : public AdminTest {
 
   int64_t last_contact_us_ = 0;
   std::vector<std::string> full_directories_;
+  std::vector<std::pair<std::string, absl::Status>> closed_views_;
   std::vector<TopicPartition> described_;
   std::vector<v1::DeleteTopicsRequest> deletes_;
 };
@@ -289,6 +291,37 @@ TEST_F(AdminHandlersTest, ItsOwnFullDirectoriesAreNamedFirst) {
   EXPECT_EQ(full->partition(), -1);
   EXPECT_THAT(full->message(), HasSubstr("data directory /disk/2 of broker 4"));
   EXPECT_THAT(full->message(), HasSubstr("free some there"));
+}
+
+TEST_F(AdminHandlersTest, ViewsThatCannotBeOpenedAreNamedWithTheNextStep) {
+  closed_views_ = {
+      {"/a/view", MakeError(ErrorCode::kStorageError, "cannot write /a/view/x: "
+                                                      "Permission denied")},
+      {"/b/view", MakeError(ErrorCode::kStorageFull, "/b/view has no room")}};
+  Caught<v1::DescribeClusterResponse> caught;
+  admin_->DescribeCluster(context_, {}, caught.Reply());
+  Run(1'000);
+  ASSERT_TRUE(caught.answer.ok());
+  std::vector<v1::HealthIssue> views;
+  for (const v1::HealthIssue& issue : caught.answer->issues()) {
+    if (issue.message().find("view of committed offsets") != std::string::npos) {
+      views.push_back(issue);
+    }
+  }
+  ASSERT_THAT(views, SizeIs(2));
+  for (const v1::HealthIssue& issue : views) {
+    EXPECT_EQ(issue.broker_id(), 4);
+    EXPECT_EQ(issue.partition(), -1);
+    EXPECT_THAT(issue.topic(), IsEmpty());
+    EXPECT_THAT(issue.message(), HasSubstr("without a restart"));
+  }
+  EXPECT_EQ(views[0].kind(), v1::HealthIssue::KIND_REPLICA_FAILED);
+  EXPECT_THAT(views[0].message(),
+              HasSubstr("in /a/view of broker 4 cannot be opened: cannot write "
+                        "/a/view/x: Permission denied"));
+  EXPECT_THAT(views[0].message(), HasSubstr("delete that directory"));
+  EXPECT_EQ(views[1].kind(), v1::HealthIssue::KIND_DISK_FULL);
+  EXPECT_THAT(views[1].message(), HasSubstr("free room"));
 }
 
 TEST_F(AdminHandlersTest, AnActiveControllerThatIsMuteDelaysTheAnswerOnly) {

@@ -75,6 +75,7 @@ ControlSide::ControlSide(Deps deps) : deps_(std::move(deps)) {
   admin.reset_replica = deps_.reset_replica;
   admin.add_memory = deps_.add_memory;
   admin.full_directories = deps_.full_directories;
+  admin.closed_views = deps_.closed_views;
   admin_ = std::make_unique<AdminHandlers>(std::move(admin));
   MakeProducerIds();
   watches_ = std::make_unique<MetadataWatches>(MetadataWatches::Deps{

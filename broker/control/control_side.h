@@ -41,6 +41,7 @@ class ControlSide {
     // This node's memory, for DescribeCluster. May be null.
     std::function<void(v1::DescribeClusterResponse&)> add_memory;
     std::function<std::vector<std::string>()> full_directories;
+    AdminHandlers::ClosedViews closed_views;
     // See BrokerLifecycle::Deps; may be null.
     std::function<void(internal::v1::LivenessRequest&)> fill_latencies;
     std::function<void()> probe_disks;

@@ -1,6 +1,7 @@
 // What operators ask: which groups there are, and how one is.
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "broker/coordinator/group_coordinator.h"
@@ -87,6 +88,17 @@ void AddAssigned(const group::GroupImage& image, Partitions& partitions) {
     for (const consumer::NamedPartition& p : assignment->partitions) {
       PartitionOf(partitions, p.topic, p.partition.value())
           .set_member_id(member.id.ToString());
+    }
+  }
+}
+
+// Of an Empty group nothing says who reads which partitions of its topics, so
+// all of them are its own: one that was never committed is unread.
+void AddNeverCommitted(const std::set<const TopicImage*>& topics,
+                       Partitions& partitions) {
+  for (const TopicImage* topic : topics) {
+    for (const auto& [index, partition] : topic->partitions) {
+      PartitionOf(partitions, topic->name, index.value());
     }
   }
 }
@@ -179,12 +191,14 @@ v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
   }
   Partitions partitions;
   AddAssigned(image, partitions);
+  std::set<const TopicImage*> topics;
   const absl::Status scanned = view_.ScanOffsets(
       group, [&](const offsets::OffsetKey& key,
                  const offsets::CommittedOffset& committed) {
         const TopicImage* topic =
             replica_->image().FindTopic(key.partition.topic_id);
         if (topic == nullptr) return true;
+        topics.insert(topic);
         v1::GroupPartition& partition =
             PartitionOf(partitions, topic->name,
                         key.partition.partition.value());
@@ -200,6 +214,9 @@ v1::GroupDescription GroupCoordinator::DescribeGroup(const std::string& group) {
                  .why,
              out.mutable_error());
     return out;
+  }
+  if (image.state == group::GroupState::kEmpty) {
+    AddNeverCommitted(topics, partitions);
   }
   for (auto& [name, partition] : partitions) {
     *out.add_partitions() = std::move(partition);

@@ -26,6 +26,16 @@ GroupCoordinators::GroupCoordinators(Deps deps) : deps_(std::move(deps)) {
   }
 }
 
+std::vector<std::pair<std::string, absl::Status>>
+GroupCoordinators::ClosedViews() const {
+  std::vector<std::pair<std::string, absl::Status>> closed;
+  for (const auto& [directory, store] : stores_) {
+    const absl::Status trouble = store->trouble();
+    if (!trouble.ok()) closed.emplace_back(store->path(), trouble);
+  }
+  return closed;
+}
+
 GroupCoordinator* GroupCoordinators::Find(Executor* shard,
                                           const TopicPartition& tp) {
   const auto& hosted = shards_.at(shard).hosted;

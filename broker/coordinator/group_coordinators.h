@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "broker/coordinator/coordinator_config.h"
 #include "broker/coordinator/group_coordinator.h"
 #include "broker/coordinator/view_store.h"
@@ -43,6 +44,9 @@ class GroupCoordinators final : public ReplicaObservers {
 
   // Opens the stores; blocks.
   explicit GroupCoordinators(Deps deps);
+
+  // Any thread: stores of views that cannot be opened, and why.
+  std::vector<std::pair<std::string, absl::Status>> ClosedViews() const;
 
   // ---- On the shard's executor ----
   // Null: none is hosted there (yet).

@@ -98,9 +98,27 @@ TEST_F(OffsetCallsTest, AStandaloneCommitMakesAGroup) {
   EXPECT_EQ((*listed)[0].group_id(), "g");
   EXPECT_EQ((*listed)[0].state(), v1::GROUP_STATE_EMPTY);
   const auto described = coordinator_->DescribeGroup("g");
-  ASSERT_EQ(described.partitions_size(), 1);
+  ASSERT_GE(described.partitions_size(), 1);
   EXPECT_EQ(described.partitions(0).committed_offset(), 5);
   EXPECT_EQ(coordinator_->groups_loaded(), 0u);
+}
+
+TEST_F(OffsetCallsTest, AnEmptyGroupIsDescribedWithWhatItNeverCommitted) {
+  Commit(CommitOf("g", 2, 5));
+  const auto described = coordinator_->DescribeGroup("g");
+  ASSERT_EQ(described.partitions_size(), 4);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(described.partitions(i).topic(), "orders");
+    EXPECT_EQ(described.partitions(i).partition(), i);
+    EXPECT_EQ(described.partitions(i).committed_offset(), i == 2 ? 5 : -1);
+  }
+  // Of a Stable one members say which are theirs.
+  const std::string member = MakeStable("stable");
+  auto request = MemberCommit(member, 1, 5);
+  request.set_group_id("stable");
+  Commit(request);
+  ASSERT_EQ(StateOf("stable"), v1::GROUP_STATE_STABLE);
+  EXPECT_EQ(coordinator_->DescribeGroup("stable").partitions_size(), 1);
 }
 
 TEST_F(OffsetCallsTest, AnOperatorSetsOffsetsOfAnEmptyGroupOnly) {

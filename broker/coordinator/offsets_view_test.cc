@@ -163,6 +163,72 @@ TEST_F(OffsetsViewTest, AStoreThatCannotBeOpenedIsSetAsideAtTheStart) {
   EXPECT_EQ(Find("a", 0), 5);
 }
 
+TEST_F(OffsetsViewTest, WhatKeepsAStoreFromBeingOpenedIsTold) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  EXPECT_TRUE(env_.store->trouble().ok());
+  env_.open_fails = 1;
+  env_.set_aside_fails = 1;
+  Restart();
+  EXPECT_FALSE(view_->usable());
+  EXPECT_EQ(env_.store->trouble().message(), "Permission denied");
+  env_.world.RunFor(2 * ViewStore::kOpenAgainUs);
+  EXPECT_TRUE(env_.store->trouble().ok()) << env_.store->trouble();
+  EXPECT_EQ(env_.set_aside, 1) << "what can be opened again is not damaged";
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, WhatWasFoundDamagedIsNotOpenedBeforeItIsSetAside) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.set_aside_fails = 2;
+  env_.disk.SetReadsFail(true);
+  EXPECT_FALSE(view_->FindOffset(Key("a", 0)).ok());
+  const int opened_before = env_.opened;
+  env_.world.RunFor(2 * ViewStore::kOpenAgainUs - 1'000'000);
+  EXPECT_EQ(env_.opened, opened_before);
+  EXPECT_EQ(env_.store->trouble().message(), "Permission denied");
+  env_.world.RunFor(ViewStore::kOpenAgainUs);
+  EXPECT_EQ(env_.set_aside, 3);
+  EXPECT_TRUE(env_.store->trouble().ok());
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, AFullDiskIsNoDamageAtTheStart) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.SetFull(true);
+  Restart();
+  env_.world.RunFor(3 * ViewStore::kOpenAgainUs);
+  EXPECT_FALSE(view_->usable());
+  EXPECT_EQ(CodeOf(env_.store->trouble()), ErrorCode::kStorageFull);
+  env_.SetFull(false);
+  env_.world.RunFor(2 * ViewStore::kOpenAgainUs);
+  EXPECT_TRUE(env_.store->trouble().ok());
+  EXPECT_EQ(env_.set_aside, 0);
+  replica_.Progress();
+  EXPECT_EQ(Find("a", 0), 5);
+}
+
+TEST_F(OffsetsViewTest, AFullDiskIsNoDamageInUse) {
+  replica_.Put({Put("a", 0, 5)}, 1);
+  replica_.Commit();
+  env_.SetFull(true);
+  replica_.Put({Put("a", 0, 6)}, 1);
+  replica_.Commit();
+  EXPECT_FALSE(view_->usable());
+  env_.world.RunFor(3 * ViewStore::kOpenAgainUs);
+  EXPECT_EQ(CodeOf(env_.store->trouble()), ErrorCode::kStorageFull);
+  env_.SetFull(false);
+  env_.world.RunFor(2 * ViewStore::kOpenAgainUs);
+  EXPECT_EQ(env_.set_aside, 0);
+  replica_.Progress();
+  EXPECT_TRUE(view_->usable());
+  EXPECT_EQ(Find("a", 0), 6);
+}
+
 TEST_F(OffsetsViewTest, WhatItDoesNotUnderstandStopsIt) {
   replica_.Put({Put("a", 0, 5)}, 1);
   BatchBuilder builder({});

@@ -5,13 +5,23 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/error.h"
+
 namespace sluice::coordinator {
+namespace {
+
+bool IsFull(const absl::Status& status) {
+  return CodeOf(status) == ErrorCode::kStorageFull;
+}
+
+}  // namespace
 
 ViewStore::ViewStore(Deps deps)
     : deps_(std::move(deps)),
       checkpoints_({deps_.fs, deps_.files.open_checkpoint,
                     deps_.path + ".checkpoints", deps_.io_executor}),
-      now_(std::make_shared<const Opened>()) {}
+      now_(std::make_shared<const Opened>()),
+      trouble_(std::make_shared<const absl::Status>()) {}
 
 ViewStore::~ViewStore() { *alive_ = false; }
 
@@ -21,44 +31,57 @@ void ViewStore::Publish(std::shared_ptr<KvStore> kv) {
 
 void ViewStore::Open() {
   checkpoints_.Load();
+  if (!OpenAsItIs()) ReplaceLater({}, kOpenAgainUs);
+}
+
+// What cannot be opened is taken for damaged, but for want of room.
+bool ViewStore::OpenAsItIs() {
   auto opened = deps_.files.open(deps_.path);
-  if (opened.ok()) return Publish(*std::move(opened));
+  if (opened.ok()) {
+    trouble_.Store(std::make_shared<const absl::Status>());
+    Publish(*std::move(opened));
+    return true;
+  }
+  if (IsFull(opened.status())) return Refused(opened.status());
   LOG(ERROR) << "the offsets' view in " << deps_.path
              << " cannot be used: " << opened.status()
              << ". It is set aside and filled again from a checkpoint or the log; "
                 "nothing is lost.";
-  if (!OpenFresh()) ReplaceLater({}, kOpenAgainUs);
+  return OpenFresh();
 }
 
 // What is there goes away first.
 bool ViewStore::OpenFresh() {
   const absl::Status aside = deps_.files.set_aside(deps_.path);
-  if (!aside.ok()) {
-    LOG(ERROR) << "the offsets' view in " << deps_.path
-               << " cannot be set aside: " << aside << "; tried again";
-    return false;
-  }
+  if (!aside.ok()) return Refused(aside);
+  damaged_ = false;
   auto opened = deps_.files.open(deps_.path);
-  if (!opened.ok()) {
-    LOG(ERROR) << "no new view of offsets can be made in " << deps_.path << ": "
-               << opened.status()
-               << "; groups that this broker coordinates wait, tried again";
-    return false;
-  }
+  if (!opened.ok()) return Refused(opened.status());
+  trouble_.Store(std::make_shared<const absl::Status>());
   Publish(*std::move(opened));
   return true;
+}
+
+bool ViewStore::Refused(const absl::Status& why) {
+  LOG(ERROR) << "no view of offsets can be opened in " << deps_.path << ": "
+             << why << "; groups that this broker coordinates wait; tried again "
+             << "every " << kOpenAgainUs / 1'000'000 << " s";
+  trouble_.Store(std::make_shared<const absl::Status>(why));
+  return false;
 }
 
 void ViewStore::ReportDamage(uint64_t number, const absl::Status& why) {
   deps_.io_executor->Post([this, alive = alive_, number, why] {
     if (!*alive || number != number_ || replacing_) return;
+    damaged_ = !IsFull(why);
     LOG(ERROR) << "the offsets' view in " << deps_.path
-               << " is damaged: " << why
-               << ". It is set aside and filled again from a checkpoint or the "
-                  "log; nothing is lost.";
-    std::weak_ptr<KvStore> damaged = Now().kv;
+               << (damaged_ ? " is damaged: " : " has no room: ") << why
+               << (damaged_ ? ". It is set aside and filled again from a "
+                              "checkpoint or the log; nothing is lost."
+                            : ". It is opened again with what it had stored.");
+    std::weak_ptr<KvStore> old = Now().kv;
     Publish(nullptr);
-    Replace(std::move(damaged));
+    Replace(std::move(old));
   });
 }
 
@@ -99,26 +122,18 @@ void ViewStore::MakeCheckpoint() {
 
 // Two stores of one path cannot be open at once: the old one has to be closed,
 // and who uses it just now is soon done.
-void ViewStore::Replace(std::weak_ptr<KvStore> damaged) {
-  int64_t again_us = 0;
-  if (!damaged.expired()) {
-    again_us = kReleaseAgainUs;
-  } else if (!OpenFresh()) {
-    again_us = kOpenAgainUs;
-  }
-  if (again_us == 0) {
-    replacing_ = false;
-    return;
-  }
-  ReplaceLater(std::move(damaged), again_us);
+void ViewStore::Replace(std::weak_ptr<KvStore> old) {
+  if (!old.expired()) return ReplaceLater(std::move(old), kReleaseAgainUs);
+  replacing_ = false;
+  if (damaged_ ? OpenFresh() : OpenAsItIs()) return;
+  ReplaceLater({}, kOpenAgainUs);
 }
 
-void ViewStore::ReplaceLater(std::weak_ptr<KvStore> damaged,
-                             int64_t after_us) {
+void ViewStore::ReplaceLater(std::weak_ptr<KvStore> old, int64_t after_us) {
   replacing_ = true;
   deps_.io_executor->PostAfter(
-      after_us, [this, alive = alive_, damaged = std::move(damaged)]() mutable {
-        if (*alive) Replace(std::move(damaged));
+      after_us, [this, alive = alive_, old = std::move(old)]() mutable {
+        if (*alive) Replace(std::move(old));
       });
 }
 

@@ -4,7 +4,9 @@
 // All of it can be had again from the logs. So a store that cannot be opened or
 // used is set aside and an empty one takes its place; who has a view in it
 // finds it empty, and fills it from a checkpoint (view_checkpoints.h) and the
-// log behind that, or from the log's start. Nothing here ends the process.
+// log behind that, or from the log's start. A full disk is no damage: what is
+// there stays, and is opened again once there is room. Nothing here ends the
+// process.
 #pragma once
 
 #include <cstdint>
@@ -69,6 +71,9 @@ class ViewStore {
 
   // Any thread. Held for one use at a time, never kept.
   Opened Now() const { return *now_.Load(); }
+  // Any thread: why nothing can be opened, for now; OK: it is open, or about to.
+  absl::Status trouble() const { return *trouble_.Load(); }
+  const std::string& path() const { return deps_.path; }
   // Any thread: what opening `number` holds cannot be used.
   void ReportDamage(uint64_t number, const absl::Status& why);
 
@@ -82,16 +87,21 @@ class ViewStore {
  private:
   void Publish(std::shared_ptr<KvStore> kv);
   void MakeCheckpoint();
+  // False: not now; trouble() says why.
+  bool OpenAsItIs();
   bool OpenFresh();
-  void Replace(std::weak_ptr<KvStore> damaged);
-  void ReplaceLater(std::weak_ptr<KvStore> damaged, int64_t after_us);
+  bool Refused(const absl::Status& why);
+  void Replace(std::weak_ptr<KvStore> old);
+  void ReplaceLater(std::weak_ptr<KvStore> old, int64_t after_us);
 
   const Deps deps_;
   ViewCheckpoints checkpoints_;
   Published<Opened> now_;
+  Published<absl::Status> trouble_;
   // On io_executor, after Open.
   uint64_t number_ = 0;
   bool replacing_ = false;
+  bool damaged_ = false;  // what lies there: not to be opened again
   int64_t applied_bytes_ = 0;  // since the last checkpoint
   int64_t applied_records_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -36,10 +36,16 @@ class ViewWorld {
         --open_fails;
         return MakeError(ErrorCode::kStorageError, "as the test says");
       }
+      if (full) return MakeError(ErrorCode::kStorageFull, "no room to open");
+      disk.Reopen();
       return std::make_unique<MountedKvStore>(&disk);
     };
-    files.set_aside = [this](const std::string&) {
+    files.set_aside = [this](const std::string&) -> absl::Status {
       ++set_aside;
+      if (set_aside_fails > 0) {
+        --set_aside_fails;
+        return MakeError(ErrorCode::kStorageError, "Permission denied");
+      }
       disk.Wipe();
       disk.SetReadsFail(false);
       return absl::OkStatus();
@@ -65,6 +71,10 @@ class ViewWorld {
     return StrCat(CheckpointPath(number), "/store/",
                   MemKvStore::kCheckpointFile);
   }
+  void SetFull(bool on) {
+    full = on;
+    disk.SetFull(on);
+  }
   Executor* shard() { return shard_.get(); }
   void Settle() { world.RunFor(1'000'000); }
 
@@ -76,7 +86,9 @@ class ViewWorld {
   int64_t checkpoint_bytes = 64 << 20;
   int opened = 0;
   int open_fails = 0;
-  int set_aside = 0;
+  int set_aside = 0;  // tried
+  int set_aside_fails = 0;
+  bool full = false;
 
  private:
   std::unique_ptr<Executor> io_;

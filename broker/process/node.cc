@@ -194,7 +194,7 @@ absl::Status Node::Parts::OpenBroker() {
   deps.replication_connector = peers->replication_connector();
   deps.leader_connector = peers->leader_connector();
   deps.group_connector = peers->group_connector();
-  deps.view_files = MakeViewFiles(&fs);
+  deps.view_files = MakeViewFiles();
   deps.configs = configs;
   deps.node_id = config.node_id;
   deps.cluster_name = config.cluster_name;

@@ -52,6 +52,11 @@ DEFINE_int64(thread_slice_us, sluice::kThreadSliceUsDefault,
              "how long its threads ask to run at a time (Linux 6.12 and later); "
              "less wakes them sooner on a busy machine and costs throughput; "
              "0: the kernel's own");
+DEFINE_int32(realtime_priority, 0,
+             "1 to 50: its threads run at that real-time priority (SCHED_FIFO) "
+             "and go before everything on the machine that has none; for "
+             "machines that share their processors; needs LimitRTPRIO= in the "
+             "systemd unit, or CAP_SYS_NICE; 0: none");
 DEFINE_string(set, "",
               "key=value[,key=value...]: this node's default of a setting; "
               "may be given several times");
@@ -80,7 +85,7 @@ constexpr const char* kFlagNames[] = {
     "advertise",   "internal_listen", "internal_advertise",
     "metrics_listen", "rack",        "shards",
     "produce_memory_bytes", "fetch_memory_bytes", "subscribe_memory_bytes",
-    "replication_memory_bytes", "thread_slice_us",
+    "replication_memory_bytes", "thread_slice_us", "realtime_priority",
     "set",         "insecure",
 };
 
@@ -197,6 +202,7 @@ std::optional<int> ParseCommandLine(int* argc, char*** argv,
   flags->memory.subscribe_bytes = FLAGS_subscribe_memory_bytes;
   flags->memory.replication_bytes = FLAGS_replication_memory_bytes;
   flags->thread_slice_us = FLAGS_thread_slice_us;
+  flags->realtime_priority = FLAGS_realtime_priority;
   flags->settings = AllSettings();
   return std::nullopt;
 }

@@ -1,6 +1,7 @@
 #include "broker/process/node_threads.h"
 
 #include "common/base/str_cat.h"
+#include "common/env/thread_priority.h"
 
 namespace sluice {
 
@@ -13,6 +14,8 @@ NodeThreads::NodeThreads(const NodeConfig& config) {
   control_ = Make("control");
   replication_ = Make("replication");
   io_ = Make("io");
+  // Reads of old records, checkpoints, files that are removed: bulk.
+  io_->Post([] { LeaveRealtimePriority(); });
   worker_ = Make("worker");
   for (int i = 0; i < config.shards; ++i) {
     shards_.push_back(Make(StrCat("shard-", i)));

@@ -1,14 +1,44 @@
 #include "broker/process/view_files.h"
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
-#include "common/base/status_macros.h"
+#include "common/base/error.h"
 #include "storage/rocks_kv_store.h"
 
 namespace sluice {
+namespace {
 
-coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs, rocksdb::Env* env) {
+// No link is followed, and nothing is looked at first: a link that leads
+// nowhere is there, too.
+absl::Status SetAside(const std::string& path) {
+  const std::string aside = path + ".damaged";
+  std::error_code error;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
+    if (!error || error == std::errc::no_such_file_or_directory) {
+      return absl::OkStatus();
+    }
+    return MakeError(ErrorCode::kStorageError, "cannot look at ", path, ": ",
+                     error.message());
+  }
+  std::filesystem::remove_all(aside, error);
+  if (error) {
+    return MakeError(ErrorCode::kStorageError, "cannot remove ", aside, ": ",
+                     error.message());
+  }
+  std::filesystem::rename(path, aside, error);
+  if (error) {
+    return MakeError(ErrorCode::kStorageError, "cannot rename ", path, " to ",
+                     aside, ": ", error.message());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+coordinator::ViewStoreFiles MakeViewFiles(rocksdb::Env* env) {
   coordinator::ViewStoreFiles files;
   RocksKvOptions options;
   options.every_write_is_synced = false;
@@ -22,14 +52,7 @@ coordinator::ViewStoreFiles MakeViewFiles(FileSystem* fs, rocksdb::Env* env) {
       -> absl::StatusOr<std::unique_ptr<KvStore>> {
     return RocksKvStore::Open(path, options);
   };
-  files.set_aside = [fs](const std::string& path) -> absl::Status {
-    ASSIGN_OR_RETURN(const bool exists, fs->Exists(path));
-    if (!exists) return absl::OkStatus();
-    const std::string aside = path + ".damaged";
-    ASSIGN_OR_RETURN(const bool older, fs->Exists(aside));
-    if (older) RETURN_IF_ERROR(RemoveTree(*fs, aside));
-    return fs->Rename(path, aside);
-  };
+  files.set_aside = &SetAside;
   return files;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,7 +54,7 @@ class ViewFilesTest : public testing::Test {
 
   void Open() {
     store_ = std::make_unique<ViewStore>(
-        ViewStore::Deps{MakeViewFiles(&fs_, disk_.env()), Path(), io_.get(),
+        ViewStore::Deps{MakeViewFiles(disk_.env()), Path(), io_.get(),
                         &fs_, &world_, checkpoint_bytes_});
     store_->Open();
     OffsetsView::Deps deps;
@@ -213,6 +214,69 @@ TEST_F(ViewFilesTest, AFlippedBitCostsAReplayAndNothingElse) {
     EXPECT_EQ(found, 2'000);
     Close();
   }
+}
+
+// ---- What is no directory of ours ----
+
+class NoDirectoryTest : public ViewFilesTest {
+ protected:
+  // All is there again, `harm` was done to the path, and it was set aside.
+  void ExpectRebuilt(const std::function<void()>& harm) {
+    Open();
+    FollowToTheEnd();
+    Close();
+    stdfs::remove_all(Path());
+    harm();
+    Open();
+    EXPECT_TRUE(store_->trouble().ok()) << store_->trouble();
+    FollowToTheEnd();
+    EXPECT_EQ(Found(), 2'000);
+    EXPECT_TRUE(stdfs::is_directory(stdfs::symlink_status(Path())));
+    EXPECT_TRUE(stdfs::exists(stdfs::symlink_status(Path() + ".damaged")));
+    Close();
+  }
+};
+
+TEST_F(NoDirectoryTest, ALinkThatLeadsNowhereIsSetAside) {
+  // Twice: the second finds the first one's link set aside.
+  for (int i = 0; i < 2; ++i) {
+    ExpectRebuilt([&] { stdfs::create_symlink(root_ + "/gone", Path()); });
+  }
+}
+
+TEST_F(NoDirectoryTest, AFileIsSetAside) {
+  for (int i = 0; i < 2; ++i) {
+    ExpectRebuilt([&] { std::ofstream(Path()) << "no directory"; });
+  }
+}
+
+TEST_F(NoDirectoryTest, WhatALinkLeadsToIsNotTouched) {
+  stdfs::create_directories(root_ + "/elsewhere");
+  std::ofstream(root_ + "/elsewhere/CURRENT") << "no manifest";
+  for (int i = 0; i < 2; ++i) {
+    ExpectRebuilt([&] {
+      stdfs::create_directory_symlink(root_ + "/elsewhere", Path());
+    });
+  }
+  EXPECT_TRUE(stdfs::exists(root_ + "/elsewhere/CURRENT"));
+}
+
+TEST_F(NoDirectoryTest, WhereNoneCanBeMadeItSaysWhyAndGoesOnOnceItCan) {
+  const std::string parent = stdfs::path(Path()).parent_path();
+  stdfs::rename(parent, parent + ".away");
+  std::ofstream(parent) << "in its way";
+  Open();
+  EXPECT_EQ(CodeOf(store_->trouble()), ErrorCode::kStorageError);
+  EXPECT_NE(store_->trouble().message().find(Path()), absl::string_view::npos);
+  EXPECT_NE(store_->trouble().message().find("Not a directory"),
+            absl::string_view::npos)
+      << store_->trouble();
+  stdfs::remove(parent);
+  stdfs::rename(parent + ".away", parent);
+  world_.RunFor(2 * ViewStore::kOpenAgainUs);
+  EXPECT_TRUE(store_->trouble().ok()) << store_->trouble();
+  FollowToTheEnd();
+  EXPECT_EQ(Found(), 2'000);
 }
 
 // ---- Checkpoints ----

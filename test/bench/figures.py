@@ -33,11 +33,15 @@ def latency_and_cost(result):
 
 def one_at_a_time(durability, records):
     with Dev() as dev:
+        realtime = dev.realtime_priority()
+        print("bench: servers at real-time priority %d%s" % (
+            realtime, "" if realtime else " (none; --realtime N asks for it)"),
+            file=sys.stderr, flush=True)
         dev.topic(TOPIC, 1, durability)
         runs = [dev.bench("produce", "--topic", TOPIC, "--num-records", str(records),
                           "--record-size", "100", "--max-in-flight", "1") for _ in range(3)]
     best = min(runs, key=lambda run: run["latencyMs"]["p50"])
-    return {"p50Ms": [run["latencyMs"]["p50"] for run in runs],
+    return {"realtimePriority": realtime, "p50Ms": [run["latencyMs"]["p50"] for run in runs],
             "best": latency_and_cost(best)}
 
 
@@ -278,6 +282,8 @@ def main():
     parser.add_argument("--list", action="store_true", help="their names")
     parser.add_argument("--scale", type=float, default=1.0,
                         help="of counts: 0.1 tries a figure out and is none")
+    parser.add_argument("--realtime", type=int, default=0, metavar="N",
+                        help="servers of `sluice dev` run with --realtime_priority=N")
     parser.add_argument("--load", metavar="BOOTSTRAP", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.load:
@@ -288,6 +294,7 @@ def main():
         for name, (body, wanted) in FIGURES.items():
             print("%-28s %s Wanted: %s." % (name, body.__doc__.split("\n\n")[0], wanted))
         return 0
+    Dev.realtime = args.realtime
     unknown = [name for name in args.figure if name not in FIGURES]
     if unknown:
         parser.error("no figure %s; see --list" % ", ".join(unknown))

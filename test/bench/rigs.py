@@ -1,5 +1,6 @@
 """What the figures run on: clusters of real processes, and what they cost."""
 import contextlib
+import glob
 import json
 import os
 import re
@@ -32,15 +33,40 @@ def run_json(*command, timeout=600, stdin=None):
 class Dev:
     """A `sluice dev` of three nodes, which the CLI's benches can look into."""
 
+    realtime = 0  # its servers' --realtime_priority
+
     def __init__(self, controllers=0, settings=()):
         self.dir = tempfile.mkdtemp(prefix="sluice-bench.")
         self._log = open(os.path.join(self.dir, "dev.log"), "wb")
         self._args = ["--nodes", "3", "--controllers", str(controllers), "--dir", self.cluster,
-                      "--port-base", "0", "--sluiced", SLUICED]
+                      "--port-base", "0", "--sluiced", self._sluiced()]
         for setting in settings:
             self._args += ["--set", setting]
         self._process = None
         self.bootstrap = None
+
+    def _sluiced(self):
+        if not self.realtime:
+            return SLUICED
+        path = os.path.join(self.dir, "sluiced")
+        with open(path, "w") as script:
+            script.write("#!/bin/sh\nexec '%s' --realtime_priority=%d \"$@\"\n" % (
+                SLUICED, self.realtime))
+        os.chmod(path, 0o755)
+        return path
+
+    def realtime_priority(self):
+        """That its servers' shards have: what is so, not what was asked for."""
+        found = set()
+        for pid_file in glob.glob(os.path.join(self.cluster, "*", "sluiced.pid")):
+            with open(pid_file) as file:
+                tasks = "/proc/%d/task" % int(file.readline())
+            for task in os.listdir(tasks):
+                with open(os.path.join(tasks, task, "comm")) as comm:
+                    if comm.read().startswith("shard-"):
+                        found.add(os.sched_getparam(int(task)).sched_priority)
+        (priority,) = found
+        return priority
 
     @property
     def cluster(self):

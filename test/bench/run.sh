@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Takes the figures that issues ask for, on clusters of real processes here:
-#   test/bench/run.sh [--list] [--figure NAME]... [--scale N]
+#   test/bench/run.sh [--list] [--figure NAME]... [--scale N] [--realtime N]
 # Prints JSON on stdout, what it does on stderr. It measures and never judges:
 # exit 1 only when a figure could not be taken, 2 for a wrong command line.
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What sluiced promises as a process: flags, addresses, signals, exit codes."""
+import contextlib
 import os
 import re
 import signal
@@ -86,6 +87,73 @@ def signals_stop_it_cleanly_and_a_second_one_at_once():
         cluster.nodes[3].process = None
 
 
+BULK = {"io", "rocksdb:low", "rocksdb:high"}
+
+
+def threads_of(process):
+    """Name, policy and real-time priority of each."""
+    found = []
+    for task in os.listdir("/proc/%d/task" % process.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended
+            with open("/proc/%d/task/%s/comm" % (process.pid, task)) as comm:
+                name = comm.read().strip()
+            found.append((name, os.sched_getscheduler(int(task)),
+                          os.sched_getparam(int(task)).sched_priority))
+    return found
+
+
+def real_time_priority_may_be_asked_for_here():
+    """Of a child, so that this process stays what it is."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def threads_have_the_real_time_priority_that_was_asked_for():
+    with Cluster(brokers=1) as cluster:
+        node = cluster.nodes[1]
+        flags = cluster.flags(node)
+        code, text = sluiced(*flags, "--realtime_priority=51")
+        assert code == 1 and "--realtime_priority=51: needs 1 to 50" in text, (code, text)
+        # Without the right to it, root too.
+        bare = subprocess.run(
+            ["prlimit", "--rtprio=0", "setpriv", "--bounding-set=-sys_nice",
+             "--inh-caps=-sys_nice", SLUICED, *flags, "--realtime_priority=5"],
+            capture_output=True, timeout=60, text=True)
+        assert bare.returncode == 1, bare
+        for word in ("--realtime_priority=5", "CAP_SYS_NICE", "RLIMIT_RTPRIO", "LimitRTPRIO=5"):
+            assert word in bare.stderr, (word, bare.stderr)
+        assert not os.path.exists(os.path.join(node.dir, "data")), "touched"
+
+        cluster.start().wait_healthy()
+        assert all(policy == os.SCHED_OTHER for _, policy, _ in threads_of(node.process))
+        assert cluster.stop(1) == [0]
+        if not real_time_priority_may_be_asked_for_here():
+            print("  not permitted here: only the refusal was looked at")
+            return
+        node.extra = ["--realtime_priority=5"]
+        cluster.start().wait_healthy()
+        cluster.create_topic("t", replicas=1)
+        cluster.produce("t", 0, [b"x"])
+        cluster.cli("group", "list")  # RocksDB under the views of offsets
+
+        def all_as_asked():  # `io` gives it back with its first task
+            threads = threads_of(node.process)
+            names = {name for name, _, _ in threads}
+            assert names >= BULK | {"shard-0", "sync-0", "control", "raft-writer"}, names
+            odd = [t for t in threads
+                   if t[1:] != ((os.SCHED_OTHER, 0) if t[0] in BULK else (os.SCHED_FIFO, 5))]
+            print("  %d threads, not as asked: %s" % (len(threads), odd))
+            return not odd
+        wait_until(all_as_asked, 60, "threads as asked")
+        assert cluster.stop(1) == [0]
+
+
 def metrics_tell_what_a_node_does():
     with Cluster(brokers=3, controllers=1) as cluster:
         cluster.start().wait_healthy()
@@ -135,4 +203,5 @@ if __name__ == "__main__":
          a_flag_file_holds_what_the_command_line_would,
          an_address_that_is_taken_is_refused_before_anything_changes,
          signals_stop_it_cleanly_and_a_second_one_at_once,
+         threads_have_the_real_time_priority_that_was_asked_for,
          metrics_tell_what_a_node_does])

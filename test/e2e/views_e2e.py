@@ -2,6 +2,7 @@
 """The view of committed offsets is worth nothing of its own: deleted, flipped or cut
 short on any one node, stopped or running, it loses nothing. Each replica's view is
 compared with the others after each harm."""
+import errno
 import glob
 import os
 import re
@@ -128,6 +129,17 @@ def cut_short(view):
         os.truncate(path, os.path.getsize(path) // 2)
 
 
+def link_to_nowhere(view):
+    shutil.rmtree(view)
+    os.symlink(view + ".gone", view)
+
+
+def plain_file(view):
+    shutil.rmtree(view)
+    with open(view, "w") as file:
+        file.write("no directory")
+
+
 def with_checkpoints(harm):
     """The same to what it would be filled from."""
     def both(view):
@@ -157,7 +169,7 @@ def a_stopped_nodes_view_may_be_harmed_in_any_way():
     with three_brokers() as cluster:
         views = begin(cluster)
         harms = [delete, flip, cut_short, with_checkpoints(delete), with_checkpoints(flip),
-                 with_checkpoints(cut_short)]
+                 with_checkpoints(cut_short), link_to_nowhere, plain_file]
         for i, harm in enumerate(harms):
             node = cluster.brokers[i % 3]
             (cluster.stop if i % 2 else cluster.kill)(node.id)
@@ -200,4 +212,104 @@ def and_that_of_one_that_runs():
             print("%s under broker %d: all is there" % (harm.__name__, node.id))
 
 
-run([a_stopped_nodes_view_may_be_harmed_in_any_way, and_that_of_one_that_runs])
+def make_refusing_disk(directory):
+    """A library for which, while the file $VIEW_FAULT exists, no view can be opened or
+    renamed, with the errno that is in the file. Root may write what it likes, so
+    permissions would not do."""
+    source = os.path.join(directory, "refuse.c")
+    with open(source, "w") as out:
+        out.write(r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static int fault(const char* path, const char* end) {
+  size_t n = strlen(path), m = strlen(end);
+  if (n < m || strcmp(path + n - m, end) != 0) return 0;
+  FILE* file = fopen(getenv("VIEW_FAULT"), "r");
+  int number = 0;
+  if (file == NULL) return 0;
+  if (fscanf(file, "%d", &number) != 1) number = EIO;
+  fclose(file);
+  return number;
+}
+static int open_by(const char* name, const char* path, int flags, mode_t mode) {
+  int number = fault(path, "offsets-view/room-probe");
+  if (number != 0) { errno = number; return -1; }
+  return ((int (*)(const char*, int, ...))dlsym(RTLD_NEXT, name))(path, flags, mode);
+}
+#define OPEN(NAME) \
+  int NAME(const char* path, int flags, ...) { \
+    va_list rest; \
+    va_start(rest, flags); \
+    mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0; \
+    va_end(rest); \
+    return open_by(#NAME, path, flags, mode); \
+  }
+OPEN(open)
+OPEN(open64)
+int rename(const char* from, const char* to) {
+  int number = fault(from, "offsets-view");
+  if (number != 0) { errno = number; return -1; }
+  return ((int (*)(const char*, const char*))dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+""")
+    library = os.path.join(directory, "librefuse.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+def health(cluster):
+    done = cluster.cli("cluster", "health", check=False)
+    assert done.returncode in (0, 3), done
+    return done.stdout.decode()
+
+
+def one_that_cannot_be_opened_is_named_and_comes_back_by_itself():
+    with three_brokers() as cluster:
+        library = make_refusing_disk(cluster.dir)
+        for node in cluster.brokers:
+            node.env = dict(os.environ, LD_PRELOAD=library,
+                            VIEW_FAULT=os.path.join(node.dir, "view-fault"))
+        views = begin(cluster)
+        faults = ((errno.EACCES, "REPLICA_FAILED", "Permission denied", "delete that directory"),
+                  (errno.EIO, "REPLICA_FAILED", "Input/output error", "delete that directory"),
+                  (errno.ENOSPC, "DISK_FULL", "No space left on device", "free room"))
+        for i, (number, kind, reason, next_step) in enumerate(faults):
+            node = cluster.brokers[i]
+            cluster.kill(node.id)
+            views.commit_all()
+            harmless = views.path(node)
+            before = {os.path.basename(f) for f in glob.glob(harmless + "/*.sst")}
+            with open(node.env["VIEW_FAULT"], "w") as file:
+                file.write(str(number))
+            cluster.start(node.id)
+
+            def told():
+                return next((line for line in health(cluster).splitlines()
+                             if line.startswith(kind) and "offsets-view" in line), None)
+            # Whoever is asked first asks the others what only they know.
+            line = wait_until(told, 60, "%s in health" % kind)
+            for word in ("broker %d" % node.id, views.path(node), reason, next_step,
+                         "without a restart"):
+                assert word in line, (word, line)
+            os.remove(node.env["VIEW_FAULT"])
+            wait_until(lambda: "offsets-view" not in health(cluster), 60, "it is opened again")
+            if number == errno.ENOSPC:
+                # RocksDB may compact what it opens; it does not begin anew.
+                assert not os.path.exists(harmless + ".damaged"), "set aside for want of room"
+                assert before and before & {os.path.basename(f)
+                                            for f in glob.glob(harmless + "/*.sst")}, before
+            cluster.wait_healthy()
+            views.check()
+            views.compare()
+            print("%s on broker %d: named, and all is there" % (reason, node.id))
+
+
+if __name__ == "__main__":
+    run([a_stopped_nodes_view_may_be_harmed_in_any_way, and_that_of_one_that_runs,
+         one_that_cannot_be_opened_is_named_and_comes_back_by_itself])

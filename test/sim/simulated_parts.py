@@ -46,6 +46,7 @@ REAL_ONLY = {
     "the real env": [
         "//common/env:posix",
         "//common/env:real",
+        "//common/env:thread_priority",
         "//common/env:thread_slice",
     ],
     "RocksDB's adapter": ["//storage:rocks_kv_store", "@system//:rocksdb"],
