@@ -109,12 +109,16 @@ absl::Status Partition::JudgeRead(const ReadRequest& request, Offset limit,
       request.offset >= log_->log_start()) {
     diverging = Divergence(request.offset, *request.last_fetched_epoch);
     if (diverging.has_value()) {
+      const std::string holds =
+          diverging->epoch == kNoLeaderEpoch
+              ? "it has no record of that epoch or an older one"
+              : StrCat("epoch ", diverging->epoch, " ends at ", diverging->end);
       return MakeError(
           ErrorCode::kLogTruncated, "what was read of ", name(), " up to offset ",
           request.offset, " in leader epoch ", *request.last_fetched_epoch,
-          " is not what the log holds any more: epoch ", diverging->epoch,
-          " ends at ", diverging->end, ", the log begins at ",
-          log_->log_start(), "; read again from where both agree");
+          " is not what the log holds any more: ", holds,
+          ", the log begins at ", log_->log_start(),
+          "; read again from where both agree");
     }
   }
   if (request.offset < log_->log_start() || request.offset > log_->leo()) {

@@ -8,6 +8,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 using PartitionRequests = ShardFixture;
@@ -310,6 +311,22 @@ TEST_F(PartitionRequests, AReaderOfAnotherHistoryIsToldWhereItParts) {  // RP8
   // From an epoch that is not known here: the reader knows a newer leader.
   EXPECT_EQ(ReadAfter(now, 2, second + 1).error.code,
             ErrorCode::kUnknownLeaderEpoch);
+}
+
+TEST_F(PartitionRequests, AReaderOfAnEpochWithoutRecordsIsToldSoInWords) {
+  Open(3, kTwoInSync);
+  const int32_t first = partition(1).core().leader_epoch().value();
+  cluster->Stop(1, SimCluster::End::kKill);
+  ASSERT_TRUE(cluster->RunUntilReadable(tp));
+  const int now = leader();
+  ASSERT_NE(now, 0);
+  ASSERT_TRUE(AppendNow(now, api::Acks::kAll, "a").error.ok());
+
+  const ReadOutcome none = ReadAfter(now, 1, first);
+  EXPECT_EQ(none.error.code, ErrorCode::kLogTruncated);
+  EXPECT_EQ(none.diverging, (EpochEnd{kNoLeaderEpoch, kNoOffset}));
+  EXPECT_THAT(none.error.message, HasSubstr("no record of that epoch"));
+  EXPECT_THAT(none.error.message, Not(HasSubstr("-1")));
 }
 
 TEST_F(PartitionRequests, AnEpochsEndIsToldOrSaidToBeUnknown) {

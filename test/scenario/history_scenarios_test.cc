@@ -1,7 +1,11 @@
 // Where logs begin, when leaders come and go meanwhile: DeleteRecords (RP23,
-// F34). Each script: setup, fault, required.
+// F34), and what is left of the epochs (F26). Each script: setup, fault, required.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "client/peers/replication_stream.h"
+#include "test/scenario/leader_frames.h"
 #include "test/scenario/scenario.h"
 
 namespace sluice::scenario {
@@ -185,6 +189,83 @@ TEST(HistoryScenarios, F34WhoWasAwayComesBackToALogThatBeginsLater) {
   s.Boot(A);
   s.Boot(B);
   s.Converge({{t, {}}});
+}
+
+// Answers of `leader` that `follower` asks from out of its log.
+CaughtPtr WatchOutOfRange(Scenario& s, int leader, int follower) {
+  return s.Watch({MessageKind::kLeaderFrame, leader, follower,
+                  [](const Message& message) {
+                    const auto answers =
+                        sim::Wire<LeaderFrame>::Decode(message.bytes)
+                            .add_answers;
+                    return std::any_of(
+                        answers.begin(), answers.end(), [](const auto& answer) {
+                          return answer.error.code ==
+                                 ErrorCode::kOffsetOutOfRange;
+                        });
+                  }});
+}
+
+// m1 and m2 in the first epoch, of A; m3 to m5 in the second, of B, whose log
+// begins inside of it: at m4.
+void TrimInsideTheSecondEpoch(Scenario& s, const Tp& t, int A, int B, int C) {
+  s.UntilLeader(t, B);
+  s.UntilIsr(t, {B, C});
+  for (const char* value : {"m3", "m4", "m5"}) s.Produce(t, value);
+  const LeaderEpoch second = s.Committed(t).leader_epoch;
+  s.UntilAcked(s.Trim(B, t, 3));
+  for (const int broker : {B, C}) UntilBegins(s, broker, t, 3);
+  const auto starts = s.Core(B, t).epochs().starts();
+  s.Expect(starts.size() == 1 && starts.front().epoch == second &&
+               starts.front().start == Offset(3),
+           "B knows the second epoch alone, from its log start on");
+  s.Expect(!s.sim().up(A), "A was away all the while");
+}
+
+// F26. A trim cuts the epoch history inside an epoch -> a follower that was away
+// since the epoch before, its log shorter than where the leader's begins, is told
+// so once and follows from there.
+TEST(HistoryScenarios, F26WhoKnowsOlderEpochsOnlyFollowsFromTheLogStart) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t");
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Produce(t, "m1");
+  s.Produce(t, "m2");
+  s.Kill(A);
+  TrimInsideTheSecondEpoch(s, t, A, B, C);
+  const auto refused = WatchOutOfRange(s, B, A);
+  s.Boot(A);
+  s.UntilIsr(t, {A, B, C});
+  UntilBegins(s, A, t, 3);
+  s.Expect(refused->count <= 1, "A is not told again and again");
+  s.Converge({{t, {"m4", "m5"}}});
+}
+
+// F26. The same, and its log goes on past where the leader's begins, with records
+// of the older epoch that nobody else has -> no epoch is common to both: it
+// begins anew there, and nothing of its own is left.
+TEST(HistoryScenarios, F26ALogOfAnOlderEpochPastTheLogStartIsCut) {
+  Scenario s;
+  const Tp t = s.CreateTopic("t");
+  const auto [A, B, C] = s.ReplicasOf<3>(t);
+  s.Produce(t, "m1");
+  s.Produce(t, "m2");
+  const auto to_b = s.Hold(FramesOfLeader(A, B));
+  const auto to_c = s.Hold(FramesOfLeader(A, C));
+  for (const char* value : {"x3", "x4", "x5", "x6"}) {
+    s.UntilAcked(s.Send(A, t, value, /*acks=*/1));
+  }
+  s.Kill(A);
+  s.DropHeld(to_b);
+  s.DropHeld(to_c);
+  TrimInsideTheSecondEpoch(s, t, A, B, C);
+  s.ExpectLog(A, t, {"m1", "m2", "x3", "x4", "x5", "x6"});
+  const auto refused = WatchOutOfRange(s, B, A);
+  s.Boot(A);
+  s.UntilIsr(t, {A, B, C});
+  UntilBegins(s, A, t, 3);
+  s.Expect(refused->count <= 1, "A is not told again and again");
+  s.Converge({{t, {"m4", "m5"}}});
 }
 
 }  // namespace
