@@ -3,7 +3,8 @@
 #   build + unit tests, fuzz corpora, floors          bazel test //...
 #   end to end            test/e2e/*_e2e.py on real processes
 #   simulation            seeds of whole clusters
-#   mutants               six seeded bugs, other ones for each commit
+#   mutants               six seeded bugs, other ones for each commit; and six
+#                         pairs of a bug and the script that it turns red
 #   chaos                 one case on processes in network namespaces, another
 #                         one for each commit
 #   one sanitizer lane    cores and storage under ASan + UBSan
@@ -95,14 +96,18 @@ if [ $status -eq 0 ]; then
   seeds=1..50,$drawn..$((drawn + 149))
   chaos=(--draw "$commit" --seed "$drawn")
   mutants=(--count 6 --rotate "$commit" --seeds 1000)
+  scripts=(--scripts --count 6 --rotate "$commit")
   if [ $long -eq 1 ]; then
     seeds=1..20000
     chaos=(--seed "$drawn")
     mutants=()
+    scripts=(--scripts)
   fi
   run "simulation $seeds" bazel run //test/sim:fuzz -- \
     "--seeds=$seeds" --require_all
   run "mutants" test/sim/mutants.sh "${mutants[@]}"
+  # Of the same build; six pairs are a link or so each, and seconds.
+  run "scripts that mutants turn red" test/sim/mutants.sh "${scripts[@]}"
   run "chaos" test/chaos/run.sh "${chaos[@]}"
 
   if [ $long -eq 1 ]; then

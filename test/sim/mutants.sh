@@ -4,12 +4,14 @@
 #
 # usage: test/sim/mutants.sh [--seeds N] [--jobs N] [--mutant NAME]...
 #                            [--by fuzz|//TEST]... [--count K --rotate SEED]
-#                            [--list]
+#                            [--scripts] [--list]
 #   --seeds N     a mutant that N seeds do not find has survived (5000)
 #   --mutant NAME only this one; may be repeated
 #   --by WHAT     that finds it, in place of what the list says; with --mutant
 #   --count K --rotate SEED
 #                 only K of them, which ones depends on SEED alone
+#   --scripts     not the list, but the table of test/scenario/README.md: each
+#                 mutant against each script that it turns red, that script alone
 #   --jobs N      so many at a time (the number of cores)
 #   --list        says what each does, and runs nothing
 # A seed that fails with a mutant is run again without it: where it fails too,
@@ -30,6 +32,8 @@ rotate=
 only=()
 by=
 list_only=false
+scripts=false
+readme=test/scenario/README.md
 test_limit_s=1800  # a mutant may hang a test
 search_limit_s=3600
 seed_limit_s=60  # of a processor; a seed takes about one
@@ -41,8 +45,9 @@ while [ $# -gt 0 ]; do
     --by) by=$2; shift 2 ;;
     --count) count=$2; shift 2 ;;
     --rotate) rotate=$2; shift 2 ;;
+    --scripts) scripts=true; shift ;;
     --list) list_only=true; shift ;;
-    -h|--help) sed -n '2,22p' "$0" | cut -c3-; exit 0 ;;
+    -h|--help) sed -n '2,24p' "$0" | cut -c3-; exit 0 ;;
     *) echo "mutants.sh: unknown argument $1; try --help" >&2; exit 2 ;;
   esac
 done
@@ -58,6 +63,25 @@ if [ "$(wc -l <"$work/all")" -ne "$(grep -c '^SLUICE_MUTANT(' "$list")" ]; then
   exit 2
 fi
 
+# The rows of the table, a script each. "found by": //TEST#SCRIPT.
+list_scripts() {
+  local name names seen script file
+  sed -n '/^## Scripts that a mutant turns red$/,/^## Scripts without/p' "$readme" |
+    sed -nE 's/^\| `(k[A-Za-z0-9]+)` \| (`F[^|]*`) \| (.*) \|$/\1|\2|\3/p' |
+    while IFS='|' read -r name names seen; do
+      for script in $(tr -d '`,' <<<"$names"); do
+        file=$(grep -lE "^TEST(_F|_P)?\([A-Za-z0-9]+,[[:space:]]*$script\)" \
+          "${readme%/*}"/*_test.cc) ||
+          { echo "mutants.sh: no test $script" >&2; exit 2; }
+        echo "$name|$script|//${readme%/*}:$(basename "$file" .cc)#$script|$seen"
+      done
+    done
+}
+if $scripts; then
+  list_scripts >"$work/all"
+  [ -s "$work/all" ] || { echo "mutants.sh: no table in $readme" >&2; exit 2; }
+fi
+
 choose() {
   if [ ${#only[@]} -gt 0 ]; then
     for name in "${only[@]}"; do
@@ -65,7 +89,7 @@ choose() {
     done | awk -F'|' -v OFS='|' -v by="$by" '{ if (by != "") $3 = by; print }'
   elif [ "$count" -gt 0 ]; then
     while IFS= read -r line; do
-      echo "$(echo "$rotate ${line%%|*}" | sha256sum | cut -c1-16)|$line"
+      echo "$(echo "$rotate ${line%|*}" | sha256sum | cut -c1-16)|$line"
     done <"$work/all" | sort >"$work/shuffled"
     head -n "$count" "$work/shuffled" | cut -d'|' -f2-
   else
@@ -83,7 +107,8 @@ fi
 
 # ---- One build for all of them ----
 
-mapfile -t tests < <(cut -d'|' -f3 "$work/chosen" | grep '^//' | sort -u)
+mapfile -t checks < <(cut -d'|' -f3 "$work/chosen" | grep '^//' | sort -u)
+mapfile -t tests < <(printf '%s\n' "${checks[@]%%#*}" | grep . | sort -u)
 wants_fuzz=$(cut -d'|' -f3 "$work/chosen" | grep -cx fuzz || true)
 targets=("${tests[@]}")
 [ "$wants_fuzz" -eq 0 ] || targets+=(//test/sim:fuzz)
@@ -103,14 +128,19 @@ for target in "${targets[@]}"; do
 done
 fuzz=$(copy_of //test/sim:fuzz)
 
-run_test() {  # run_test //PKG:NAME
-  TEST_TMPDIR=$work timeout "$test_limit_s" "$(copy_of "$1")"
+run_test() {  # run_test //PKG:NAME[#TEST]
+  local one=()
+  [ "${1#*#}" = "$1" ] || one=(--gtest_filter="*.${1#*#}:*.${1#*#}/*")
+  TEST_TMPDIR=$work timeout "$test_limit_s" "$(copy_of "${1%%#*}")" "${one[@]}"
 }
 # Without a mutant a test is green, else "found" would say nothing.
-for test in "${tests[@]}"; do
-  run_test "$test" >"$work/control" 2>&1 && continue
+for check in "${checks[@]}"; do
+  if run_test "$check" >"$work/control" 2>&1; then
+    # A filter that meets no test is green with every mutant.
+    [ "${check#*#}" = "$check" ] || grep -q '^\[ RUN ' "$work/control" && continue
+  fi
   tail -n 50 "$work/control"
-  echo "mutants.sh: red without a mutant: $test" >&2
+  echo "mutants.sh: red without a mutant, or no test: $check" >&2
   exit 2
 done
 
@@ -188,16 +218,22 @@ search() {  # search NAME LOG
   echo "survived -"
 }
 
-try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|seen by|by
-  local name rule by what start status seconds seen at log saw
+try() {  # NAME|RULE|BY|WHAT -> $work/ID.result: found|name|seeds|seconds|seen by|by
+  local name rule by what start status seconds seen at log saw id reached
   IFS='|' read -r name rule by what <<<"$1"
-  log=$work/$name.log
+  id=$name
+  if [ "${by#*#}" != "$by" ]; then
+    id=$name.${by#*#}
+    what="${by#*#}: $what"
+  fi
+  log=$work/$id.log
+  reached=$work/$id.reached
   start=$EPOCHREALTIME
   if [ "$by" = fuzz ]; then
     read -r seen at < <(search "$name" "$log")
   else
     status=0 at=- seen=found
-    SLUICE_MUTANT=$name SLUICE_MUTANT_REACHED=$work/$name.reached \
+    SLUICE_MUTANT=$name SLUICE_MUTANT_REACHED=$reached \
       run_test "$by" >"$log" 2>&1 || status=$?
     # 2: no such mutant in that test; others: it never ran, or did not end by
     # itself.
@@ -211,11 +247,11 @@ try() {  # NAME|RULE|BY|WHAT -> $work/NAME.result: found|name|seeds|seconds|seen
   seconds=$(echo "$EPOCHREALTIME - $start" | bc)
   saw=$(seen_by "$log")
   # Of a survivor whose line never ran nothing is known.
-  if [ "$seen" = survived ] && [ ! -e "$work/$name.reached" ]; then
+  if [ "$seen" = survived ] && [ ! -e "$reached" ]; then
     saw="reached 0"
   fi
   printf '%s|%s|%s|%.1f|%s|%s\n' "$seen" "$name" "$at" "$seconds" "$saw" \
-    "$by" >"$work/$name.result"
+    "$by" >"$work/$id.result"
   printf '%-8s %-28s %5s seeds %7.1f s  %s (%s)\n' "$seen" "$name" "$at" \
     "$seconds" "${saw:-$by}" "$what"
   [ "$seen" = found ] || tail -n 3 "$log"

@@ -25,6 +25,37 @@ case ${SLUICE_MUTANT:-} in
 esac
 END
 
+# The same of scripts, each alone.
+mkdir -p "$tree/test/scenario" "$tree/bin/test/scenario"
+cat >"$tree/bin/test/scenario/a_scenarios_test" <<'END'
+#!/bin/bash
+case $1 in
+  *F1Red:*) script=F1Red ;;
+  *F2Green:*) script=F2Green ;;
+  *) exit 0 ;;
+esac
+echo "[ RUN      ] A.$script"
+[ "${SLUICE_MUTANT:-}" = kFails ] && [ $script = F1Red ] || exit 0
+echo "[  FAILED  ] A.$script"
+exit 1
+END
+cat >"$tree/test/scenario/a_scenarios_test.cc" <<'END'
+TEST(A, F1Red) {
+TEST_F(A, F2Green) {
+#define TEST(A, B)
+TEST(A, F3Absent) {
+END
+cat >"$tree/test/scenario/README.md" <<'END'
+## Scripts that a mutant turns red
+
+| Mutant | Script | Seen by |
+|---|---|---|
+| `kFails` | `F1Red`, `F2Green` | RP1 |
+| `kOther` | `F3Absent` | RP2 |
+
+## Scripts without a mutant
+END
+
 # Of seeds 1 to 9: a child that crashes with every mutant of this kind.
 cat >"$tree/bin/test/sim/fuzz" <<'END'
 #!/bin/bash
@@ -54,15 +85,16 @@ esac
 echo "seed $at FAILED: $said"
 exit 1
 END
-chmod +x "$tree"/path/* "$tree/bin/a_test" "$tree/bin/test/sim/fuzz"
+chmod +x "$tree"/path/* "$tree/bin/a_test" "$tree/bin/test/sim/fuzz" \
+  "$tree/bin/test/scenario/a_scenarios_test"
 
 failed=0
-# expect MUTANT BY EXIT LINE: of mutants.sh with that mutant alone.
+# expect MUTANT BY EXIT LINE [OPTION...]: of mutants.sh with that mutant alone.
 expect() {
   local status=0 said
   echo "SLUICE_MUTANT($1, \"RP1\", \"$2\", \"what\")" \
     >"$tree/common/base/mutants.def"
-  said=$(PATH=$tree/path:$PATH bash "$tree/test/sim/mutants.sh" --seeds 9 2>&1) ||
+  said=$(PATH=$tree/path:$PATH bash "$tree/test/sim/mutants.sh" --seeds 9 "${@:5}" 2>&1) ||
     status=$?
   if [ $status -ne "$3" ] || ! grep -qE "$4" <<<"$said"; then
     echo "$1: exit $status, not $3, or not '$4':"
@@ -87,4 +119,10 @@ expect kSeedKilled fuzz 1 '^broken +kSeedKilled +5 seeds '
 expect kSeedLost fuzz 1 '^broken +kSeedLost +5 seeds '
 expect kSeedSurvives fuzz 1 '^survived +kSeedSurvives .* reached 0 '
 expect kSeedIsRed fuzz 1 '^FAILED without a mutant too.* seeds 2$'
+
+of=(--scripts --mutant kFails)
+expect kFails fuzz 1 '^found +kFails .*A\.F1Red' "${of[@]}"
+expect kFails fuzz 1 '^survived +kFails .*F2Green: RP1' "${of[@]}"
+expect kFails fuzz 1 '^1 of 2 mutants found' "${of[@]}"
+expect kOther fuzz 2 'no test: .*#F3Absent' --scripts --mutant kOther
 exit $failed
