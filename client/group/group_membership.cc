@@ -78,6 +78,8 @@ GroupMembership::Verdict GroupMembership::VerdictOf(
     case ErrorCode::kUnknownMemberId:
       return Verdict::kMemberGone;
     case ErrorCode::kFencedInstanceId:
+      if (MUTANT(kFencedIsRetried)) return Verdict::kRetry;
+      return Verdict::kOver;
     case ErrorCode::kTakenOver:
       return Verdict::kOver;
     default:
