@@ -58,6 +58,7 @@ class ProducerInvariants {
   struct Known {
     int16_t epoch = -1;
     int32_t next_sequence = 0;
+    bool from_first = false;  // the log has the first of that epoch
     std::vector<StoredBatch> last;  // kProducerBatchesKept of them, oldest first
   };
   struct Replica {

@@ -77,6 +77,15 @@ class ProducerInvariantsTest : public CheckTest {
       Learn(tables_[id], batch);
     }
   }
+  // A log of which all below 10 is gone, and what it knows.
+  static ReplicaView Trimmed(const Sent& sent, ProducerTable& table) {
+    ReplicaView view;
+    view.log_start = view.leo = Offset(10);
+    view.batches.push_back(BatchOf(view, sent));
+    view.leo = view.batches.back().last.Next();
+    Learn(table, view.batches.back());
+    return view;
+  }
   void Answer(const Sent& sent, int64_t base, bool duplicate = false) {
     producers_.OnAnswered({"t", {}, PartitionIndex(0),
                            ProducerId(sent.producer),
@@ -150,13 +159,47 @@ TEST_F(ProducerInvariantsTest, IP1WhatWasCutMayComeAgain) {
 
 // What lay below the start of a log may have been anything.
 TEST_F(ProducerInvariantsTest, IP1ALogThatBeginsLater) {
-  ReplicaView view;
-  view.log_start = view.leo = Offset(10);
-  view.batches.push_back(BatchOf(view, {.sequence = 4}));
-  view.leo = Offset(11);
+  ProducerTable table;
+  const ReplicaView view = Trimmed({.sequence = 4}, table);
+  producers_.OnChange(node(2), {kTp, std::nullopt, &view, &table});
+  ExpectNone();
+  EXPECT_EQ(findings_.evaluations(Rule::kIP4), 2u);
+}
+
+// From where a log begins it is folded as any other.
+TEST_F(ProducerInvariantsTest, IP4ATrimmedLogOfWhichNothingIsKnown) {
+  ProducerTable table;
+  const ReplicaView view = Trimmed({.sequence = 4}, table);
   const ProducerTable knows_nothing;
   producers_.OnChange(node(2), {kTp, std::nullopt, &view, &knows_nothing});
+  ExpectFound(Rule::kIP4);
+}
+
+TEST_F(ProducerInvariantsTest, IP4ATrimmedLogMayKnowWhatWasThereBefore) {
+  ProducerTable table;
+  Learn(table, BatchOf(ReplicaView(), {.sequence = 9, .producer = 8}));
+  ReplicaView older;
+  older.leo = Offset(5);
+  Learn(table, BatchOf(older, {.sequence = 3}));
+  const ReplicaView view = Trimmed({.sequence = 4}, table);
+  producers_.OnChange(node(2), {kTp, std::nullopt, &view, &table});
   ExpectNone();
+}
+
+TEST_F(ProducerInvariantsTest, IP4OfWhoBeganBehindTheTrimAllIsJudged) {
+  ProducerTable table;
+  ReplicaView older;
+  older.leo = Offset(5);
+  Learn(table, BatchOf(older, {.sequence = 3}));
+  ReplicaView view = Trimmed({.sequence = 4}, table);
+  // The first of a new epoch is forgotten.
+  view.batches.push_back(BatchOf(view, {.epoch = 1, .sequence = 0}));
+  view.leo = view.leo.Next();
+  view.batches.push_back(BatchOf(view, {.epoch = 1, .sequence = 1}));
+  Learn(table, view.batches.back());
+  view.leo = view.leo.Next();
+  producers_.OnChange(node(2), {kTp, std::nullopt, &view, &table});
+  ExpectFound(Rule::kIP4);
 }
 
 // ---- IP2 ----
