@@ -197,8 +197,9 @@ void Checker::OnRaftSent(NodeId from, const raft::Message& message) {
   parts_->raft.OnSent(from, message);
 }
 
-void Checker::OnAcknowledged(const TopicPartition& tp, Offset next) {
-  parts_->replication.OnAcknowledged(tp, next);
+void Checker::OnAcknowledged(const TopicPartition& tp, Offset next,
+                             LeaderEpoch by) {
+  parts_->replication.OnAcknowledged(tp, next, by);
 }
 
 void Checker::OnProducerAnswered(const ProducerAnswer& answer) {

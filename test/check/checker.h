@@ -57,8 +57,9 @@ class Checker {
   // A Raft message leaves `from`, whatever becomes of it.
   void OnRaftSent(NodeId from, const raft::Message& message);
   // A client was told by acks=all that all below `next` of the partition, its
-  // own records, is committed (RP21).
-  void OnAcknowledged(const TopicPartition& tp, Offset next);
+  // own records, is committed (RP21), by the leader of epoch `by`;
+  // kNoLeaderEpoch: by whom is not known.
+  void OnAcknowledged(const TopicPartition& tp, Offset next, LeaderEpoch by);
   // A broker has answered an idempotent producer; told behind that event.
   void OnProducerAnswered(const ProducerAnswer& answer);
   void OnProducerIdentified(const IdentityAnswer& answer);

@@ -82,7 +82,9 @@ struct HistoryScope {
   // the log's start on knows nothing of it: sent again, it is stored again, as
   // in Kafka.
   std::map<int32_t, int64_t> deleted_below;
-  // Records were given up there: nothing is judged.
+  // Records were given up there: what was acknowledged may be gone. Still no
+  // reader is given what nobody sent, in other bytes, or what was refused, and an
+  // offset is one record in an epoch.
   std::set<int32_t> given_up;
   // False: more will happen, nobody has looked for what was acknowledged.
   bool is_over = true;

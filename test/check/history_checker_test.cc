@@ -436,7 +436,24 @@ TEST(HistoryScopeTest, WhoForgotWhatWasDeletedStoresItAgain) {
              {.deleted_below = {{0, 1}}});
 }
 
-TEST(HistoryScopeTest, WhereRecordsWereGivenUpNothingIsJudged) {
+// An offset may be another record's in a later epoch, not in the same one.
+TEST(HistoryScopeTest, WhereRecordsWereGivenUpAnEpochHasOneRecordAnOffset) {
+  const auto seen = [](int32_t epoch, int64_t second) {
+    Story story;
+    story.Stored(0, 2).Session(0);
+    StoredRecord other = R(0, second);
+    other.epoch = epoch;
+    story.Polled(0, 1, {R(0, 0)}).Final(1, {other});
+    return story;
+  };
+  const HistoryScope scope{.given_up = {0}};
+  const int32_t epoch = R(0, 0).epoch;
+  EXPECT_EQ(CheckHistory(seen(epoch + 1, 1).history, scope).examples.size(), 0u);
+  ExpectOnly(seen(epoch, 1), Flaw::kDivergent, 1, scope);
+  ExpectOnly(seen(epoch + 1, 7), Flaw::kPhantom, 1, scope);
+}
+
+TEST(HistoryScopeTest, WhereRecordsWereGivenUpTheyMayBeGone) {
   Story story;
   story.Stored(0, 2).Final(1, {R(0, 0)});
   const int32_t other = story.history.PartitionOf("orders-1");

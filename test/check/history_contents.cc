@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "test/check/history_findings.h"
 
@@ -47,7 +48,8 @@ class PartitionContents {
       : partition_(partition),
         findings_(*findings),
         history_(findings->history()),
-        deleted_below_(findings->scope().DeletedBelow(partition)) {}
+        deleted_below_(findings->scope().DeletedBelow(partition)),
+        given_up_(findings->scope().given_up.contains(partition)) {}
 
   void AddSighting(const Sighting& sighting) { seen_.push_back(sighting); }
   void AddCopy(const Copy* copy) { copies_.push_back(copy); }
@@ -68,6 +70,11 @@ class PartitionContents {
     return history_.sends()[static_cast<size_t>(index)];
   }
 
+  // Of an offset, of which there is one record; where records were given up,
+  // one in each epoch.
+  std::pair<int64_t, int32_t> PlaceOf(const StoredRecord& record) const {
+    return {record.offset, given_up_ ? record.epoch : 0};
+  }
   void CheckOffsets();
   void JudgeValue(const Sighting& sighting);
   void CheckCopiesOfValues();
@@ -80,6 +87,7 @@ class PartitionContents {
   HistoryFindings& findings_;
   const History& history_;
   const int64_t deleted_below_;
+  const bool given_up_;
 
   std::vector<Sighting> seen_;
   std::vector<const Copy*> copies_;
@@ -91,15 +99,15 @@ class PartitionContents {
 // By offset: do those who saw it agree, and was each value ever sent?
 void PartitionContents::CheckOffsets() {
   std::stable_sort(seen_.begin(), seen_.end(),
-                   [](const Sighting& a, const Sighting& b) {
-                     return a.record->offset < b.record->offset;
+                   [this](const Sighting& a, const Sighting& b) {
+                     return PlaceOf(*a.record) < PlaceOf(*b.record);
                    });
   for (size_t from = 0; from < seen_.size();) {
     size_t to = from;
     bool divergent = false;
     std::vector<const Sighting*> values;
     for (; to < seen_.size() &&
-           seen_[to].record->offset == seen_[from].record->offset;
+           PlaceOf(*seen_[to].record) == PlaceOf(*seen_[from].record);
          ++to) {
       const StoredRecord& record = *seen_[to].record;
       if (!divergent && Differ(*seen_[from].record, record)) {

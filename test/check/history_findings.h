@@ -19,7 +19,7 @@ class HistoryFindings {
 
   template <class... Facts>
   void Report(Flaw flaw, int32_t partition, const Facts&... facts) {
-    if (scope_.given_up.contains(partition)) return;
+    if (scope_.given_up.contains(partition) && !HoldsForEver(flaw)) return;
     const auto index = static_cast<size_t>(flaw);
     if (++verdict_->flaws[index] >
         static_cast<int64_t>(HistoryVerdict::kExamplesMax)) {
@@ -35,6 +35,12 @@ class HistoryFindings {
   HistoryVerdict& verdict() { return *verdict_; }
 
  private:
+  // DIVERGENT: within an epoch, which CheckContents knows.
+  static bool HoldsForEver(Flaw flaw) {
+    return flaw == Flaw::kPhantom || flaw == Flaw::kTorn ||
+           flaw == Flaw::kFailedButRead || flaw == Flaw::kDivergent;
+  }
+
   const History& history_;
   const HistoryScope& scope_;
   HistoryVerdict* const verdict_;

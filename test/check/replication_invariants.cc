@@ -373,16 +373,23 @@ void ReplicationInvariants::OnCommitted(const MetadataImage& before,
 
 // ---- Edges ----
 
+// Behind an unclean election what a leader of the new history tells is held
+// against that history; older leaders may have told of what it lost.
 void ReplicationInvariants::OnAcknowledged(const TopicPartition& tp,
-                                           Offset next) {
+                                           Offset next, LeaderEpoch by) {
   if (cluster_.committed->FindPartition(tp) == nullptr) return;  // deleted
-  const auto record = records_.find(tp);
-  const Offset furthest = record == records_.end()
-                              ? Offset(0)
-                              : record->second.ledger.furthest();
-  findings_.Check(Rule::kRP21, furthest >= next, [&] {
-    return StrCat("a producer of ", tp.ToString(), " was told that all below ",
-                  next, " is committed, that ends at ", furthest);
+  const auto found = records_.find(tp);
+  Offset end(0);
+  if (found != records_.end()) {
+    const Record& record = found->second;
+    const bool of_this_history =
+        by != kNoLeaderEpoch && record.adopted && by >= record.unclean_epoch;
+    end = of_this_history ? record.ledger.end() : record.ledger.furthest();
+  }
+  findings_.Check(Rule::kRP21, end >= next, [&] {
+    return StrCat("a producer of ", tp.ToString(), " was told in epoch ", by,
+                  " that all below ", next, " is committed, that ends at ",
+                  end);
   });
 }
 

@@ -27,7 +27,8 @@ class ReplicationInvariants {
   void OnCommitted(const MetadataImage& before,
                    const MetadataChanges& changes);
   // acks=all was answered for what lies below `next`.
-  void OnAcknowledged(const TopicPartition& tp, Offset next);
+  void OnAcknowledged(const TopicPartition& tp, Offset next,
+                      LeaderEpoch by = kNoLeaderEpoch);
   void FullScan();
   // Healed and quiet. `lost` says whose copies the run destroyed.
   void CheckConverged(const TopicPartition& tp) const;

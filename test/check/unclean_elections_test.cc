@@ -312,6 +312,18 @@ TEST_F(UncleanElectionsTest, RP20ALogOfANewerEpochWasTold) {
   ExpectFound(Rule::kRP20);
 }
 
+// What was committed before says nothing of what the new history has.
+TEST_F(UncleanElectionsTest, RP21TheNewLeaderTellsOfItsOwnHistory) {
+  LoseTwoOfThree();
+  Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});
+  Change({.leader = 2, .isr = Ids{2}, .candidates = Logs{}, .lost_from = 1});
+  Lead(2, 2);
+  replication_.OnAcknowledged(kTp, Offset(2), LeaderEpoch(1));
+  ExpectNone();
+  replication_.OnAcknowledged(kTp, Offset(2), LeaderEpoch(2));
+  ExpectFound(Rule::kRP21);
+}
+
 TEST_F(UncleanElectionsTest, RP1TheNextCleanLeaderHoldsTheNewHistory) {
   LoseTwoOfThree();
   Change({.candidates = Logs{Log(1, 1), Log(2, 1), Log(3, 1)}});

@@ -32,9 +32,10 @@ class ClusterChecks final : public ClusterObserver {
   void AfterEvent(NodeId ran);
   // Healed and quiet.
   void AtEnd();
-  // By acks=all, at this offset.
-  void OnAcknowledged(const TopicPartition& tp, Offset offset) {
-    checker_.OnAcknowledged(tp, offset.Next());
+  // By acks=all, at this offset; kNoLeaderEpoch: of whichever leader.
+  void OnAcknowledged(const TopicPartition& tp, Offset offset,
+                      LeaderEpoch by = kNoLeaderEpoch) {
+    checker_.OnAcknowledged(tp, offset.Next(), by);
   }
   void OnSyncFailed(NodeId node) { checker_.OnSyncFailed(node); }
   void OnTopicCreated(const TopicId& id) { checker_.OnTopicCreated(id); }

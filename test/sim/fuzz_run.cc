@@ -113,9 +113,10 @@ RunResult FuzzRun::Run() {
   if (Start()) {
     workload_ = std::make_unique<Workload>(
         &cluster_, &plan_, [this](const std::string& what) { Fail(what); });
-    workload_->SetOnAcked([this](const NamedPartition& tp, Offset offset) {
-      if (const auto id = IdOf(tp)) checks_.OnAcknowledged(*id, offset);
-    });
+    workload_->SetOnAcked(
+        [this](const NamedPartition& tp, Offset offset, LeaderEpoch by) {
+          if (const auto id = IdOf(tp)) checks_.OnAcknowledged(*id, offset, by);
+        });
     atlas_.NewestImage();  // before configs are altered
     workload_->SetOnCreated(
         [this](const TopicId& id) { checks_.OnTopicCreated(id); });
@@ -152,6 +153,7 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.instant_events_most = instant_.most();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
+    numbers.acked_anew = workload_->ledger().acked_anew();
     numbers.read = workload_->records_read();
     numbers.subscribers = workload_->subscriber_counts();
     numbers.consumed = workload_->consume_counts();
@@ -205,7 +207,9 @@ void FuzzRun::LoseAllPower() {
     if (topic == nullptr || cluster_.configs().SettingsOf(*topic).durable) {
       continue;
     }
-    workload_->ledger().MayLose(tp);
+    const PartitionImage* partition = topic->Find(tp.partition);
+    workload_->ledger().MayLose(
+        tp, partition == nullptr ? kNoLeaderEpoch : partition->leader_epoch);
   }
   for (const int id : cluster_.ids()) {
     atlas_.OnPowerLoss(id);

@@ -33,8 +33,10 @@ struct RunNumbers {
   // power was lost.
   int64_t judged = 0;
   int64_t judged_so_far = 0;
+  int64_t acked_anew = 0;  // behind that, where records may be lost
   int64_t all_power_lost = 0;  // behind the faults' phase
   ViewCounts views;
+  DiskLieCounts lies;
   // Partitions, in phase 2.
   int64_t progress_owed = 0;
   int64_t progress_not_owed = 0;

@@ -40,6 +40,7 @@ void Totals::Add(const RunResult& result) {
   sum.virtual_us += n.virtual_us;
   sum.events += n.events;
   sum.acked += n.acked;
+  sum.acked_anew += n.acked_anew;
   sum.read += n.read;
   sum.judged += n.judged;
   sum.judged_so_far += n.judged_so_far;
@@ -152,6 +153,7 @@ bool PrintCounts(const Totals& totals) {
   rare("consumed", "revocations withheld", consumed.withheld);
   must("consumed", "half-closed", consumed.half_closed);
   must("records", "acknowledged", totals.sum.acked);
+  must("records", "acknowledged after a loss", totals.sum.acked_anew);
   must("records", "sent on streams", totals.sum.streamed);
   must("records", "read", totals.sum.read);
   must("records", "judged in the end", totals.sum.judged);

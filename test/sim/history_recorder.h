@@ -56,6 +56,10 @@ class HistoryRecorder final : public ClientObserver {
 
   void OnProduced(const api::ProduceResult& result,
                   LeaderEpoch leader_epoch) override;
+  // The leader that acknowledged last; only while a send that it did is settled.
+  LeaderEpoch AckedBy(const NamedPartition& tp) const {
+    return acked_by_.at(NumberOf(tp));
+  }
   void OnFetched(const api::FetchResponse& response, int64_t began_us) override;
   void OnListed(const api::ListOffsetsRequest& request,
                 const api::ListOffsetsResponse& response,

@@ -63,12 +63,23 @@ void RecordLedger::IsKept(const NamedPartition& tp, Offset first) {
   partition.read.clear();
 }
 
+void RecordLedger::MayLose(const NamedPartition& tp, LeaderEpoch last) {
+  partitions_[tp].certain = Offset(0);
+  partitions_[tp].last = last;
+}
+
 void RecordLedger::OnAcked(const NamedPartition& tp, const RecordName& name,
-                           Offset offset) {
+                           Offset offset, LeaderEpoch by) {
   Partition& partition = partitions_[tp];
   ++acked_;
   ++partition.acked_count;
-  if (offset >= partition.certain) return;
+  if (offset >= partition.certain) {
+    if (by <= partition.last) return;
+    ++acked_anew_;
+    const auto [known, fresh] = partition.acked_anew.emplace(offset, name);
+    if (!fresh) Compare(tp, offset, known->second, name);
+    return;
+  }
   const auto [known, fresh] = partition.acked.emplace(offset, name);
   if (!fresh) Compare(tp, offset, known->second, name);
   const auto read = partition.read.find(offset);
@@ -202,6 +213,23 @@ void RecordLedger::CheckEnd(const NamedPartition& tp, Offset first,
   }
   CheckOrder(tp, partition);
   CheckOnce(tp, partition);
+  CheckAnew(tp, partition, first);
+}
+
+void RecordLedger::CheckAnew(const NamedPartition& tp,
+                             const Partition& partition, Offset first) {
+  for (const auto& [offset, name] : partition.acked_anew) {
+    if (offset < first) continue;
+    const auto found = partition.read.find(offset);
+    if (found != partition.read.end()) {
+      Compare(tp, offset, found->second, name);
+      continue;
+    }
+    report_(StrCat("LOST: ", tp.ToString(), " has nothing at offset ",
+                   offset.value(), ", ", name,
+                   " was acknowledged there after the loss"));
+    break;
+  }
 }
 
 int64_t RecordLedger::acked_of(const NamedPartition& tp) const {

@@ -39,8 +39,9 @@ class RecordLedger {
   // (IP1).
   void OnIdempotent(int producer) { idempotent_.insert(producer); }
   void OnSent(const NamedPartition& tp, const RecordName& name);
-  // acks=all: it must be there for ever.
-  void OnAcked(const NamedPartition& tp, const RecordName& name, Offset offset);
+  // acks=all, by the leader of that epoch: it must be there for ever.
+  void OnAcked(const NamedPartition& tp, const RecordName& name, Offset offset,
+               LeaderEpoch by = kNoLeaderEpoch);
   // By any reader, at any time.
   void OnRead(const NamedPartition& tp, const RecordName& name, Offset offset);
   // Somebody asks to delete what lies below `before`: from now on readers may
@@ -65,9 +66,12 @@ class RecordLedger {
   // A reader that began at the start has read all of the partition, up to
   // `end`, when nothing happens any more; `first` is what it found first.
   void CheckEnd(const NamedPartition& tp, Offset first, Offset end);
-  // The run itself destroyed copies of the partition: an unclean election may
-  // lose records, and others take their offsets.
-  void MayLose(const NamedPartition& tp) { partitions_[tp].certain = Offset(0); }
+  // The run itself destroyed copies of the partition, of which `last` was the
+  // epoch: an unclean election may lose records, and others take their offsets.
+  // What leaders of later epochs acknowledge is there for ever, as before.
+  void MayLose(const NamedPartition& tp, LeaderEpoch last);
+  // So many were.
+  int64_t acked_anew() const { return acked_anew_; }
   bool may_lose(const NamedPartition& tp) const;
   // What lies below `first` was kept all the same, as the cluster says.
   void IsKept(const NamedPartition& tp, Offset first);
@@ -84,8 +88,10 @@ class RecordLedger {
     Offset trimming;  // asked for, at most
     Offset trimmed;   // and answered
     std::vector<Earliest> earliest;  // as they came
-    // From here on records may have been lost.
+    // From here on records may have been lost, of leaders up to that epoch.
     Offset certain{INT64_MAX};
+    LeaderEpoch last = kNoLeaderEpoch;
+    std::map<Offset, RecordName> acked_anew;  // by later ones
     int64_t acked_count = 0;
   };
 
@@ -94,11 +100,14 @@ class RecordLedger {
                const RecordName& two);
   void CheckOrder(const NamedPartition& tp, const Partition& partition);
   void CheckOnce(const NamedPartition& tp, const Partition& partition);
+  void CheckAnew(const NamedPartition& tp, const Partition& partition,
+                 Offset first);
 
   const Report report_;
   std::set<int> idempotent_;
   std::map<NamedPartition, Partition> partitions_;
   int64_t acked_ = 0;
+  int64_t acked_anew_ = 0;
   int64_t sent_ = 0;
 };
 

@@ -17,9 +17,10 @@ using testing::IsEmpty;
 
 class RecordLedgerTest : public testing::Test {
  protected:
-  void Write(int64_t number, int64_t offset) {
+  void Write(int64_t number, int64_t offset,
+             LeaderEpoch by = kNoLeaderEpoch) {
     ledger.OnSent(tp, {1, number});
-    ledger.OnAcked(tp, {1, number}, Offset(offset));
+    ledger.OnAcked(tp, {1, number}, Offset(offset), by);
   }
   void Read(int64_t number, int64_t offset) {
     ledger.OnRead(tp, {1, number}, Offset(offset));
@@ -51,6 +52,29 @@ TEST_F(RecordLedgerTest, TwoRecordsAtAnOffsetAreDivergent) {
   Write(0, 0);
   Write(1, 1);
   Read(1, 0);
+  EXPECT_THAT(found, ElementsAre(HasSubstr("DIVERGENT")));
+}
+
+// What all power took may be gone; what was acknowledged since then not.
+TEST_F(RecordLedgerTest, BehindALossWhatIsAcknowledgedAnewIsPromisedAnew) {
+  Write(0, 0, LeaderEpoch(3));
+  Write(1, 1, LeaderEpoch(3));
+  ledger.MayLose(tp, LeaderEpoch(3));
+  Write(2, 2, LeaderEpoch(3));  // the answer came late
+  Write(3, 1, LeaderEpoch(4));
+  Write(4, 2, LeaderEpoch(4));
+  EXPECT_EQ(ledger.acked_anew(), 2);
+  ledger.IsKept(tp, Offset(1));
+  Read(0, 0);
+  Read(3, 1);
+  ledger.CheckEnd(tp, Offset(0), Offset(2));
+  EXPECT_THAT(found, ElementsAre(HasSubstr("LOST: t-0 has nothing at offset 2")));
+}
+
+TEST_F(RecordLedgerTest, BehindALossAnOffsetIsNotGivenTwice) {
+  ledger.MayLose(tp, LeaderEpoch(3));
+  Write(3, 1, LeaderEpoch(4));
+  Write(4, 1, LeaderEpoch(5));
   EXPECT_THAT(found, ElementsAre(HasSubstr("DIVERGENT")));
 }
 

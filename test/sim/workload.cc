@@ -246,8 +246,10 @@ void Workload::SendOne(Sender& sender) {
           history_.OnSettled(name, result.status());
         }
         if (result.ok() && !sender.weak) {
-          ledger_.OnAcked(tp, name, result->offset);
-          if (on_acked_) on_acked_(tp, result->offset);
+          ledger_.OnAcked(tp, name, result->offset, history_.AckedBy(tp));
+          if (on_acked_) {
+            on_acked_(tp, result->offset, history_.AckedBy(tp));
+          }
         }
       });
   if (!taken.ok()) {

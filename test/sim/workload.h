@@ -29,7 +29,9 @@ class Workload {
            RecordLedger::Report report);
   ~Workload();
 
-  using OnAcked = std::function<void(const NamedPartition&, Offset)>;
+  // By the leader of that epoch.
+  using OnAcked =
+      std::function<void(const NamedPartition&, Offset, LeaderEpoch)>;
   void SetOnAcked(OnAcked on_acked) { on_acked_ = std::move(on_acked); }
   using OnCreated = std::function<void(const TopicId&)>;
   void SetOnCreated(OnCreated on_created) {

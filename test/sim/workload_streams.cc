@@ -50,7 +50,7 @@ void Workload::MakeStreamProducer() {
     history_.OnSettled(name, result);
     if (!result.ok()) return;
     ++streamed_;
-    if (on_acked_) on_acked_(tp, *result);
+    if (on_acked_) on_acked_(tp, *result, history_.AckedBy(tp));
   };
   deps.calls = &calls_;
   deps.report = report_;
