@@ -26,14 +26,28 @@ FaultInjector::FaultInjector(SimCluster* cluster, FaultAtlas* atlas,
         for (const auto& [id, fault] : qualities_) {
           if (fault.kind == FaultKind::kDropKind &&
               message.kind == static_cast<MessageKind>(fault.amount)) {
+            OnMet(id, fault.kind);
             return Verdict::Drop();
           }
         }
         return std::nullopt;
       });
+  cluster->network().AddObserver(
+      [this, alive = alive_](const Message& message, Fate fate) {
+        if (!*alive || fate != Fate::kLost) return;
+        const auto found = half_open_.find(message.lane);
+        if (found != half_open_.end()) {
+          OnMet(found->second, FaultKind::kHalfOpen);
+        }
+      });
+}
+
+void FaultInjector::OnMet(uint64_t fault, FaultKind kind) {
+  if (unmet_.erase(fault) > 0) ++fired_[static_cast<size_t>(kind)];
 }
 
 FaultInjector::~FaultInjector() {
+  *alive_ = false;
   cluster_->network().RemoveFilter(filter_);
 }
 
@@ -49,7 +63,9 @@ bool FaultInjector::Do(const Fault& fault) {
     log_(StrCat("not done: ", fault.ToString()));
     return false;
   }
-  ++fired_[static_cast<size_t>(fault.kind)];
+  if (fault.kind != FaultKind::kDropKind && fault.kind != FaultKind::kHalfOpen) {
+    ++fired_[static_cast<size_t>(fault.kind)];
+  }
   log_(fault.ToString());
   if (*mend == nullptr) return true;
   const uint64_t id = next_++;
@@ -265,12 +281,17 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginLinks(
     const Fault& fault) {
   SimNetwork& network = cluster_->network();
   if (fault.kind == FaultKind::kHalfOpen) {
-    network.HalfOpen(NodeId(fault.node), NodeId(fault.other));
+    const auto lanes =
+        network.HalfOpen(NodeId(fault.node), NodeId(fault.other));
+    if (lanes.empty()) return std::nullopt;
+    const uint64_t id = next_++;
+    unmet_.insert(id);
+    for (const uint64_t lane : lanes) half_open_[lane] = id;
     return Mend();
   }
   if (fault.kind == FaultKind::kReset) {
-    network.Reset(NodeId(fault.node), NodeId(fault.other));
-    return Mend();
+    const int cut = network.Reset(NodeId(fault.node), NodeId(fault.other));
+    return cut > 0 ? std::optional(Mend()) : std::nullopt;
   }
   SimNetwork::Cuts cuts = CutsOf(fault);
   if (cuts.empty()) return std::nullopt;
@@ -310,6 +331,7 @@ std::optional<FaultInjector::Mend> FaultInjector::BeginQuality(
     const Fault& fault) {
   const uint64_t id = next_++;
   qualities_.emplace(id, fault);
+  if (fault.kind == FaultKind::kDropKind) unmet_.insert(id);
   SetQuality();
   return [this, id] {
     qualities_.erase(id);

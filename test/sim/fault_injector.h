@@ -19,8 +19,10 @@
 
 namespace sluice::sim {
 
-// A fault that makes no sense at its moment (a kill of what is down), or that
-// the atlas forbids, is left out and not counted.
+// A fault that makes no sense at its moment (a kill of what is down, a reset
+// where nothing is connected), or that the atlas forbids, is left out and not
+// counted. One that waits for messages (DropKind, HalfOpen) counts once it has
+// met one.
 class FaultInjector {
  public:
   using Log = std::function<void(const std::string&)>;
@@ -80,8 +82,8 @@ class FaultInjector {
   void SetQuality();
   void SetDisks(int node);
   void Forget();
+  void OnMet(uint64_t fault, FaultKind kind);
   std::vector<int> Everybody() const;  // clients too
-  std::string LogOf(int node, const Fault& fault) const;
 
   SimCluster* const cluster_;
   FaultAtlas* const atlas_;
@@ -96,6 +98,11 @@ class FaultInjector {
   std::map<uint64_t, Fault> qualities_;
   std::map<uint64_t, Fault> disks_;  // slow, hung, full
   std::map<uint64_t, Mend> mends_;
+  // Those that have not met a message yet; half-open ones by their lanes.
+  std::set<uint64_t> unmet_;
+  std::map<uint64_t, uint64_t> half_open_;
+  // The network outlives this.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   // Whose disk fails or is full, and how many processes of it had ended
   // themselves by then.
   struct Failing {

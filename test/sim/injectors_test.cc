@@ -209,6 +209,30 @@ TEST_F(FaultInjectorTest, LinksAreMendedOneByOne) {
   EXPECT_TRUE(cluster.network().Reaches(NodeId(1), NodeId(2)));
 }
 
+// What met nothing has tested nothing.
+TEST_F(FaultInjectorTest, AFaultOfLinksCountsWhenItMeetsAMessage) {
+  constexpr auto kNone = static_cast<int64_t>(MessageKind::kLeaveGroup);
+  constexpr auto kSome = static_cast<int64_t>(MessageKind::kLiveness);
+  EXPECT_TRUE(Do(FaultKind::kDropKind, 0, 1'000'000, kNone));
+  cluster.RunFor(2'000);
+  EXPECT_EQ(Fired(FaultKind::kDropKind), 0) << "nobody sends that";
+  EXPECT_TRUE(Do(FaultKind::kDropKind, 0, 1'000'000, kSome));
+  EXPECT_EQ(Fired(FaultKind::kDropKind), 0);
+  cluster.RunFor(2'000);
+  EXPECT_EQ(Fired(FaultKind::kDropKind), 1);
+  EXPECT_TRUE(Do(FaultKind::kHalfOpen, 101, 0, 0, 102));
+  EXPECT_EQ(Fired(FaultKind::kHalfOpen), 0);
+  cluster.RunFor(2'000);
+  EXPECT_EQ(Fired(FaultKind::kHalfOpen), 1);
+  EXPECT_TRUE(Do(FaultKind::kReset, 101, 0, 0, 103));
+  EXPECT_EQ(Fired(FaultKind::kReset), 1);
+  cluster.Kill(1);
+  cluster.RunFor(5'000);
+  EXPECT_FALSE(Do(FaultKind::kReset, 1, 0, 0, 2)) << "nothing is connected";
+  EXPECT_FALSE(Do(FaultKind::kHalfOpen, 1, 0, 0, 2));
+  EXPECT_EQ(Fired(FaultKind::kReset), 1);
+}
+
 TEST_F(FaultInjectorTest, ARingLeavesEachTwoNeighbours) {
   EXPECT_TRUE(Do(FaultKind::kRing, 1));
   const std::vector<int> ids = cluster.ids();

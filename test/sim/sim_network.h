@@ -113,11 +113,12 @@ class SimNetwork {
   using Cuts = std::set<std::pair<NodeId, NodeId>>;
   void SetCuts(const Cuts& cuts);
   bool Reaches(NodeId a, NodeId b) const { return !cuts_.contains({a, b}); }
-  // Every connection between them is reset: both ends hear at once.
-  void Reset(NodeId a, NodeId b);
+  // Every connection between them is reset: both ends hear at once. So many
+  // streams were cut.
+  int Reset(NodeId a, NodeId b);
   // Their connections carry nothing any more, which nobody notices until the
-  // keepalive runs out. New ones work.
-  void HalfOpen(NodeId a, NodeId b);
+  // keepalive runs out. New ones work. The lanes of the streams on them.
+  std::set<uint64_t> HalfOpen(NodeId a, NodeId b);
   void SetQuality(const LinkQuality& quality) { quality_ = quality; }
   void SetQuality(NodeId a, NodeId b, const LinkQuality& quality);
   void ClearQuality();
