@@ -14,7 +14,6 @@ namespace {
 using Guard = std::lock_guard<std::mutex>;
 using Operation = MemFileSystem::Operation;
 
-constexpr int64_t kPageBytes = 4096;
 
 absl::Status Missing(const std::string& path) {
   return absl::NotFoundError(StrCat("no ", path));
@@ -79,11 +78,7 @@ class MemFile final : public File {
                          ": no space left");
       }
     }
-    const bool misdirected = std::exchange(disk_->misdirects_next, false);
-    inode_->Write(offset, bytes,
-                  !misdirected             ? offset
-                  : offset >= kPageBytes ? offset - kPageBytes
-                                         : offset + kPageBytes,
+    inode_->Write(offset, bytes, disk_->PlaceOf(path_, offset),
                   disk_->change_count);
     return absl::OkStatus();
   }

@@ -80,9 +80,13 @@ class MemFileSystem final : public FileSystem {
   void MendDisk(uint64_t fault);
   // The disk works again (what a failed sync dropped stays dropped).
   void ClearFaults();
-  // Of the next write the disk puts the bytes one page away from where they
-  // belong; the page cache shows them in their place until it is dropped.
-  void MisdirectNextWrite();
+  // Of the next write (to a path that begins and ends so) the disk puts the
+  // bytes one page away from where they belong; the page cache shows them in
+  // their place until it is dropped.
+  void MisdirectNextWrite(const std::string& begin = "",
+                          const std::string& end = "");
+  bool misdirects_next() const;  // nothing was written since
+  void ForgetMisdirection();
   // Until EndLongSync syncs are as if they had begun when change_count() was
   // `began` and end now: what others changed meanwhile may have missed them, so
   // it is not on the disk. Of a file or directory that changes after this call
@@ -91,6 +95,8 @@ class MemFileSystem final : public FileSystem {
   void EndLongSync();
   // Every clean page is read from the disk again.
   void DropCaches();
+  // Those of one file; false while it has pages that are not synced.
+  bool DropCache(const std::string& path);
   // Flips one bit of the file's, somewhere; false when it has none.
   bool FlipRandomBit(const std::string& path, Random& random);
   // Flips one bit on the disk and in the page cache.
@@ -108,6 +114,14 @@ class MemFileSystem final : public FileSystem {
   // What programs would read, past every fault and counter; nullopt: there is
   // no such file. For checks.
   std::optional<std::string> Peek(const std::string& path) const;
+  // Likewise, what is on the disk of it.
+  std::optional<std::string> PeekDurable(const std::string& path) const;
+  // Likewise, what programs wrote: as if no bit had flipped and no write had
+  // gone astray.
+  std::optional<std::string> PeekWritten(const std::string& path) const;
+  // Whether some of what was written to the file is not what the disk has, for
+  // a bit that flipped or a write that went astray.
+  bool IsHarmed(const std::string& path) const;
   // Likewise: the paths of all files below `directory`, sorted.
   std::vector<std::string> PeekFiles(const std::string& directory) const;
   // ReadAtNoWait answers nullopt (a cold cache) while set.

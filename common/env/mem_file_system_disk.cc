@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 
 #include "common/base/error.h"
@@ -85,11 +86,77 @@ void MemInode::Write(int64_t offset, std::string_view bytes,
                      int64_t disk_offset, int64_t made) {
   WriteInto(content, offset, bytes);
   unsynced.push_back({false, disk_offset, std::string(bytes), made});
+  const size_t end = static_cast<size_t>(offset) + bytes.size();
+  Forget(offset, static_cast<int64_t>(end));
+  if (written_end.has_value()) written_end = std::max(*written_end, end);
+  if (disk_offset == offset) return;
+  if (disk_offset < static_cast<int64_t>(content.size())) {
+    Harmed(disk_offset,
+           content.substr(static_cast<size_t>(disk_offset), bytes.size()));
+  }
+  Harmed(offset, std::string(bytes));
+}
+
+void MemInode::Harmed(int64_t offset, std::string bytes) {
+  harms.push_back({offset, std::move(bytes)});
+}
+
+void MemInode::Forget(int64_t begin, int64_t end) {
+  std::erase_if(harms, [&](const Harm& harm) {
+    return harm.offset < end && begin < harm.end();
+  });
+}
+
+void MemInode::Flip(size_t byte, char mask) {
+  const auto at = static_cast<int64_t>(byte);
+  const bool was_harmed =
+      std::any_of(harms.begin(), harms.end(), [&](const Harm& harm) {
+        return harm.offset <= at && at < harm.end();
+      });
+  if (!was_harmed) Harmed(at, std::string(1, content[byte]));
+  content[byte] ^= mask;
+  if (byte < durable.size()) durable[byte] ^= mask;
+  if (cached.has_value() && byte < cached->size()) (*cached)[byte] ^= mask;
+}
+
+void MemInode::DropCache() {
+  cached.reset();
+  if (!harms.empty() && durable.size() > content.size()) {
+    written_end = std::min(written_end.value_or(content.size()),
+                           content.size());
+  }
+  content = durable;
+  // What never got to the disk is torn or lost, not harmed; what is on the disk
+  // as it was written is well.
+  std::erase_if(harms, [this](const Harm& harm) {
+    const auto at = static_cast<size_t>(harm.offset);
+    return at >= content.size() ||
+           content.compare(at, harm.bytes.size(), harm.bytes) == 0;
+  });
+}
+
+std::string MemInode::Written() const {
+  std::string written = content;
+  // The newest first: an older one knows better what was there before it.
+  for (auto harm = harms.rbegin(); harm != harms.rend(); ++harm) {
+    const auto at = static_cast<size_t>(harm->offset);
+    if (at >= written.size()) continue;
+    const size_t size = std::min(harm->bytes.size(), written.size() - at);
+    written.replace(at, size, harm->bytes, 0, size);
+  }
+  if (written_end.has_value() && *written_end < written.size()) {
+    written.resize(*written_end);
+  }
+  return written;
 }
 
 void MemInode::Truncate(int64_t size, int64_t made) {
   content.resize(static_cast<size_t>(size), '\0');
   unsynced.push_back({true, size, "", made});
+  if (written_end.has_value()) {
+    written_end = std::min(*written_end, static_cast<size_t>(size));
+  }
+  Forget(size, INT64_MAX);
 }
 
 void MemInode::Sync(size_t count) {
@@ -153,8 +220,7 @@ void MemInode::Crash(MemSurvival survival, Random* random) {
     }
   }
   unsynced.clear();
-  cached.reset();
-  content = durable;
+  DropCache();
 }
 
 bool MemEntryChange::IsIn(const std::string& directory) const {
@@ -252,6 +318,22 @@ int64_t MemDisk::Bytes() const {
     }
   }
   return total;
+}
+
+int64_t MemDisk::PlaceOf(const std::string& path, int64_t offset) {
+  if (!misdirects_next.has_value() ||
+      !path.starts_with(misdirects_next->first) ||
+      !path.ends_with(misdirects_next->second)) {
+    return offset;
+  }
+  misdirects_next.reset();
+  return offset >= kMemPageBytes ? offset - kMemPageBytes
+                                 : offset + kMemPageBytes;
+}
+
+const MemInode* MemDisk::FindFile(const std::string& path) const {
+  const auto found = entries.find(path);
+  return found == entries.end() ? nullptr : found->second.inode.get();
 }
 
 absl::Status MemDisk::Check(MemFileSystem::Operation operation,

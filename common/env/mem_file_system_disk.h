@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +20,7 @@
 namespace sluice {
 
 inline constexpr int64_t kMemSectorBytes = 512;
+inline constexpr int64_t kMemPageBytes = 4096;
 
 // How much of the unsynced a crash leaves.
 enum class MemSurvival { kNothing, kPrefix, kAnySectors };
@@ -31,6 +33,16 @@ struct MemInode {
     int64_t made = 0;  // MemDisk::change_count then
   };
 
+  // What was written where the disk has something else.
+  struct Harm {
+    int64_t offset = 0;
+    std::string bytes;
+
+    int64_t end() const {
+      return offset + static_cast<int64_t>(bytes.size());
+    }
+  };
+
   std::string content;  // page cache
   std::string durable;  // disk
   std::vector<Change> unsynced;
@@ -38,6 +50,9 @@ struct MemInode {
   // are clean and not on the disk; a later write into a sector takes along what
   // the sector holds, also what that sync dropped.
   std::optional<std::string> cached;
+  std::vector<Harm> harms;
+  // A write went astray past the end, which for programs is here.
+  std::optional<size_t> written_end;
 
   // `disk_offset`: where the disk will put it.
   void Write(int64_t offset, std::string_view bytes, int64_t disk_offset,
@@ -51,10 +66,16 @@ struct MemInode {
     cached = content;
   }
   void Crash(MemSurvival survival, Random* random);
+  void Flip(size_t byte, char mask);
+  void DropCache();
+  std::string Written() const;
 
  private:
   void PutOnDisk(const Change& change);
   void PutOnDisk(int64_t at, std::string_view part);  // of one sector
+  void Harmed(int64_t offset, std::string bytes);
+  // What is written there anew, or is there no more, is not harmed any more.
+  void Forget(int64_t begin, int64_t end);
 };
 
 struct MemNode {
@@ -103,7 +124,8 @@ struct MemDisk {
   bool stopped = false;
   std::optional<int64_t> capacity;
   bool cold = false;
-  bool misdirects_next = false;
+  // What the path begins and ends with.
+  std::optional<std::pair<std::string, std::string>> misdirects_next;
   int64_t change_count = 0;
   int64_t sync_count = 0;
   int64_t failed_sync_count = 0;
@@ -139,6 +161,9 @@ struct MemDisk {
                      const std::string& path);
   // Before a change: counts it; an error once StopAfter's limit is reached.
   absl::Status BeginChange(const std::string& path);
+  // Where the disk puts what is written to `offset` of a file.
+  int64_t PlaceOf(const std::string& path, int64_t offset);
+  const MemInode* FindFile(const std::string& path) const;
 };
 
 std::string MemParentOf(const std::string& path);

@@ -74,21 +74,43 @@ void MemFileSystem::EndLongSync() {
 void MemFileSystem::ClearFaults() {
   const Guard guard(disk_->mutex);
   disk_->faults.clear();
-  disk_->misdirects_next = false;
+  disk_->misdirects_next.reset();
 }
 
-void MemFileSystem::MisdirectNextWrite() {
+void MemFileSystem::MisdirectNextWrite(const std::string& begin,
+                                       const std::string& end) {
   const Guard guard(disk_->mutex);
-  disk_->misdirects_next = true;
+  disk_->misdirects_next.emplace(begin, end);
+}
+
+void MemFileSystem::ForgetMisdirection() {
+  const Guard guard(disk_->mutex);
+  disk_->misdirects_next.reset();
+}
+
+bool MemFileSystem::misdirects_next() const {
+  const Guard guard(disk_->mutex);
+  return disk_->misdirects_next.has_value();
 }
 
 void MemFileSystem::DropCaches() {
   const Guard guard(disk_->mutex);
   for (auto& [path, node] : disk_->entries) {
     if (node.inode == nullptr || !node.inode->unsynced.empty()) continue;
-    node.inode->content = node.inode->durable;
-    node.inode->cached.reset();
+    node.inode->DropCache();
   }
+}
+
+bool MemFileSystem::DropCache(const std::string& path) {
+  const Guard guard(disk_->mutex);
+  const auto found = disk_->entries.find(path);
+  if (found == disk_->entries.end() || found->second.inode == nullptr) {
+    return true;
+  }
+  MemInode& inode = *found->second.inode;
+  if (!inode.unsynced.empty()) return false;
+  inode.DropCache();
+  return true;
 }
 
 bool MemFileSystem::FlipRandomBit(const std::string& path, Random& random) {
@@ -116,11 +138,7 @@ void MemFileSystem::FlipBit(const std::string& path, int64_t byte, int bit) {
   const auto mask = static_cast<char>(1 << bit);
   const auto at = static_cast<size_t>(byte);
   INVARIANT(at < inode.content.size(), "FlipBit past the end of ", path);
-  inode.content[at] ^= mask;
-  if (at < inode.durable.size()) inode.durable[at] ^= mask;
-  if (inode.cached.has_value() && at < inode.cached->size()) {
-    (*inode.cached)[at] ^= mask;
-  }
+  inode.Flip(at, mask);
 }
 
 int64_t MemFileSystem::sync_count() const {
@@ -150,11 +168,31 @@ int64_t MemFileSystem::bytes() const {
 
 std::optional<std::string> MemFileSystem::Peek(const std::string& path) const {
   const Guard guard(disk_->mutex);
-  const auto found = disk_->entries.find(path);
-  if (found == disk_->entries.end() || found->second.inode == nullptr) {
-    return std::nullopt;
-  }
-  return found->second.inode->content;
+  const MemInode* file = disk_->FindFile(path);
+  if (file == nullptr) return std::nullopt;
+  return file->content;
+}
+
+std::optional<std::string> MemFileSystem::PeekDurable(
+    const std::string& path) const {
+  const Guard guard(disk_->mutex);
+  const MemInode* file = disk_->FindFile(path);
+  if (file == nullptr) return std::nullopt;
+  return file->durable;
+}
+
+std::optional<std::string> MemFileSystem::PeekWritten(
+    const std::string& path) const {
+  const Guard guard(disk_->mutex);
+  const MemInode* file = disk_->FindFile(path);
+  if (file == nullptr) return std::nullopt;
+  return file->harms.empty() ? file->content : file->Written();
+}
+
+bool MemFileSystem::IsHarmed(const std::string& path) const {
+  const Guard guard(disk_->mutex);
+  const MemInode* file = disk_->FindFile(path);
+  return file != nullptr && !file->harms.empty();
 }
 
 std::vector<std::string> MemFileSystem::PeekFiles(

@@ -308,6 +308,63 @@ TEST_F(MemCrashTest, AMisdirectedWriteIsSeenOnceTheCacheIsGone) {
   EXPECT_EQ(Content("/d/f")[0], 'b');
 }
 
+// What programs wrote is known past both, until it is written anew or goes.
+TEST_F(MemCrashTest, WhatWasWrittenOutlivesHarm) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, std::string(8192, 'a')).ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  EXPECT_FALSE(fs_.IsHarmed("/d/f"));
+  fs_.MisdirectNextWrite("/d/", ".log");
+  ASSERT_TRUE(file->Write(4096, "b").ok());
+  EXPECT_TRUE(fs_.misdirects_next()) << "another file's";
+  fs_.MisdirectNextWrite("/d/", "f");
+  ASSERT_TRUE(file->Write(8192, "c").ok());
+  EXPECT_FALSE(fs_.misdirects_next());
+  EXPECT_TRUE(fs_.IsHarmed("/d/f"));
+  EXPECT_FALSE(fs_.DropCache("/d/f")) << "there is something to write back";
+  ASSERT_TRUE(file->SyncData().ok());
+  ASSERT_TRUE(file->Write(8193, "d").ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  fs_.FlipBit("/d/f", 1, 1);
+  EXPECT_TRUE(fs_.DropCache("/d/f"));
+  const std::string written =
+      std::string(4096, 'a') + "b" + std::string(4095, 'a') + "cd";
+  EXPECT_EQ(fs_.PeekWritten("/d/f"), written);
+  EXPECT_EQ(Content("/d/f")[1], 'c');
+  EXPECT_EQ(Content("/d/f")[4096], 'c');
+  EXPECT_EQ(Content("/d/f")[8192], '\0');
+  EXPECT_EQ(fs_.PeekDurable("/d/f"), Content("/d/f"));
+  ASSERT_TRUE(file->Write(0, std::string(4097, 'x')).ok());
+  EXPECT_TRUE(fs_.IsHarmed("/d/f"));
+  ASSERT_TRUE(file->Truncate(8192).ok());
+  EXPECT_FALSE(fs_.IsHarmed("/d/f"));
+}
+
+// Seed 204: what lies past the end was not written there.
+TEST_F(MemCrashTest, AWriteThatGoesAstrayPastTheEndIsNotPartOfTheFile) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, "ab").ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  fs_.MisdirectNextWrite();
+  ASSERT_TRUE(file->Write(2, "cd").ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  EXPECT_TRUE(fs_.DropCache("/d/f"));
+  EXPECT_EQ(Content("/d/f").size(), 4100u);
+  EXPECT_EQ(fs_.PeekWritten("/d/f"), "abcd");
+  ASSERT_TRUE(file->Write(4, "ef").ok());
+  EXPECT_EQ(fs_.PeekWritten("/d/f"), "abcdef");
+}
+
+TEST_F(MemCrashTest, AWriteThatGoesAstrayAndIsLostHarmsNothing) {
+  auto file = Create("/d/f");
+  ASSERT_TRUE(file->Write(0, std::string(8192, 'a')).ok());
+  ASSERT_TRUE(fs_.SyncAll("/").ok());
+  fs_.MisdirectNextWrite();
+  ASSERT_TRUE(file->Write(8192, "c").ok());
+  fs_.CrashLosingAll();
+  EXPECT_FALSE(fs_.IsHarmed("/d/f"));
+}
+
 TEST_F(MemCrashTest, ARandomFlipChangesOneBitOfAFileThatHasSome) {
   Random random(1);
   auto file = Create("/d/f");

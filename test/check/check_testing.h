@@ -76,6 +76,12 @@ class CheckTest : public testing::Test {
     return IncarnationId(Uuid(static_cast<uint64_t>(broker),
                               static_cast<uint64_t>(number)));
   }
+  // The disk of this broker, of kTp.
+  void LieAt(int broker) {
+    cluster_.lies = [broker](NodeId node, const TopicPartition& tp) {
+      return node == NodeId(broker) && tp == kTp;
+    };
+  }
   NodeView& node(int id) { return cluster_.nodes[NodeId(id)]; }
   void Boot(int id, int incarnation);
   void End(int id, check::End how);

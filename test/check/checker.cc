@@ -1,5 +1,6 @@
 #include "test/check/checker.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -26,7 +27,7 @@ struct Checker::Parts {
         producers(deps.findings, &cluster, &replication),
         groups(deps.findings, &cluster) {
     cluster.configs = deps.configs;
-    cluster.disks_lie = deps.disks_lie;
+    cluster.lies = deps.lies;
   }
 
   void OnGroups(const NodeView& node, const LiveNode& live,
@@ -175,13 +176,15 @@ void Checker::Parts::CheckUncleanElections(const MetadataImage& before,
     if (altered.contains(tp.topic_id) ||
         now.last_unclean_leader_epoch == old.last_unclean_leader_epoch ||
         old.unclean_ordered || cluster.ordered.contains(tp) ||
-        deps.disks_lie ||
         cluster.configs->ElectionRulesOf(topic).unclean) {
       continue;
     }
     const auto found = lost.find(tp);
-    const int copies =
-        found == lost.end() ? 0 : static_cast<int>(found->second.size());
+    const int copies = static_cast<int>(std::count_if(
+        now.replicas.begin(), now.replicas.end(), [&](NodeId node) {
+          return cluster.Lies(node, tp) ||
+                 (found != lost.end() && found->second.contains(node));
+        }));
     deps.findings->Check(Rule::kRP1, copies >= cluster.MinIsrOf(tp), [&] {
       return StrCat("partition ", tp.ToString(), " elected ", now.leader,
                     " unclean in epoch ", now.leader_epoch, " though only ",

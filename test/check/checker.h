@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "controller/metadata/config_registry.h"
@@ -33,9 +34,9 @@ class Checker {
   struct Deps {
     Findings* findings = nullptr;
     std::shared_ptr<const ConfigRegistry> configs;
-    // The run flips bits, misdirects writes or loses synced bytes: a replica
-    // may then be quarantined for its bytes, which is no finding.
-    bool disks_lie = false;
+    // Whose copy of what the run has damaged, or keeps from being read, as of
+    // now: that replica, and no other, may be quarantined. Null: nobody's.
+    std::function<bool(NodeId, const TopicPartition&)> lies;
   };
 
   explicit Checker(Deps deps);

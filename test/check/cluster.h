@@ -2,6 +2,7 @@
 // committed metadata, folded by the checks themselves.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -21,8 +22,13 @@ struct Cluster {
   // Of whose changes in the batch that is being committed an operator ordered
   // an unclean election.
   std::set<TopicPartition> ordered;
-  // The run damages what disks hold: a replica may be quarantined.
-  bool disks_lie = false;
+  // Whether that copy of a partition may be damaged, or cannot be read: it may
+  // be quarantined. Null: no disk lies.
+  std::function<bool(NodeId, const TopicPartition&)> lies;
+
+  bool Lies(NodeId node, const TopicPartition& tp) const {
+    return lies != nullptr && lies(node, tp);
+  }
 
   const NodeView* Find(NodeId id) const {
     const auto found = nodes.find(id);

@@ -58,7 +58,7 @@ Offset TakeFromSegment(const Log& log, const MemFileSystem& disk, Offset from,
   const auto after = std::upper_bound(bases.begin(), bases.end(), from);
   if (after == bases.begin()) return from;
   const Offset segment = *std::prev(after);
-  const auto bytes = disk.Peek(SegmentPath(log, segment));
+  const auto bytes = disk.PeekWritten(SegmentPath(log, segment));
   if (!bytes.has_value()) return from;
   const bool known = place.next == from && place.segment == segment &&
                      place.bytes <= bytes->size();
@@ -96,7 +96,7 @@ void ReadBatches(const Log& log, const MemFileSystem& disk, Offset from,
 std::string ReadLogBytes(const Log& log, const MemFileSystem& disk) {
   std::string bytes;
   for (const Offset base : log.segment_bases()) {
-    bytes += disk.Peek(SegmentPath(log, base)).value_or("");
+    bytes += disk.PeekWritten(SegmentPath(log, base)).value_or("");
   }
   return bytes;
 }

@@ -54,7 +54,7 @@ bool BeginsToLead(const ReplicaChange& change) {
 void ProducerInvariants::OnChange(const NodeView& node,
                                   const ReplicaChange& change) {
   const Key key{change.tp, node.id};
-  if (change.now == nullptr || change.now->failed || cluster_.disks_lie) {
+  if (change.now == nullptr || change.now->failed) {
     replicas_.erase(key);
     return;
   }

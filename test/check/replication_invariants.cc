@@ -84,12 +84,12 @@ void ReplicationInvariants::OnChange(const NodeView& node,
 
 void ReplicationInvariants::CheckFailed(const Scene& scene) {
   const ReplicaView& now = scene.now;
-  findings_.Check(Rule::kST2, !now.corrupt || cluster_.disks_lie, [&] {
+  findings_.Check(Rule::kST2, !now.corrupt || cluster_.Lies(scene.node.id, scene.tp), [&] {
     return StrCat(Where(scene), " was quarantined though its disk is honest");
   });
   findings_.Check(Rule::kRP13,
                   now.state != replica::State::kFailed || MayGiveUp(scene) ||
-                      cluster_.disks_lie,
+                      (now.corrupt && cluster_.Lies(scene.node.id, scene.tp)),
                   [&] {
                     return StrCat(Where(scene),
                                   " FAILED: its leader's history contradicts "

@@ -145,12 +145,27 @@ TEST_F(ReplicationTest, RP13AReplicaThatFails) {
 }
 
 TEST_F(ReplicationTest, RP13ADiskThatLiesExplainsIt) {
-  cluster_.disks_lie = true;
+  LieAt(2);
+  At(2, [](ReplicaView& view) {
+    view.failed = view.corrupt = true;
+    view.state = replica::State::kFailed;
+  });
+  ExpectNone();
+}
+
+TEST_F(ReplicationTest, RP13ADiskThatLiesExplainsNoOtherHistory) {
+  LieAt(2);
   At(2, [](ReplicaView& view) {
     view.failed = true;
     view.state = replica::State::kFailed;
   });
-  ExpectNone();
+  ExpectFound(Rule::kRP13);
+}
+
+TEST_F(ReplicationTest, ST2TheDiskOfAnotherLies) {
+  LieAt(3);
+  At(2, [](ReplicaView& view) { view.failed = view.corrupt = true; });
+  ExpectFound(Rule::kST2);
 }
 
 TEST_F(ReplicationTest, ST2QuarantineOfAnHonestDisk) {
@@ -159,7 +174,7 @@ TEST_F(ReplicationTest, ST2QuarantineOfAnHonestDisk) {
 }
 
 TEST_F(ReplicationTest, RP5AReplicaThatWasCorruptBeginsAnew) {
-  cluster_.disks_lie = true;
+  LieAt(2);
   Produce(1, {2, 3}, 100);
   At(2, [](ReplicaView& view) { view.failed = view.corrupt = true; });
   At(2, [](ReplicaView& view) {

@@ -133,7 +133,6 @@ void StorageInvariants::CheckFound(const NodeView& node,
                                    const Left& left) {
   const ReplicaView& old = left.view;
   const End how = left.how;
-  if (cluster_.disks_lie) return;
   const auto text = [&] {
     return StrCat(Where(node, tp, now), " after ", NameOf(how), " of one with ",
                   Where(node, tp, old));
@@ -191,7 +190,7 @@ void StorageInvariants::CheckEpochsLed(const NodeView& node,
 // ST11: what metadata still wants here does not vanish.
 void StorageInvariants::OnRecovered(const NodeView& node) {
   const auto disk = disks_.find(node.id);
-  if (disk == disks_.end() || cluster_.disks_lie) return;
+  if (disk == disks_.end()) return;
   for (const auto& [tp, left] : disk->second) {
     const PartitionImage* state = cluster_.committed->FindPartition(tp);
     if (state == nullptr || !Contains(state->replicas, node.id) ||
@@ -218,7 +217,7 @@ void StorageInvariants::OnReread(const NodeView& node, const TopicPartition& tp,
       [](const StoredBatch& a, const StoredBatch& b) {
         return a.SameRecords(b) && a.crc_matches;
       });
-  findings_.Check(Rule::kST1, same || cluster_.disks_lie || view.failed, [&] {
+  findings_.Check(Rule::kST1, same || view.failed, [&] {
     return StrCat(Where(node, tp, view), " does not read what was appended");
   });
 }

@@ -30,7 +30,11 @@ std::string Tp::ToString() const { return StrCat(topic, "-", partition); }
 
 Scenario::Scenario(ScenarioOptions options, Where where)
     : sim_(OptionsOf(options), options.seed),
-      checks_(&sim_, options.disks_lie,
+      checks_(&sim_,
+              [this](NodeId node, const TopicPartition& tp) {
+                return lies_.contains({node, std::nullopt}) ||
+                       lies_.contains({node, tp});
+              },
               [this](const std::string& what) { violation_ = what; }) {
   sim().world().Watch([this](NodeId ran) { AfterEvent(ran); });
   if (options.before_boot) options.before_boot(*this);

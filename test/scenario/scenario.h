@@ -67,9 +67,6 @@ struct ScenarioOptions {
   int controllers = 3;  // 101, 102, ... : processes of their own
   std::map<std::string, std::string> settings;
   std::map<int, int64_t> drift_ppm;
-  // Bits of logs are flipped, writes go astray: a replica may then find itself
-  // corrupt, and what it calls durable need not be there.
-  bool disks_lie = false;
   // 1: every read of a log asks the disk.
   int64_t tail_cache_bytes = Broker::kTailCacheBytesPerShard;
   uint64_t seed = 1;
@@ -151,6 +148,8 @@ class Scenario {
   // Of the next write the disk puts the bytes a page away from their place; the
   // page cache shows them where they belong until the machine ends.
   void MisdirectWrite(int node);
+  // Its replicas may find that they are of no use: it cannot read its disk.
+  void MayBeSetAside(int node);
   // The next `count` operations of the kind fail with EIO.
   using Operation = MemFileSystem::Operation;
   void BreakDisk(int node, Operation operation,
@@ -359,6 +358,8 @@ class Scenario {
   std::map<Tp, std::map<Offset, std::string>> acked_;
   std::map<Tp, std::set<std::string>> sent_;
   std::set<int> may_fail_;
+  // Whose copies of what may be set aside; nullopt: of everything.
+  std::set<std::pair<NodeId, std::optional<TopicPartition>>> lies_;
   std::map<int, int64_t> failed_syncs_;  // that the checks know of, by node
   std::vector<std::string> history_;
   std::vector<CaughtPtr> catching_;

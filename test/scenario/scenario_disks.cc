@@ -28,6 +28,7 @@ void Scenario::FlipBit(int node, const Tp& tp, int64_t offset, Where where) {
       at += static_cast<int64_t>((*batch)->bytes().size());
       if ((*batch)->header().next_offset() <= Offset(offset)) continue;
       Note(StrCat("a bit of the record at ", offset, " flips at ", node));
+      lies_.emplace(NodeId(node), IdOf(tp, where));
       return fs.FlipBit(file, at - 1);
     }
   }
@@ -36,7 +37,12 @@ void Scenario::FlipBit(int node, const Tp& tp, int64_t offset, Where where) {
 
 void Scenario::MisdirectWrite(int node) {
   Note(StrCat("the next write at ", node, " goes astray"));
+  MayBeSetAside(node);
   sim().at(node).fs.MisdirectNextWrite();
+}
+
+void Scenario::MayBeSetAside(int node) {
+  lies_.emplace(NodeId(node), std::nullopt);
 }
 
 void Scenario::BreakDisk(int node, Operation operation, int count) {

@@ -17,7 +17,7 @@ class CheckedCluster : public SimCluster {
  public:
   CheckedCluster(SimOptions options, uint64_t seed)
       : SimCluster(std::move(options), seed),
-        checks_(this, /*disks_lie=*/false, [this](const std::string& what) {
+        checks_(this, /*lies=*/nullptr, [this](const std::string& what) {
           ADD_FAILURE() << what << "\nat " << world().MonoMicros() << " us";
         }) {
     world().Watch([this](NodeId ran) { checks_.AfterEvent(ran); });

@@ -7,14 +7,14 @@
 namespace sluice::sim {
 
 ClusterChecks::ClusterChecks(
-    SimCluster* cluster, bool disks_lie,
+    SimCluster* cluster, Lies lies,
     std::function<void(const std::string&)> on_violation)
     : cluster_(cluster),
       on_violation_(std::move(on_violation)),
       findings_([this](const check::Violation& violation) {
         on_violation_(violation.ToString());
       }),
-      checker_({&findings_, cluster->shared_configs(), disks_lie}),
+      checker_({&findings_, cluster->shared_configs(), std::move(lies)}),
       consume_streams_(&checker_.groups(), on_violation_) {
   cluster->AddObserver(this);
   cluster->network().AddObserver(

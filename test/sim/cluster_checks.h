@@ -21,8 +21,11 @@ class ClusterChecks final : public ClusterObserver {
  public:
   static constexpr int64_t kEventsBetweenScans = 1000;
 
-  // `on_violation`: the first one; the run should end.
-  ClusterChecks(SimCluster* cluster, bool disks_lie,
+  using Lies = std::function<bool(NodeId, const TopicPartition&)>;
+
+  // `lies` as of check::Checker::Deps. `on_violation`: the first one; the run
+  // should end.
+  ClusterChecks(SimCluster* cluster, Lies lies,
                 std::function<void(const std::string&)> on_violation);
   ~ClusterChecks() override {
     *alive_ = false;

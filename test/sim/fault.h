@@ -9,8 +9,6 @@
 
 namespace sluice::sim {
 
-// Drawn by seeds: those up to kLastDrawn. The others are ordered by scripts
-// until the feature that survives them has landed.
 #define SLUICE_FAULT_KINDS(X)                                               \
   X(Kill)          /* node: the page cache lives; back after a while */    \
   X(CleanStop)     /* node: asked to stop, then started again */           \
@@ -41,8 +39,8 @@ namespace sluice::sim {
   X(SyncError)     /* node: amount syncs, -1 for ever */                   \
   X(WriteError)    /* node: likewise */                                    \
   X(WipeRaft)      /* node: its controller's disk is replaced; once a run */ \
-  X(BitFlip)       /* node: amount picks the bit of a log */               \
-  X(MisdirectedWrite) /* node: the next write goes elsewhere */            \
+  X(BitFlip)       /* node: of a record below its durable mark */          \
+  X(MisdirectedWrite) /* node: the next write to a log goes elsewhere */   \
   X(ReadError)     /* node: amount reads, -1 for ever */
 
 enum class FaultKind : uint8_t {
@@ -50,13 +48,11 @@ enum class FaultKind : uint8_t {
   SLUICE_FAULT_KINDS(X)
 #undef X
 };
-inline constexpr FaultKind kLastDrawn = FaultKind::kWipeRaft;
 inline constexpr int kFaultKindCount = 0
 #define X(name) +1
     SLUICE_FAULT_KINDS(X)
 #undef X
     ;
-inline constexpr int kDrawnFaultKindCount = static_cast<int>(kLastDrawn) + 1;
 
 std::string_view NameOf(FaultKind kind);
 

@@ -28,6 +28,7 @@ void FaultAtlas::Learn(const SimNode& node) {
 
 const MetadataImage& FaultAtlas::NewestImage() {
   for (const auto& [id, node] : cluster_->nodes()) Learn(*node);
+  lies_.Refresh(*newest_);
   return *newest_;
 }
 
@@ -40,11 +41,54 @@ bool FaultAtlas::IsIn(const Losses& losses, const PartitionImage& partition,
          !Contains(partition.isr, node);
 }
 
-bool FaultAtlas::IsTainted(const TopicImage& topic,
-                           const PartitionImage& partition, NodeId node) {
+bool FaultAtlas::IsTainted(const TopicImage& topic, PartitionIndex index,
+                           NodeId node) {
+  const PartitionImage& partition = *topic.Find(index);
   const bool durable = cluster_->configs().PromisesDisk(topic, partition);
   return IsIn(disk_lost_, partition, node) ||
+         lies_.Lies(node, {topic.id, index}) ||
          (!durable && IsIn(memory_lost_, partition, node));
+}
+
+int FaultAtlas::OthersTainted(const TopicImage& topic, PartitionIndex index,
+                              NodeId node) {
+  const auto& replicas = topic.Find(index)->replicas;
+  return static_cast<int>(
+      std::count_if(replicas.begin(), replicas.end(), [&](NodeId other) {
+        return other != node && IsTainted(topic, index, other);
+      }));
+}
+
+std::vector<TopicPartition> FaultAtlas::MayDamage(int node) {
+  std::vector<TopicPartition> all;
+  for (const auto& [id, topic] : NewestImage().topics()) {
+    for (const auto& [index, partition] : topic->partitions) {
+      if (spares_memory_ &&
+          !cluster_->configs().PromisesDisk(*topic, *partition)) {
+        continue;
+      }
+      if (Contains(partition->replicas, NodeId(node)) &&
+          OthersTainted(*topic, index, NodeId(node)) + 1 <=
+              min_isr_.at(id) - 1) {
+        all.push_back({id, index});
+      }
+    }
+  }
+  return all;
+}
+
+bool FaultAtlas::MayBeUnreadable(int node) {
+  if (!cluster_->is_broker(node)) return true;
+  for (const auto& [id, topic] : NewestImage().topics()) {
+    for (const auto& [index, partition] : topic->partitions) {
+      if (Contains(partition->replicas, NodeId(node)) &&
+          OthersTainted(*topic, index, NodeId(node)) + 1 >
+              std::max(1, min_isr_.at(id) - 1)) {
+        return false;
+      }
+    }
+  }
+  return true;
 }
 
 bool FaultAtlas::MaySpare(int node, bool memory_only) {
@@ -56,20 +100,19 @@ bool FaultAtlas::MaySpare(int node, bool memory_only) {
         continue;
       }
       if (!Contains(partition->replicas, victim)) continue;
-      int tainted = 1;
-      for (const NodeId replica : partition->replicas) {
-        if (replica != victim && IsTainted(*topic, *partition, replica)) {
-          ++tainted;
-        }
+      if (OthersTainted(*topic, index, victim) + 1 >
+          min_isr_.at(id) - 1) {
+        return false;
       }
-      if (tainted > min_isr_.at(id) - 1) return false;
     }
   }
   return true;
 }
 
 bool FaultAtlas::MayLosePower(int node) {
-  return !cluster_->is_broker(node) || MaySpare(node, /*memory_only=*/true);
+  return !cluster_->is_broker(node) ||
+         (lies_.MayLosePower(NodeId(node)) &&
+          MaySpare(node, /*memory_only=*/true));
 }
 
 bool FaultAtlas::MayWipe(int node) {

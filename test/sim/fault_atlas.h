@@ -6,7 +6,9 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "test/sim/disk_lies.h"
 #include "test/sim/sim_cluster.h"
 
 namespace sluice::sim {
@@ -19,7 +21,8 @@ namespace sluice::sim {
 // committed record is on min ISR replicas, which RP4 promises.
 class FaultAtlas final : public ClusterObserver {
  public:
-  explicit FaultAtlas(SimCluster* cluster) : cluster_(cluster) {
+  explicit FaultAtlas(SimCluster* cluster)
+      : lies_(cluster), cluster_(cluster) {
     cluster->AddObserver(this);
   }
   ~FaultAtlas() override { cluster_->RemoveObserver(this); }
@@ -32,10 +35,24 @@ class FaultAtlas final : public ClusterObserver {
   // It was done.
   void OnPowerLoss(int node) { OnLossy(node, memory_lost_); }
   void OnWipe(int node) { OnLossy(node, disk_lost_); }
+  // All power will go. Of what is in memory the best log leads then, once all of
+  // the last full ISR have told; one whose log is damaged cannot, and what it
+  // held is for people to judge (seed 182): no copy of it is damaged.
+  void SpareMemory() { spares_memory_ = true; }
+  // Of which partitions the copy on `node` may be damaged.
+  std::vector<TopicPartition> MayDamage(int node);
+  // Whether what the node's disk holds may be out of reach for a while: where
+  // its replicas count for nothing meanwhile nobody else is lossy.
+  bool MayBeUnreadable(int node);
+  // Which copies are damaged.
+  DiskLies& lies() { return lies_; }
+  const DiskLies& lies() const { return lies_; }
+  bool Lies(NodeId node, const TopicPartition& tp) const {
+    return lies_.Lies(node, tp);
+  }
   // Whether the copy of a partition on `node` may lack what is committed.
-  // The partition is of the newest image.
-  bool IsTainted(const TopicImage& topic, const PartitionImage& partition,
-                 NodeId node);
+  // The topic is of the newest image.
+  bool IsTainted(const TopicImage& topic, PartitionIndex index, NodeId node);
 
   // The newest committed metadata that any process has or had.
   const MetadataImage& NewestImage();
@@ -52,9 +69,12 @@ class FaultAtlas final : public ClusterObserver {
   void OnLossy(int node, Losses& losses);
   void Take(std::shared_ptr<const MetadataImage> image);
   bool MaySpare(int node, bool memory_only);
+  // How many replicas of it but that of `node` are tainted.
+  int OthersTainted(const TopicImage& topic, PartitionIndex index, NodeId node);
   bool IsIn(const Losses& losses, const PartitionImage& partition,
             NodeId node) const;
 
+  DiskLies lies_;
   SimCluster* const cluster_;
   std::shared_ptr<const MetadataImage> newest_ = MetadataImage::Empty();
   // The lowest min ISR that each topic had: of so many copies at least was a
@@ -63,6 +83,7 @@ class FaultAtlas final : public ClusterObserver {
   std::map<NodeId, BrokerEpoch> epochs_;  // the last that each broker knew
   Losses memory_lost_;  // of what is in memory alone
   Losses disk_lost_;
+  bool spares_memory_ = false;
 };
 
 }  // namespace sluice::sim

@@ -352,7 +352,9 @@ void FaultInjector::Forget() {
   SetQuality();
   for (const int id : cluster_->ids()) {
     SetDisks(id);
+    atlas_->lies().EndMisdirection(NodeId(id));
     cluster_->at(id).fs.ClearFaults();
+    if (unreadable_.contains(id)) EndUnreadable(id);
     cluster_->at(id).kv.ClearFaults();
     if (failing_.contains(id)) {
       failing_.at(id).faults = 1;

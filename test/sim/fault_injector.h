@@ -71,6 +71,9 @@ class FaultInjector {
   std::optional<Mend> BeginDisk(const Fault& fault);
   std::optional<Mend> BeginBadDisk(const Fault& fault);
   std::optional<Mend> BeginFailingDisk(const Fault& fault);
+  std::optional<Mend> BeginMisdirection(const Fault& fault);
+  std::optional<Mend> BeginReadErrors(const Fault& fault);
+  void EndUnreadable(int node);
   void EndFailingDisk(int node);
   void Hang(int node);
   std::optional<Mend> CleanStop(int node);
@@ -115,6 +118,7 @@ class FaultInjector {
   bool IsLying(int node) const;
   Failing& BeginFailing(int node);
   std::map<int, Failing> failing_;
+  std::map<int, int> unreadable_;  // by how many faults now
   std::set<int> hanging_;
   int wiped_controller_ = 0;
   std::set<std::pair<int, size_t>> excused_;

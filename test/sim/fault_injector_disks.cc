@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/invariant.h"
+#include "common/base/str_cat.h"
 #include "test/sim/fault_injector.h"
 
 namespace sluice::sim {
@@ -14,12 +15,6 @@ int64_t FailedLogSyncs(const SimNode& machine) {
 }
 
 }  // namespace
-
-std::string FaultInjector::LogOf(int node, const Fault& fault) const {
-  const std::vector<std::string> logs = cluster_->LogFiles(node);
-  if (logs.empty()) return "";
-  return logs[static_cast<size_t>(fault.amount) % logs.size()];
-}
 
 // What is slow, hung and full at once is as bad as all of it together.
 void FaultInjector::SetDisks(int node) {
@@ -150,34 +145,69 @@ bool FaultInjector::IsLying(int node) const {
   return found != failing_.end() && found->second.syncs_fail;
 }
 
+// Where syncs fail the page cache goes in the end, which has to wait for the
+// marks here. In memory mode there are none for long.
+std::optional<FaultInjector::Mend> FaultInjector::BeginMisdirection(
+    const Fault& fault) {
+  const NodeId node(fault.node);
+  std::vector<TopicPartition> of = atlas_->MayDamage(fault.node);
+  const MetadataImage& newest = atlas_->NewestImage();
+  std::erase_if(of, [&](const TopicPartition& tp) {
+    const TopicImage& topic = *newest.FindTopic(tp.topic_id);
+    return !cluster_->configs().PromisesDisk(topic, *topic.Find(tp.partition));
+  });
+  if (of.empty() || !cluster_->up(fault.node) ||
+      failing_.contains(fault.node) || !atlas_->lies().MayLosePower(node)) {
+    return std::nullopt;
+  }
+  const TopicPartition tp = of[random_.Below(of.size())];
+  atlas_->lies().Misdirect(node, tp, /*evicted=*/random_.OneIn(2));
+  log_(StrCat("the next write to ", tp.ToString(), " goes astray"));
+  return [this, node] { atlas_->lies().EndMisdirection(node); };
+}
+
+std::optional<FaultInjector::Mend> FaultInjector::BeginReadErrors(
+    const Fault& fault) {
+  const int node = fault.node;
+  if (!atlas_->MayBeUnreadable(node)) return std::nullopt;
+  const int count = fault.amount < 0 ? MemFileSystem::kForEver
+                                     : static_cast<int>(fault.amount);
+  SimNode& machine = cluster_->at(node);
+  BeginFailing(node);
+  atlas_->lies().BeginUnreadable(NodeId(node));
+  ++unreadable_[node];
+  const uint64_t id =
+      machine.fs.BreakDisk(MemFileSystem::Operation::kRead, count);
+  const uint64_t id_kv =
+      machine.kv.BreakDisk(MemKvStore::Operation::kRead, count);
+  return [this, node, &machine, id, id_kv] {
+    machine.fs.MendDisk(id);
+    machine.kv.MendDisk(id_kv);
+    if (--unreadable_[node] == 0) EndUnreadable(node);
+    EndFailingDisk(node);
+  };
+}
+
+void FaultInjector::EndUnreadable(int node) {
+  unreadable_.erase(node);
+  atlas_->lies().EndUnreadable(NodeId(node), atlas_->NewestImage());
+}
+
 std::optional<FaultInjector::Mend> FaultInjector::BeginBadDisk(
     const Fault& fault) {
-  MemFileSystem& fs = cluster_->at(fault.node).fs;
+  DiskLies& lies = atlas_->lies();
   switch (fault.kind) {
     case FaultKind::kBitFlip: {
-      const std::string log = LogOf(fault.node, fault);
-      return !log.empty() && fs.FlipRandomBit(log, random_)
-                 ? std::optional<Mend>(Mend())
-                 : std::nullopt;
+      const auto flipped =
+          lies.FlipBit(NodeId(fault.node), atlas_->MayDamage(fault.node), random_);
+      if (!flipped.has_value()) return std::nullopt;
+      log_(StrCat("a bit of ", flipped->ToString(), " flips"));
+      return Mend();
     }
     case FaultKind::kMisdirectedWrite:
-      fs.MisdirectNextWrite();
-      return Mend();
-    case FaultKind::kReadError: {
-      const uint64_t id = fs.BreakDisk(
-          MemFileSystem::Operation::kRead,
-          fault.amount < 0 ? MemFileSystem::kForEver
-                           : static_cast<int>(fault.amount));
-      MemKvStore& kv = cluster_->at(fault.node).kv;
-      const uint64_t id_kv = kv.BreakDisk(
-          MemKvStore::Operation::kRead,
-          fault.amount < 0 ? MemKvStore::kForEver
-                           : static_cast<int>(fault.amount));
-      return [&fs, id, &kv, id_kv] {
-        fs.MendDisk(id);
-        kv.MendDisk(id_kv);
-      };
-    }
+      return BeginMisdirection(fault);
+    case FaultKind::kReadError:
+      return BeginReadErrors(fault);
     default:
       INVARIANT(false, "no fault of disks: ", NameOf(fault.kind));
   }

@@ -30,7 +30,11 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
       instant_(plan.instant_events_max),
       cluster_(plan.cluster, plan.seed),
       atlas_(&cluster_),
-      checks_(&cluster_, /*disks_lie=*/false,
+      checks_(&cluster_,
+              [this](NodeId node, const TopicPartition& tp) {
+                atlas_.lies().NoteFound(node, tp);
+                return atlas_.Lies(node, tp);
+              },
               [this](const std::string& what) { Fail(what); }),
       injector_(&cluster_, &atlas_, plan.seed + 5,
                 [this](const std::string& what) {
@@ -38,6 +42,7 @@ FuzzRun::FuzzRun(const SwarmPlan& plan, std::FILE* lines)
                   trace_.Line(cluster_.world().MonoMicros(), kNoNode, what);
                 }),
       random_(plan.seed + 9) {
+  if (plan.loses_all_power) atlas_.SpareMemory();
   ObserveMessages();
   cluster_.world().Watch([this](NodeId ran) { AfterEvent(ran); });
 }
@@ -100,6 +105,7 @@ bool FuzzRun::Await(Predicate done, int64_t limit_us) {
   while (!failed() && cluster_.world().MonoMicros() < end_us) {
     if (done()) return true;
     cluster_.world().RunFor(kCheckEveryUs);
+    atlas_.NewestImage();  // which copies are whole again
     if (workload_ != nullptr) workload_->CheckDue();
   }
   return !failed() && done();
@@ -150,6 +156,7 @@ RunNumbers FuzzRun::Numbers() const {
   numbers.progress_not_owed = progress_not_owed_;
   numbers.all_power_lost = all_power_lost_;
   numbers.views = cluster_.view_counts();
+  numbers.lies = atlas_.lies().counts();
   numbers.instant_events_most = instant_.most();
   if (workload_ != nullptr) {
     numbers.acked = workload_->ledger().acked();
@@ -329,7 +336,7 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
   for (const NodeId id : partition->replicas) replicas += in_core(id) ? 1 : 0;
   const auto any = [&](const std::vector<NodeId>& ids) {
     return std::any_of(ids.begin(), ids.end(), [&](NodeId id) {
-      return in_core(id) && !atlas_.IsTainted(*topic, *partition, id);
+      return in_core(id) && !atlas_.IsTainted(*topic, tp.partition, id);
     });
   };
   const bool all_have_to_tell =

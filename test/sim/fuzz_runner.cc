@@ -49,6 +49,9 @@ void Totals::Add(const RunResult& result) {
   sum.views.lost_bare += n.views.lost_bare;
   sum.views.checkpoints += n.views.checkpoints;
   sum.views.fills += n.views.fills;
+  sum.lies.told += n.lies.told;
+  sum.lies.found += n.lies.found;
+  sum.lies.healed += n.lies.healed;
   sum.progress_owed += n.progress_owed;
   sum.progress_not_owed += n.progress_not_owed;
   sum.instant_events_most =
@@ -97,7 +100,7 @@ void PrintCount(const char* what, std::string_view name, int64_t count) {
 // False: one is zero.
 bool PrintCounts(const Totals& totals) {
   bool all = true;
-  for (int k = 0; k < kDrawnFaultKindCount; ++k) {
+  for (int k = 0; k < kFaultKindCount; ++k) {
     const int64_t count = totals.sum.faults[static_cast<size_t>(k)];
     PrintCount("fault", NameOf(static_cast<FaultKind>(k)), count);
     all = all && count > 0;
@@ -163,6 +166,9 @@ bool PrintCounts(const Totals& totals) {
   must("views", "lost without one", totals.sum.views.lost_bare);
   must("views", "checkpoints", totals.sum.views.checkpoints);
   must("views", "filled from one", totals.sum.views.fills);
+  must("copies", "damaged or out of reach", totals.sum.lies.told);
+  must("copies", "set aside for it", totals.sum.lies.found);
+  must("copies", "whole again", totals.sum.lies.healed);
   must("progress", "owed", totals.sum.progress_owed);
   PrintCount("progress", "not owed", totals.sum.progress_not_owed);
   PrintCount("events", "most at one moment", totals.sum.instant_events_most);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/str_cat.h"
 #include "controller/raft/raft_core.h"
 #include "test/sim/fault.h"
 #include "test/sim/fault_atlas.h"
@@ -353,6 +354,87 @@ TEST_F(FaultInjectorTest, FaultsOfOneDiskAreMendedOneByOne) {
   EXPECT_FALSE(reads());
   cluster.RunFor(1'000);
   EXPECT_TRUE(reads());
+}
+
+// ---- Disks that lie ----
+
+class DiskLiesTest : public FaultInjectorTest {
+ protected:
+  void SetUp() override {
+    FaultInjectorTest::SetUp();
+    ASSERT_TRUE(
+        cluster.CreateTopic("disk", 1, 3, {{"min.insync.replicas", "2"}}).ok());
+    ASSERT_TRUE(cluster.AwaitHealthy()) << cluster.Health();
+    tp = {cluster.TopicIdOf("disk"), PartitionIndex(0)};
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(cluster.ProduceHard("disk", 0, StrCat("m", i)).ok());
+    }
+    cluster.RunFor(2'000);  // marks are on the disk
+    leader = cluster.LeaderOf("disk", 0);
+    follower = leader == 1 ? 2 : 1;
+  }
+  bool Lies(int node) {
+    atlas.NewestImage();
+    return atlas.Lies(NodeId(node), tp);
+  }
+
+  TopicPartition tp;
+  int leader = 0;
+  int follower = 0;
+};
+
+TEST_F(DiskLiesTest, AFlipSparesTheLastCopyAndIsOverWhenItIsFilledAgain) {
+  EXPECT_TRUE(Do(FaultKind::kBitFlip, leader));
+  EXPECT_TRUE(Lies(leader));
+  EXPECT_FALSE(Lies(follower));
+  EXPECT_FALSE(Do(FaultKind::kBitFlip, follower)) << "min ISR is 2: one may";
+  EXPECT_FALSE(Do(FaultKind::kMisdirectedWrite, follower));
+  EXPECT_FALSE(Do(FaultKind::kWipeLogs, follower));
+  EXPECT_FALSE(Do(FaultKind::kReadError, follower));
+  EXPECT_TRUE(cluster.LogBytes(leader, tp) == cluster.LogBytes(follower, tp))
+      << "what was written is known still";
+  cluster.Kill(leader);
+  cluster.Boot(leader);
+  EXPECT_TRUE(cluster.RunUntil([&] { return !Lies(leader); }, 60'000));
+  EXPECT_EQ(atlas.lies().counts().told, 1);
+  EXPECT_EQ(atlas.lies().counts().found, 1);
+  EXPECT_EQ(atlas.lies().counts().healed, 1);
+  EXPECT_TRUE(Do(FaultKind::kBitFlip, follower));
+}
+
+TEST_F(DiskLiesTest, WhereAWriteWentAstrayThePowerStaysUntilItIsMarked) {
+  EXPECT_TRUE(Do(FaultKind::kMisdirectedWrite, follower, 60'000'000));
+  EXPECT_FALSE(atlas.lies().MayLosePower(NodeId(follower)));
+  EXPECT_FALSE(Do(FaultKind::kSyncError, follower)) << "it would lose its cache";
+  ASSERT_TRUE(cluster.ProduceHard("disk", 0, "astray").ok());
+  EXPECT_TRUE(Lies(follower));
+  EXPECT_FALSE(atlas.lies().MayLosePower(NodeId(follower)));
+  EXPECT_TRUE(cluster.RunUntil(
+      [&] {
+        atlas.NewestImage();
+        return atlas.lies().MayLosePower(NodeId(follower));
+      },
+      10'000));
+  EXPECT_TRUE(Lies(follower));
+}
+
+TEST_F(DiskLiesTest, AWriteThatNeverCameHarmsNothing) {
+  EXPECT_TRUE(Do(FaultKind::kMisdirectedWrite, follower, 1'000));
+  EXPECT_TRUE(Lies(follower));
+  cluster.RunFor(10);
+  EXPECT_FALSE(Lies(follower));
+}
+
+TEST_F(DiskLiesTest, WhoCannotReadLiesOfEverythingUntilItCan) {
+  EXPECT_TRUE(Do(FaultKind::kReadError, follower, 1'000'000, -1));
+  EXPECT_TRUE(Lies(follower));
+  EXPECT_FALSE(Do(FaultKind::kWipeLogs, leader));
+  cluster.Kill(follower);
+  cluster.Boot(follower);
+  EXPECT_FALSE(cluster.up(follower));
+  EXPECT_TRUE(cluster.RunUntil([&] { return !Lies(follower); }, 30'000));
+  EXPECT_TRUE(cluster.up(follower));
+  EXPECT_TRUE(injector.MayHaveEnded(follower, 0));
 }
 
 TEST_F(FaultInjectorTest, HealAllEndsEverything) {

@@ -429,10 +429,18 @@ std::vector<std::string> SimCluster::LogFiles(int id) {
   return files;
 }
 
+std::string SimCluster::LogHome(const TopicPartition& tp) {
+  return StrCat(kLogDirectory, "/", tp.ToString(), "/");
+}
+
+std::string SimCluster::JournalPath() {
+  return StrCat(kLogDirectory, "/journal");
+}
+
 std::vector<std::string> SimCluster::LogFiles(int id,
                                               const TopicPartition& tp) {
   std::vector<std::string> files = LogFiles(id);
-  const std::string home = StrCat(kLogDirectory, "/", tp.ToString(), "/");
+  const std::string home = LogHome(tp);
   std::erase_if(files, [&home](const std::string& file) {
     return !file.starts_with(home);
   });
@@ -440,19 +448,23 @@ std::vector<std::string> SimCluster::LogFiles(int id,
 }
 
 std::optional<Offset> SimCluster::LogStart(int id, const TopicPartition& tp) {
-  if (at(id).broker == nullptr) return std::nullopt;
-  const Replicas& replicas = at(id).broker->replicas();
-  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
-  const auto* running = shard.Find(tp);
+  const sluice::Partition* running = FindReplica(id, tp);
   if (running == nullptr) return std::nullopt;
   return running->log().log_start();
+}
+
+const sluice::Partition* SimCluster::FindReplica(int id, const TopicPartition& tp) {
+  if (at(id).broker == nullptr) return nullptr;
+  const Replicas& replicas = at(id).broker->replicas();
+  const Shard& shard = *replicas.shards()[replicas.IndexOf(tp)];
+  return shard.Find(tp);
 }
 
 std::optional<std::string> SimCluster::LogBytes(int id,
                                                 const TopicPartition& tp) {
   const std::vector<std::string> files = LogFiles(id, tp);
   std::string bytes;
-  for (const std::string& file : files) bytes += *at(id).fs.Peek(file);
+  for (const std::string& file : files) bytes += *at(id).fs.PeekWritten(file);
   const std::optional<Offset> log_start = LogStart(id, tp);
   if (files.empty() && !log_start.has_value()) return std::nullopt;
   return bytes.substr(BytesBelow(log_start.value_or(Offset(0)), bytes));

@@ -19,6 +19,10 @@
 #include "test/sim/disk_executor.h"
 #include "test/sim/sim_network.h"
 
+namespace sluice {
+class Partition;
+}  // namespace sluice
+
 namespace sluice::sim {
 
 struct SimNode;
@@ -200,8 +204,13 @@ class SimCluster {
   // first on.
   std::vector<std::string> LogFiles(int id);
   std::vector<std::string> LogFiles(int id, const TopicPartition& tp);
-  // The bytes of a replica's segments, one behind the other, from where its log
-  // begins if it runs; nullopt: the node has no such replica.
+  // What the paths of those begin with; where the marks of all are.
+  static std::string LogHome(const TopicPartition& tp);
+  static std::string JournalPath();
+  // Null: the node runs no such replica.
+  const sluice::Partition* FindReplica(int id, const TopicPartition& tp);
+  // What was written to a replica's segments, one behind the other, from where
+  // its log begins if it runs; nullopt: the node has no such replica.
   std::optional<std::string> LogBytes(int id, const TopicPartition& tp);
   // nullopt: the node runs no such replica.
   std::optional<Offset> LogStart(int id, const TopicPartition& tp);

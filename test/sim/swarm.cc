@@ -206,6 +206,7 @@ int64_t DrawAmount(FaultKind kind, Random& random) {
           kDroppable[random.Below(std::size(kDroppable))]);
     case FaultKind::kSyncError:
     case FaultKind::kWriteError:
+    case FaultKind::kReadError:
       return random.OneIn(2) ? -1 : random.Between(1, 3);
     case FaultKind::kWallJump: {
       constexpr int64_t kHourMs = 3'600'000;
@@ -333,7 +334,7 @@ FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
   std::vector<FaultKind> kinds;
   // Some runs are without a fault, some have all kinds, most a few.
   const int64_t percent = random.OneIn(20) ? 0 : random.Between(10, 70);
-  for (int k = 0; k < kDrawnFaultKindCount; ++k) {
+  for (int k = 0; k < kFaultKindCount; ++k) {
     const auto kind = static_cast<FaultKind>(k);
     if (random.Between(0, 99) >= percent || !IsPossible(kind, plan)) continue;
     kinds.insert(kinds.end(), static_cast<size_t>(WeightOf(kind)), kind);
@@ -411,6 +412,11 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   // What is in memory alone has to be known.
   if (plan.loses_all_power) {
     plan.load.config_every_us = plan.load.trim_every_us = 0;
+    // No power cut while nobody could tell what went astray.
+    for (Fault& fault : plan.faults) {
+      if (fault.kind != FaultKind::kMisdirectedWrite) continue;
+      fault.kind = FaultKind::kBitFlip;
+    }
   }
   return plan;
 }
