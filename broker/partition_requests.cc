@@ -195,7 +195,9 @@ void Partition::AppendValidated(Produce produce, Validation validation) {
   produce.ordered();
   AfterAppend(*info, {});
   if (!answered_later) {
-    outcome.base_offset = kNoOffset;  // nobody knows whether it will stay
+    // Nobody knows whether it will stay.
+    outcome.base_offset = kNoOffset;
+    outcome.durability.clear();
     produce.done(std::move(outcome));
   }
 }
@@ -218,6 +220,7 @@ void Partition::AwaitAcknowledgement(Produce& produce, AppendOutcome outcome,
                     outcome.error =
                         UnknownOutcome(end, all, outcome.base_offset);
                     outcome.base_offset = kNoOffset;
+                    outcome.durability.clear();
                     outcome.leader = HintWith(outcome.error);
                   }
                   done(std::move(outcome));

@@ -23,6 +23,7 @@ TEST_F(PartitionRequests, AcksNoneIsAnsweredAfterTheValidationWithoutAnOffset) {
   const AppendOutcome outcome = AppendNow(1, api::Acks::kNone);
   EXPECT_TRUE(outcome.error.ok());
   EXPECT_EQ(outcome.base_offset, kNoOffset);
+  EXPECT_EQ(outcome.durability, "") << "nothing was promised";
   EXPECT_EQ(partition(1).leo(), Offset(1));
 
   const auto bad = Append(1, MutableBuffer::CopyOf("no batch"),

@@ -40,7 +40,9 @@ bool IsOpen(const v1::ElectLeaderResult& result) {
   return !result.has_error() && result.leader_id() <= 0;
 }
 
-std::string LossText(const v1::ElectLeaderResult& result) {
+std::string LossText(const v1::ElectLeaderResult& result, bool unclean) {
+  // Ordered first; what it costs is known when the live replicas have told.
+  if (unclean && IsOpen(result)) return "not known yet";
   if (!result.has_loss()) return "-";
   return "from " + std::to_string(result.loss().first_offset()) +
          ", known end " + std::to_string(result.loss().known_end_offset());
@@ -57,7 +59,8 @@ std::string StatusText(const v1::ElectLeaderResult& result, bool dry_run) {
              : "ordered, waits for brokers " + Joined(result.awaited());
 }
 
-void PrintResults(const Results& results, bool dry_run, OutputFormat format) {
+void PrintResults(const Results& results, const Options& options,
+                  OutputFormat format) {
   Table table({"PARTITION", "LEADER", "EPOCH", "MAY BE LOST", "STATUS"});
   for (const auto& result : results) {
     const std::string name = PartitionNameOf(result);
@@ -68,8 +71,9 @@ void PrintResults(const Results& results, bool dry_run, OutputFormat format) {
     table.Add({name,
                result.leader_id() > 0 ? std::to_string(result.leader_id())
                                       : "none",
-               std::to_string(result.leader_epoch()), LossText(result),
-               StatusText(result, dry_run)});
+               std::to_string(result.leader_epoch()),
+               LossText(result, options.unclean),
+               StatusText(result, options.dry_run)});
   }
   if (format != OutputFormat::kName) table.Print(std::cout);
 }
@@ -99,7 +103,7 @@ absl::Status ConfirmUnclean(const Context& context, BlockingClient* client,
   for (const auto& result : preview->results()) {
     if (result.has_error()) continue;
     lost += (lost.empty() ? "" : ", ") + PartitionNameOf(result) +
-            (result.has_loss() ? " (" + LossText(result) + ")" : "");
+            " (" + LossText(result, true) + ")";
   }
   if (lost.empty()) return absl::OkStatus();  // nothing is to be elected
   return Confirm(context, "Elect the best log that is alive for " + lost +
@@ -164,7 +168,7 @@ absl::Status Elect(Context* context, const Options& options) {
                            *response->mutable_results());
   }
   Print(context->format(), *response, [&](OutputFormat format) {
-    PrintResults(response->results(), options.dry_run, format);
+    PrintResults(response->results(), options, format);
   });
   if (options.dry_run) std::cerr << "dry run: nothing was changed\n";
   for (const auto& result : response->results()) {

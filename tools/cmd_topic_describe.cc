@@ -141,7 +141,11 @@ std::vector<std::string> ReplicaRow(const v1::PartitionMetadata& partition,
       }
       appended = std::to_string(replica.appended_offset());
       durable = std::to_string(replica.durable_offset());
-      lag = std::to_string(log->log_end_offset() - replica.appended_offset());
+      // What counts of a follower (replication.md 2).
+      const int64_t position = log->durability() == "disk"
+                                   ? replica.durable_offset()
+                                   : replica.appended_offset();
+      lag = std::to_string(log->log_end_offset() - position);
       caught_up = replica.last_caught_up_ms() < 0
                       ? "never"
                       : std::to_string(replica.last_caught_up_ms()) + " ms ago";

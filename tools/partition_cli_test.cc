@@ -78,6 +78,14 @@ TEST_F(PartitionCliTest, AnUncleanElectionShowsItsPriceAndAsks) {
   EXPECT_NE(dry.out.find("would be elected"), std::string::npos) << dry.out;
 }
 
+TEST_F(PartitionCliTest, WhatAnUncleanElectionCostsIsNotKnownBefore) {
+  AddResult(0, -1);  // the live replicas have not told of their logs
+  const Ran dry = RunThere({"partition", "elect", "t", "--unclean",
+                            "--dry-run"});
+  EXPECT_EQ(dry.code, kExitOk) << dry.err;
+  EXPECT_NE(dry.out.find("not known yet"), std::string::npos) << dry.out;
+}
+
 TEST_F(PartitionCliTest, AnElectionWhoseEndCannotBeAskedSaysWhy) {
   AddResult(0, -1);  // ordered, and waits for replicas to tell
   canned_.elected_again =

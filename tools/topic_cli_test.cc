@@ -1,4 +1,6 @@
 // `sluice topic`, from the command line to what is printed.
+#include <gmock/gmock.h>
+
 #include <nlohmann/json.hpp>
 
 #include "tools/cli_testing.h"
@@ -159,6 +161,34 @@ TEST_F(TopicCliTest, DescribeFiltersPartitions) {
   EXPECT_NE(table.out.find("1,2,3"), std::string::npos);
   EXPECT_NE(table.out.find("none"), std::string::npos);
   EXPECT_NE(table.out.find("41"), std::string::npos);
+}
+
+// A follower's position is what its disk has, where acknowledgements wait for it.
+TEST_F(TopicCliTest, WhatAFollowerLacksGoesByWhatCounts) {
+  for (const char* durability : {"disk", "memory"}) {
+    canned_.topics.emplace();
+    auto* topic = canned_.topics->add_topics();
+    topic->mutable_metadata()->set_name("orders");
+    auto* partition = topic->mutable_metadata()->add_partitions();
+    partition->set_leader_id(2);
+    for (const int id : {1, 2}) partition->add_replicas(id);
+    partition->add_isr(2);
+    auto* log = topic->add_logs();
+    log->set_log_end_offset(22);
+    log->set_durable_end_offset(22);
+    log->set_durability(durability);
+    auto* replica = log->add_replicas();
+    replica->set_broker_id(1);
+    replica->set_appended_offset(20);
+    replica->set_durable_offset(1);
+    replica->set_last_caught_up_ms(-1);
+    const Ran ran = RunThere({"topic", "describe", "orders", "-o", "wide"});
+    EXPECT_EQ(ran.code, kExitOk) << ran.err;
+    const bool disk = std::string(durability) == "disk";
+    EXPECT_THAT(ran.out, testing::ContainsRegex(
+                             disk ? "out of sync +20 +1 +21 +never"
+                                  : "out of sync +20 +1 +2 +never"));
+  }
 }
 
 TEST_F(TopicCliTest, DescribingNothingThatIsWrongPrintsNothing) {

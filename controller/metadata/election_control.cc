@@ -152,6 +152,13 @@ void ElectionControl::ElectOne(ElectLeadersRequest::Kind kind,
   }
   if (!status.ok()) {
     *answer->mutable_error() = ToError(status);
+    // Who ordered it asks again until somebody leads: what it cost is known
+    // then, not when it was ordered.
+    if (partition != nullptr && kind == ElectLeadersRequest::KIND_UNCLEAN &&
+        partition->leader != kNoNode &&
+        partition->leader_epoch == partition->last_unclean_leader_epoch) {
+      *answer->mutable_loss() = ToMessage(partition->unclean_loss);
+    }
     return;
   }
   PartitionChange change(tp, *partition, configs_.ElectionRulesOf(topic));

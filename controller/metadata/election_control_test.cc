@@ -96,8 +96,12 @@ TEST(ElectionControlTest, F32AnOrderStandsUntilTheLiveReplicasHaveTold) {
   EXPECT_EQ(cluster.At(tp).last_unclean_leader_epoch,
             cluster.At(tp).leader_epoch);
   EXPECT_TRUE(cluster.At(tp).elr.empty());
+  // Who ordered it asks how it came out, and what it cost.
   response = cluster.Elect(Request(kUnclean, "a", {0}));
   EXPECT_EQ(CodeOf(response.results(0)), ErrorCode::kElectionNotNeeded);
+  ASSERT_TRUE(response.results(0).has_loss());
+  EXPECT_EQ(response.results(0).loss().leader_id(), 3);
+  EXPECT_EQ(response.results(0).loss().first_offset(), 40);
 }
 
 TEST(ElectionControlTest, KnownLogsElectAtOnceAndTheAnswerNamesTheLoss) {

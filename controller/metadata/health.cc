@@ -100,11 +100,11 @@ std::string UncleanText(const PartitionImage& partition) {
   const UncleanLoss& loss = partition.unclean_loss;
   return StrCat("broker ", loss.leader, " was elected unclean in epoch ",
                 partition.last_unclean_leader_epoch, ": records from offset ",
-                loss.first,
+                loss.first, " on that had been acknowledged may be lost",
                 loss.known_end > loss.first
-                    ? StrCat(" to at least ", loss.known_end)
-                    : std::string(" on"),
-                " that had been acknowledged may be lost");
+                    ? StrCat(" (the longest log that was alive ended at ",
+                             loss.known_end, ")")
+                    : std::string());
 }
 
 // While it is not healed: what the last unclean election may have cost.
@@ -175,6 +175,31 @@ class Collector {
         "leader is elected, by sluice partition elect or a restart"));
   }
 
+  // Of each replica that is not in sync, and what to do about it.
+  std::string WhyMissing(const PartitionImage& partition) const {
+    std::vector<NodeId> down, failed, demoted, behind;
+    for (const NodeId node : Without(partition.replicas, partition.isr)) {
+      (Contains(partition.failed_replicas, node) ? failed
+       : !image_.IsActive(node)                  ? down
+       : image_.IsDemoted(node)                  ? demoted
+                                                 : behind)
+          .push_back(node);
+    }
+    std::string text;
+    const auto add = [&text](const std::vector<NodeId>& nodes,
+                             std::string_view what) {
+      if (nodes.empty()) return;
+      text += StrCat(text.empty() ? "" : "; ", "of brokers ", NodesText(nodes),
+                     " ", what);
+    };
+    add(down, "no session is alive: start them");
+    add(failed, "the replicas FAILED: their own lines say what to do");
+    add(demoted, "the disks are slow or full (BROKER_DEMOTED): look at them");
+    add(behind, StrCat("the replicas lag behind leader ", partition.leader,
+                       ": if it stays so, look at their disks and network"));
+    return text;
+  }
+
   void OnPartition(const TopicImage& topic, PartitionIndex index,
                    const PartitionImage& partition, size_t min_isr) {
     for (const NodeId node : partition.failed_replicas) {
@@ -188,8 +213,6 @@ class Collector {
     std::string text;
     const std::string name = StrCat(topic.name, "-", index);
     const std::string isr = NodesText(partition.isr);
-    const std::string missing =
-        NodesText(Without(partition.replicas, partition.isr));
     if (partition.leader == kNoNode) {
       if ((issue = Add(HealthIssue::KIND_NO_LEADER)) == nullptr) return;
       text = StrCat(name, " has no leader, reads and writes fail: ",
@@ -200,14 +223,12 @@ class Collector {
       if ((issue = Add(HealthIssue::KIND_UNDER_MIN_ISR)) == nullptr) return;
       text = StrCat(name, " has ", partition.isr.size(), " in-sync replicas ",
                     isr, " of ", min_isr,
-                    " that acks=all needs, such writes fail: brokers ", missing,
-                    " are down or lag; start them", LossText(partition));
+                    " that acks=all needs, such writes fail: ",
+                    WhyMissing(partition), LossText(partition));
     } else if (partition.isr.size() < partition.replicas.size()) {
       if ((issue = Add(HealthIssue::KIND_UNDER_REPLICATED)) == nullptr) return;
-      text = StrCat(name, " has in-sync replicas ", isr, ", brokers ", missing,
-                    " are down or lag behind leader ", partition.leader,
-                    "; start them, or look at their disks and network",
-                    LossText(partition));
+      text = StrCat(name, " has in-sync replicas ", isr, ": ",
+                    WhyMissing(partition), LossText(partition));
     } else {
       return;
     }
