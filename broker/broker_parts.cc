@@ -126,6 +126,11 @@ ConsumeDeps Broker::Parts::ForConsume(Random& random) {
     return subscribe.Subscribe(context, std::move(sink));
   };
   out.list_offsets = ForLag().list_offsets;
+  out.epoch_ends = [this](const api::CallContext& context,
+                          const api::OffsetForLeaderEpochRequest& request,
+                          api::Answer<api::OffsetForLeaderEpochResponse> done) {
+    epoch_ends.OffsetForLeaderEpoch(context, request, std::move(done));
+  };
   out.random_seed = random.Next64();
   out.new_secret = deps.new_secret;
   if (out.new_secret == nullptr) {

@@ -7,6 +7,13 @@ namespace sluice::cli {
 absl::StatusOr<bool> RecordPrinter::Print(const FetchedBatch& batch, Offset end,
                                           Offset* next) {
   bool more = true;
+  if (batch.truncated_from != kNoOffset) {
+    std::cerr << "note    " << batch.tp.ToString()
+              << ": an election took back what offsets [" << batch.from << ", "
+              << batch.truncated_from
+              << ") held; what is printed of them from here on is what the log "
+                 "holds now\n";
+  }
   const auto read = ForEachRecord(batch, [&](const DecodedRecord& record) {
     if (record.offset >= end) return false;
     if (options_.output == "json") {

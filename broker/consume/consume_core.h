@@ -161,6 +161,7 @@ class ConsumeCore {
   void On(const OffsetsListed& e);
   void On(const Read& e);
   void On(const ReadingEnded& e);
+  void On(const LogCut& e);
   void OnSeek(const v1::ConsumeSeek& message);
   void OnCredit(int64_t bytes);
   void AdvanceReading();

@@ -155,4 +155,32 @@ void ConsumeCore::On(const ReadingEnded& e) {
   again_.emplace(reading.again_us, e.tp);
 }
 
+// The client is told, and reads on from there: what it acknowledges of the new
+// history counts, though it lies below what was committed of the old one.
+void ConsumeCore::On(const LogCut& e) {
+  const auto found = reading_.find(e.tp);
+  if (phase_ != Phase::kOpen || found == reading_.end() ||
+      found->second.state != Reading::State::kReads) {
+    return;
+  }
+  const absl::Status cut = MakeError(
+      ErrorCode::kLogTruncated, "the log of ", e.tp.ToString(),
+      " was cut to offset ", e.to, " below offset ", e.stood,
+      ", up to which it was read: an election took back what [", e.to, ", ",
+      e.stood, ") held; read on from offset ", e.to);
+  if (options_.reset == v1::ConsumeOpen::RESET_NONE) {
+    return LeaveWith(cut, "its log was cut");
+  }
+  ledger_->Begin(e.tp);
+  named_by_id_.erase(e.tp);
+  next_.erase(e.tp);
+  v1::TopicRef topic;
+  topic.set_name(e.tp.topic);
+  TellResult(topic, e.tp.partition, e.to, cut);
+  Place place = found->second.place;
+  place.start = e.to;
+  place.leader_epoch = e.leader_epoch;
+  StartAt(e.tp, found->second, place);
+}
+
 }  // namespace sluice::consume

@@ -103,11 +103,20 @@ struct ReadingEnded {
   absl::Status why;
 };
 
+// Its log was cut below where reading was to begin: an election took back what
+// lay there (KIP-320).
+struct LogCut {
+  NamedPartition tp;
+  Offset stood;  // read or committed up to here
+  Offset to;     // where the histories part
+  LeaderEpoch leader_epoch = kNoLeaderEpoch;  // of the record before that
+};
+
 using Event =
     std::variant<ClientSaid, HalfClosed, Broken, BrokerStops, TakenOver,
                  CountsChanged, TopicsFound, Tick, HeartbeatAnswered, Joined,
                  LeaveAnswered, Synced, CommitAnswered, OffsetsFetched,
-                 OffsetsListed, Read, ReadingEnded>;
+                 OffsetsListed, Read, ReadingEnded, LogCut>;
 
 // ---- To the coordinator, and about topics ----
 

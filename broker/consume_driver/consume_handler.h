@@ -36,6 +36,10 @@ struct ConsumeDeps {
   std::function<void(const api::CallContext&, const api::ListOffsetsRequest&,
                      api::Answer<api::ListOffsetsResponse>)>
       list_offsets;
+  std::function<void(const api::CallContext&,
+                     const api::OffsetForLeaderEpochRequest&,
+                     api::Answer<api::OffsetForLeaderEpochResponse>)>
+      epoch_ends;
   // 16 bytes that nobody can guess.
   std::function<std::string()> new_secret;
   uint64_t random_seed = 0;  // of retries

@@ -204,17 +204,30 @@ void ConsumeStream::Carry(const StartReading& a) {
   }
   Read& read = reads_[a.tp];
   read.tp = *tp;
-  read.live = true;
+  read.live = false;
+  read.check = 0;
   read.committed_epoch = a.leader_epoch;
   topics_.Put(a.tp, tp->topic_id);
+  // Of whatever leader gave the records below the start: its history is what
+  // they are of.
+  const LeaderEpoch known = std::max(read.leader_epoch, read.committed_epoch);
+  const Offset* offset = std::get_if<Offset>(&a.start);
+  if (offset != nullptr && known != kNoLeaderEpoch) {
+    return AskWhetherCut(a.tp, read, *offset, known);
+  }
+  Subscribe(read, a.start);
+}
+
+void ConsumeStream::Subscribe(Read& read, const consume::Start& start) {
+  read.live = true;
   api::SubscribePartition partition;
-  partition.topic.id = tp->topic_id;
-  partition.partition = tp->partition;
-  partition.leader_epoch = EpochToReadBy(*tp, read);
-  if (const Offset* offset = std::get_if<Offset>(&a.start)) {
+  partition.topic.id = read.tp.topic_id;
+  partition.partition = read.tp.partition;
+  partition.leader_epoch = EpochToReadBy(read.tp, read);
+  if (const Offset* offset = std::get_if<Offset>(&start)) {
     partition.start = *offset;
   } else {
-    partition.start = std::get<Edge>(a.start) == Edge::kLatest
+    partition.start = std::get<Edge>(start) == Edge::kLatest
                           ? api::StartPosition::kLatest
                           : api::StartPosition::kEarliest;
   }

@@ -75,6 +75,7 @@ class ConsumeStream final : public ConsumeSession,
     LeaderEpoch leader_epoch = kNoLeaderEpoch;  // of what came last
     LeaderEpoch committed_epoch = kNoLeaderEpoch;  // of where it began
     int refusals = 0;  // UNKNOWN_LEADER_EPOCH
+    uint64_t check = 0;  // whether its log was cut; 0: nobody is asked
   };
 
   void Begin();
@@ -106,6 +107,7 @@ class ConsumeStream final : public ConsumeSession,
   void Carry(const consume::ListOffsets& a);
   void Carry(const consume::StartReading& a);
   void Carry(const consume::StopReading& a);
+  void Subscribe(Read& read, const consume::Start& start);
   void Carry(const consume::GrantReading& a);
   void AskSoon();
   void Ask();
@@ -118,6 +120,12 @@ class ConsumeStream final : public ConsumeSession,
       const consume::NamedPartition& tp) const;
   std::optional<LeaderEpoch> EpochToReadBy(const TopicPartition& tp,
                                            const Read& read) const;
+  // consume_cuts.cc
+  void AskWhetherCut(const consume::NamedPartition& tp, Read& read,
+                     Offset start, LeaderEpoch epoch);
+  void OnEpochEnd(const consume::NamedPartition& tp, uint64_t check,
+                  Offset start,
+                  const api::OffsetForLeaderEpochResult& end);
 
   const ConsumeDeps deps_;
   const std::shared_ptr<ConsumeStreams> all_;
@@ -142,6 +150,7 @@ class ConsumeStream final : public ConsumeSession,
   std::optional<absl::Status> why_ended_;
 
   // ---- What is read ----
+  uint64_t last_check_ = 0;
   std::shared_ptr<SubscribeSession> subscription_;  // null: not yet
   // What it is asked next, all that comes up meanwhile at once.
   api::SubscribeRequest ask_;

@@ -189,6 +189,20 @@ class ConsumeStreamTest : public testing::Test {
       response.results.resize(request.partitions.size());
       answer(absl::OkStatus(), std::move(response));
     };
+    deps.epoch_ends =
+        [this](const api::CallContext&,
+               const api::OffsetForLeaderEpochRequest& request,
+               api::Answer<api::OffsetForLeaderEpochResponse> answer) {
+          EXPECT_EQ(request.route, api::Route::kForward);
+          epoch_asked_.push_back(request.partitions.at(0));
+          api::OffsetForLeaderEpochResponse response;
+          auto& result = response.results.emplace_back();
+          result.error = epoch_error_;
+          result.end = epoch_end_.value_or(
+              EpochEnd{request.partitions[0].leader_epoch, Offset(1 << 20)});
+          result.log_start_offset = Offset(0);
+          answer(absl::OkStatus(), std::move(response));
+        };
     deps.new_secret = [this] { return "secret-" + std::to_string(++secrets_); };
     handler_ = std::make_unique<ConsumeHandler>(deps);
   }
@@ -221,6 +235,7 @@ class ConsumeStreamTest : public testing::Test {
     response.result.topic.id = pushed_.topic_id;
     response.result.partition = PartitionIndex(0);
     response.result.next_offset = Offset(next);
+    response.result.leader_epoch = LeaderEpoch(0);
     const Buffer batch = Buffer::CopyOf(MakeBatch({.records = 3}).view());
     response.result.batches = {batch, batch};
     response.charged_bytes = 100;
@@ -282,6 +297,9 @@ class ConsumeStreamTest : public testing::Test {
   OneMember group_;
   std::vector<std::shared_ptr<FakeSubscription>> subscriptions_;
   std::vector<api::ListOffsetsRequest> listings_;
+  std::vector<api::OffsetForLeaderEpochPartition> epoch_asked_;
+  std::optional<EpochEnd> epoch_end_;  // not set: nothing was cut
+  api::ItemError epoch_error_;
   int secrets_ = 0;
   std::string assignor_;  // "": the broker's choice
   v1::ConsumeOpen::Reset reset_ = v1::ConsumeOpen::RESET_UNSPECIFIED;
