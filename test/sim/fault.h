@@ -9,6 +9,8 @@
 
 namespace sluice::sim {
 
+// Drawn by every seed: those up to kLastDrawn. What harms records that the disk
+// had, behind it, is drawn with --harms alone and ordered by scripts.
 #define SLUICE_FAULT_KINDS(X)                                               \
   X(Kill)          /* node: the page cache lives; back after a while */    \
   X(CleanStop)     /* node: asked to stop, then started again */           \
@@ -48,11 +50,14 @@ enum class FaultKind : uint8_t {
   SLUICE_FAULT_KINDS(X)
 #undef X
 };
+inline constexpr FaultKind kLastDrawn = FaultKind::kWipeRaft;
 inline constexpr int kFaultKindCount = 0
 #define X(name) +1
     SLUICE_FAULT_KINDS(X)
 #undef X
     ;
+
+inline constexpr int kDrawnFaultKindCount = static_cast<int>(kLastDrawn) + 1;
 
 std::string_view NameOf(FaultKind kind);
 

@@ -25,6 +25,9 @@ DEFINE_int32(jobs, 2, "Processes.");
 DEFINE_int32(virtual_seconds, 30, "About how long a run is, in its own time.");
 DEFINE_int32(brokers, 0, "1-5, in place of what a seed draws.");
 DEFINE_int32(controllers, 0, "1, 3 or 5, in place of what a seed draws.");
+DEFINE_bool(harms, false,
+            "Draw what harms records that the disk had, too: flipped bits, "
+            "misdirected writes, errors of reads.");
 DEFINE_bool(require_all, false,
             "Fail when a fault never fired or a check was never evaluated.");
 DEFINE_int32(processor_seconds_max, sluice::sim::kRunProcessorSecondsMax,
@@ -103,6 +106,7 @@ int main(int argc, char** argv) {
   options.limits.virtual_us = int64_t{FLAGS_virtual_seconds} * 1'000'000;
   options.limits.brokers = FLAGS_brokers;
   options.limits.controllers = FLAGS_controllers;
+  options.limits.harms = FLAGS_harms;
   options.jobs = FLAGS_jobs;
   options.require_all = FLAGS_require_all;
   options.failures_max = FLAGS_failures_max;

@@ -339,9 +339,18 @@ bool FuzzRun::IsOwedProgress(const std::set<int>& core,
       return in_core(id) && !atlas_.IsTainted(*topic, tp.partition, id);
     });
   };
+  // One whose log is damaged cannot be elected, nor may another one without it:
+  // that is for an operator to decide.
+  const auto can_tell = [&](NodeId id) {
+    const CandidateLog* log = partition->CandidateOf(id);
+    return in_core(id) && !atlas_.Lies(id, {topic->id, tp.partition}) &&
+           !sluice::Contains(partition->failed_replicas, id) &&
+           (log == nullptr || !log->failed);
+  };
   const bool all_have_to_tell =
       partition->AsksForLogs(/*unclean=*/false) &&
-      replicas == static_cast<int>(partition->replicas.size());
+      std::all_of(partition->replicas.begin(), partition->replicas.end(),
+                  can_tell);
   return replicas >=
              cluster_.configs().SettingsOf(*topic).min_insync_replicas &&
          (all_have_to_tell || any(partition->isr) || any(partition->elr) ||

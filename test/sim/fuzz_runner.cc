@@ -98,9 +98,10 @@ void PrintCount(const char* what, std::string_view name, int64_t count) {
 }
 
 // False: one is zero.
-bool PrintCounts(const Totals& totals) {
+bool PrintCounts(const Totals& totals, bool harms) {
   bool all = true;
-  for (int k = 0; k < kFaultKindCount; ++k) {
+  const int kinds = harms ? kFaultKindCount : kDrawnFaultKindCount;
+  for (int k = 0; k < kinds; ++k) {
     const int64_t count = totals.sum.faults[static_cast<size_t>(k)];
     PrintCount("fault", NameOf(static_cast<FaultKind>(k)), count);
     all = all && count > 0;
@@ -166,9 +167,11 @@ bool PrintCounts(const Totals& totals) {
   must("views", "lost without one", totals.sum.views.lost_bare);
   must("views", "checkpoints", totals.sum.views.checkpoints);
   must("views", "filled from one", totals.sum.views.fills);
-  must("copies", "damaged or out of reach", totals.sum.lies.told);
-  must("copies", "set aside for it", totals.sum.lies.found);
-  must("copies", "whole again", totals.sum.lies.healed);
+  if (harms) {
+    must("copies", "damaged or out of reach", totals.sum.lies.told);
+    must("copies", "set aside for it", totals.sum.lies.found);
+    must("copies", "whole again", totals.sum.lies.healed);
+  }
   must("progress", "owed", totals.sum.progress_owed);
   PrintCount("progress", "not owed", totals.sum.progress_not_owed);
   PrintCount("events", "most at one moment", totals.sum.instant_events_most);
@@ -237,7 +240,7 @@ int RunSeeds(const FuzzOptions& options) {
   });
   const std::chrono::duration<double> real =
       std::chrono::steady_clock::now() - began;
-  const bool all_counted = PrintCounts(totals);
+  const bool all_counted = PrintCounts(totals, options.limits.harms);
   PrintThroughput(totals, real.count(), options.jobs);
   if (options.require_all && !all_counted) {
     std::printf("FAILED: a count is zero: what it counts was not tested\n");

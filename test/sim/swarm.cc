@@ -330,11 +330,12 @@ void DrawConsumeLoad(SwarmPlan& plan, Random& random) {
   }
 }
 
-FaultSchedule DrawFaults(const SwarmPlan& plan, Random& random) {
+FaultSchedule DrawFaults(const SwarmPlan& plan, bool harms, Random& random) {
   std::vector<FaultKind> kinds;
   // Some runs are without a fault, some have all kinds, most a few.
   const int64_t percent = random.OneIn(20) ? 0 : random.Between(10, 70);
-  for (int k = 0; k < kFaultKindCount; ++k) {
+  const int count = harms ? kFaultKindCount : kDrawnFaultKindCount;
+  for (int k = 0; k < count; ++k) {
     const auto kind = static_cast<FaultKind>(k);
     if (random.Between(0, 99) >= percent || !IsPossible(kind, plan)) continue;
     kinds.insert(kinds.end(), static_cast<size_t>(WeightOf(kind)), kind);
@@ -388,7 +389,7 @@ SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits) {
   plan.faults_us = limits.virtual_us * 6 / 10;
   plan.liveness_us = 20 * kSecond;
   plan.heal_us = 60 * kSecond;
-  plan.faults = DrawFaults(plan, random);
+  plan.faults = DrawFaults(plan, limits.harms, random);
   plan.load.idempotent = !random.OneIn(5);
   if (random.OneIn(3)) {
     plan.load.trim_every_us = random.Between(100'000, 3 * kSecond);

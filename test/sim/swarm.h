@@ -84,6 +84,7 @@ struct DrawLimits {
   // 0: drawn.
   int brokers = 0;
   int controllers = 0;
+  bool harms = false;  // faults behind kLastDrawn too
 };
 
 SwarmPlan DrawPlan(uint64_t seed, const DrawLimits& limits = {});
