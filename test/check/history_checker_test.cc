@@ -449,6 +449,11 @@ TEST(HistoryScopeTest, WhereRecordsWereGivenUpAnEpochHasOneRecordAnOffset) {
   const HistoryScope scope{.given_up = {0}};
   const int32_t epoch = R(0, 0).epoch;
   EXPECT_EQ(CheckHistory(seen(epoch + 1, 1).history, scope).examples.size(), 0u);
+  Story unknown;
+  StoredRecord first = R(0, 0), second = R(0, 1);
+  first.epoch = second.epoch = -1;
+  unknown.Stored(0, 2).Session(0).Polled(0, 1, {first}).Final(1, {second});
+  EXPECT_EQ(CheckHistory(unknown.history, scope).examples.size(), 0u);
   ExpectOnly(seen(epoch, 1), Flaw::kDivergent, 1, scope);
   ExpectOnly(seen(epoch + 1, 7), Flaw::kPhantom, 1, scope);
 }
