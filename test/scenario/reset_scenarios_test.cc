@@ -86,7 +86,7 @@ bool IsSetAside(Scenario& s, int node) {
 // gives up nothing while others may come back: one of those leads, and the
 // replica is filled from it.
 TEST(ResetScenarios, F50AFailedReplicaThatIsResetIsFilledFromWhoComesBack) {
-  Scenario s({.disks_lie = true, .tail_cache_bytes = 1});
+  Scenario s({.tail_cache_bytes = 1});
   const Tp t = s.CreateTopic("t");
   const auto [A, B, C] = s.ReplicasOf<3>(t);
   for (const char* value : {"m1", "m2", "m3"}) s.Produce(t, value);

@@ -31,7 +31,7 @@ TEST(SwarmTest, OneSeedOnePlanAndSeedsReachEverything) {
       EXPECT_LE(topic.min_isr, topic.replicas);
     }
   }
-  EXPECT_EQ(kinds.size(), static_cast<size_t>(kFaultKindCount));
+  EXPECT_EQ(kinds.size(), static_cast<size_t>(kDrawnFaultKindCount));
   EXPECT_THAT(brokers, ElementsAre(1, 2, 3, 4, 5));
   EXPECT_THAT(controllers, ElementsAre(1, 3, 5));
 }

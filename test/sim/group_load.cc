@@ -241,9 +241,10 @@ void GroupLoad::LookUpCommitted(const GroupPlan& plan) {
         if (!answer.ok() || answer->groups_size() != 1) return;
         for (const v1::CommittedOffset& one : answer->groups(0).offsets()) {
           if (one.error().code() != v1::ERROR_CODE_UNSPECIFIED) continue;
-          committed_[{group,
-                      {one.topic().name(), PartitionIndex(one.partition())}}] =
-              Offset(one.offset());
+          Committed& known = committed_[{
+              group, {one.topic().name(), PartitionIndex(one.partition())}}];
+          known.last = Offset(one.offset());
+          known.furthest = std::max(known.furthest, known.last);
         }
       });
 }
@@ -258,8 +259,14 @@ std::string GroupLoad::WhyNotRead(const GroupPlan& plan, const GroupApp& owner,
     if (meddled_.contains(plan.id)) return "";
     const auto found = committed_.find({plan.id, tp});
     // In a topic that holds nothing there is nothing to commit.
-    position = found == committed_.end() ? Offset(0) : found->second;
+    const Committed known =
+        found == committed_.end() ? Committed() : found->second;
+    position = known.last;
     if (deps_.is_done(tp, *position, end)) return "";
+    // A commit that arrives once more, late, takes the group back (seed 398).
+    if (known.furthest <= end && deps_.is_done(tp, known.furthest, end)) {
+      return "";
+    }
   }
   return StrCat(owner.ToString(), " is in ", tp, " at ",
                 position.has_value() ? StrCat(*position) : "no offset",

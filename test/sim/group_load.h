@@ -103,7 +103,11 @@ class GroupLoad {
   std::unique_ptr<Executor> executor_;
   std::map<std::pair<std::string, NamedPartition>, Given> given_;
   // Of groups with streams, once nobody comes and goes any more.
-  std::map<std::pair<std::string, NamedPartition>, Offset> committed_;
+  struct Committed {
+    Offset last{0};
+    Offset furthest{0};
+  };
+  std::map<std::pair<std::string, NamedPartition>, Committed> committed_;
   ConsumeCounts consumed_;
   std::set<std::string> meddled_;  // somebody else may have set their offsets
   int processes_ = 0;

@@ -71,6 +71,7 @@ SIMULATED_ONLY = {
         "//test/check:invariants",
         "//test/sim:cluster_checks",
         "//test/sim:fuzz_run",
+        "//test/sim:mutant_refusal",
         "//test/sim:sim_cluster",
     ],
     "the simulated env": [
