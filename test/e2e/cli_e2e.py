@@ -228,6 +228,55 @@ def test_leaderships_return_by_order():
         assert read.stdout == b"kept\n", read
 
 
+def test_an_unclean_election_says_what_may_be_lost():
+    """The eligible replica is dead, the one that is alive has less: an order elects
+    it, and says from which offset on acknowledged records are gone."""
+    with Dev() as dev:
+        dev.run("topic", "create", "t", "--partitions", "1", "--replication-factor", "2",
+                "--config", "min.insync.replicas=1")
+
+        def now():
+            told = json.loads(dev.run("topic", "describe", "t", "-o", "json").stdout)
+            return told["topics"][0]["metadata"]["partitions"][0]
+
+        def node(command, number, *flags):
+            dev.run("dev", command, "node-%d" % number, *flags, "--dir", dev.directory)
+        full, short = now()["replicas"]
+        wait_until(lambda: sorted(now()["isr"]) == sorted([full, short]), 60, "a full ISR")
+        dev.run("produce", "t", stdin=b"a\nb\n")
+        node("stop", short, "--kill")
+        wait_until(lambda: now()["isr"] == [full], 60, "an ISR of one")
+        dev.run("produce", "t", stdin=b"lost\nlost\nlost\n")
+        node("stop", full, "--kill")
+        node("start", short)
+
+        def waits():
+            ids = [b["id"] for b in json.loads(
+                dev.run("cluster", "info", "-o", "json").stdout)["brokers"] if not b.get("fenced")]
+            return short in ids and now().get("leaderId", 0) <= 0
+        wait_until(waits, 60, "broker %d is up and does not lead" % short)
+
+        dry = dev.run("partition", "elect", "t", "-p", "0", "--unclean", "--dry-run")
+        assert b"not known yet" in dry.stdout, dry
+        assert now().get("leaderId", 0) <= 0, "a dry run did something"
+        done = dev.run("partition", "elect", "t", "-p", "0", "--unclean", "--yes")
+        row = done.stdout.decode().splitlines()[1].split()
+        assert row[:2] == ["t-0", str(short)] and b"elected" in done.stdout, done
+        # Of the two records that it has it may not know that they are committed.
+        loss = re.search(rb"from (\d+), known end (\d+)", done.stdout)
+        assert loss and int(loss[1]) <= int(loss[2]) <= 5 and int(loss[1]) <= 2, done
+        health = dev.run("cluster", "health", check=False)
+        assert health.returncode == 3 and b"UNCLEAN_ELECTION" in health.stdout, health
+        assert b"from offset %s on" % loss[1] in health.stdout, health
+
+        # What comes next takes their place, also at the replica that had them.
+        node("start", full)
+        wait_until(lambda: sorted(now()["isr"]) == sorted([full, short]), 60, "a full ISR")
+        dev.run("produce", "t", stdin=b"c\n")
+        read = dev.run("consume", "t", "--from", "earliest", "--exit-at-end")
+        assert read.stdout == b"a\nb\nc\n", read
+
+
 def test_a_watch_shows_what_moves_and_ends_with_its_topic():
     with Dev() as dev, tempfile.NamedTemporaryFile() as sink:
         dev.run("topic", "create", "t", "--partitions", "3")
