@@ -87,10 +87,14 @@ class VerifiedRun {
   absl::Status SendLines(BlockingProducer& producer);
   void OnSettled(int64_t line, const absl::StatusOr<RecordMetadata>& result);
   absl::Status KillAtHalf();
-  absl::Status AwaitHalf(absl::StatusOr<DevNode>& leader);
+  // Of partition 0: who dies, and who is held still before.
+  struct Roles {
+    DevNode leader;
+    std::optional<DevNode> held;
+  };
+  absl::Status AwaitHalf(absl::StatusOr<Roles>& roles);
   void OpenGate();
-  absl::StatusOr<DevNode> LeaderOfPartition0();
-  std::optional<DevNode> RunningBrokerBeside(const DevNode& leader) const;
+  absl::StatusOr<Roles> RolesInPartition0();
   // So many failed that those not held back cannot make up half.
   bool HalfIsOutOfReach() const { return failed_ > held_back_from_ - half_; }
   absl::Status Consume();
@@ -207,7 +211,7 @@ void VerifiedRun::OpenGate() {
 
 // Who leads is asked again and again until shortly before: an answer takes its
 // time behind a burst of acknowledgements.
-absl::Status VerifiedRun::AwaitHalf(absl::StatusOr<DevNode>& leader) {
+absl::Status VerifiedRun::AwaitHalf(absl::StatusOr<Roles>& roles) {
   const int64_t no_more_questions = half_ - lines_ / kQuestionsEndPart;
   int64_t ask_us = NowUs() + kLeaderAskedEveryUs;
   while (acknowledged_ < half_) {
@@ -217,31 +221,32 @@ absl::Status VerifiedRun::AwaitHalf(absl::StatusOr<DevNode>& leader) {
                        " lines were acknowledged, so nothing was killed");
     }
     if (acknowledged_ < no_more_questions && NowUs() >= ask_us) {
-      leader = LeaderOfPartition0();
+      roles = RolesInPartition0();
       ask_us = NowUs() + kLeaderAskedEveryUs;
     }
     usleep(kLookEveryUs);
   }
-  return leader.status();
+  return roles.status();
 }
 
 absl::Status VerifiedRun::KillAtHalf() {
-  absl::StatusOr<DevNode> leader = LeaderOfPartition0();
-  RETURN_IF_ERROR(AwaitHalf(leader));
-  const DevNode& node = *leader;
+  absl::StatusOr<Roles> roles = RolesInPartition0();
+  RETURN_IF_ERROR(AwaitHalf(roles));
+  const DevNode& node = roles->leader;
   if (!cluster_.PidOf(node).has_value()) {
     return MakeError(ErrorCode::kInvalidRequest, node.name, " of ",
                      cluster_.directory(), ", which leads ", options_.topic,
                      "-0, does not run");
   }
-  const std::optional<DevNode> follower = RunningBrokerBeside(node);
-  if (follower.has_value() && cluster_.HoldStill(*follower, true)) {
-    usleep(kHoldStillUs);
-  }
+  const std::optional<DevNode>& follower = roles->held;
+  const bool holds =
+      follower.has_value() && cluster_.HoldStill(*follower, true);
   OpenGate();
   while (sent_ <= acknowledged_ + failed_ && !sending_ended_) {
     usleep(kInFlightPollUs);
   }
+  // What was held back is stored meanwhile, also where it is all there is.
+  if (holds) usleep(kHoldStillUs);
   const int64_t acknowledged = acknowledged_;
   result_.in_flight_at_kill = sent_ - acknowledged - failed_;
   killed_us_ = NowUs();
@@ -255,18 +260,9 @@ absl::Status VerifiedRun::KillAtHalf() {
   return absl::OkStatus();
 }
 
-std::optional<DevNode> VerifiedRun::RunningBrokerBeside(
-    const DevNode& leader) const {
-  for (const DevNode& node : cluster_.nodes()) {
-    if (node.is_broker && node.name != leader.name &&
-        cluster_.PidOf(node).has_value()) {
-      return node;
-    }
-  }
-  return std::nullopt;
-}
-
-absl::StatusOr<DevNode> VerifiedRun::LeaderOfPartition0() {
+// Held still is the last in line to lead: who leads next has what the dead leader
+// had stored and not answered, and knows it again.
+absl::StatusOr<VerifiedRun::Roles> VerifiedRun::RolesInPartition0() {
   v1::GetMetadataRequest request;
   request.add_topics()->set_name(options_.topic);
   ASSIGN_OR_RETURN(const v1::GetMetadataResponse metadata,
@@ -274,7 +270,16 @@ absl::StatusOr<DevNode> VerifiedRun::LeaderOfPartition0() {
   for (const auto& topic : metadata.topics()) {
     for (const auto& partition : topic.partitions()) {
       if (partition.partition() != 0 || partition.leader_id() <= 0) continue;
-      return cluster_.FindId(partition.leader_id());
+      Roles roles;
+      ASSIGN_OR_RETURN(roles.leader, cluster_.FindId(partition.leader_id()));
+      for (const int32_t replica : partition.replicas()) {
+        const bool in_sync =
+            std::count(partition.isr().begin(), partition.isr().end(),
+                       replica) > 0;
+        if (replica == partition.leader_id() || !in_sync) continue;
+        ASSIGN_OR_RETURN(roles.held, cluster_.FindId(replica));
+      }
+      return roles;
     }
   }
   return MakeError(ErrorCode::kLeaderNotAvailable, options_.topic,
