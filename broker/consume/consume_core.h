@@ -37,6 +37,9 @@ class ConsumeCore {
   static constexpr int64_t kAskAgainUs = 200'000;
   static constexpr int64_t kReadAgainMinUs = 50'000;
   static constexpr int64_t kReadAgainMaxUs = 1'000'000;
+  // A partition that nobody has room to read for so long ends the stream: its
+  // client would wait for it and not know.
+  static constexpr int64_t kBusyMaxUs = 10'000'000;
   // What a grant releases is committed so often, and at each end.
   static constexpr int64_t kAutoCommitUs = 1'000'000;
   // The last commits may not hold up who leaves, or a broker that stops.
@@ -89,6 +92,7 @@ class ConsumeCore {
     Place place;                    // kReads, kWaits: from where
     int64_t again_us = kNever;      // kWaits
     int64_t delay_us = kReadAgainMinUs;
+    int64_t busy_since_us = kNever;  // no room to read it
   };
   struct Revoke {
     int64_t id = 0;

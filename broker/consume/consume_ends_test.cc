@@ -251,6 +251,34 @@ TEST_F(ConsumeTest, AFailedReadIsMadeAgainFromWhereItStood) {
   EXPECT_TRUE(Has<StartReading>());
 }
 
+// Its client would wait, and not know that nobody reads for it.
+TEST_F(ConsumeTest, WhereNobodyHasRoomToReadTheStreamEnds) {
+  BeReading({0});
+  const NamedPartition tp{"t", PartitionIndex(0)};
+  const auto busy = [&] {
+    Do(ReadingEnded{tp, MakeError(ErrorCode::kBusy, "no memory is left")});
+  };
+  busy();
+  for (int i = 0; i < 8; ++i) {
+    PassBeating(ConsumeCore::kReadAgainMaxUs);
+    busy();
+  }
+  EXPECT_FALSE(Has<SendLeave>()) << "it may have room again";
+  PassBeating(ConsumeCore::kReadAgainMaxUs);
+  Records(0, 10);  // and has
+  for (int i = 0; i < 9; ++i) {
+    PassBeating(ConsumeCore::kReadAgainMaxUs);
+    busy();
+  }
+  EXPECT_FALSE(Has<SendLeave>());
+  for (int i = 0; i < 3 && !Has<SendLeave>(); ++i) {
+    PassBeating(ConsumeCore::kReadAgainMaxUs);
+    busy();
+  }
+  Do(LeaveAnswered{The<SendLeave>().call});
+  EXPECT_EQ(HowItEnded(), ErrorCode::kBusy);
+}
+
 TEST_F(ConsumeTest, WhatTheLogDoesNotHoldIsReadByTheReset) {
   BeReading({0});
   Records(0, 10);

@@ -118,6 +118,7 @@ void ConsumeCore::On(const Read& e) {
     return;
   }
   found->second.delay_us = kReadAgainMinUs;
+  found->second.busy_since_us = kNever;
   next_[e.tp] = e.next;
   ledger_->Pushed(e.tp, e.next, e.leader_epoch, e.bytes);
   Do(PushRecords{});
@@ -142,7 +143,14 @@ void ConsumeCore::On(const ReadingEnded& e) {
     return StartAt(e.tp, reading,
                    {latest ? Edge::kLatest : Edge::kEarliest});
   }
-  if (!IsRetriableStatus(e.why)) {
+  if (code != ErrorCode::kBusy) {
+    reading.busy_since_us = kNever;
+  } else if (reading.busy_since_us == kNever) {
+    reading.busy_since_us = now_us_;
+  }
+  const bool too_busy = reading.busy_since_us != kNever &&
+                        now_us_ - reading.busy_since_us >= kBusyMaxUs;
+  if (!IsRetriableStatus(e.why) || too_busy) {
     return LeaveWith(
         MakeErrorStatus(code, StrCat(e.tp.ToString(), ": ",
                                      StdView(e.why.message()))),

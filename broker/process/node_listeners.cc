@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/consume_driver/consume_handler.h"
 #include "broker/rpc/group_service.h"
 #include "broker/rpc/log_service.h"
 #include "broker/rpc/public_edge.h"
@@ -24,12 +25,20 @@ constexpr int64_t kPublicGraceMs = 200;
 // Clients alone cannot keep brokers and controllers out.
 constexpr int kInternalKeptBackPart = 16;
 
-// Of what one broker hands on for all its clients: together what the transport
-// lets one connection have.
+// What one broker hands on for all its clients goes by one connection: a stream
+// for each Consume and each forwarded Subscribe, a call for each member that
+// waits for its group. So many as a broker may have of the former (and of both
+// fewer than the transport lets a connection have: it would let calls hang).
+constexpr int kHandedStreamsMax = 20'000;
+constexpr int kHandedCallsMax = 20'000;
+constexpr int kInternalStreamsMax = 65'536;
+static_assert(kHandedStreamsMax >= ConsumeHandler::kStreamsMax);
+static_assert(kHandedStreamsMax + kHandedCallsMax < kInternalStreamsMax);
+
 rpc::GateLimits LimitsOfHandedCalls() {
   rpc::GateLimits limits;
-  limits.calls_per_connection_max = 768;
-  limits.streams_per_connection_max = 256;
+  limits.calls_per_connection_max = kHandedCallsMax;
+  limits.streams_per_connection_max = kHandedStreamsMax;
   return limits;
 }
 
@@ -60,6 +69,7 @@ absl::StatusOr<std::unique_ptr<NodeListeners>> NodeListeners::Start(
   rpc::ListenerOptions options;
   options.name = "INTERNAL";
   options.kept_back_part = kInternalKeptBackPart;
+  options.streams_per_connection_max = kInternalStreamsMax;
   options.bind = deps.config->internal_listen;
   options.message_bytes_max =
       rpc::kInternalRequestBytesMax + rpc::kMessageSlackBytes;

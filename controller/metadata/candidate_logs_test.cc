@@ -46,6 +46,30 @@ TEST_F(CandidateLogsTest, APowerCutOfEverybodyHealsWithTheBestLog) {
   EXPECT_TRUE(now().candidates.empty());
 }
 
+// What was acknowledged between two unclean elections is lost with the second.
+TEST_F(CandidateLogsTest, AnOlderLogMayLackWhatTheElectionBeforeBegan) {
+  CutPower();
+  cluster_.Tell(1, tp_, {0, 40, 40});
+  for (const int id : {1, 2, 3}) cluster_.Unfence(id);
+  cluster_.Tell(2, tp_, {0, 20, 20});
+  cluster_.Tell(3, tp_, {0, 30, 30});
+  ASSERT_EQ(now().leader, NodeId(1));
+  ASSERT_EQ(now().unclean_loss.first, Offset(40));
+  for (const int id : {1, 2, 3}) cluster_.Fence(id);
+  for (const int id : {2, 3}) cluster_.PowerUp(id);
+  cluster_.Unfence(2);
+  auto order = v1::ElectLeadersRequest();
+  order.set_kind(v1::ElectLeadersRequest::KIND_UNCLEAN);
+  auto* named = order.add_topics();
+  named->mutable_topic()->set_id(tp_.topic_id.ToBytes());
+  named->add_partitions(tp_.partition.value());
+  cluster_.Elect(order);
+  // It has told of a high watermark beyond where the last history began.
+  cluster_.Tell(2, tp_, {0, 60, 60});
+  ASSERT_EQ(now().leader, NodeId(2));
+  EXPECT_EQ(now().unclean_loss.first, Offset(40));
+}
+
 TEST_F(CandidateLogsTest, TheElectionComesWithTheLastUnfencing) {
   CutPower();
   for (const int id : {1, 2, 3}) cluster_.Tell(id, tp_, {0, 100 + id, 0});

@@ -170,6 +170,11 @@ void PartitionChange::ElectBestLog(absl::FunctionRef<bool(NodeId)> is_active) {
     loss.known_end =
         std::max({loss.known_end, log.end, log.high_watermark});
   }
+  // Its high watermark is of the history before an earlier unclean election, and
+  // that one's records may be gone too.
+  if (best->last_epoch < before_.last_unclean_leader_epoch) {
+    loss.first = std::min(loss.first, before_.unclean_loss.first);
+  }
   // What a trim had deleted nobody loses.
   loss.first = std::max(loss.first, next_.log_start);
   loss.known_end = std::max(loss.known_end, loss.first);
